@@ -1,0 +1,105 @@
+"""The command line. Commands are loaded when they are called; ``--help`` loads none of them."""
+
+if __name__ != "vaezoo.cli":
+    raise ImportError("import the command line as 'vaezoo.cli'")
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from vaezoo.errors import VaezooError, nearest
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "list": "List the models of the zoo.",
+    "show": "Show a model: its distributions, sites and settings.",
+    "data": "List, show and fetch data sets.",
+    "train": "Train a model.",
+    "sample": "Draw new data from a trained model.",
+    "reconstruct": "Reconstruct data.",
+    "encode": "Write the latents of data.",
+    "evaluate": "Estimate how good a trained model is.",
+    "new": "Write a model/guide pair to start from.",
+    "check": "Check that a model/guide pair keeps the contract.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"vaezoo.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}'; {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
+        """Run a command; a failure becomes one line and an exit code."""
+        words = list(sys.argv[1:] if args is None else args)
+        options.setdefault("prog_name", "vaezoo")
+        if "--debug" in words or options.get("standalone_mode") is False:
+            return super().main(words, **options)
+        try:
+            super().main(words, standalone_mode=False, **options)
+            code = 0
+        except click.exceptions.Exit as stop:
+            code = stop.exit_code
+        except click.ClickException as error:
+            _say(_one_line(error))
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt) as error:
+            _say(str(error) or "interrupted")
+            code = 130
+        except VaezooError as error:
+            _say(" ".join(str(error).split()))
+            code = error.exit_code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
+        except Exception as error:
+            _say(f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)")
+            code = 1
+        sys.exit(code)
+
+
+def _say(message: str) -> None:
+    click.echo(f"vaezoo: {message}", err=True)
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    message = message[:1].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    where = f"; see {context.command_path} --help" if context else ""
+    return " ".join(f"{message}{where}".split())
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog="Example:  vaezoo train vae-bernoulli --data mnist",
+)
+@click.version_option(package_name="vaezoo", message="%(package)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """A zoo of variational autoencoders: train, sample and judge Pyro model/guide pairs."""

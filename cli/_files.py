@@ -1,0 +1,52 @@
+"""Writing data to the file that a user names, in the format of its ending."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
+from vaezoo.plots import grid, pairs_grid
+from vaezoo.runs import Run
+from vaezoo.storage import write_bytes
+
+__all__ = ["require_ending", "write_csv", "write_data", "write_npz"]
+
+
+def require_ending(path: Path, endings: tuple[str, ...]) -> None:
+    """Refuse a file whose ending says another format than those that can be written."""
+    if path.suffix not in endings:
+        raise RequestError(f"cannot write '{path}': use a file ending in {' or '.join(endings)}")
+
+
+def write_data(path: Path, arrays: Mapping[str, Array], run: Run) -> None:
+    """Write ``x`` as a picture, or all arrays as ``.npz``; two arrays make alternating rows."""
+    require_ending(path, (".png", ".npz"))
+    if path.suffix == ".npz":
+        write_npz(path, arrays)
+    elif len(arrays) == 2:
+        pairs_grid(arrays["data"], arrays["x"], path, scale=run.transform.scale)
+    else:
+        grid(arrays["x"], path, scale=run.transform.scale)
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays as ``.npz``, at once."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, content.getvalue())
+
+
+def write_csv(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays of N rows as columns of a table, ``z_0, z_1, ...``, at once."""
+    columns = {}
+    for name, values in arrays.items():
+        flat = values.reshape(len(values), -1)
+        for index in range(flat.shape[1]):
+            label = name if values.ndim == 1 else f"{name}_{index}"
+            columns[label] = flat[:, index]
+    lines = [",".join(columns)]
+    lines += [",".join(map(str, row)) for row in zip(*columns.values(), strict=True)]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,123 @@
+"""How training is shown: a bar on a terminal, plain lines elsewhere, TensorBoard on request."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vaezoo.errors import RequestError
+from vaezoo.runs import Run
+from vaezoo.trainer import Callback
+
+__all__ = ["make_callbacks"]
+
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+def make_callbacks(*, quiet: bool, tensorboard: bool) -> list[Callback]:
+    """Return what shows training here."""
+    callbacks: list[Callback] = []
+    if not quiet:
+        callbacks.append(Bar() if sys.stderr.isatty() else Lines())
+    if tensorboard:
+        callbacks.append(TensorBoard())
+    return callbacks
+
+
+def _summary(record: Mapping[str, Any]) -> str:
+    train, validation = record["train"], record["validation"]
+    return (
+        f"ELBO train {train['elbo']:.2f} validation {validation['elbo']:.2f}  "
+        f"KL {validation['kl']:.2f}"
+    )
+
+
+class Lines(Callback):
+    """A line every two seconds at most, and for the first and the last epoch."""
+
+    def __init__(self) -> None:
+        self.last = -1e9
+        self.total = 0
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        self.total = num_steps
+        click.echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if now - self.last < _SECONDS_BETWEEN_LINES and record["step"] < self.total:
+            return
+        self.last = now
+        click.echo(
+            f"epoch {record['epoch']:>4}  step {record['step']:>6}  {_summary(record)}  "
+            f"{record['seconds']:.0f} s",
+            err=True,
+        )
+
+    def on_warning(self, message: str) -> None:
+        click.echo(f"warning: {message}", err=True)
+
+
+class Bar(Callback):
+    """A progress bar with the latest numbers."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.description}"),
+            console=self.console,
+            transient=True,
+        )
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        self.console.print(f"training {run.name} on {run.device}", highlight=False)
+        self.task = self.bar.add_task("", total=num_steps, completed=first_step)
+        self.bar.start()
+
+    def on_step(self, step: int, loss: float) -> None:
+        self.bar.update(self.task, completed=step)
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        validation = record["validation"]
+        self.bar.update(
+            self.task, description=f"ELBO {validation['elbo']:.2f}  KL {validation['kl']:.2f}"
+        )
+
+    def on_warning(self, message: str) -> None:
+        self.console.print(f"warning: {message}", highlight=False)
+
+    def on_end(self, run: Run) -> None:
+        self.bar.stop()
+
+    def on_stop(self) -> None:
+        self.bar.stop()
+
+
+class TensorBoard(Callback):
+    """Writes the records of epochs as TensorBoard events into the run folder."""
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise RequestError(
+                "--tensorboard needs one more package: pip install 'vaezoo[board]'"
+            ) from error
+        self.writer = SummaryWriter(str(run.folder() / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        for split in ("train", "validation"):
+            for name in ("elbo", "recon", "kl"):
+                self.writer.add_scalar(f"{name}/{split}", record[split][name], record["step"])  # type: ignore[no-untyped-call]
+        for name in ("beta", "lr"):
+            self.writer.add_scalar(name, record[name], record["step"])  # type: ignore[no-untyped-call]
+
+    def on_end(self, run: Run) -> None:
+        self.writer.close()  # type: ignore[no-untyped-call]

@@ -1,0 +1,81 @@
+"""Options and output that several commands share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "data_dir_option",
+    "data_option",
+    "device_option",
+    "echo_json",
+    "json_option",
+    "model_option",
+    "run_argument",
+    "seed_option",
+    "split_option",
+    "table",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes a GPU when there is one.",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all draws."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+data_option = click.option(
+    "--data", metavar="NAME|PATH", help="Other data than those of the run, of the same shape."
+)
+data_dir_option = click.option(
+    "--data-dir",
+    envvar="VAEZOO_DATA",
+    show_envvar=True,
+    metavar="DIR",
+    help="Folder where original data files may lie.",
+)
+split_option = click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    default="test",
+    show_default=True,
+    help="Which rows of the data.",
+)
+model_option = click.option(
+    "--model",
+    metavar="FILE.py",
+    help="File to take the pair from, for a run whose own copy was not trained on this machine.",
+)
+
+
+def echo_json(value: object) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def table(rows: list[tuple[str, ...]], *, width: int = 80) -> None:
+    """Print rows in aligned columns, the last one wrapped within the width.
+
+    The first row holds the headings.
+    """
+    import textwrap
+
+    sizes = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    indent = sum(sizes) + 2 * len(sizes)
+    for row in rows:
+        start = "".join(cell.ljust(size + 2) for cell, size in zip(row, sizes, strict=False))
+        lines = textwrap.wrap(row[-1], max(20, width - indent)) or [""]
+        click.echo((start + lines[0]).rstrip())
+        for line in lines[1:]:
+            click.echo(" " * indent + line)

@@ -1,0 +1,31 @@
+"""``vaezoo list``."""
+
+from dataclasses import asdict
+
+import click
+
+from vaezoo.cli._shared import echo_json, json_option, table
+from vaezoo.errors import RequestError, nearest
+from vaezoo.registry import entries
+
+
+@click.command()
+@click.argument("pattern", default="*")
+@json_option
+def list(pattern: str, as_json: bool) -> None:  # noqa: A001 (the name of the command)
+    """List the models of the zoo, all or those whose name matches PATTERN.
+
+    \b
+    Example:
+      vaezoo list
+      vaezoo list 'vae-*'
+    """
+    found = entries(pattern)
+    if not found:
+        names = [entry.name for entry in entries()]
+        raise RequestError(f"no model matches '{pattern}'; {nearest(pattern, names)}")
+    if as_json:
+        echo_json([asdict(entry) for entry in found])
+        return
+    rows = [("model", "data", "reference", "")]
+    table(rows + [(e.name, e.data, e.reference, e.summary) for e in found])

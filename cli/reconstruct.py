@@ -1,0 +1,85 @@
+"""``vaezoo reconstruct``."""
+
+from pathlib import Path
+
+import click
+
+from vaezoo.cli._shared import (
+    data_dir_option,
+    data_option,
+    device_option,
+    model_option,
+    run_argument,
+    seed_option,
+    split_option,
+)
+
+
+@click.command()
+@run_argument
+@data_option
+@data_dir_option
+@split_option
+@click.option(
+    "-n", "num_rows", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
+)
+@click.option(
+    "--z",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="The mean of q(z | x), or a draw from it.",
+)
+@click.option(
+    "--x",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="The mean of p(x | z), or a draw from it.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A .png or .npz file.  [default: RUN/figures/reconstructions.png]",
+)
+@seed_option
+@device_option
+@model_option
+def reconstruct(
+    run: Path,
+    data: str | None,
+    data_dir: str | None,
+    split: str,
+    num_rows: int,
+    z: str,
+    x: str,
+    out: Path | None,
+    seed: int,
+    device: str,
+    model: str | None,
+) -> None:
+    """Reconstruct data: rows of data above rows of what the model makes of them.
+
+    \b
+    Example:
+      vaezoo reconstruct runs/my-run --split test -o reconstructions.png
+    """
+    from vaezoo.cli._files import write_data
+    from vaezoo.figures import reconstructions
+    from vaezoo.runs import load_run
+
+    loaded = load_run(run, device=device, model=model)
+    path = out or loaded.folder() / "figures" / "reconstructions.png"
+    originals, made = reconstructions(
+        loaded,
+        num_rows,
+        data=data,
+        split=split,
+        z=z,  # type: ignore[arg-type]
+        x=x,  # type: ignore[arg-type]
+        seed=seed,
+        data_dir=data_dir,
+    )
+    write_data(path, {"data": originals, "x": made}, loaded)
+    click.echo(f"{len(made)} reconstructions of {split} rows, z: {z}, x: {x} -> {path}")

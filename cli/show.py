@@ -1,0 +1,78 @@
+"""``vaezoo show``."""
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaezoo.cli._shared import echo_json, json_option, table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@json_option
+def show(model: str, as_json: bool) -> None:
+    """Show a model: its distributions, sites, settings and presets.
+
+    MODEL is a name of the zoo, a file ./my_vae.py, or package.module:Class.
+
+    \b
+    Example:
+      vaezoo show vae-gaussian
+    """
+    from vaezoo.registry import entry_of, get
+
+    cls = get(model)
+    entry = entry_of(cls)
+    settings = _settings(cls)
+    if as_json:
+        presets = {name: dict(values) for name, values in entry.presets.items()}
+        echo_json({"name": entry.name, "settings": settings, "presets": presets})
+        return
+    click.echo(f"{entry.name}  {entry.reference}\n")
+    text = inspect.getdoc(sys.modules[cls.__module__]) or inspect.getdoc(cls) or ""
+    click.echo(text + "\n")
+    rows = [("setting", "default", "type or choices")]
+    table(rows + [(name, str(value["default"]), value["type"]) for name, value in settings.items()])
+    if entry.presets:
+        click.echo()
+        rows = [("preset", "settings")]
+        table(rows + [(name, _line(values)) for name, values in entry.presets.items()])
+
+
+def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:
+    from vaezoo.config import axes, resolve, schema
+
+    defaults = resolve(cls, {})
+    parts = axes(cls)
+    shown: dict[str, dict[str, Any]] = {}
+    for name, default in defaults.items():
+        if name in parts:
+            shown[name] = {"default": default["name"], "type": ", ".join(parts[name].choices)}
+            options = {key: value for key, value in default.items() if key != "name"}
+            for option, value in options.items():
+                shown[f"{name}.{option}"] = {"default": value, "type": type(value).__name__}
+        else:
+            annotation = schema(cls).model_fields[name].annotation
+            shown[name] = {"default": default, "type": _type_name(annotation)}
+    return shown
+
+
+def _type_name(annotation: Any) -> str:
+    from typing import Literal, get_args, get_origin
+
+    if get_origin(annotation) is Literal:
+        return ", ".join(str(choice) for choice in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "list"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _line(values: object) -> str:
+    if isinstance(values, dict):
+        return ", ".join(f"{key}={_line(value)}" for key, value in values.items())
+    return str(values)

@@ -1,0 +1,212 @@
+"""``vaezoo train``."""
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vaezoo.cli._shared import data_dir_option, echo_json, json_option
+from vaezoo.errors import RequestError
+
+if TYPE_CHECKING:
+    from vaezoo.runs import Run
+
+SCHEDULE = (
+    "epochs steps batch_size lr optimizer clip_norm objective num_particles beta kl_warmup "
+    "plateau patience seed device"
+).split()
+
+
+@click.command(epilog="Example:  vaezoo train vae-bernoulli --data mnist --epochs 50")
+@click.argument("model", metavar="MODEL", required=False)
+@click.option("--data", metavar="NAME|PATH", help="Data set, file or folder. [default: digits]")
+@data_dir_option
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data. [default: 100]")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps, instead of epochs.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Rows in a step. [default: 128]")
+@click.option("--lr", type=float, help="Learning rate. [default: 0.001]")
+@click.option("--optimizer", type=click.Choice(["adam", "adamw", "adagrad"]), help="[default: adam]")
+@click.option("--clip-norm", type=float, help="Largest gradient norm, 0: none. [default: 200]")
+@click.option("--beta", type=float, help="Weight of the KL term. [default: 1]")
+@click.option("--kl-warmup", type=int, metavar="STEPS", help="Steps in which beta rises from 0.")
+@click.option("--objective", help="What is optimised. [default: elbo]")
+@click.option("--num-particles", type=click.IntRange(min=1), help="Draws per datum. [default: 1]")
+@click.option("--plateau", type=int, help="Epochs until the rate is halved, 0: never. [default: 15]")
+@click.option("--patience", type=int, help="Epochs until an early stop, 0: never. [default: 40]")
+@click.option("--likelihood", metavar="NAME", help="p(x | z): bernoulli, gaussian, ...")
+@click.option("--prior", metavar="NAME", help="p(z): standard, ...")
+@click.option("--posterior", metavar="NAME", help="q(z | x): diagonal, ...")
+@click.option(
+    "--sigma", metavar="FORM", help="Gaussian: fixed:V, shared, per-dim, per-pixel or analytic."
+)
+@click.option("--sigma-floor", type=float, help="Gaussian: smallest sigma. [default: 0.01]")
+@click.option(
+    "--binarize",
+    type=click.Choice(["auto", "dynamic", "static", "none"]),
+    help="Draw binary data from grey levels. [default: auto]",
+)
+@click.option("--standardize", is_flag=True, help="Give each element mean 0 and deviation 1.")
+@click.option("--preset", metavar="NAME", help="Named settings of the model (vaezoo show MODEL).")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
+@click.option("--seed", type=click.IntRange(min=0), help="Weights, order, noise. [default: 0]")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    help="Where to compute. [default: auto]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/...]")
+@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
+@click.option("--model", "model_file", metavar="FILE.py", help="With --resume: take the pair here.")
+@click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
+@json_option
+def train(model: str | None, resume: Path | None, as_json: bool, **flags: Any) -> None:
+    """Train a model and save it in a run folder.
+
+    MODEL is a name of the zoo, a file ./my_vae.py, or package.module:Class. Ctrl-C saves; --resume
+    goes on as if nothing had happened.
+    """
+    from vaezoo.cli._progress import make_callbacks
+
+    callbacks = make_callbacks(quiet=as_json, tensorboard=flags.pop("tensorboard"))
+    if resume is not None:
+        run = _resume(resume, model, flags, callbacks)
+    else:
+        if model is None and flags["config"] is None:
+            raise RequestError("name a model to train (vaezoo list), or a run with --resume")
+        run = _fit(model, flags, callbacks)
+    _draw_figures(run)
+    _report(run, as_json)
+
+
+def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
+    from vaezoo.svi import resume
+    from vaezoo.trainer import Interrupted
+
+    allowed = ("epochs", "steps", "device", "data_dir", "model_file")
+    extra = [name for name, value in flags.items() if value and name not in allowed]
+    if model or extra:
+        word = f"--{extra[0].replace('_', '-')}" if extra else f"'{model}'"
+        raise RequestError(
+            f"--resume takes its settings from the run, so {word} cannot be given; "
+            "only --epochs, --steps, --device and --data-dir can"
+        )
+    given = {name: flags[name] for name in allowed if name != "model_file"}
+    try:
+        return resume(path, **given, model=flags["model_file"], callbacks=callbacks)
+    except Interrupted as stop:
+        raise _say_where(stop) from None
+
+
+def _fit(model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
+    from vaezoo.config import DataSettings, checked, merge, parse_settings, read_file
+    from vaezoo.svi import fit
+    from vaezoo.trainer import Interrupted
+
+    file = read_file(flags["config"]) if flags["config"] else {}
+    model = _same_model(model, file.get("model"), flags["config"])
+    settings = merge(file.get("config", {}), {"training": dict(file.get("training", {}))})
+    settings = merge(settings, merge(_part_flags(flags), parse_settings(flags["settings"])))
+    schedule = {name: flags[name] for name in SCHEDULE if flags[name] is not None}
+    data = {**file.get("data", {}), **_data_flags(flags)}
+    source = checked(DataSettings, data) if "name" in data else None
+    if source is None:
+        source = DataSettings(name=_default_data(model), **data)
+    out = flags["out"] or _new_folder(model, source.name)
+    try:
+        return fit(
+            model,
+            source,
+            config=settings,
+            preset=flags["preset"] or file.get("preset"),
+            training=_one_length(settings, schedule),
+            out=out,
+            callbacks=callbacks,
+        )
+    except Interrupted as stop:
+        raise _say_where(stop) from None
+
+
+def _one_length(settings: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
+    """A length given as a flag replaces the one of a configuration file."""
+    training = settings.get("training", {})
+    if "steps" in schedule and "epochs" not in schedule:
+        training.pop("epochs", None)
+    if "epochs" in schedule and "steps" not in schedule:
+        training.pop("steps", None)
+    return schedule
+
+
+def _same_model(model: str | None, stored: str | None, file: Path | None) -> str:
+    if model is None and stored is None:
+        raise RequestError(f"{file} names no model; give one: vaezoo train MODEL --config {file}")
+    if model and stored and model != stored:
+        raise RequestError(f"{file} is for '{stored}', not for '{model}'")
+    if model is None and file is not None and str(stored).startswith("model.py"):
+        return str(file.parent / str(stored))
+    return str(model or stored)
+
+
+def _part_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    chosen = {name: flags[name] for name in ("likelihood", "prior", "posterior") if flags[name]}
+    options = {"sigma": flags["sigma"], "floor": flags["sigma_floor"]}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given:
+        name = chosen.get("likelihood", "gaussian")
+        chosen["likelihood"] = {"name": name, **given}
+    return chosen
+
+
+def _data_flags(flags: dict[str, Any]) -> dict[str, Any]:
+    values = {"name": flags["data"], "dir": flags["data_dir"], "binarize": flags["binarize"]}
+    given = {name: value for name, value in values.items() if value is not None}
+    return {**given, "standardize": True} if flags["standardize"] else given
+
+
+def _default_data(model: str) -> str:
+    from vaezoo.registry import entry_of, get
+    from vaezoo.svi import DEFAULT_DATA
+
+    return DEFAULT_DATA[entry_of(get(model)).data]
+
+
+def _new_folder(model: str, data: str) -> Path:
+    """runs/<model>-<data>-<time>, with a number behind it if that is taken."""
+    name = re.sub(r"[^\w.-]+", "-", f"{_stem(model)}-{_stem(data)}").strip("-.")
+    base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folders = [base, *(base.with_name(f"{base.name}-{number}") for number in range(2, 100))]
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _stem(spec: str) -> str:
+    path = spec.partition(".py:")[0] if ".py:" in spec else spec
+    return Path(path).stem if "/" in path or path.endswith(".py") else path.replace(":", "-")
+
+
+def _say_where(stop: Any) -> KeyboardInterrupt:
+    folder = stop.run.path
+    return KeyboardInterrupt(
+        f"stopped at step {stop.step}, saved; go on with: vaezoo train --resume {folder}"
+    )
+
+
+def _draw_figures(run: "Run") -> None:
+    from vaezoo.figures import draw_figures
+
+    draw_figures(run)
+
+
+def _report(run: "Run", as_json: bool) -> None:
+    best = next(r for r in run.metrics if r["epoch"] == run.info["best_epoch"])
+    if as_json:
+        echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})
+        return
+    values = best["validation"]
+    click.echo(
+        f"best epoch {best['epoch']}: validation ELBO {values['elbo']:.2f} nats "
+        f"= {values['recon']:.2f} - KL {values['kl']:.2f}"
+    )
+    click.echo(f"wrote {run.path}  (figures/samples.png, figures/reconstructions.png, ...)")
+    click.echo(f"next: vaezoo evaluate {run.path}")

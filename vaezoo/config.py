@@ -1,0 +1,352 @@
+"""Configurations: the typed constructor arguments of a pair, from presets, files and flags.
+
+The configuration of a pair is the keyword-only signature of its constructor: names, types and
+defaults. Nothing else has to be declared. ``x_shape`` is given by the data.
+"""
+
+import inspect
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    create_model,
+)
+from torch import nn
+
+from vaezoo import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
+from vaezoo import posteriors as _posteriors  # noqa: F401
+from vaezoo import priors as _priors  # noqa: F401
+from vaezoo.data.transform import Binarize
+from vaezoo.errors import RequestError, nearest
+from vaezoo.parts import Axis, Part
+from vaezoo.registry import entry_of
+
+__all__ = [
+    "DataSettings",
+    "Training",
+    "build",
+    "layers",
+    "merge",
+    "parse_settings",
+    "read_file",
+    "resolve",
+]
+
+Config = dict[str, Any]
+GIVEN_BY_DATA = ("x_shape",)
+SECTIONS = ("config", "data", "training")
+
+
+class Settings(BaseModel):
+    """Settings whose names and types are checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class Training(Settings):
+    """How a pair is trained.
+
+    Attributes
+    ----------
+    epochs, steps
+        How long: passes over the training rows, or optimiser steps. One of the two.
+    batch_size, lr, optimizer, clip_norm
+        One step: rows, learning rate, method, and the largest norm of the gradient of the
+        objective in nats per datum (0: no clipping).
+    objective, num_particles
+        What is optimised, and how many draws of the latents estimate it.
+    beta, kl_warmup
+        Weight of the KL term, and the number of steps in which it rises to there from 0.
+    plateau, patience
+        Epochs without a better validation ELBO until the learning rate is halved, and until training
+        stops (0: never). Neither counts during a KL warm-up.
+    seed
+        Fixes initial weights, order of rows and noise.
+    device
+        ``auto`` takes a GPU when there is one.
+    """
+
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    batch_size: PositiveInt = 128
+    lr: PositiveFloat = 1e-3
+    optimizer: Literal["adam", "adamw", "adagrad"] = "adam"
+    clip_norm: NonNegativeFloat = 200.0
+    objective: str = "elbo"
+    num_particles: PositiveInt = 1
+    beta: NonNegativeFloat = 1.0
+    kl_warmup: NonNegativeInt = 0
+    plateau: NonNegativeInt = 15
+    patience: NonNegativeInt = 40
+    seed: NonNegativeInt = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+
+class DataSettings(Settings):
+    """Which data a pair is trained on, and what happens to their values.
+
+    Attributes
+    ----------
+    name
+        A data set, a file or a folder.
+    dir
+        Where original files may lie.
+    binarize
+        See :class:`vaezoo.data.transform.Transform`; ``auto`` binarises grey levels dynamically
+        for a Bernoulli likelihood.
+    standardize
+        Subtract the mean and divide by the deviation of the training rows, per element.
+    split_seed
+        Seed of a random split, for data without an official one.
+    """
+
+    name: str
+    dir: str | None = None
+    binarize: Binarize = "auto"
+    standardize: bool = False
+    split_seed: NonNegativeInt = 0
+
+
+@cache
+def schema(cls: type) -> type[BaseModel]:
+    """Return the model of a class's keyword-only constructor arguments, defaults included."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if parameter.kind is not parameter.KEYWORD_ONLY or name in GIVEN_BY_DATA:
+            continue
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (hints.get(name, Any), default)
+    return create_model(cls.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def axes(cls: type) -> dict[str, Axis]:
+    """Return the parts of a pair that may be swapped, by the name of their argument."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    found = {name: _axis_of(hint) for name, hint in hints.items()}
+    return {name: axis for name, axis in found.items() if axis is not None}
+
+
+def _axis_of(hint: Any) -> Axis | None:
+    if get_origin(hint) is not Annotated:
+        return None
+    return next((extra for extra in get_args(hint) if isinstance(extra, Axis)), None)
+
+
+def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
+    """Check settings against a class and fill in its defaults.
+
+    Returns
+    -------
+    dict
+        Plain values, as they are stored in a run: a part is ``{"name": ..., option: value}``.
+
+    Raises
+    ------
+    RequestError
+        With every unknown name and wrong type in one line.
+    """
+    parts = axes(cls)
+    problems: list[str] = []
+    config: Config = {}
+    for name, axis in parts.items():
+        try:
+            config[name] = _resolve_part(cls, name, axis, settings.get(name, {}))
+        except RequestError as error:
+            problems.append(str(error))
+    others = {name: value for name, value in settings.items() if name not in parts}
+    wanted = {name: info for name, info in schema(cls).model_fields.items() if name not in parts}
+    problems += [
+        f"no setting '{name}'; {nearest(name, [*wanted, *parts])}"
+        for name in others
+        if name not in wanted
+    ]
+    known = {name: value for name, value in others.items() if name in wanted}
+    try:
+        values = schema(cls).model_validate(known)
+        config |= {name: _plain(getattr(values, name)) for name in wanted}
+    except ValidationError as error:
+        problems += describe(error)
+    if problems:
+        raise RequestError("; ".join(problems))
+    return config
+
+
+def _resolve_part(cls: type, name: str, axis: Axis, value: Any) -> Config:
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping):
+        raise RequestError(f"{name}: expected one of {', '.join(axis.choices)} (got {value!r})")
+    default = inspect.signature(cls).parameters[name].default
+    chosen = given.get("name") or (
+        default.name if isinstance(default, Part) else axis.name_of(default)
+    )
+    options = {key: option for key, option in given.items() if key != "name"}
+    if isinstance(default, Part) and default.name == chosen:
+        options = {**default.options, **options}
+    try:
+        return {"name": chosen, **resolve(axis[chosen], options)}
+    except RequestError as error:
+        raise RequestError(f"{name} '{chosen}': {error}") from error
+
+
+def describe(error: ValidationError) -> list[str]:
+    """Return one phrase for each thing that pydantic found wrong."""
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")
+        what = what.replace("Input should be", "expected", 1)
+        what = what.replace("a valid tuple", "a list, as [64, 64]")
+        problems.append(f"{where}: {what} (got {problem['input']!r})")
+    return problems
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def build(cls: type[nn.Module], config: Mapping[str, Any], x_shape: Sequence[int]) -> nn.Module:
+    """Build a pair from settings, unset ones at their defaults.
+
+    Parameters
+    ----------
+    cls
+        The class of the pair.
+    config
+        Settings by name, as from :func:`resolve` or :func:`parse_settings`.
+    x_shape
+        Shape of one datum, or of one frame.
+    """
+    values = resolve(cls, config)
+    parts = axes(cls)
+    arguments: dict[str, Any] = {}
+    checked = schema(cls).model_validate({k: v for k, v in values.items() if k not in parts})
+    for name, value in values.items():
+        if name in parts:
+            options = {key: option for key, option in value.items() if key != "name"}
+            arguments[name] = Part(name, value["name"], parts[name][value["name"]], options)
+        else:
+            arguments[name] = getattr(checked, name)
+    if "x_shape" in inspect.signature(cls).parameters:
+        arguments["x_shape"] = tuple(x_shape)
+    return cls(**arguments)
+
+
+def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> Config:
+    """Return ``base`` overridden by ``update``, table by table.
+
+    A part that changes its name starts afresh: the options of the old one do not carry over.
+
+    Examples
+    --------
+    >>> merge({"z_dim": 2, "likelihood": "gaussian"}, {"likelihood": {"sigma": "shared"}})
+    {'z_dim': 2, 'likelihood': {'name': 'gaussian', 'sigma': 'shared'}}
+    """
+    merged = dict(base)
+    for key, value in update.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, str):
+            old = {"name": old}
+        if isinstance(value, str) and isinstance(old, Mapping):
+            value = {"name": value}
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            renamed = "name" in value and value["name"] != old.get("name", value["name"])
+            merged[key] = dict(value) if renamed else merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def parse_settings(assignments: Sequence[str]) -> Config:
+    """Return the settings of ``key=value`` words; values are TOML, or else plain strings.
+
+    Examples
+    --------
+    >>> parse_settings(["z_dim=16", "hidden=[64, 64]", "likelihood.sigma=shared"])
+    {'z_dim': 16, 'hidden': [64, 64], 'likelihood': {'sigma': 'shared'}}
+    """
+    settings: Config = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not (separator and key.strip()):
+            raise RequestError(f"'{assignment}' is no setting; write --set key=value")
+        value = _parse_value(text.strip())
+        for name in reversed(key.strip().split(".")):
+            value = {name: value}
+        settings = merge(settings, value)
+    return settings
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def read_file(path: Path) -> Config:
+    """Read a configuration file: ``model``, ``preset`` and the tables config, data, training."""
+    if not path.is_file():
+        raise RequestError(f"no configuration file '{path}'")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}") from error
+    known = ("model", "preset", "vaezoo", *SECTIONS)
+    for key, value in values.items():
+        if key not in known:
+            raise RequestError(f"{path}: no entry '{key}'; {nearest(key, known)}")
+        if key in SECTIONS and not isinstance(value, Mapping):
+            raise RequestError(f"{path}: '{key}' must be a table, [{key}]")
+    return values
+
+
+def layers(
+    cls: type[nn.Module], preset: str | None, *updates: Mapping[str, Any]
+) -> tuple[Config, Training]:
+    """Return configuration and training settings of a pair, later layers over earlier ones.
+
+    The order is: the class's defaults, its preset ``default``, the preset asked for, then
+    ``updates``. Each may have a table ``training``; a name that is no setting of the pair but one of
+    :class:`Training` is taken for that.
+    """
+    presets = entry_of(cls).presets
+    if preset is not None and preset not in presets:
+        named = [name for name in presets if name != "default"]
+        raise RequestError(f"no preset '{preset}'; {nearest(preset, named)}")
+    merged: Config = {}
+    for layer in (presets.get("default", {}), presets.get(preset or "", {}), *updates):
+        merged = merge(merged, _sorted_out(cls, layer))
+    training = merged.pop("training", {})
+    return resolve(cls, merged), checked(Training, training)
+
+
+def _sorted_out(cls: type, layer: Mapping[str, Any]) -> Config:
+    own, training = schema(cls).model_fields, Training.model_fields
+    shared = {key: value for key, value in layer.items() if key in training and key not in own}
+    rest = {key: value for key, value in layer.items() if key not in shared}
+    return merge(rest, {"training": shared}) if shared else rest
+
+
+def checked(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Return settings of a kind; a refusal that names every unknown or wrong one."""
+    unknown = [name for name in values if name not in kind.model_fields]
+    if unknown:
+        raise RequestError(f"no setting '{unknown[0]}'; {nearest(unknown[0], kind.model_fields)}")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise RequestError("; ".join(describe(error))) from error

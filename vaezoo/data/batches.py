@@ -1,0 +1,159 @@
+"""Batches of a data set on a device, as the arguments that a pair's model and guide take."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data.dataset import Array, Data
+from vaezoo.data.transform import Transform
+from vaezoo.errors import RequestError
+
+__all__ = ["Batches", "epoch_order"]
+
+_FIXED_DRAW_SEED = 20160101
+_FIXED_CHUNK = 500
+_LARGEST_IN_MEMORY = 2**30
+_LARGEST_SHARE_OF_DEVICE = 0.25
+
+
+class Batches:
+    """The rows of a data set, gathered and transformed on a device.
+
+    The arrays of a split move to the device once, as they are stored (uint8 stays uint8), when
+    they fit; a memory-mapped array larger than 1 GiB is read batch by batch instead.
+
+    Parameters
+    ----------
+    data
+        Where rows come from.
+    transform
+        Applied to ``x``.
+    names
+        Arguments of the model, in order; each is the name of an array.
+    device
+        Where batches are wanted.
+
+    Raises
+    ------
+    RequestError
+        When the model takes an argument that the data do not have.
+    """
+
+    def __init__(
+        self, data: Data, transform: Transform, names: Sequence[str], device: torch.device
+    ) -> None:
+        missing = [name for name in names if name not in data.arrays]
+        if missing:
+            raise RequestError(
+                f"the model takes '{missing[0]}', but {data.name} has only "
+                f"{', '.join(data.arrays)} ({data.kind})"
+            )
+        if "length" in data.arrays and "length" not in names:
+            raise RequestError(
+                f"{data.name} holds sequences, but the model takes no 'length'; "
+                "choose a sequence model (vaezoo list), or images or vectors with --data"
+            )
+        self.data = data
+        self.transform = transform
+        self.names = tuple(names)
+        self.device = device
+        self._resident: dict[str, dict[str, Tensor]] = {}
+
+    def size(self, split: str) -> int:
+        """Return the number of rows in a split."""
+        return len(self.data.rows(split))
+
+    def train(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows at some positions of a split, binarised afresh where that is asked for.
+
+        Fresh draws use the global generator of torch, so a seed fixes them.
+        """
+        raw = self._gather(split, positions)
+        x = self.transform.continuous(raw["x"])
+        if self.transform.binarize == "dynamic":
+            raw["x"] = (torch.rand_like(x) < x).to(torch.float32)
+        elif self.transform.binarize == "static":
+            uniform = self._fixed_uniform(split, positions, x)
+            raw["x"] = (uniform < x).to(torch.float32)
+        else:
+            raw["x"] = x
+        return tuple(raw[name] for name in self.names)
+
+    def fixed(
+        self, split: str, *, positions: Tensor | None = None, limit: int | None = None
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Yield a split in order, in batches of 500, the same values every time.
+
+        Parameters
+        ----------
+        split
+            Name of the split.
+        positions
+            Only these positions.
+        limit
+            Only the first so many rows.
+        """
+        if positions is None:
+            positions = torch.arange(self.size(split))
+        for chunk in positions[:limit].split(_FIXED_CHUNK):
+            raw = self._gather(split, chunk)
+            x = self.transform.continuous(raw["x"])
+            if self.transform.binarize != "none":
+                x = (self._fixed_uniform(split, chunk, x) < x).to(torch.float32)
+            raw["x"] = x
+            yield tuple(raw[name] for name in self.names)
+
+    def _gather(self, split: str, positions: Tensor) -> dict[str, Tensor]:
+        resident = self._resident.get(split)
+        if resident is None:
+            resident = self._resident[split] = self._move(split)
+        batch = {}
+        for name in self.names:
+            if name in resident:
+                batch[name] = resident[name].index_select(0, positions.to(self.device))
+            else:
+                rows = self.data.rows(split)[positions.cpu().numpy()]
+                batch[name] = _tensor(self.data.arrays[name][rows]).to(self.device)
+        return batch
+
+    def _move(self, split: str) -> dict[str, Tensor]:
+        rows = self.data.rows(split)
+        arrays = {name: self.data.arrays[name] for name in self.names}
+        return {
+            name: _tensor(array[rows]).to(self.device)
+            for name, array in arrays.items()
+            if self._fits(array, len(rows))
+        }
+
+    def _fits(self, array: Array, num_rows: int) -> bool:
+        size = array.nbytes * num_rows // max(1, len(array))
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if size > _LARGEST_SHARE_OF_DEVICE * free:
+                return False
+        return not isinstance(array, np.memmap) or size <= _LARGEST_IN_MEMORY
+
+    def _fixed_uniform(self, split: str, positions: Tensor, x: Tensor) -> Tensor:
+        """Uniform numbers that depend on the row alone, whatever batch it comes in."""
+        rows = self.data.rows(split)[positions.cpu().numpy()]
+        draws = torch.empty(x.shape)
+        for draw, row in zip(draws, rows.tolist(), strict=True):
+            draw.uniform_(generator=torch.Generator().manual_seed(_FIXED_DRAW_SEED + row))
+        return draws.to(x.device)
+
+
+def _tensor(array: Array) -> Tensor:
+    """A tensor of the same values; 64-bit reals become 32-bit, small integers stay small."""
+    if array.dtype == np.float64 or array.dtype == np.float16:
+        array = array.astype(np.float32)
+    elif array.dtype.kind in "ui" and array.dtype != np.uint8:
+        array = array.astype(np.int64)
+    return torch.from_numpy(np.array(array, order="C"))
+
+
+def epoch_order(num_rows: int, *, seed: int, epoch: int) -> Tensor:
+    """Return the order of the rows in an epoch; a function of seed and epoch alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(num_rows, generator=generator)

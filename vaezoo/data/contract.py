@@ -1,0 +1,157 @@
+"""The data contract: can this model explain these data? Answered before training starts.
+
+What a pair can explain is the support of the distributions of its observed sites; nothing else of
+the pair is looked at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro.distributions import constraints
+from torch import nn
+
+from vaezoo.data.dataset import Array, Data
+from vaezoo.data.transform import Binarize, Transform, standardization
+from vaezoo.errors import RequestError
+from vaezoo.sites import PairTrace, argument_names, isolated, trace_pair
+
+__all__ = ["Summary", "choose_transform", "probe", "summarize"]
+
+_ROWS_AT_A_TIME = 4096
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Range and nature of the values of x, over its valid frames for sequences."""
+
+    low: float
+    high: float
+    num_invalid: int
+    first_invalid: int | None
+    is_binary: bool
+    is_integer: bool
+
+
+def summarize(data: Data) -> Summary:
+    """Return range and nature of ``x`` in one pass over its rows, in pieces."""
+    low, high, invalid, first = np.inf, -np.inf, 0, None
+    binary = integer = True
+    for start, x in _pieces(data):
+        finite = np.isfinite(x)
+        if not finite.all():
+            bad = np.flatnonzero(~finite.reshape(len(x), -1).all(1))
+            first = start + int(bad[0]) if first is None else first
+            invalid += int((~finite).sum())
+            x = x[finite]
+        if x.size == 0:
+            continue
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        binary = binary and bool(((x == 0) | (x == 1)).all())
+        integer = integer and (x.dtype.kind in "bui" or bool((x == np.floor(x)).all()))
+    return Summary(low, high, invalid, first, binary, integer)
+
+
+def _pieces(data: Data) -> Iterator[tuple[int, Array]]:
+    length = data.arrays.get("length")
+    for start in range(0, len(data.x), _ROWS_AT_A_TIME):
+        x = np.asarray(data.x[start : start + _ROWS_AT_A_TIME])
+        if length is not None:
+            valid = np.arange(x.shape[1]) < length[start : start + len(x), None]
+            x = np.where(valid[..., None], x, np.zeros((), x.dtype))
+        yield start, x
+
+
+def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
+    """Run a pair on rows of zeros shaped like the data, and return its sites."""
+    args = tuple(
+        torch.zeros(num_rows, *data.arrays[name].shape[1:])
+        if name == "x"
+        else torch.from_numpy(np.asarray(data.arrays[name][:num_rows]).astype(np.int64))
+        for name in argument_names(pair)
+    )
+    device = next((p.device for p in pair.parameters()), torch.device("cpu"))
+    with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+        return trace_pair(pair, tuple(arg.to(device) for arg in args))
+
+
+def choose_transform(
+    pair: nn.Module, data: Data, *, binarize: Binarize = "auto", standardize: bool = False
+) -> Transform:
+    """Return the transform that makes the data fit the pair's observed sites.
+
+    Grey levels are binarised for a Bernoulli likelihood unless that is forbidden. Everything else
+    that does not fit is refused.
+
+    Raises
+    ------
+    RequestError
+        When values are not finite, or lie outside the support of an observed site. The message names
+        the flag that solves it.
+    """
+    summary = summarize(data)
+    if summary.num_invalid:
+        raise RequestError(
+            f"{data.name}: {summary.num_invalid} values of x are NaN or infinite, the first in row "
+            f"{summary.first_invalid}; remove or fill them"
+        )
+    needs_binary = any(_is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
+    grey = data.scale != 1.0
+    if binarize == "auto":
+        binarize = "dynamic" if needs_binary and grey and not summary.is_binary else "none"
+    if standardize and binarize != "none":
+        raise RequestError("--standardize and --binarize exclude each other")
+    if standardize:
+        mean, std = standardization(data)
+        return _checked(Transform(data.scale, "none", mean, std), pair, data, summary)
+    return _checked(Transform(data.scale, binarize), pair, data, summary)
+
+
+def _checked(transform: Transform, pair: nn.Module, data: Data, summary: Summary) -> Transform:
+    low, high = summary.low / transform.scale, summary.high / transform.scale
+    unit = low >= 0 and high <= 1
+    span = f"{data.name} has values {summary.low:g} ... {summary.high:g}"
+    if transform.binarize != "none":
+        if not unit:
+            raise RequestError(
+                f"{span}, which cannot be probabilities: --binarize {transform.binarize} needs 0 ... 1"
+            )
+        binary = True
+    else:
+        binary = summary.is_binary and transform.scale == 1.0 and transform.mean is None
+    for name, site in probe(pair, data).observed.items():
+        if _is_boolean(site["fn"]) and not binary:
+            flag = "--binarize dynamic or --likelihood gaussian" if unit else "--likelihood gaussian"
+            raise RequestError(f"{span}, but site '{name}' explains 0 and 1 only; use {flag}")
+        _check_support(name, site["fn"], low, high, span, transform)
+    return transform
+
+
+def _is_boolean(fn: Any) -> bool:
+    return _element_support(fn) is constraints.boolean
+
+
+def _element_support(fn: Any) -> Any:
+    support = fn.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support
+
+
+def _check_support(
+    name: str, fn: Any, low: float, high: float, span: str, transform: Transform
+) -> None:
+    """Compare the range with a support that is an interval."""
+    support = _element_support(fn)
+    if _is_boolean(fn) or transform.mean is not None:
+        return
+    lower = float(getattr(support, "lower_bound", -np.inf))
+    upper = float(getattr(support, "upper_bound", np.inf))
+    if low < lower or high > upper:
+        raise RequestError(
+            f"{span}, but site '{name}' explains {lower:g} ... {upper:g} only; "
+            "use --likelihood gaussian"
+        )

@@ -1,0 +1,147 @@
+"""A data set: named arrays, which rows belong to which split, and the scale of its values."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vaezoo.errors import RequestError, nearest
+
+__all__ = ["SPLITS", "Array", "Data", "from_arrays", "random_splits"]
+
+Array = NDArray[Any]
+Kind = Literal["images", "vectors", "sequences"]
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Arrays by name, and their rows by split.
+
+    Attributes
+    ----------
+    name
+        The name or the path that it was loaded by.
+    arrays
+        ``x`` of shape ``(N, *x_shape)``, as stored (grey levels stay uint8); perhaps ``label`` of
+        shape ``(N,)``, and for sequences ``length`` of shape ``(N,)``. A pair gets the arrays that
+        the arguments of its model name.
+    splits
+        Row numbers of ``train``, ``validation`` and ``test``.
+    scale
+        ``x / scale`` lies in [0, 1] for grey levels; 1 for values that are used as they are.
+    checksum
+        sha256 of the arrays' source; a run remembers it.
+    columns
+        Names of the elements of a datum, for tables.
+    """
+
+    name: str
+    arrays: Mapping[str, Array]
+    splits: Mapping[str, NDArray[np.int64]]
+    scale: float = 1.0
+    checksum: str = ""
+    columns: tuple[str, ...] = field(default=())
+
+    @property
+    def x(self) -> Array:
+        return self.arrays["x"]
+
+    @property
+    def x_shape(self) -> tuple[int, ...]:
+        """Shape of one datum; of one frame, ``(D,)``, for sequences."""
+        return self.x.shape[2:] if "length" in self.arrays else self.x.shape[1:]
+
+    @property
+    def kind(self) -> Kind:
+        if "length" in self.arrays:
+            return "sequences"
+        return "images" if len(self.x_shape) > 1 else "vectors"
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the row numbers of a split; a refusal when it is unknown or empty."""
+        if split not in self.splits:
+            raise RequestError(f"no split '{split}'; {nearest(split, self.splits)}")
+        if len(self.splits[split]) == 0:
+            raise RequestError(f"the split '{split}' of {self.name} is empty")
+        return self.splits[split]
+
+
+def random_splits(
+    num_rows: int, seed: int = 0, held_out: float = 0.1
+) -> dict[str, NDArray[np.int64]]:
+    """Split rows at random: the share ``held_out`` for validation, as much for test."""
+    order = np.random.default_rng(seed).permutation(num_rows)
+    size = max(1, round(held_out * num_rows)) if num_rows > 2 else 0
+    test, validation, train = np.split(order, [size, 2 * size])
+    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
+
+
+def from_arrays(
+    x: Array, *, name: str = "array", seed: int = 0, scale: float | None = None, **arrays: Array
+) -> Data:
+    """Make a data set from arrays in memory, split at random by ``seed``.
+
+    Parameters
+    ----------
+    x
+        Shape ``(N, *x_shape)``; ``(N, T, D)`` with ``length`` for sequences.
+    name
+        What messages call it.
+    seed
+        Seed of the split, 80 % / 10 % / 10 %.
+    scale
+        Largest grey level; by default 255 for uint8 with values above 1, else 1.
+    **arrays
+        Further arrays of N rows, by the name of the model's argument: ``length``, ``label``.
+
+    Raises
+    ------
+    RequestError
+        For arrays that are not numbers, have no rows, or have different numbers of rows.
+    """
+    named = {"x": np.asarray(x), **{key: np.asarray(value) for key, value in arrays.items()}}
+    check_arrays(named, name)
+    grey = named["x"].dtype == np.uint8 and named["x"].max() > 1
+    checksum = hashlib.sha256()
+    for key in sorted(named):
+        checksum.update(np.ascontiguousarray(named[key]).data)
+    return Data(
+        name,
+        named,
+        random_splits(len(x), seed),
+        scale=scale if scale is not None else (255.0 if grey else 1.0),
+        checksum=checksum.hexdigest(),
+    )
+
+
+def check_arrays(arrays: Mapping[str, Array], name: str) -> None:
+    """Refuse arrays that no pair can use."""
+    x = arrays["x"]
+    for key, value in arrays.items():
+        if value.dtype.kind not in "buif":
+            raise RequestError(f"{name}: '{key}' holds {value.dtype}, not numbers")
+        if value.ndim == 0 or len(value) != len(x):
+            raise RequestError(f"{name}: '{key}' has {value.shape} and x {x.shape}: rows differ")
+    if x.ndim < 2:
+        raise RequestError(f"{name}: x has shape {x.shape}; expected (N, D) or more dimensions")
+    if x.size == 0:
+        raise RequestError(f"{name}: x has shape {x.shape}: there are no data")
+    if "length" in arrays:
+        _check_lengths(x, arrays["length"], name)
+
+
+def _check_lengths(x: Array, length: Array, name: str) -> None:
+    if x.ndim != 3:
+        raise RequestError(f"{name}: sequences need x of shape (N, T, D), got {x.shape}")
+    if length.dtype.kind not in "ui" or length.ndim != 1:
+        raise RequestError(f"{name}: 'length' must hold one whole number per sequence")
+    wrong = np.flatnonzero((length < 1) | (length > x.shape[1]))
+    if len(wrong):
+        row = int(wrong[0])
+        raise RequestError(
+            f"{name}: sequence {row} has length {length[row]}, outside 1 ... {x.shape[1]}"
+        )

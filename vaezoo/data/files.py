@@ -1,0 +1,260 @@
+"""The user's own data: arrays, tables and folders of images."""
+
+import hashlib
+import io
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vaezoo.data.dataset import Array, Data, check_arrays, random_splits
+from vaezoo.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
+__all__ = ["load_file"]
+
+_LABELS = ("label", "y", "class", "target")
+_IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+_INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
+
+
+def load_file(path: str | Path, *, seed: int = 0) -> Data:
+    """Return a user's own data, split at random by ``seed`` into 80 % / 10 % / 10 %.
+
+    ======================  ==================================================================
+    ``.npy``                ``x``, memory-mapped
+    ``.npz``                ``x`` under the key ``x`` or ``data``, or as the only array; perhaps
+                            ``label`` (or ``y``) and ``length``
+    ``.csv``, ``.parquet``  one row a datum; a column ``label``, ``y``, ``class`` or ``target``
+                            of text or whole numbers is the label, all others are numbers; a
+                            first column without a name (row numbers) is left out
+    a folder of images      of one size; grey ``(H, W)`` or colour ``(3, H, W)``, transparency
+                            dropped; sub-folders are labels
+    ======================  ==================================================================
+
+    Labels that are text become numbers in alphabetical order.
+
+    Raises
+    ------
+    RequestError
+        When there is no such path, or it does not hold numbers of the form above.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _folder(path, seed)
+    if not path.is_file():
+        raise RequestError(f"no file or folder '{path}'")
+    if path.suffix.lower() not in _READERS:
+        known = ", ".join(_READERS)
+        raise RequestError(f"cannot read '{path}': expected {known}, or a folder of images")
+    with _one_line(path):
+        arrays, columns = _READERS[path.suffix.lower()](path)
+    with path.open("rb") as stream:
+        checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _data(path, arrays, seed, checksum, columns)
+
+
+def _data(
+    path: Path, arrays: Mapping[str, Array], seed: int, checksum: str, columns: tuple[str, ...] = ()
+) -> Data:
+    arrays = {name: _native(array) for name, array in arrays.items()}
+    check_arrays(arrays, str(path))
+    x = arrays["x"]
+    grey = x.dtype == np.uint8 and x.max() > 1
+    splits = random_splits(len(x), seed)
+    return Data(str(path), arrays, splits, 255.0 if grey else 1.0, checksum, columns)
+
+
+def _native(array: Array) -> Array:
+    """The array in a format that torch knows: the machine's byte order, at most 64 bits."""
+    if array.dtype == np.longdouble:
+        return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "allow_pickle" in reason or "Python objects" in reason:
+            reason = "it holds Python objects or is damaged; save arrays of numbers"
+        raise RequestError(f"cannot read '{path}': {reason}") from error
+
+
+def _read_numpy(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(stored, np.ndarray):
+        return {"x": stored}, ()
+    with stored:
+        arrays = {"x": stored[_key_of_x(path, stored.files)]}
+        label = next((key for key in ("label", "y") if key in stored.files), None)
+        if label:
+            arrays["label"] = _codes(stored[label])
+        if "length" in stored.files:
+            arrays["length"] = stored["length"]
+    return arrays, ()
+
+
+def _key_of_x(path: Path, keys: list[str]) -> str:
+    others = [key for key in keys if key not in ("label", "y", "length")]
+    for key in ("x", "data"):
+        if key in keys:
+            return key
+    if len(others) == 1:
+        return others[0]
+    raise RequestError(
+        f"'{path}' has the arrays {', '.join(sorted(keys)) or '(none)'}; name the data 'x'"
+    )
+
+
+def _codes(label: Array) -> Array:
+    """Whole numbers for labels that are text, in alphabetical order."""
+    return np.unique(label, return_inverse=True)[1] if label.dtype.kind in "US" else label
+
+
+def _read_csv(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+    import pandas as pd
+
+    first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
+    has_names = _are_names(pd.to_numeric(first.iloc[0], errors="coerce").to_numpy())
+    header = 0 if has_names else None
+    table = pd.read_csv(path, header=header, skipinitialspace=True, low_memory=False)
+    arrays, columns = _from_table(path, table.rename(columns=str))
+    return arrays, columns if has_names else ()
+
+
+def _are_names(first: Array) -> bool:
+    """Whether a first line holds names: text, or 0, 1, 2, ... as pandas names columns."""
+    counts = len(first) > 1 and np.array_equal(first, np.arange(len(first)))
+    return counts or bool(np.isnan(first).any())
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path, engine="pyarrow")
+    except ImportError as error:
+        raise RequestError(
+            f"reading '{path}' needs pyarrow: pip install 'vaezoo[parquet]'"
+        ) from error
+    return _from_table(path, table.rename(columns=str))
+
+
+def _from_table(path: Path, table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
+    from pandas.api.types import is_numeric_dtype
+
+    table = table.drop(columns=_INDEX, errors="ignore")
+    if table.empty:
+        raise RequestError(f"'{path}' has no rows")
+    label = next((name for name in _LABELS if name in table and _is_label(table[name])), None)
+    features = table.drop(columns=label) if label else table
+    names = tuple(str(name) for name in features)
+    text = [name for name in names if not is_numeric_dtype(features[name])]
+    if text:
+        raise RequestError(
+            f"'{path}': not numbers in {', '.join(text[:5])}{' ...' if len(text) > 5 else ''}; "
+            f"drop or encode (labels: a column named {', '.join(_LABELS)})"
+        )
+    with np.errstate(over="ignore"):
+        arrays = {"x": features.to_numpy(dtype=np.float32, na_value=np.nan)}
+    if label:
+        arrays["label"] = _label_codes(path, table[label])
+    return arrays, names
+
+
+def _is_label(column: "pd.Series[Any]") -> bool:
+    """Text or whole numbers; whole numbers with gaps arrive as reals."""
+    from pandas.api.types import is_float_dtype
+
+    values = column.dropna()
+    return not is_float_dtype(values) or (len(values) < len(column) and not (values % 1).any())
+
+
+def _label_codes(path: Path, column: "pd.Series[Any]") -> Array:
+    from pandas.api.types import is_integer_dtype
+
+    missing = column.isna().to_numpy()
+    if missing.any():
+        row = int(missing.argmax())
+        raise RequestError(f"'{path}': no {column.name} in row {row}; fill or drop it")
+    if is_integer_dtype(column):
+        return column.to_numpy(dtype=np.int64)
+    return column.astype("category").cat.codes.to_numpy(dtype=np.int64)
+
+
+def _folder(path: Path, seed: int) -> Data:
+    found = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in _IMAGES]
+    files = [file for file in found if not file.name.startswith(".")]
+    if not files:
+        raise RequestError(f"no images in '{path}'; expected {', '.join(_IMAGES)}")
+    arrays = {"x": _blank(files)}
+    digest = hashlib.sha256()
+    for image, file in zip(arrays["x"], files, strict=True):
+        raw = file.read_bytes()
+        digest.update(f"{file.relative_to(path).as_posix()}\0{len(raw)}\0".encode() + raw)
+        image[...] = _pixels(file, raw, image.ndim == 3)
+    labels = [file.relative_to(path).parts[0] for file in files if file.parent != path]
+    if labels:
+        if len(labels) != len(files):
+            raise RequestError(f"'{path}' has images both beside and in sub-folders: move them")
+        arrays["label"] = _codes(np.array(labels))
+    return _data(path, arrays, seed, digest.hexdigest())
+
+
+def _blank(files: list[Path]) -> Array:
+    """An array for all images, from their headers: colour when one of them is."""
+    sizes, colour = [], False
+    for file in files:
+        with _opened(file, file) as image:
+            sizes.append(image.size)
+            colour = colour or image.mode not in ("1", "L", "LA")
+        if sizes[-1] != sizes[0]:
+            raise RequestError(
+                f"'{file}' is {sizes[-1][0]}x{sizes[-1][1]}, but '{files[0]}' is "
+                f"{sizes[0][0]}x{sizes[0][1]}: make all images one size"
+            )
+    width, height = sizes[0]
+    shape = (3, height, width) if colour else (height, width)
+    return np.zeros((len(files), *shape), np.uint8)
+
+
+def _pixels(file: Path, raw: bytes, colour: bool) -> Array:
+    with _opened(file, io.BytesIO(raw)) as image:
+        if image.mode == "P":
+            image = image.convert("RGBA")
+        pixels = np.asarray(image.convert("RGB" if colour else "L"))
+    return pixels.transpose(2, 0, 1) if colour else pixels
+
+
+@contextmanager
+def _opened(file: Path, source: Path | io.BytesIO) -> Iterator["Image"]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(source) as image:
+            if image.mode[0] in "IF":
+                raise RequestError(f"'{file}' has more than 8 bits a value; save it as .npy")
+            yield image
+    except UnidentifiedImageError as error:
+        raise RequestError(f"'{file}' is not an image; remove it") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise RequestError(f"cannot read the image '{file}': {error}") from error
+
+
+_Reader = Callable[[Path], tuple[dict[str, Array], tuple[str, ...]]]
+_READERS: dict[str, _Reader] = {
+    ".csv": _read_csv,
+    ".npy": _read_numpy,
+    ".npz": _read_numpy,
+    ".parquet": _read_parquet,
+}

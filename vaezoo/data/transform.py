@@ -1,0 +1,85 @@
+"""What happens to stored values before a pair sees them, and its inverse for output."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data.dataset import Array, Data
+
+__all__ = ["Binarize", "Transform", "standardization"]
+
+Binarize = Literal["auto", "dynamic", "static", "none"]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """From stored values to what a pair explains, in this order: scale, standardise, binarise.
+
+    Attributes
+    ----------
+    scale
+        Values are divided by it.
+    binarize
+        ``dynamic``: a fresh Bernoulli draw with the grey level as probability at every visit, one
+        fixed draw for validation and test (Burda et al. 2016); ``static``: one fixed draw for all.
+    mean, std
+        Per element, from the training rows; values become ``(x - mean) / std``.
+    """
+
+    scale: float = 1.0
+    binarize: Literal["dynamic", "static", "none"] = "none"
+    mean: Array | None = None
+    std: Array | None = None
+
+    def continuous(self, x: Tensor) -> Tensor:
+        """Return float32 values, before any binarisation."""
+        x = x.to(torch.float32)
+        if self.scale != 1.0:
+            x = x / self.scale
+        if self.mean is not None and self.std is not None:
+            mean = torch.as_tensor(self.mean, dtype=torch.float32, device=x.device)
+            std = torch.as_tensor(self.std, dtype=torch.float32, device=x.device)
+            x = (x - mean) / std
+        return x
+
+    def invert(self, x: Tensor) -> Tensor:
+        """Return values in the units of the data; a probability becomes its grey level."""
+        if self.mean is not None and self.std is not None:
+            mean = torch.as_tensor(self.mean, dtype=torch.float32, device=x.device)
+            std = torch.as_tensor(self.std, dtype=torch.float32, device=x.device)
+            x = x * std + mean
+        return x * self.scale
+
+    @property
+    def log_volume(self) -> float:
+        """Nats per element by which a density in stored units is below one in the pair's units."""
+        log_std = float(np.log(self.std).mean()) if self.std is not None else 0.0
+        return float(np.log(self.scale)) + log_std
+
+    def to_dict(self) -> dict[str, Any]:
+        arrays = {"mean": self.mean, "std": self.std}
+        lists = {key: value.tolist() for key, value in arrays.items() if value is not None}
+        return {"scale": self.scale, "binarize": self.binarize, **lists}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Transform":
+        arrays = {key: np.asarray(values[key]) for key in ("mean", "std") if key in values}
+        return cls(values["scale"], values["binarize"], **arrays)
+
+
+def standardization(data: Data) -> tuple[Array, Array]:
+    """Return mean and deviation per element of the scaled training rows, shape ``x_shape``.
+
+    A constant element has the deviation 1.
+    """
+    rows = data.rows("train")
+    x = np.asarray(data.x[rows], dtype=np.float64) / data.scale
+    if "length" in data.arrays:
+        steps = np.arange(x.shape[1])
+        x = x[steps < data.arrays["length"][rows][:, None]]
+    std = x.std(axis=0)
+    return x.mean(axis=0), np.where(std > 0, std, 1.0)

@@ -1,0 +1,62 @@
+"""Which device work runs on, and its random number generators."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from vaezoo.errors import RequestError
+
+__all__ = ["find_device", "rng_state", "seeded", "set_rng_state"]
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """Return the device of a name; ``auto`` is cuda, else mps, else cpu.
+
+    Raises
+    ------
+    RequestError
+        When this machine does not have the device.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available[name]:
+        here = ", ".join(device for device, there in available.items() if there)
+        raise RequestError(f"this machine has no {name} device; --device takes: auto, {here}")
+    return torch.device(name)
+
+
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's global generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
+    """Set torch's global generators back to states that :func:`rng_state` returned."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+    elif device.type == "mps" and "mps" in states:
+        torch.mps.set_rng_state(states["mps"])
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators, and set them back to what they were at the end."""
+    before = rng_state(device)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        set_rng_state(before, device)

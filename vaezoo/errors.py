@@ -1,0 +1,39 @@
+"""Failures that are answers: one line that says what is wrong, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["RequestError", "RunError", "VaezooError", "nearest"]
+
+
+class VaezooError(Exception):
+    """A failure with a message for a person; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class RequestError(VaezooError):
+    """The request is wrong: a name, a flag, a file or a shape. Nothing was started."""
+
+    exit_code = 2
+
+
+class RunError(VaezooError):
+    """The work itself failed after it had started. What was done is kept."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """Return the end of an error message: the closest of ``options``, or all of them.
+
+    Examples
+    --------
+    >>> nearest("z_dims", ["z_dim", "hidden"])
+    "did you mean 'z_dim'?"
+    >>> nearest("q", ["hidden", "z_dim"])
+    'choose from: hidden, z_dim'
+    """
+    names = sorted(set(options))
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(option) for option in close)}?"
+    return f"choose from: {', '.join(names)}" if names else "there are none"

@@ -1,0 +1,201 @@
+"""Networks that pairs are built from: trunks, heads and Gaussian heads.
+
+A *trunk* maps its input to features; its ``head()`` makes a new layer from those features to the
+output, so that a distribution can ask for as many heads as it has parameters.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+
+__all__ = ["Activation", "Decoder", "Encoder", "GaussianHead", "Head", "Net"]
+
+Activation = Literal["tanh", "relu", "elu", "softplus", "silu"]
+Net = Literal["mlp", "conv"]
+Head = Callable[[], nn.Module]
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "softplus": nn.Softplus,
+    "silu": nn.SiLU,
+}
+_CHANNELS = 32
+
+
+def mlp(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
+    """Return linear layers of the given sizes, each followed by the activation."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """Features h ``(B, H)`` of a datum x ``(B, *x_shape)``.
+
+    Parameters
+    ----------
+    x_shape
+        Shape of one datum. For ``net="conv"`` an image, ``(H, W)`` or ``(C, H, W)``.
+    hidden
+        Widths of the fully connected layers; the last is the number of features.
+    net
+        ``"mlp"``, or ``"conv"``: before the fully connected layers, convolutions of 32 channels,
+        4 x 4 and stride 2, until the image is at most 7 pixels wide (Burgess et al. 2018).
+    """
+
+    def __init__(
+        self, x_shape: Sequence[int], hidden: Sequence[int], *, activation: Activation, net: Net
+    ) -> None:
+        super().__init__()
+        self.x_shape = tuple(x_shape)
+        if net == "conv":
+            image = _image_shape(x_shape)
+            sizes = _pyramid(image)
+            channels = [image[0], *[_CHANNELS] * (len(sizes) - 1)]
+            layers: list[nn.Module] = [nn.Unflatten(1, image)]
+            for inputs, outputs in zip(channels[:-1], channels[1:], strict=True):
+                layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), _ACTIVATIONS[activation]()]
+            self.stem = nn.Sequential(*layers, nn.Flatten())
+            width = channels[-1] * math.prod(sizes[-1])
+        else:
+            self.stem = nn.Sequential()
+            width = math.prod(x_shape)
+        self.body = mlp([width, *hidden], activation)
+        self.num_features = hidden[-1] if hidden else width
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch_shape = x.shape[: x.dim() - len(self.x_shape)]
+        h = self.body(self.stem(x.reshape(-1, math.prod(self.x_shape))))
+        return torch.as_tensor(h.reshape(*batch_shape, -1))
+
+    def head(self, z_dim: int) -> Head:
+        """Return a factory of linear layers from the features to ``(B, z_dim)``."""
+        return lambda: nn.Linear(self.num_features, z_dim)
+
+
+class Decoder(nn.Module):
+    """Features of a latent z ``(B, z_dim)``, from which heads reach ``(B, *x_shape)``.
+
+    The mirror image of :class:`Encoder`: ``hidden`` is given from z towards x.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        hidden: Sequence[int],
+        x_shape: Sequence[int],
+        *,
+        activation: Activation,
+        net: Net,
+    ) -> None:
+        super().__init__()
+        self.x_shape = tuple(x_shape)
+        self.net = net
+        widths = [z_dim, *hidden]
+        if net == "conv":
+            self.sizes = _pyramid(_image_shape(x_shape))
+            deepest = _CHANNELS * math.prod(self.sizes[-1])
+            layers: list[nn.Module] = [
+                mlp([*widths, deepest], activation),
+                nn.Unflatten(1, (_CHANNELS, *self.sizes[-1])),
+            ]
+            for target in self.sizes[-2:0:-1]:
+                layers += [_upsample(_CHANNELS, target), _ACTIVATIONS[activation]()]
+            self.body = nn.Sequential(*layers)
+        else:
+            self.body = mlp(widths, activation)
+        self.num_features = widths[-1]
+
+    def forward(self, z: Tensor) -> Tensor:
+        if self.net == "mlp":
+            return torch.as_tensor(self.body(z))
+        h = self.body(z.reshape(-1, z.shape[-1]))
+        return torch.as_tensor(h.reshape(*z.shape[:-1], *h.shape[1:]))
+
+    def head(self) -> nn.Module:
+        """Return a new layer from the features to one parameter per element of x."""
+        if self.net == "mlp":
+            flat = nn.Linear(self.num_features, math.prod(self.x_shape))
+            return nn.Sequential(flat, nn.Unflatten(-1, self.x_shape))
+        image = _image_shape(self.x_shape)
+        return _ImageHead(_upsample(image[0], self.sizes[0]), self.x_shape)
+
+
+class _ImageHead(nn.Module):
+    """The last transposed convolution, with any leading batch dimensions kept."""
+
+    def __init__(self, layer: nn.Module, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer = layer
+        self.x_shape = x_shape
+
+    def forward(self, h: Tensor) -> Tensor:
+        batch_shape = h.shape[:-3]
+        x = self.layer(h.reshape(-1, *h.shape[-3:]))
+        return torch.as_tensor(x.reshape(*batch_shape, *self.x_shape))
+
+
+def _image_shape(x_shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(x_shape) not in (2, 3):
+        raise RequestError(
+            f"net 'conv' needs images, (H, W) or (C, H, W), but one datum is {tuple(x_shape)}; "
+            "use --set net=mlp"
+        )
+    channels, height, width = (1, *x_shape) if len(x_shape) == 2 else x_shape
+    return channels, height, width
+
+
+def _pyramid(image: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """Sizes of the image from the data down to at most 7 pixels wide, at least one halving."""
+    sizes = [image[1:]]
+    while (max(sizes[-1]) > 7 or len(sizes) == 1) and min(sizes[-1]) >= 2:
+        height, width = sizes[-1]
+        sizes.append((height // 2, width // 2))
+    if len(sizes) == 1:
+        raise RequestError(f"net 'conv' needs images of 2 x 2 or more, got {image[1:]}")
+    return sizes
+
+
+def _upsample(channels: int, target: tuple[int, int]) -> nn.ConvTranspose2d:
+    odd = (target[0] % 2, target[1] % 2)
+    return nn.ConvTranspose2d(_CHANNELS, channels, 4, 2, 1, output_padding=odd)
+
+
+class GaussianHead(nn.Module):
+    """Mean and standard deviation of a Gaussian, two separate heads of one set of features.
+
+    ``loc = W4 h + b4`` and ``log sigma^2 = W5 h + b5`` as in Kingma & Welling 2014
+    (arXiv:1312.6114, App. C.2), with ``sigma^2 = floor^2 + exp(log sigma^2)``, so that sigma is
+    never below the floor and its gradient never vanishes.
+
+    Parameters
+    ----------
+    head
+        Makes one layer from features to the shape of the Gaussian.
+    floor
+        Smallest standard deviation, in units of the data.
+    """
+
+    def __init__(self, head: Head, floor: float = 0.0) -> None:
+        super().__init__()
+        self.loc = head()
+        self.log_var = head()
+        self.floor = floor
+
+    def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        return self.loc(h), sigma_of(self.log_var(h), self.floor)
+
+
+def sigma_of(log_var: Tensor, floor: float) -> Tensor:
+    """Return the standard deviation of a log-variance, ``sqrt(floor^2 + exp(log_var))``."""
+    if floor == 0.0:
+        return torch.exp(0.5 * log_var)
+    return torch.sqrt(log_var.exp() + floor**2)

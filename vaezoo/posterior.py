@@ -1,0 +1,179 @@
+"""From a run to ArviZ: draws of q(z | x) as labelled arrays."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from vaezoo.data.dataset import Array
+from vaezoo.device import seeded
+from vaezoo.errors import RequestError
+from vaezoo.runs import Run
+from vaezoo.sites import (
+    Args,
+    argument_names,
+    encode,
+    log_density,
+    repeat_rows,
+    sample_sites,
+    site_values,
+    trace_pair,
+)
+from vaezoo.storage import write_bytes
+
+__all__ = ["posterior", "save_netcdf", "to_arviz"]
+
+NUM_CHAINS = 4
+
+
+@torch.no_grad()
+def posterior(
+    run: Run,
+    data: str | None = None,
+    *,
+    split: str = "test",
+    limit: int = 100,
+    num_samples: int = 1000,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> xr.DataTree:
+    """Draw from the guide's posterior of some data, as a tree of labelled arrays.
+
+    Parameters
+    ----------
+    run
+        A trained run.
+    data
+        A name or path; by default the data of the run.
+    split
+        Which rows.
+    limit
+        Only the first so many rows.
+    num_samples
+        Draws for each datum, a multiple of 4.
+    seed
+        Seed of the draws.
+    data_dir
+        Where original data files lie.
+
+    Returns
+    -------
+    xarray.DataTree
+        Groups ``posterior`` (each latent, dimensions ``chain, draw, datum, latent``),
+        ``sample_stats`` (``lp`` = log p(x, z), ``log_q``, ``log_weight``), ``log_likelihood``,
+        ``guide`` (means) and ``observed_data``. The draws are independent: four chains are a
+        convention that ArviZ's functions ask for, and R-hat is 1 whatever the guide is worth.
+    """
+    if num_samples < NUM_CHAINS or num_samples % NUM_CHAINS:
+        raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")
+    run.pair.eval()
+    batches = run.batches(data, data_dir=data_dir)
+    parts = []
+    with seeded(seed, run.device):
+        for args in batches.fixed(split, limit=limit):
+            parts.append(_draw(run, args, num_samples))
+    values = {name: np.concatenate([part[name] for part in parts], 2) for name in parts[0]}
+    args = tuple(map(torch.cat, zip(*batches.fixed(split, limit=limit), strict=True)))
+    return _tree(run, values, args, seed)
+
+
+def _draw(run: Run, args: Args, num_samples: int) -> dict[str, Array]:
+    """Draw in pieces of 4 draws a chain; arrays ``(chain, draw, datum, ...)``."""
+    per_chain, rows = num_samples // NUM_CHAINS, len(args[0])
+    step = max(1, 8192 // (rows * NUM_CHAINS))
+    pieces = []
+    for start in range(0, per_chain, step):
+        draws = min(step, per_chain - start)
+        found = _draw_once(run, repeat_rows(args, NUM_CHAINS * draws))
+        pieces.append({name: _by_draw(value, rows, draws) for name, value in found.items()})
+    return {name: np.concatenate([piece[name] for piece in pieces], 1) for name in pieces[0]}
+
+
+def _draw_once(run: Run, args: Args) -> dict[str, Tensor]:
+    trace = trace_pair(run.pair, args)
+    latents = {name: q["value"] for name, (_, q) in trace.latents.items()}
+    log_likelihood = torch.stack([log_density(site) for site in trace.observed.values()]).sum(0)
+    log_prior = torch.stack([log_density(p) for p, _ in trace.latents.values()]).sum(0)
+    log_q = torch.stack([log_density(s) for s in sample_sites(trace.guide).values()]).sum(0)
+    return {
+        **site_values(run.pair, latents),
+        "log_likelihood": log_likelihood,
+        "lp": log_likelihood + log_prior,
+        "log_q": log_q,
+        "log_weight": log_likelihood + log_prior - log_q,
+    }
+
+
+def _by_draw(value: Tensor, rows: int, draws: int) -> Array:
+    split = value.reshape(rows, NUM_CHAINS, draws, *value.shape[1:])
+    return split.permute(1, 2, 0, *range(3, split.dim())).cpu().numpy()
+
+
+def _tree(run: Run, values: Mapping[str, Array], args: Args, seed: int) -> xr.DataTree:
+    stats = {name: values[name] for name in ("lp", "log_q", "log_weight")}
+    latents = {
+        name: value
+        for name, value in values.items()
+        if name not in (*stats, "log_likelihood")
+    }
+    means = {name: value.cpu().numpy() for name, value in encode(run.pair, args).items()}
+    observed = dict(zip(argument_names(run.pair), (arg.cpu().numpy() for arg in args), strict=True))
+    sampled = ("chain", "draw")
+    groups = {
+        "posterior": _dataset(latents, sampled),
+        "sample_stats": _dataset(stats, sampled),
+        "log_likelihood": _dataset({"x": values["log_likelihood"]}, sampled),
+        "guide": _dataset({f"{name}_mean": value for name, value in means.items()}, ()),
+        "observed_data": _dataset(observed, ()),
+    }
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs.update(
+        name=run.name,
+        inference_library="pyro-ppl",
+        inference_library_version=version("pyro-ppl"),
+        vaezoo_version=version("vaezoo"),
+        approximation="guide",
+        r_hat_is_meaningful=0,
+        seed=seed,
+        data=run.data.name,
+        data_checksum=str(run.info.get("data_checksum", "")),
+    )
+    return tree
+
+
+def _dataset(values: Mapping[str, Array], leading: tuple[str, ...]) -> xr.Dataset:
+    """Label arrays ``(*leading, datum, ...)``; a latent's last dimension is ``latent``."""
+    variables = {}
+    for name, value in values.items():
+        rest = value.ndim - len(leading) - 1
+        is_latent = name.removesuffix("_mean") not in ("x", "label", "length")
+        if is_latent and rest:
+            inner = ("time", "latent")[-rest:] if rest <= 2 else _numbered(name, rest)
+        else:
+            inner = _numbered(name, rest)
+        variables[name] = xr.DataArray(value, dims=(*leading, "datum", *inner))
+    dataset = xr.Dataset(variables)
+    return dataset.assign_coords({dim: np.arange(size) for dim, size in dataset.sizes.items()})
+
+
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}_dim_{i}" for i in range(count))
+
+
+def to_arviz(tree: xr.DataTree) -> Any:
+    """Return what the installed ArviZ works on: a DataTree on 1.x, an InferenceData on 0.23."""
+    import arviz as az
+
+    if int(az.__version__.partition(".")[0]) >= 1:
+        return tree
+    return az.from_datatree(tree)
+
+
+def save_netcdf(tree: xr.DataTree, path: str | Path) -> None:
+    """Write a tree as netCDF, at once; ``arviz.from_netcdf`` and xarray open it."""
+    write_bytes(Path(path), bytes(tree.to_netcdf(engine="h5netcdf")))

@@ -1,0 +1,211 @@
+"""Training: stochastic variational inference from data to a run folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from vaezoo import registry
+from vaezoo.config import DataSettings, Training, build, checked, layers
+from vaezoo.data import Data, load
+from vaezoo.data.batches import Batches
+from vaezoo.data.contract import choose_transform
+from vaezoo.data.dataset import Array, from_arrays
+from vaezoo.data.transform import Transform
+from vaezoo.device import find_device, seeded
+from vaezoo.errors import RequestError
+from vaezoo.objectives import OBJECTIVES
+from vaezoo.runs import Run, describe_environment, example_values, open_run
+from vaezoo.sites import argument_names
+from vaezoo.trainer import DEFAULT_EPOCHS, Callback, Trainer, num_steps
+
+__all__ = ["fit", "resume"]
+
+DEFAULT_DATA = {"images": "digits", "vectors": "digits", "sequences": "digits-rows"}
+
+
+def fit(
+    model: str | type[nn.Module] | nn.Module,
+    data: str | Data | Array | DataSettings | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    training: Training | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Train a model/guide pair.
+
+    Parameters
+    ----------
+    model
+        A name of the zoo, a file, a class, or a pair that is already built.
+    data
+        A name, a path, an array ``(N, *x_shape)`` or a data set; by default the digits of
+        scikit-learn, as images or row by row.
+    config
+        Settings of the pair.
+    preset
+        Named settings of the pair to start from.
+    training
+        How to train; a mapping is checked against :class:`vaezoo.config.Training`.
+    out
+        The run folder; without one nothing is written.
+    callbacks
+        Are told how it goes.
+
+    Returns
+    -------
+    Run
+        With the best weights by validation score.
+
+    Raises
+    ------
+    RequestError
+        Before anything is trained: wrong names, settings, data, or a folder that is in use.
+    NonFiniteError
+        When loss or gradients are NaN or infinite. The state of the step before is saved.
+    Interrupted
+        On Ctrl-C. The state is saved.
+
+    Examples
+    --------
+    >>> run = fit("vae-bernoulli", training={"epochs": 1})
+    >>> sorted(run.metrics[-1]["validation"])[:3]
+    ['active_units', 'at_floor', 'bits_per_dim']
+    """
+    run, loaded = prepare(model, data, config=config, preset=preset, training=training, out=out)
+    return Trainer(run, loaded, callbacks).train()
+
+
+def resume(
+    path: str | Path,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    device: str | None = None,
+    data_dir: str | None = None,
+    model: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Go on with a run from its last saved state, on the CPU bit by bit as if it had not stopped.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    epochs, steps
+        Train until here instead of the run's own end.
+    device
+        Another device than before.
+    data_dir
+        Where the original data files lie now.
+    model
+        A ``.py`` file to take the pair from, instead of the run's copy.
+    callbacks
+        Are told how it goes.
+    """
+    run = open_run(Path(path), device=device or "auto", model=model)
+    if epochs or steps:
+        run.training = checked(
+            Training, {**run.training.model_dump(), "epochs": epochs, "steps": steps}
+        )
+        run.save_config()
+    trainer = Trainer(run, run.batches(data_dir=data_dir).data, callbacks)
+    trainer.restore()
+    return trainer.train()
+
+
+def prepare(
+    model: str | type[nn.Module] | nn.Module,
+    data: str | Data | Array | DataSettings | None,
+    *,
+    config: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    training: Training | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+) -> tuple[Run, Data]:
+    """Check a request for training and return a run at its start; nothing is written."""
+    built = model if isinstance(model, nn.Module) else None
+    cls = _class_of(model)
+    settings, loaded = _load(data, cls)
+    given = training.model_dump(exclude_unset=True) if isinstance(training, Training) else training
+    values, schedule = layers(cls, preset, config or {}, {"training": given or {}})
+    schedule = _check_schedule(schedule, len(loaded.rows("train")))
+    device = find_device(schedule.device)
+    with seeded(schedule.seed, device):
+        pair = built if built is not None else build(cls, values, loaded.x_shape)
+    names = argument_names(pair)
+    Batches(loaded, Transform(), names, device)
+    transform = choose_transform(
+        pair, loaded, binarize=settings.binarize, standardize=settings.standardize
+    )
+    run = Run(
+        pair=pair.to(device),
+        model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
+        config=values,
+        data=settings,
+        training=schedule,
+        transform=transform,
+        shapes={name: loaded.arrays[name].shape[1:] for name in names},
+        path=_free_folder(Path(out), built) if out else None,
+        info={
+            **describe_environment(),
+            "data_checksum": loaded.checksum,
+            "data_kind": loaded.kind,
+            "columns": list(loaded.columns),
+            "values": example_values(loaded, names),
+            "device": str(device),
+            "seed": schedule.seed,
+            "status": "running",
+        },
+    )
+    return run, loaded
+
+
+def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
+    if isinstance(model, str):
+        return registry.get(model)
+    return type(model) if isinstance(model, nn.Module) else model
+
+
+def _load(
+    data: str | Data | Array | DataSettings | None, cls: type[nn.Module]
+) -> tuple[DataSettings, Data]:
+    if isinstance(data, Data):
+        return DataSettings(name=data.name), data
+    if data is None or isinstance(data, str | DataSettings):
+        name = data or DEFAULT_DATA[registry.entry_of(cls).data]
+        settings = name if isinstance(name, DataSettings) else DataSettings(name=name)
+        loaded = load(settings.name, data_dir=settings.dir, seed=settings.split_seed)
+        return settings, loaded
+    return DataSettings(name="array"), from_arrays(data)
+
+
+def _check_schedule(training: Training, num_rows: int) -> Training:
+    if training.epochs and training.steps:
+        raise RequestError("give --epochs or --steps, not both")
+    if not (training.epochs or training.steps):
+        training = training.model_copy(update={"epochs": DEFAULT_EPOCHS})
+    OBJECTIVES[training.objective]
+    total = num_steps(training, num_rows)
+    if training.kl_warmup >= total:
+        raise RequestError(
+            f"the KL warm-up of {training.kl_warmup} steps does not end before training does "
+            f"({total} steps); use --kl-warmup {total // 2}, or train longer"
+        )
+    return training
+
+
+def _free_folder(path: Path, built: nn.Module | None) -> Path:
+    if built is not None:
+        raise RequestError(
+            "a pair that is already built cannot be saved, because its settings are unknown; "
+            "give fit its class or name, and config={...}"
+        )
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RequestError(
+            f"{path} exists already; go on with --resume {path}, or choose another --out"
+        )
+    return path

@@ -1,0 +1,404 @@
+"""The training loop: steps, epochs, validation, schedules, saved states."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from vaezoo.config import Training
+from vaezoo.data import Data
+from vaezoo.data.batches import Batches, epoch_order
+from vaezoo.device import rng_state, seeded, set_rng_state
+from vaezoo.engine import Eager, NonFiniteError, make_optimizer
+from vaezoo.errors import RequestError
+from vaezoo.metrics import Metrics, measure
+from vaezoo.objectives import OBJECTIVES, kl_weight
+from vaezoo.runs import WEIGHTS, Run, set_weights
+from vaezoo.sites import Args, argument_names, isolated
+from vaezoo.storage import load_tensors, save_tensors
+
+__all__ = ["Callback", "Interrupted", "Trainer", "num_steps"]
+
+DEFAULT_EPOCHS = 100
+STATE = "last/state.safetensors"
+CHECKPOINT_SECONDS = 60.0
+MOST_ROWS_MEASURED = 10_000
+FLOOR_WARNING = 0.01
+
+
+class Interrupted(KeyboardInterrupt):  # noqa: N818 (it is one, and not an error)
+    """Training was stopped by Ctrl-C or a termination signal, and its state is saved."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.run = run
+        self.step = step
+
+
+class Callback:
+    """Is told how training goes. Every method may be left as it is."""
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        """Training begins."""
+
+    def on_step(self, step: int, loss: float) -> None:
+        """A step was taken; ``loss`` in nats per datum."""
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """An epoch ended; ``record`` is its line of ``metrics.jsonl``."""
+
+    def on_warning(self, message: str) -> None:
+        """Something deserves attention."""
+
+    def on_end(self, run: Run) -> None:
+        """Training ended."""
+
+
+@dataclass
+class State:
+    """Where training stands; with weights, optimiser and random states, all that is needed.
+
+    ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
+    ``loss_sum`` the losses of its steps.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    epoch_steps: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    since_best: int = 0
+    since_decay: int = 0
+    best_train_elbo: float = -math.inf
+    warned: str = ""
+
+
+def num_steps(training: Training, num_rows: int) -> int:
+    """Return the number of optimiser steps that a schedule takes."""
+    if training.steps:
+        return training.steps
+    return (training.epochs or DEFAULT_EPOCHS) * math.ceil(num_rows / training.batch_size)
+
+
+class Trainer:
+    """Trains the pair of a run.
+
+    Parameters
+    ----------
+    run
+        The run, at its start or reopened.
+    data
+        Its data.
+    callbacks
+        Are told how it goes.
+    """
+
+    def __init__(self, run: Run, data: Data, callbacks: Sequence[Callback] = ()) -> None:
+        self.run = run
+        self.pair = run.pair
+        self.training = run.training
+        self.device = run.device
+        self.callbacks = callbacks
+        self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
+        self.optimizer = make_optimizer(self.training.optimizer, self.pair, self.training.lr)
+        self.objective = OBJECTIVES[self.training.objective](
+            num_particles=self.training.num_particles
+        )
+        self.step = Eager(self.pair, self.objective, self.optimizer, self.training.clip_norm)
+        self.total = num_steps(self.training, self.batches.size("train"))
+        self.state = State()
+        self.rng: dict[str, Tensor] | None = None
+        self.measured: dict[str, list[Args]] = {}
+        self.stop_requested = False
+        self.saved_at = time.monotonic()
+
+    def train(self) -> Run:
+        """Train to the end and return the run with its best weights.
+
+        Raises
+        ------
+        NonFiniteError
+            When loss or gradients are NaN or infinite; the state before that step is saved.
+        Interrupted
+            On Ctrl-C or a termination signal; the state is saved.
+        """
+        if self.state.step == 0:
+            self._create_folder()
+        self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
+        with seeded(self.training.seed, self.device), isolated(), self._signals():
+            self._prepare()
+            while self.state.step < self.total and not self._stops_early():
+                self._epoch()
+        self._finish()
+        return self.run
+
+    def restore(self) -> None:
+        """Go back to the last saved state of the run."""
+        path = self.run.folder() / STATE
+        tensors, values = load_tensors(path)
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}}
+        for name, tensor in tensors.items():
+            group, _, key = name.partition("/")
+            groups[group][key] = tensor
+        self.state = State(**values["state"])
+        set_weights(self.pair, groups["weights"], path)
+        self._restore_optimizer(groups["optimizer"], values["lr"])
+        self.rng = groups["rng"]
+        self.run.rewind_metrics(self.state.epoch)
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor], lr: float) -> None:
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            index, _, key = name.partition("/")
+            slots.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        for group in groups:
+            group["lr"] = lr
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+    def save_state(self) -> None:
+        """Save all that is needed to go on; nothing for a run without a folder."""
+        self.saved_at = time.monotonic()
+        if self.run.path is None:
+            return
+        weights = {f"weights/{name}": value for name, value in self.pair.state_dict().items()}
+        slots = {
+            f"optimizer/{index}/{key}": torch.as_tensor(value)
+            for index, slot in self.optimizer.state_dict()["state"].items()
+            for key, value in slot.items()
+        }
+        rng = {f"rng/{name}": value for name, value in rng_state(self.device).items()}
+        values = {"state": asdict(self.state), "lr": self._lr}
+        save_tensors(self.run.path / STATE, {**weights, **slots, **rng}, values)
+
+    @property
+    def _lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _tell(self, tell: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks:
+            tell(callback)
+
+    def _create_folder(self) -> None:
+        if self.run.path is None:
+            return
+        try:
+            self.run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(
+                f"cannot create {self.run.path}: {error.strerror}; choose another --out"
+            ) from error
+        self.run.save_config()
+        self.run.save_info()
+
+    def _prepare(self) -> None:
+        """Look at the pair once, then set the generators to where training begins."""
+        first = next(self.batches.fixed("train", limit=2))
+        self.objective.prepare(self.pair, first)
+        _refuse_global_parameters(set(self.pair.parameters()))
+        if self.rng is not None:
+            set_rng_state(self.rng, self.device)
+        else:
+            torch.manual_seed(self.training.seed)
+
+    def _epoch(self) -> None:
+        state, began = self.state, time.monotonic()
+        size = self.training.batch_size
+        order = epoch_order(
+            self.batches.size("train"), seed=self.training.seed, epoch=state.epoch
+        )
+        self.pair.train()
+        for positions in order[state.position :].split(size):
+            self._one_step(positions)
+            if self.stop_requested:
+                state.seconds += time.monotonic() - began
+                self._stop()
+            if state.step == self.total:
+                break
+            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+                self.save_state()
+        state.seconds += time.monotonic() - began
+        self._end_epoch(complete=state.position == len(order))
+
+    def _one_step(self, positions: Tensor) -> None:
+        state, training = self.state, self.training
+        beta = kl_weight(state.step, beta=training.beta, warmup=training.kl_warmup)
+        try:
+            loss = self.step(self.batches.train("train", positions), beta)
+        except NonFiniteError as error:
+            raise self._failure(error) from error
+        state.step += 1
+        state.epoch_steps += 1
+        state.position += len(positions)
+        state.loss_sum += loss
+        self._tell(lambda callback: callback.on_step(state.step, loss))
+
+    def _end_epoch(self, *, complete: bool) -> None:
+        """Measure, log, and save; an epoch cut short by ``steps`` can be resumed in its middle."""
+        state = self.state
+        if not complete:
+            self.save_state()
+        record = self._measure(state.epoch + 1)
+        self.run.log(record)
+        self._tell(lambda callback: callback.on_epoch(record))
+        if not complete:
+            return
+        state.epoch += 1
+        state.position = state.epoch_steps = 0
+        state.loss_sum = 0.0
+        self._schedule()
+        self.save_state()
+
+    def _measure(self, epoch: int) -> dict[str, Any]:
+        self.pair.eval()
+        with seeded(self.training.seed * 7919 + epoch, self.device):
+            train = measure(self.pair, self._measured("train"), self.run.transform)
+            validation = measure(self.pair, self._measured("validation"), self.run.transform)
+        self._keep_best(validation, epoch)
+        self._warn(train, validation)
+        state, training = self.state, self.training
+        return {
+            "epoch": epoch,
+            "step": state.step,
+            "loss": state.loss_sum / max(1, state.epoch_steps),
+            "beta": kl_weight(state.step, beta=training.beta, warmup=training.kl_warmup),
+            "lr": self._lr,
+            "seconds": round(state.seconds, 3),
+            "train": train.to_dict(),
+            "validation": validation.to_dict(),
+        }
+
+    def _measured(self, split: str) -> list[Args]:
+        """The rows that an epoch is judged by: validation, and as many of the training rows."""
+        if split not in self.measured:
+            held_out = len(self.batches.data.splits.get("validation", ()))
+            size = min(held_out or self.batches.size("train"), MOST_ROWS_MEASURED)
+            source = "validation" if split == "validation" and held_out else "train"
+            generator = torch.Generator().manual_seed(0)
+            positions = torch.randperm(self.batches.size(source), generator=generator)[:size]
+            self.measured[split] = list(self.batches.fixed(source, positions=positions))
+        return self.measured[split]
+
+    def _keep_best(self, validation: Metrics, epoch: int) -> None:
+        score = validation.score(self.training.beta)
+        if score > self.state.best_score:
+            self.state.best_score, self.state.best_epoch = score, epoch
+            self.state.since_best = self.state.since_decay = -1
+            if self.run.path is not None:
+                self.run.save_weights({"epoch": epoch, "validation_score": score})
+            else:
+                self.best = {k: v.clone() for k, v in self.pair.state_dict().items()}
+
+    def _schedule(self) -> None:
+        """Halve the learning rate on a plateau; nothing counts during a KL warm-up."""
+        state, training = self.state, self.training
+        if state.step < training.kl_warmup:
+            state.since_best = state.since_decay = 0
+            return
+        state.since_best += 1
+        state.since_decay += 1
+        if training.plateau and state.since_decay >= training.plateau:
+            state.since_decay = 0
+            for group in self.optimizer.param_groups:
+                group["lr"] *= 0.5
+
+    def _stops_early(self) -> bool:
+        patience = self.training.patience
+        return bool(patience) and self.state.since_best >= patience
+
+    def _warn(self, train: Metrics, validation: Metrics) -> None:
+        state = self.state
+        if train.at_floor > FLOOR_WARNING:
+            self._warn_once(
+                "floor",
+                f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
+                "bounded by --sigma-floor alone; try --sigma shared",
+            )
+        fallen = state.best_score - validation.score(self.training.beta)
+        if fallen > 0.1 * abs(state.best_score) and train.elbo > state.best_train_elbo:
+            self._warn_once(
+                "gap",
+                f"the validation ELBO has fallen by {fallen:.1f} nats while the training ELBO rises: "
+                "the model memorises; the best weights are kept (try --sigma shared or fewer --epochs)",
+            )
+        state.best_train_elbo = max(state.best_train_elbo, train.elbo)
+
+    def _warn_once(self, name: str, message: str) -> None:
+        if name not in self.state.warned.split():
+            self.state.warned = f"{self.state.warned} {name}".strip()
+            self._tell(lambda callback: callback.on_warning(message))
+
+    def _failure(self, error: NonFiniteError) -> NonFiniteError:
+        self.save_state()
+        kept = ""
+        if self.run.path is not None:
+            if not (self.run.path / WEIGHTS).is_file():
+                self.run.save_weights({"epoch": self.state.epoch, "validation_score": None})
+            self.run.save_info(status="failed")
+            kept = f"; the last good weights are in {self.run.path}"
+        return NonFiniteError(
+            f"training stopped at step {self.state.step + 1}: {error}{kept}; "
+            "try a smaller --lr or --clip-norm, or scale the data (--standardize)"
+        )
+
+    def _stop(self) -> None:
+        self.save_state()
+        if self.run.path is not None:
+            self.run.save_info(status="interrupted")
+        raise Interrupted(self.run, self.state.step)
+
+    def _finish(self) -> None:
+        if self.run.path is not None:
+            self.run.load_weights()
+            finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            self.run.save_info(
+                status="finished",
+                finished=finished,
+                steps=self.state.step,
+                seconds=round(self.state.seconds, 1),
+                best_epoch=self.state.best_epoch,
+            )
+        else:
+            self.pair.load_state_dict(self.best)
+        self.pair.eval()
+        self._tell(lambda callback: callback.on_end(self.run))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let the step that is under way end before a signal stops training."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def request(number: int, frame: object) -> None:
+            if self.stop_requested:
+                raise KeyboardInterrupt
+            self.stop_requested = True
+
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        before = [signal.signal(number, request) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _refuse_global_parameters(own: set[torch.nn.Parameter]) -> None:
+    for name, value in pyro.get_param_store().named_parameters():
+        if not any(value is parameter for parameter in own):
+            raise RequestError(
+                f"parameter '{name}' lives in Pyro's global store; make it an nn.Parameter (or a "
+                "PyroParam) of the pair, so that it is saved and two models never share it"
+            )

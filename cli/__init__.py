@@ -60,10 +60,8 @@ class LazyGroup(click.Group):
         if "--debug" in words or options.get("standalone_mode") is False:
             return super().main(words, **options)
         try:
-            super().main(words, standalone_mode=False, **options)
-            code = 0
-        except click.exceptions.Exit as stop:
-            code = stop.exit_code
+            result = super().main(words, standalone_mode=False, **options)
+            code = result if isinstance(result, int) else 0
         except click.ClickException as error:
             _say(_one_line(error))
             code = error.exit_code
@@ -77,7 +75,9 @@ class LazyGroup(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except Exception as error:
-            _say(f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)")
+            _say(
+                f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)"
+            )
             code = 1
         sys.exit(code)
 

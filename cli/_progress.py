@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vaezoo.callbacks import Callback
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
-from vaezoo.trainer import Callback
 
 __all__ = ["make_callbacks"]
 
@@ -110,14 +110,14 @@ class TensorBoard(Callback):
             raise RequestError(
                 "--tensorboard needs one more package: pip install 'vaezoo[board]'"
             ) from error
-        self.writer = SummaryWriter(str(run.folder() / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(run.folder() / "tensorboard"))
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         for split in ("train", "validation"):
             for name in ("elbo", "recon", "kl"):
-                self.writer.add_scalar(f"{name}/{split}", record[split][name], record["step"])  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(f"{name}/{split}", record[split][name], record["step"])
         for name in ("beta", "lr"):
-            self.writer.add_scalar(name, record[name], record["step"])  # type: ignore[no-untyped-call]
+            self.writer.add_scalar(name, record[name], record["step"])
 
     def on_end(self, run: Run) -> None:
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()

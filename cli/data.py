@@ -1,21 +1,16 @@
 """``vaezoo data``: what there is to train on, what it looks like, and how to get it."""
 
 import json
-import shlex
 import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-import numpy as np
 
 from vaezoo.data import (
     DATA_VARIABLE,
     SOURCES,
-    Array,
-    Data,
     Source,
     fetch_source,
     get_source,
@@ -23,18 +18,12 @@ from vaezoo.data import (
     load,
     locate,
 )
-from vaezoo.registry import entries
-
-if TYPE_CHECKING:
-    from vaezoo.data import Summary
 
 __all__ = ["data"]
 
 _WIDTH = 80
 _INDENT = 12
 _MOST_NAMES = 8
-_ROWS_AT_A_TIME = 4096
-_LARGEST_TO_COMPARE = 2**28
 
 _data_dir = click.option(
     "--data-dir",
@@ -74,13 +63,8 @@ def list_command(data_dir: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_facts(source, data_dir) for source in sources], indent=2))
         return
-    rows = [("name", "kind", "rows", "shape", "download", "content")]
-    for source in sources:
-        shape = "x".join(map(str, source.shape[1:]))
-        download = _download(source, data_dir)
-        row = (source.name, source.kind, str(source.shape[0]), shape, download, source.summary)
-        rows.append(row)
-    click.echo("\n".join(_table(rows)))
+    titles = ("name", "kind", "rows", "shape", "download", "content")
+    click.echo("\n".join(_table([titles, *(_row(source, data_dir) for source in sources)])))
 
 
 @data.command("show")
@@ -98,8 +82,10 @@ def show_command(spec: str, data_dir: Path | None, seed: int, as_json: bool) -> 
     Example:
       vaezoo data show digits
     """
+    from vaezoo.data.profile import describe
+
     loaded = load(spec, data_dir=data_dir, seed=seed)
-    report = _describe(loaded)
+    report = describe(loaded)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -140,6 +126,12 @@ def _facts(source: Source, data_dir: Path | None) -> dict[str, Any]:
     }
 
 
+def _row(source: Source, data_dir: Path | None) -> tuple[str, ...]:
+    rows, *shape = map(str, source.shape)
+    download = _download(source, data_dir)
+    return source.name, source.kind, rows, "x".join(shape), download, source.summary
+
+
 def _is_on_disk(source: Source, data_dir: Path | None) -> bool:
     return all(locate(remote, data_dir=data_dir) for remote in source.remotes)
 
@@ -150,104 +142,10 @@ def _download(source: Source, data_dir: Path | None) -> str:
     return "on disk" if _is_on_disk(source, data_dir) else f"{source.size / 2**20:.1f} MiB"
 
 
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """What a pass over the rows finds: elements that never vary, and repeated rows."""
-
-    constant: list[int]
-    num_elements: int
-    duplicates: float | None
-
-
-def _scan(loaded: Data) -> _Scan:
-    low: Array = np.full(int(np.prod(loaded.x_shape)), np.inf)
-    high = -low
-    seen: set[int] = set()
-    compare = loaded.x.nbytes <= _LARGEST_TO_COMPARE
-    for rows, values in _pieces(loaded):
-        if compare:
-            seen.update(hash(row.tobytes()) for row in rows)
-        low = np.fmin(low, np.fmin.reduce(values, axis=0))
-        high = np.fmax(high, np.fmax.reduce(values, axis=0))
-    duplicates = 1 - len(seen) / len(loaded.x) if compare else None
-    return _Scan(np.flatnonzero(~(low < high)).tolist(), len(low), duplicates)
-
-
-def _pieces(loaded: Data) -> Iterator[tuple[Array, Array]]:
-    """Some rows, and their elements as ``(number, element)`` without the padding of sequences."""
-    length = loaded.arrays.get("length")
-    for start in range(0, len(loaded.x), _ROWS_AT_A_TIME):
-        x = np.asarray(loaded.x[start : start + _ROWS_AT_A_TIME])
-        if length is None:
-            yield x, x.reshape(len(x), -1)
-        else:
-            yield x, x[np.arange(x.shape[1]) < length[start : start + len(x), None]]
-
-
-def _describe(loaded: Data) -> dict[str, Any]:
-    from vaezoo.data import summarize
-
-    summary, scan = summarize(loaded), _scan(loaded)
-    source = SOURCES.get(loaded.name)
-    label = loaded.arrays.get("label")
-    names = loaded.columns or tuple(map(str, range(scan.num_elements)))
-    return {
-        "name": loaded.name,
-        "kind": loaded.kind,
-        "shape": list(loaded.x.shape),
-        "dtype": str(loaded.x.dtype),
-        "scale": loaded.scale,
-        "range": [summary.low, summary.high] if summary.low <= summary.high else None,
-        "values": _nature(loaded, summary),
-        "nan": summary.num_invalid,
-        "first_nan_row": summary.first_invalid,
-        "constant": [names[index] for index in scan.constant],
-        "elements": scan.num_elements,
-        "duplicates": scan.duplicates,
-        "splits": {name: len(rows) for name, rows in loaded.splits.items()},
-        "labels": None if label is None else len(np.unique(label)),
-        **_suggest(loaded, summary),
-        **({"licence": source.licence, "citation": source.citation} if source else {}),
-        "checksum": loaded.checksum,
-    }
-
-
-def _nature(loaded: Data, summary: "Summary") -> str:
-    if summary.low > summary.high:
-        return "none are finite"
-    if summary.is_binary:
-        return "binary"
-    if loaded.scale != 1.0:
-        return "grey levels"
-    return "whole numbers" if summary.is_integer else "real numbers"
-
-
-def _suggest(loaded: Data, summary: "Summary") -> dict[str, str | None]:
-    """The likelihood whose support fits, and the command that uses it."""
-    if summary.num_invalid:
-        return {"likelihood": "none yet: remove or fill the missing values", "train": None}
-    likelihood, flags = _likelihood(loaded, summary)
-    model = f"vae-{likelihood.partition(',')[0]}"
-    if loaded.kind == "sequences":
-        model = next((entry.name for entry in entries() if entry.data == "sequences"), "MODEL")
-    words = ["vaezoo", "train", model, "--data", loaded.name, *flags]
-    return {"likelihood": likelihood, "train": shlex.join(words)}
-
-
-def _likelihood(loaded: Data, summary: "Summary") -> tuple[str, list[str]]:
-    if summary.is_binary:
-        return "bernoulli", []
-    if loaded.scale != 1.0:
-        return "bernoulli, after a draw of 0 or 1 per grey level (--binarize dynamic)", []
-    if summary.low >= 0 and summary.high <= 1:
-        return "gaussian, or bernoulli with --binarize dynamic for probabilities", []
-    return "gaussian, of standardised values", ["--standardize"]
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:

@@ -60,8 +60,8 @@ def encode(
 ) -> None:
     """Write the latents that the guide finds in data.
 
-    A .nc file holds draws of q(z | x) with their log-densities as an ArviZ data tree, by default for
-    the first 100 rows.
+    A .nc file holds draws of q(z | x) with their log-densities as an ArviZ data tree, by default
+    for the first 100 rows.
 
     \b
     Example:

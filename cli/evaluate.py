@@ -90,7 +90,9 @@ def _print(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     unit = "nats per frame" if run.info.get("data_kind") == "sequences" else "nats per datum"
     click.echo(f"{run.name}: {result.num_rows} {result.split} rows, {unit}")
-    click.echo(f"  ELBO           {metrics.elbo:10.3f}  = {metrics.recon:.3f} - KL {metrics.kl:.3f}")
+    click.echo(
+        f"  ELBO           {metrics.elbo:10.3f}  = {metrics.recon:.3f} - KL {metrics.kl:.3f}"
+    )
     for bound in result.iwae:
         click.echo(
             f"  IWAE {bound.num_samples:<9} {bound.value:10.3f}  +- {bound.standard_error:.3f}"

@@ -12,7 +12,7 @@ from vaezoo.registry import entries
 @click.command()
 @click.argument("pattern", default="*")
 @json_option
-def list(pattern: str, as_json: bool) -> None:  # noqa: A001 (the name of the command)
+def list(pattern: str, as_json: bool) -> None:
     """List the models of the zoo, all or those whose name matches PATTERN.
 
     \b
@@ -27,5 +27,5 @@ def list(pattern: str, as_json: bool) -> None:  # noqa: A001 (the name of the co
     if as_json:
         echo_json([asdict(entry) for entry in found])
         return
-    rows = [("model", "data", "reference", "")]
-    table(rows + [(e.name, e.data, e.reference, e.summary) for e in found])
+    rows = ((e.name, e.data, e.reference, e.summary) for e in found)
+    table([("model", "data", "reference", ""), *rows])

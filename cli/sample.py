@@ -39,7 +39,7 @@ def sample(
 ) -> None:
     """Draw new data from a trained model.
 
-    z is drawn from the prior p(z); --x says whether the picture shows the mean of p(x | z) or a draw.
+    z is drawn from the prior p(z); --x says whether the mean of p(x | z) is shown or a draw.
 
     \b
     Example:

@@ -36,12 +36,11 @@ def show(model: str, as_json: bool) -> None:
     click.echo(f"{entry.name}  {entry.reference}\n")
     text = inspect.getdoc(sys.modules[cls.__module__]) or inspect.getdoc(cls) or ""
     click.echo(text + "\n")
-    rows = [("setting", "default", "type or choices")]
-    table(rows + [(name, str(value["default"]), value["type"]) for name, value in settings.items()])
+    rows = [(name, str(value["default"]), value["type"]) for name, value in settings.items()]
+    table([("setting", "default", "type or choices"), *rows])
     if entry.presets:
         click.echo()
-        rows = [("preset", "settings")]
-        table(rows + [(name, _line(values)) for name, values in entry.presets.items()])
+        table([("preset", "settings"), *((name, _line(v)) for name, v in entry.presets.items())])
 
 
 def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:
@@ -74,5 +73,8 @@ def _type_name(annotation: Any) -> str:
 
 def _line(values: object) -> str:
     if isinstance(values, dict):
-        return ", ".join(f"{key}={_line(value)}" for key, value in values.items())
+        words = (
+            f"{k}=({_line(v)})" if isinstance(v, dict) else f"{k}={v}" for k, v in values.items()
+        )
+        return ", ".join(words)
     return str(values)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 SCHEDULE = (
-    "epochs steps batch_size lr optimizer clip_norm objective num_particles beta kl_warmup "
-    "plateau patience seed device"
-).split()
+    *("epochs", "steps", "batch_size", "lr", "optimizer", "clip_norm", "objective"),
+    *("num_particles", "beta", "kl_warmup", "plateau", "patience", "seed", "device"),
+)
 
 
 @click.command(epilog="Example:  vaezoo train vae-bernoulli --data mnist --epochs 50")
@@ -27,13 +27,17 @@ SCHEDULE = (
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps, instead of epochs.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows in a step. [default: 128]")
 @click.option("--lr", type=float, help="Learning rate. [default: 0.001]")
-@click.option("--optimizer", type=click.Choice(["adam", "adamw", "adagrad"]), help="[default: adam]")
+@click.option(
+    "--optimizer", type=click.Choice(["adam", "adamw", "adagrad"]), help="[default: adam]"
+)
 @click.option("--clip-norm", type=float, help="Largest gradient norm, 0: none. [default: 200]")
 @click.option("--beta", type=float, help="Weight of the KL term. [default: 1]")
 @click.option("--kl-warmup", type=int, metavar="STEPS", help="Steps in which beta rises from 0.")
 @click.option("--objective", help="What is optimised. [default: elbo]")
 @click.option("--num-particles", type=click.IntRange(min=1), help="Draws per datum. [default: 1]")
-@click.option("--plateau", type=int, help="Epochs until the rate is halved, 0: never. [default: 15]")
+@click.option(
+    "--plateau", type=int, help="Epochs until the rate is halved, 0: never. [default: 15]"
+)
 @click.option("--patience", type=int, help="Epochs until an early stop, 0: never. [default: 40]")
 @click.option("--likelihood", metavar="NAME", help="p(x | z): bernoulli, gaussian, ...")
 @click.option("--prior", metavar="NAME", help="p(z): standard, ...")
@@ -49,7 +53,9 @@ SCHEDULE = (
 )
 @click.option("--standardize", is_flag=True, help="Give each element mean 0 and deviation 1.")
 @click.option("--preset", metavar="NAME", help="Named settings of the model (vaezoo show MODEL).")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
 @click.option("--seed", type=click.IntRange(min=0), help="Weights, order, noise. [default: 0]")
 @click.option(
@@ -82,8 +88,8 @@ def train(model: str | None, resume: Path | None, as_json: bool, **flags: Any) -
 
 
 def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
+    from vaezoo.callbacks import Interrupted
     from vaezoo.svi import resume
-    from vaezoo.trainer import Interrupted
 
     allowed = ("epochs", "steps", "device", "data_dir", "model_file")
     extra = [name for name, value in flags.items() if value and name not in allowed]
@@ -101,9 +107,9 @@ def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any
 
 
 def _fit(model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
+    from vaezoo.callbacks import Interrupted
     from vaezoo.config import DataSettings, checked, merge, parse_settings, read_file
     from vaezoo.svi import fit
-    from vaezoo.trainer import Interrupted
 
     file = read_file(flags["config"]) if flags["config"] else {}
     model = _same_model(model, file.get("model"), flags["config"])

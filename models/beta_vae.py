@@ -12,8 +12,8 @@ z     ``(z_dim,)``  latent
 x     ``x_shape``   observed, binary
 ====  ============  ===========================================
 
-beta is no part of the pair: ``--beta`` weighs the KL term of every pair of the zoo. This entry has the
-networks of the paper and its beta as a preset. The reported ELBO is the plain one, beta = 1.
+beta is no part of the pair: ``--beta`` weighs the KL term of every pair of the zoo. This entry has
+the networks of the paper and its beta as a preset. The reported ELBO is the plain one, beta = 1.
 
 Reference
     Higgins et al. 2017, *beta-VAE: Learning Basic Visual Concepts with a Constrained Variational

@@ -1,7 +1,7 @@
 """The variational autoencoder with a Bernoulli decoder.
 
     p(x, z)  = N(z; 0, I) Bernoulli(x; y(z)),   y = sigmoid(W2 tanh(W1 z + b1) + b2)
-    q(z | x) = N(z; mu(x), diag sigma(x)^2),    mu and log sigma^2 two linear heads of one tanh layer
+    q(z | x) = N(z; mu(x), diag sigma(x)^2),    h = tanh(W3 x + b3), two linear heads of h
 
 ====  ============  ===========================================
 site  event shape   meaning

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from vaezoo.callbacks import Callback
     from vaezoo.config import Training, build
     from vaezoo.data import Data, load
     from vaezoo.errors import RequestError, RunError, VaezooError
@@ -15,10 +16,9 @@ if TYPE_CHECKING:
     from vaezoo.registry import get, list_models, register
     from vaezoo.runs import Run, load_run
     from vaezoo.svi import fit, resume
-    from vaezoo.trainer import Callback
 
 _HOME = {
-    "Callback": "trainer",
+    "Callback": "callbacks",
     "Data": "data",
     "RequestError": "errors",
     "Run": "runs",

@@ -7,7 +7,6 @@ defaults. Nothing else has to be declared. ``x_shape`` is given by the data.
 import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -71,8 +70,8 @@ class Training(Settings):
     beta, kl_warmup
         Weight of the KL term, and the number of steps in which it rises to there from 0.
     plateau, patience
-        Epochs without a better validation ELBO until the learning rate is halved, and until training
-        stops (0: never). Neither counts during a KL warm-up.
+        Epochs without a better validation ELBO (weighted by ``beta``) until the learning rate is
+        halved, and until training stops (0: never). Neither counts during a KL warm-up.
     seed
         Fixes initial weights, order of rows and noise.
     device
@@ -120,10 +119,13 @@ class DataSettings(Settings):
     split_seed: NonNegativeInt = 0
 
 
-@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
+
+
 def schema(cls: type) -> type[BaseModel]:
     """Return the model of a class's keyword-only constructor arguments, defaults included."""
-    hints = get_type_hints(cls.__init__, include_extras=True)
+    hints = _hints(cls)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY or name in GIVEN_BY_DATA:
@@ -135,8 +137,7 @@ def schema(cls: type) -> type[BaseModel]:
 
 def axes(cls: type) -> dict[str, Axis]:
     """Return the parts of a pair that may be swapped, by the name of their argument."""
-    hints = get_type_hints(cls.__init__, include_extras=True)
-    found = {name: _axis_of(hint) for name, hint in hints.items()}
+    found = {name: _axis_of(hint) for name, hint in _hints(cls).items()}
     return {name: axis for name, axis in found.items() if axis is not None}
 
 
@@ -320,8 +321,8 @@ def layers(
     """Return configuration and training settings of a pair, later layers over earlier ones.
 
     The order is: the class's defaults, its preset ``default``, the preset asked for, then
-    ``updates``. Each may have a table ``training``; a name that is no setting of the pair but one of
-    :class:`Training` is taken for that.
+    ``updates``. Each may have a table ``training``; a name that is no setting of the pair but one
+    of :class:`Training` is taken for that.
     """
     presets = entry_of(cls).presets
     if preset is not None and preset not in presets:

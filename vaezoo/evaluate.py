@@ -161,7 +161,7 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     """Estimate the mutual information of x and z under the guide, in nats.
 
     ``E[log q(z | x) - log 1/N sum_j q(z | x_j)]`` over the N data given (Hoffman & Johnson 2016,
-    *ELBO surgery*), biased upwards towards its cap, log N. None for guides with several latent sites.
+    *ELBO surgery*), at most log N. None for guides with several latent sites.
     """
     sites = list(sample_sites(run_guide(pair, args)).values())
     if len(sites) != 1 or num_units(pair, args) != len(args[0]):

@@ -1,9 +1,9 @@
 """Likelihoods p(x | z): what a decoder's features say about the data.
 
 Each is built from a factory of heads and the shape of one datum, and maps features to a
-distribution with batch shape ``(B,)`` and event shape ``x_shape``; its log-density is in nats. Which
-data it can explain is the support of that distribution; :mod:`vaezoo.data.contract` compares the
-two before training.
+distribution with batch shape ``(B,)`` and event shape ``x_shape``; its log-density is in nats.
+Which data it can explain is the support of that distribution; :mod:`vaezoo.data.contract` compares
+the two before training.
 """
 
 from collections.abc import Sequence
@@ -80,6 +80,10 @@ class Gaussian(nn.Module):
         ``linear``, or ``sigmoid`` for data in [0, 1] (the Frey faces of the paper).
     """
 
+    fixed: Tensor
+    variance: Tensor
+    num_batches: Tensor
+
     def __init__(
         self,
         head: Head,
@@ -118,9 +122,9 @@ class Gaussian(nn.Module):
 
     def _sigma(self) -> Tensor:
         if self.form == "fixed":
-            return torch.as_tensor(self.fixed)
+            return self.fixed
         if self.form == "analytic":
-            return torch.as_tensor(self.variance).clamp(min=self.floor**2).sqrt()
+            return self.variance.clamp(min=self.floor**2).sqrt()
         return sigma_of(self.log_var, self.floor)
 
     @torch.no_grad()
@@ -144,12 +148,14 @@ class AnalyticNormal(dist.Normal):
         super().__init__(loc, likelihood._sigma().expand_as(loc))
         self._likelihood = likelihood
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "AnalyticNormal":
+    def expand(
+        self, batch_shape: torch.Size | Sequence[int], _instance: object = None
+    ) -> "AnalyticNormal":
         return AnalyticNormal(self.loc.expand(batch_shape), self._likelihood)
 
     def log_prob(self, value: Tensor) -> Tensor:
         variance = self._likelihood.fit_variance(value - self.loc)
-        return dist.Normal(self.loc, variance.sqrt()).log_prob(value)
+        return torch.as_tensor(dist.Normal(self.loc, variance.sqrt()).log_prob(value))
 
 
 def share_at_floor(likelihood: Gaussian, fn: dist.TorchDistribution) -> float:

@@ -6,6 +6,7 @@ output, so that a distribution can ask for as many heads as it has parameters.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -32,7 +33,7 @@ _CHANNELS = 32
 def mlp(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
     """Return linear layers of the given sizes, each followed by the activation."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
             sizes = _pyramid(image)
             channels = [image[0], *[_CHANNELS] * (len(sizes) - 1)]
             layers: list[nn.Module] = [nn.Unflatten(1, image)]
-            for inputs, outputs in zip(channels[:-1], channels[1:], strict=True):
+            for inputs, outputs in pairwise(channels):
                 layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), _ACTIVATIONS[activation]()]
             self.stem = nn.Sequential(*layers, nn.Flatten())
             width = channels[-1] * math.prod(sizes[-1])

@@ -1,6 +1,5 @@
 """Objectives: what SVI optimises, as effect handlers and estimators over the sites of any pair."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from vaezoo.parts import Axis
-from vaezoo.sites import Args, argument_names, trace_pair
+from vaezoo.sites import Args, argument_names, guide_of, model_of, trace_pair
 
 __all__ = ["ELBO", "OBJECTIVES", "kl_weight", "num_units", "scale_latents"]
 
@@ -74,14 +73,14 @@ class ELBO:
         with torch.no_grad():
             closed_form = trace_pair(pair, args).same_order
         estimator = TraceMeanField_ELBO if closed_form else Trace_ELBO
-        self._elbo = estimator(num_particles=self.num_particles)
+        self._elbo = estimator(num_particles=self.num_particles)  # type: ignore[no-untyped-call]
 
     def loss(self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0) -> Tensor:
         """Return the negative weighted ELBO, a scalar whose gradient SVI follows."""
         if self._elbo is None:
             self.prepare(pair, args)
         assert self._elbo is not None
-        model: Callable[..., Any] = scale_latents(beta)(pair.model)
-        guide: Callable[..., Any] = scale_latents(beta)(pair.guide)
+        model = scale_latents(beta)(model_of(pair))
+        guide = scale_latents(beta)(guide_of(pair))
         loss = self._elbo.differentiable_loss(model, guide, *args)
         return torch.as_tensor(loss) / num_units(pair, args)

@@ -2,7 +2,7 @@
 
 A pair says that a part may be swapped by taking it as an argument of its constructor::
 
-    def __init__(self, *, x_shape, likelihood: Likelihood = Bernoulli, prior: Prior = StandardNormal)
+    def __init__(self, *, x_shape: tuple[int, ...], likelihood: Likelihood = Bernoulli) -> None: ...
 
 and uses whatever it is given. ``--likelihood``, ``--prior`` and ``--posterior`` then select another
 one by name. A part is any callable that returns an ``nn.Module`` which returns a distribution; a
@@ -18,7 +18,16 @@ from torch import nn
 from vaezoo.errors import RequestError, nearest
 from vaezoo.nn import Head
 
-__all__ = ["LIKELIHOODS", "POSTERIORS", "PRIORS", "Axis", "Likelihood", "Part", "Posterior", "Prior"]
+__all__ = [
+    "LIKELIHOODS",
+    "POSTERIORS",
+    "PRIORS",
+    "Axis",
+    "Likelihood",
+    "Part",
+    "Posterior",
+    "Prior",
+]
 
 Class = TypeVar("Class", bound=type)
 

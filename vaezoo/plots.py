@@ -126,6 +126,7 @@ def latents(kl_per_latent: Mapping[str, Sequence[float]], path: Path) -> None:
     for axis, (name, values) in zip(np.ravel(axes), kl_per_latent.items(), strict=False):
         axis.bar(range(len(values)), sorted(values, reverse=True), width=0.8)
         axis.set(title=f"KL of each element of '{name}'", xlabel="latent, by KL", ylabel="nats")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     _write(figure, path)
 
 

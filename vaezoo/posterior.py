@@ -1,6 +1,6 @@
 """From a run to ArviZ: draws of q(z | x) as labelled arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -117,9 +117,7 @@ def _by_draw(value: Tensor, rows: int, draws: int) -> Array:
 def _tree(run: Run, values: Mapping[str, Array], args: Args, seed: int) -> xr.DataTree:
     stats = {name: values[name] for name in ("lp", "log_q", "log_weight")}
     latents = {
-        name: value
-        for name, value in values.items()
-        if name not in (*stats, "log_likelihood")
+        name: value for name, value in values.items() if name not in (*stats, "log_likelihood")
     }
     means = {name: value.cpu().numpy() for name, value in encode(run.pair, args).items()}
     observed = dict(zip(argument_names(run.pair), (arg.cpu().numpy() for arg in args), strict=True))
@@ -171,7 +169,8 @@ def to_arviz(tree: xr.DataTree) -> Any:
 
     if int(az.__version__.partition(".")[0]) >= 1:
         return tree
-    return az.from_datatree(tree)
+    convert: Callable[[xr.DataTree], Any] = az.from_datatree
+    return convert(tree)
 
 
 def save_netcdf(tree: xr.DataTree, path: str | Path) -> None:

@@ -1,8 +1,8 @@
-"""Priors p(z). Each is built from the number of latents and returns its distribution when called."""
+"""Priors p(z): built from the number of latents, they return a distribution when called."""
 
 import torch
 from pyro import distributions as dist
-from torch import nn
+from torch import Tensor, nn
 
 from vaezoo.parts import PRIORS
 
@@ -12,6 +12,9 @@ __all__ = ["StandardNormal"]
 @PRIORS.register("standard")
 class StandardNormal(nn.Module):
     """p(z) = N(0, I), event shape ``(z_dim,)``."""
+
+    loc: Tensor
+    scale: Tensor
 
     def __init__(self, z_dim: int) -> None:
         super().__init__()

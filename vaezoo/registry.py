@@ -206,7 +206,9 @@ def _from_target(target: str) -> "type[nn.Module]":
         module = _import(module_name)
     cls = getattr(module, attribute, None)
     if cls is None:
-        raise RequestError(f"{module_name} has no '{attribute}'; {nearest(attribute, vars(module))}")
+        raise RequestError(
+            f"{module_name} has no '{attribute}'; {nearest(attribute, vars(module))}"
+        )
     return _require_pair(cls, target)
 
 

@@ -43,6 +43,7 @@ __all__ = ["Run", "load_run", "read_metrics"]
 
 FORMAT = 1
 WEIGHTS = "weights.safetensors"
+STATE = "last/state.safetensors"
 PACKAGES = ("vaezoo", "torch", "pyro-ppl", "numpy")
 
 
@@ -179,7 +180,9 @@ class Run:
         """Set the pair to the saved weights and return the values beside them."""
         path = self.folder() / WEIGHTS
         if not path.is_file():
-            raise RequestError(f"{self.folder()} has no {WEIGHTS}: it was stopped before it had any")
+            raise RequestError(
+                f"{self.folder()} has no {WEIGHTS}: it was stopped before it had any"
+            )
         tensors, values = load_tensors(path)
         set_weights(self.pair, tensors, path)
         return dict(values)
@@ -235,8 +238,8 @@ def _git_state() -> str | None:
 def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None = None) -> Run:
     """Load a trained run.
 
-    Nothing is unpickled. The copy of a user's file, ``model.py``, is run only when it was trained on
-    this machine by this user, or when ``model`` names a file.
+    Nothing is unpickled. The copy of a user's file, ``model.py``, is run only when it was trained
+    on this machine by this user, or when ``model`` names a file.
 
     Parameters
     ----------
@@ -284,10 +287,7 @@ def open_run(path: Path, *, device: str = "auto", model: str | Path | None = Non
 
 
 def _runs_in(path: Path) -> str:
-    if not path.is_dir():
-        parent = path.parent if path.parent.is_dir() else Path("runs")
-    else:
-        parent = path
+    parent = next((p for p in (path, path.parent) if p.is_dir()), Path("runs"))
     found = sorted(parent.glob("*/config.toml"), key=lambda file: file.stat().st_mtime)
     return f"; the latest run there is {found[-1].parent}" if found else ""
 
@@ -314,7 +314,7 @@ def _model_spec(path: Path, stored: str, model: str | Path | None) -> str:
     file = Path(model) if model else path / "model.py"
     if model is None and not _is_trusted(file):
         raise RequestError(
-            f"{path} holds code that was not trained here; read {file}, then name it: --model {file}"
+            f"{path} holds code that was not trained here; read it, then name it: --model {file}"
         )
     return f"{file}:{name}"
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyro
 import torch
@@ -38,13 +38,23 @@ __all__ = [
 
 Args = tuple[Tensor, ...]
 Choice = Literal["mean", "sample"]
-Site = dict[str, Any]
+Site = Any
 
 
 def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
     """Return the names of the tensors that model and guide take, as ``("x", "length")``."""
-    names = inspect.signature(pair.model).parameters  # type: ignore[arg-type]
+    names = inspect.signature(model_of(pair)).parameters
     return tuple(name for name in names if name != "self")
+
+
+def model_of(pair: nn.Module | type[nn.Module]) -> Callable[..., Any]:
+    """Return the model of a pair."""
+    return cast(Callable[..., Any], pair.model)
+
+
+def guide_of(pair: nn.Module) -> Callable[..., Any]:
+    """Return the guide of a pair."""
+    return cast(Callable[..., Any], pair.guide)
 
 
 @contextmanager
@@ -97,13 +107,13 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
 def trace_pair(pair: nn.Module, args: Args, *, z: Choice = "sample") -> PairTrace:
     """Run the guide, then the model on the latents that it drew (or on their means)."""
     guide = run_guide(pair, args, z=z)
-    replayed: Callable[..., Any] = poutine.replay(pair.model, trace=guide)  # type: ignore[arg-type]
+    replayed: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
     return PairTrace(poutine.trace(replayed).get_trace(*args), guide)
 
 
 def run_guide(pair: nn.Module, args: Args, *, z: Choice = "sample") -> Trace:
     """Return a trace of the guide, its latents drawn or set to their means."""
-    guide: Callable[..., Any] = pair.guide  # type: ignore[assignment]
+    guide = guide_of(pair)
     if z == "mean":
         guide = _TakeMean()(guide)
     return poutine.trace(guide).get_trace(*args)
@@ -138,9 +148,9 @@ def log_density(site: Site, value: Tensor | None = None) -> Tensor:
 class Terms:
     """The ELBO of each datum and its parts, in nats, whatever objective is optimised.
 
-    ``recon`` is log p(x | z) ``(B,)``; ``kl`` has one ``(B,)`` per latent site, in closed form where
-    there is one; ``kl_per_latent`` splits it over the elements of the site, ``(B, *event)``, where
-    prior and posterior factorise.
+    ``recon`` is log p(x | z) ``(B,)``; ``kl`` has one ``(B,)`` per latent site, in closed form
+    where there is one; ``kl_per_latent`` splits it over the elements of the site,
+    ``(B, *event)``, where prior and posterior factorise.
     """
 
     recon: Tensor
@@ -241,9 +251,7 @@ def repeat_rows(args: Args, times: int) -> Args:
 
 
 @torch.no_grad()
-def log_weights(
-    pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = 8192
-) -> Tensor:
+def log_weights(pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = 8192) -> Tensor:
     """Return log p(x, z) - log q(z | x) for draws from the guide.
 
     Every datum is repeated, so that a pair needs to know nothing of particles.
@@ -283,7 +291,7 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: Choice = "sample") -> di
 
     The values of ``args`` give shapes only: observed sites are unconditioned.
     """
-    trace = poutine.trace(poutine.uncondition(pair.model)).get_trace(*args)  # type: ignore[arg-type]
+    trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
     values = {}
     for name, site in sample_sites(trace).items():
         was_observed = site["infer"].get("was_observed", False)

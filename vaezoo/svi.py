@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from vaezoo import registry
+from vaezoo.callbacks import Callback
 from vaezoo.config import DataSettings, Training, build, checked, layers
 from vaezoo.data import Data, load
 from vaezoo.data.batches import Batches
@@ -18,7 +19,7 @@ from vaezoo.errors import RequestError
 from vaezoo.objectives import OBJECTIVES
 from vaezoo.runs import Run, describe_environment, example_values, open_run
 from vaezoo.sites import argument_names
-from vaezoo.trainer import DEFAULT_EPOCHS, Callback, Trainer, num_steps
+from vaezoo.trainer import DEFAULT_EPOCHS, Trainer, num_steps
 
 __all__ = ["fit", "resume"]
 

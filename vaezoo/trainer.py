@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,53 +13,26 @@ import pyro
 import torch
 from torch import Tensor
 
+from vaezoo.callbacks import Callback, Interrupted
+from vaezoo.checkpoint import load_checkpoint, save_checkpoint
 from vaezoo.config import Training
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
-from vaezoo.device import rng_state, seeded, set_rng_state
+from vaezoo.device import seeded, set_rng_state
 from vaezoo.engine import Eager, NonFiniteError, make_optimizer
 from vaezoo.errors import RequestError
 from vaezoo.metrics import Metrics, measure
 from vaezoo.objectives import OBJECTIVES, kl_weight
-from vaezoo.runs import WEIGHTS, Run, set_weights
+from vaezoo.runs import STATE, WEIGHTS, Run
 from vaezoo.sites import Args, argument_names, isolated
-from vaezoo.storage import load_tensors, save_tensors
 
-__all__ = ["Callback", "Interrupted", "Trainer", "num_steps"]
+__all__ = ["Trainer", "num_steps"]
 
 DEFAULT_EPOCHS = 100
-STATE = "last/state.safetensors"
 CHECKPOINT_SECONDS = 60.0
 MOST_ROWS_MEASURED = 10_000
+FEWEST_DRAWS_MEASURED = 1_000
 FLOOR_WARNING = 0.01
-
-
-class Interrupted(KeyboardInterrupt):  # noqa: N818 (it is one, and not an error)
-    """Training was stopped by Ctrl-C or a termination signal, and its state is saved."""
-
-    def __init__(self, run: Run, step: int) -> None:
-        super().__init__(f"stopped at step {step}")
-        self.run = run
-        self.step = step
-
-
-class Callback:
-    """Is told how training goes. Every method may be left as it is."""
-
-    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
-        """Training begins."""
-
-    def on_step(self, step: int, loss: float) -> None:
-        """A step was taken; ``loss`` in nats per datum."""
-
-    def on_epoch(self, record: Mapping[str, Any]) -> None:
-        """An epoch ended; ``record`` is its line of ``metrics.jsonl``."""
-
-    def on_warning(self, message: str) -> None:
-        """Something deserves attention."""
-
-    def on_end(self, run: Run) -> None:
-        """Training ended."""
 
 
 @dataclass
@@ -146,41 +119,16 @@ class Trainer:
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
         path = self.run.folder() / STATE
-        tensors, values = load_tensors(path)
-        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}}
-        for name, tensor in tensors.items():
-            group, _, key = name.partition("/")
-            groups[group][key] = tensor
-        self.state = State(**values["state"])
-        set_weights(self.pair, groups["weights"], path)
-        self._restore_optimizer(groups["optimizer"], values["lr"])
-        self.rng = groups["rng"]
+        values, self.rng = load_checkpoint(path, self.pair, self.optimizer)
+        self.state = State(**values)
         self.run.rewind_metrics(self.state.epoch)
-
-    def _restore_optimizer(self, tensors: Mapping[str, Tensor], lr: float) -> None:
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            index, _, key = name.partition("/")
-            slots.setdefault(int(index), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        for group in groups:
-            group["lr"] = lr
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
 
     def save_state(self) -> None:
         """Save all that is needed to go on; nothing for a run without a folder."""
         self.saved_at = time.monotonic()
-        if self.run.path is None:
-            return
-        weights = {f"weights/{name}": value for name, value in self.pair.state_dict().items()}
-        slots = {
-            f"optimizer/{index}/{key}": torch.as_tensor(value)
-            for index, slot in self.optimizer.state_dict()["state"].items()
-            for key, value in slot.items()
-        }
-        rng = {f"rng/{name}": value for name, value in rng_state(self.device).items()}
-        values = {"state": asdict(self.state), "lr": self._lr}
-        save_tensors(self.run.path / STATE, {**weights, **slots, **rng}, values)
+        if self.run.path is not None:
+            path = self.run.path / STATE
+            save_checkpoint(path, self.pair, self.optimizer, asdict(self.state), self.device)
 
     @property
     def _lr(self) -> float:
@@ -215,11 +163,9 @@ class Trainer:
     def _epoch(self) -> None:
         state, began = self.state, time.monotonic()
         size = self.training.batch_size
-        order = epoch_order(
-            self.batches.size("train"), seed=self.training.seed, epoch=state.epoch
-        )
+        order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
         self.pair.train()
-        for positions in order[state.position :].split(size):
+        for positions in torch.split(order[state.position :], size):
             self._one_step(positions)
             if self.stop_requested:
                 state.seconds += time.monotonic() - began
@@ -262,7 +208,7 @@ class Trainer:
 
     def _measure(self, epoch: int) -> dict[str, Any]:
         self.pair.eval()
-        with seeded(self.training.seed * 7919 + epoch, self.device):
+        with seeded(self.training.seed, self.device):
             train = measure(self.pair, self._measured("train"), self.run.transform)
             validation = measure(self.pair, self._measured("validation"), self.run.transform)
         self._keep_best(validation, epoch)
@@ -280,14 +226,18 @@ class Trainer:
         }
 
     def _measured(self, split: str) -> list[Args]:
-        """The rows that an epoch is judged by: validation, and as many of the training rows."""
+        """The rows that an epoch is judged by: validation, and as many of the training rows.
+
+        Few rows are measured several times. Every epoch is judged by the same noise.
+        """
         if split not in self.measured:
             held_out = len(self.batches.data.splits.get("validation", ()))
             size = min(held_out or self.batches.size("train"), MOST_ROWS_MEASURED)
             source = "validation" if split == "validation" and held_out else "train"
             generator = torch.Generator().manual_seed(0)
             positions = torch.randperm(self.batches.size(source), generator=generator)[:size]
-            self.measured[split] = list(self.batches.fixed(source, positions=positions))
+            batches = list(self.batches.fixed(source, positions=positions))
+            self.measured[split] = batches * math.ceil(FEWEST_DRAWS_MEASURED / size)
         return self.measured[split]
 
     def _keep_best(self, validation: Metrics, epoch: int) -> None:
@@ -329,8 +279,8 @@ class Trainer:
         if fallen > 0.1 * abs(state.best_score) and train.elbo > state.best_train_elbo:
             self._warn_once(
                 "gap",
-                f"the validation ELBO has fallen by {fallen:.1f} nats while the training ELBO rises: "
-                "the model memorises; the best weights are kept (try --sigma shared or fewer --epochs)",
+                f"the validation ELBO has fallen by {fallen:.1f} nats, that of training rises: the "
+                "model memorises; the best weights are kept (try --sigma shared)",
             )
         state.best_train_elbo = max(state.best_train_elbo, train.elbo)
 

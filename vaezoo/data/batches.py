@@ -97,7 +97,7 @@ class Batches:
         """
         if positions is None:
             positions = torch.arange(self.size(split))
-        for chunk in positions[:limit].split(_FIXED_CHUNK):
+        for chunk in torch.split(positions[:limit], _FIXED_CHUNK):
             raw = self._gather(split, chunk)
             x = self.transform.continuous(raw["x"])
             if self.transform.binarize != "none":
@@ -112,10 +112,11 @@ class Batches:
         batch = {}
         for name in self.names:
             if name in resident:
-                batch[name] = resident[name].index_select(0, positions.to(self.device))
+                values = resident[name].index_select(0, positions.to(self.device))
             else:
                 rows = self.data.rows(split)[positions.cpu().numpy()]
-                batch[name] = _tensor(self.data.arrays[name][rows]).to(self.device)
+                values = _tensor(self.data.arrays[name][rows]).to(self.device)
+            batch[name] = values if name == "x" or values.is_floating_point() else values.long()
         return batch
 
     def _move(self, split: str) -> dict[str, Tensor]:

@@ -40,11 +40,11 @@ def summarize(data: Data) -> Summary:
     """Return range and nature of ``x`` in one pass over its rows, in pieces."""
     low, high, invalid, first = np.inf, -np.inf, 0, None
     binary = integer = True
-    for start, x in _pieces(data):
+    for rows, x in _pieces(data):
         finite = np.isfinite(x)
         if not finite.all():
             bad = np.flatnonzero(~finite.reshape(len(x), -1).all(1))
-            first = start + int(bad[0]) if first is None else first
+            first = int(rows[bad[0]]) if first is None else first
             invalid += int((~finite).sum())
             x = x[finite]
         if x.size == 0:
@@ -55,14 +55,16 @@ def summarize(data: Data) -> Summary:
     return Summary(low, high, invalid, first, binary, integer)
 
 
-def _pieces(data: Data) -> Iterator[tuple[int, Array]]:
+def _pieces(data: Data) -> Iterator[tuple[Array, Array]]:
+    """Row numbers and values; for sequences those of every valid frame."""
     length = data.arrays.get("length")
     for start in range(0, len(data.x), _ROWS_AT_A_TIME):
         x = np.asarray(data.x[start : start + _ROWS_AT_A_TIME])
+        rows = np.arange(start, start + len(x))
         if length is not None:
             valid = np.arange(x.shape[1]) < length[start : start + len(x), None]
-            x = np.where(valid[..., None], x, np.zeros((), x.dtype))
-        yield start, x
+            rows, x = np.nonzero(valid)[0] + start, x[valid]
+        yield rows, x
 
 
 def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
@@ -89,8 +91,8 @@ def choose_transform(
     Raises
     ------
     RequestError
-        When values are not finite, or lie outside the support of an observed site. The message names
-        the flag that solves it.
+        When values are not finite, or lie outside the support of an observed site. The message
+        names the flag that solves it.
     """
     summary = summarize(data)
     if summary.num_invalid:
@@ -117,15 +119,18 @@ def _checked(transform: Transform, pair: nn.Module, data: Data, summary: Summary
     if transform.binarize != "none":
         if not unit:
             raise RequestError(
-                f"{span}, which cannot be probabilities: --binarize {transform.binarize} needs 0 ... 1"
+                f"{span}, which cannot be probabilities: "
+                f"--binarize {transform.binarize} needs 0 ... 1"
             )
         binary = True
     else:
         binary = summary.is_binary and transform.scale == 1.0 and transform.mean is None
     for name, site in probe(pair, data).observed.items():
         if _is_boolean(site["fn"]) and not binary:
-            flag = "--binarize dynamic or --likelihood gaussian" if unit else "--likelihood gaussian"
-            raise RequestError(f"{span}, but site '{name}' explains 0 and 1 only; use {flag}")
+            flags = "--binarize dynamic or " if unit else ""
+            raise RequestError(
+                f"{span}, but site '{name}' explains 0 and 1 only; use {flags}--likelihood gaussian"
+            )
         _check_support(name, site["fn"], low, high, span, transform)
     return transform
 

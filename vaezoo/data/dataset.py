@@ -103,7 +103,7 @@ def from_arrays(
     RequestError
         For arrays that are not numbers, have no rows, or have different numbers of rows.
     """
-    named = {"x": np.asarray(x), **{key: np.asarray(value) for key, value in arrays.items()}}
+    named = {key: np.asanyarray(value) for key, value in {"x": x, **arrays}.items()}
     check_arrays(named, name)
     grey = named["x"].dtype == np.uint8 and named["x"].max() > 1
     checksum = hashlib.sha256()

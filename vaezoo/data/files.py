@@ -22,6 +22,7 @@ __all__ = ["load_file"]
 
 _LABELS = ("label", "y", "class", "target")
 _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+_ZIP = b"PK"
 _INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
 
 
@@ -91,10 +92,11 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 def _read_numpy(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
-    stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    if isinstance(stored, np.ndarray):
-        return {"x": stored}, ()
-    with stored:
+    with path.open("rb") as stream:
+        if stream.read(2) != _ZIP:
+            return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}, ()
+        stream.seek(0)
+        stored = np.load(stream, allow_pickle=False)
         arrays = {"x": stored[_key_of_x(path, stored.files)]}
         label = next((key for key in ("label", "y") if key in stored.files), None)
         if label:

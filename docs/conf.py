@@ -1,0 +1,91 @@
+"""Sphinx configuration: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from docutils import nodes
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import model_pages  # noqa: E402 (it lies beside this file)
+
+# What the executed pages see: this Python's commands, one thread, no data of this machine's owner.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("VAEZOO_DATA", None)
+
+project = "vaezoo"
+author = "The vaezoo authors"
+project_copyright = author
+release = version("vaezoo")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_click",
+]
+exclude_patterns = ["_build", "results/*"]
+smartquotes = False
+
+html_theme = "furo"
+html_title = f"vaezoo {release}"
+html_static_path = ["_static"]
+html_css_files = ["vaezoo.css"]
+html_copy_source = False
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+# Every page runs in an empty folder of its own; a cell that fails, fails the build.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 80
+autosummary_generate = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+
+def add_files(app, docname, source):
+    """Put files that may or may not exist behind the text of a page."""
+    files = {
+        "results": sorted(HERE.glob("results/*.md")),
+        "contributing": sorted(HERE.parent.glob("CONTRIBUTING.md")),
+    }
+    for file in files.get(docname, []):
+        path = Path(os.path.relpath(file, HERE)).as_posix()
+        source[0] += f"\n```{{include}} {path}\n```\n"
+
+
+def show_as_shell(app, doctree):
+    """Show a cell of shell commands without its first line, ``%%bash``."""
+    for block in doctree.findall(nodes.literal_block):
+        first, _, commands = block.astext().partition("\n")
+        if first == "%%bash":
+            block.rawsource = commands
+            block.children = [nodes.Text(commands)]
+            block["language"] = "bash"
+
+
+def skip_machinery(app, what, name, obj, skip, options):
+    """Leave out what dataclasses and pydantic add to a class."""
+    return skip or name in ("model_config", "exit_code", "training")
+
+
+def setup(app):
+    model_pages.write(HERE / "models")
+    app.connect("source-read", add_files)
+    app.connect("doctree-read", show_as_shell)
+    app.connect("autodoc-skip-member", skip_machinery)

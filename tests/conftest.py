@@ -1,0 +1,104 @@
+"""What all tests share: one thread, a seed, a home of their own, and a small trained run."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+_HOMES = (
+    "HOME",
+    "USERPROFILE",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "LOCALAPPDATA",
+)
+_HOME_VARIABLE = "VAEZOO_TEST_HOME"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the whole session, with the processes that it starts, one thread and an empty home."""
+    if _HOME_VARIABLE not in os.environ:
+        home = tempfile.mkdtemp(prefix="vaezoo-home-")
+        os.environ.update({_HOME_VARIABLE: home, "OMP_NUM_THREADS": "1"})
+        os.environ.update(dict.fromkeys(_HOMES, home))
+        config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+        config.add_cleanup(lambda: os.environ.pop(_HOME_VARIABLE, None))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    import pyro
+
+    pyro.set_rng_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VAEZOO_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _empty_parameter_store() -> Iterator[None]:
+    yield
+    if "pyro" in sys.modules:
+        import pyro
+
+        names = list(pyro.get_param_store())
+        pyro.clear_param_store()
+        assert not names, f"left in Pyro's global store: {names}"
+
+
+@pytest.fixture
+def vaezoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command line in this process, in the test's own folder."""
+    from vaezoo.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*words: str | Path) -> Result:
+        return CliRunner().invoke(main, list(map(str, words)), prog_name="vaezoo")
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ``vae-bernoulli`` on the digits, two epochs; not to be changed."""
+    from vaezoo.svi import fit
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    config = {"z_dim": 2, "hidden": [16]}
+    fit("vae-bernoulli", "digits", config=config, training={"epochs": 2}, out=folder)
+    return folder
+
+
+@pytest.fixture
+def run_folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained run, ``run`` in the test's own folder."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def trained_from_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a pair that a user wrote, one epoch; not to be changed."""
+    from vaezoo import scaffold
+    from vaezoo.svi import fit
+
+    home = tmp_path_factory.mktemp("trained")
+    scaffold.write(home / "my_vae.py")
+    config = {"z_dim": 2, "hidden": 8}
+    fit(str(home / "my_vae.py"), "digits", config=config, training={"epochs": 1}, out=home / "run")
+    return home / "run"

@@ -1,0 +1,36 @@
+"""What is told how training goes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vaezoo.runs import Run
+
+__all__ = ["Callback", "Interrupted"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C or a termination signal, and its state is saved."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.run = run
+        self.step = step
+
+
+class Callback:
+    """Is told how training goes. Every method may be left as it is."""
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        """Training begins."""
+
+    def on_step(self, step: int, loss: float) -> None:
+        """A step was taken; ``loss`` in nats per datum."""
+
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        """An epoch ended; ``record`` is its line of ``metrics.jsonl``."""
+
+    def on_warning(self, message: str) -> None:
+        """Something deserves attention."""
+
+    def on_end(self, run: Run) -> None:
+        """Training ended."""

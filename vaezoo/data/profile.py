@@ -1,0 +1,121 @@
+"""What a data set looks like, and which likelihood explains it."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaezoo.data.contract import Summary, summarize
+from vaezoo.data.dataset import Array, Data
+from vaezoo.data.sources import SOURCES, Source
+from vaezoo.registry import entries
+
+__all__ = ["describe"]
+
+_ROWS_AT_A_TIME = 4096
+_LARGEST_TO_COMPARE = 2**28
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What a pass over the rows finds: elements that never vary, and repeated rows."""
+
+    constant: list[int]
+    num_elements: int
+    duplicates: float | None
+
+
+def _scan(loaded: Data) -> _Scan:
+    low: Array = np.full(int(np.prod(loaded.x_shape)), np.inf)
+    high = -low
+    seen: set[int] = set()
+    compare = loaded.x.nbytes <= _LARGEST_TO_COMPARE
+    for rows, values in _pieces(loaded):
+        if compare:
+            seen.update(hash(row.tobytes()) for row in rows)
+        low = np.fmin(low, np.fmin.reduce(values, axis=0))
+        high = np.fmax(high, np.fmax.reduce(values, axis=0))
+    duplicates = 1 - len(seen) / len(loaded.x) if compare else None
+    return _Scan(np.flatnonzero(~(low < high)).tolist(), len(low), duplicates)
+
+
+def _pieces(loaded: Data) -> Iterator[tuple[Array, Array]]:
+    """Some rows, and their elements as ``(number, element)`` without the padding of sequences."""
+    length = loaded.arrays.get("length")
+    for start in range(0, len(loaded.x), _ROWS_AT_A_TIME):
+        x = np.asarray(loaded.x[start : start + _ROWS_AT_A_TIME])
+        if length is None:
+            yield x, x.reshape(len(x), -1)
+        else:
+            yield x, x[np.arange(x.shape[1]) < length[start : start + len(x), None]]
+
+
+def describe(loaded: Data) -> dict[str, Any]:
+    """Return shape, range, missing and constant values, splits, and which model fits."""
+    summary, scan = summarize(loaded), _scan(loaded)
+    source = SOURCES.get(loaded.name)
+    label = loaded.arrays.get("label")
+    names = loaded.columns or tuple(map(str, range(scan.num_elements)))
+    return {
+        "name": loaded.name,
+        "source": _origin(loaded, source),
+        "kind": loaded.kind,
+        "shape": list(loaded.x.shape),
+        "dtype": str(loaded.x.dtype),
+        "scale": loaded.scale,
+        "range": [summary.low, summary.high] if summary.low <= summary.high else None,
+        "values": _nature(loaded, summary),
+        "nan": summary.num_invalid,
+        "first_nan_row": summary.first_invalid,
+        "constant": [names[index] for index in scan.constant],
+        "elements": scan.num_elements,
+        "duplicates": scan.duplicates,
+        "splits": {name: len(rows) for name, rows in loaded.splits.items()},
+        "labels": None if label is None else len(np.unique(label)),
+        **_suggest(loaded, summary),
+        **({"licence": source.licence, "citation": source.citation} if source else {}),
+        "checksum": loaded.checksum,
+    }
+
+
+def _origin(loaded: Data, source: Source | None) -> str:
+    if source is None:
+        return str(Path(loaded.name).expanduser().resolve())
+    if not source.remotes:
+        return "bundled with scikit-learn"
+    return source.remotes[0].urls[0].rpartition("/")[0]
+
+
+def _nature(loaded: Data, summary: Summary) -> str:
+    if summary.low > summary.high:
+        return "none are finite"
+    if summary.is_binary:
+        return "binary"
+    if loaded.scale != 1.0:
+        return "grey levels"
+    return "whole numbers" if summary.is_integer else "real numbers"
+
+
+def _suggest(loaded: Data, summary: Summary) -> dict[str, str | None]:
+    """The likelihood whose support fits, and the command that uses it."""
+    if summary.num_invalid:
+        return {"likelihood": "none yet: remove or fill the missing values", "train": None}
+    likelihood, flags = _likelihood(loaded, summary)
+    model = f"vae-{likelihood.partition(',')[0]}"
+    if loaded.kind == "sequences":
+        model = next((entry.name for entry in entries() if entry.data == "sequences"), "MODEL")
+    words = ["vaezoo", "train", model, "--data", loaded.name, *flags]
+    return {"likelihood": likelihood, "train": shlex.join(words)}
+
+
+def _likelihood(loaded: Data, summary: Summary) -> tuple[str, list[str]]:
+    if summary.is_binary:
+        return "bernoulli", []
+    if loaded.scale != 1.0:
+        return "bernoulli, after a draw of 0 or 1 per grey level (--binarize dynamic)", []
+    if summary.low >= 0 and summary.high <= 1:
+        return "gaussian, or bernoulli with --binarize dynamic for probabilities", []
+    return "gaussian, of standardised values", ["--standardize"]

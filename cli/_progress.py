@@ -96,12 +96,12 @@ class Bar(Callback):
     def on_end(self, run: Run) -> None:
         self.bar.stop()
 
-    def on_stop(self) -> None:
-        self.bar.stop()
-
 
 class TensorBoard(Callback):
     """Writes the records of epochs as TensorBoard events into the run folder."""
+
+    def __init__(self) -> None:
+        self.writer: Any = None
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         try:
@@ -120,4 +120,5 @@ class TensorBoard(Callback):
             self.writer.add_scalar(name, record[name], record["step"])
 
     def on_end(self, run: Run) -> None:
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()

@@ -40,10 +40,8 @@ data_option = click.option(
 )
 data_dir_option = click.option(
     "--data-dir",
-    envvar="VAEZOO_DATA",
-    show_envvar=True,
     metavar="DIR",
-    help="Folder where original data files may lie.",
+    help="Folder where original data files may lie, before that of VAEZOO_DATA.",
 )
 split_option = click.option(
     "--split",

@@ -1,8 +1,10 @@
 """Sphinx configuration: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
 
 import os
+import shutil
 import sys
-from importlib.metadata import version
+import tempfile
+from importlib import metadata
 from pathlib import Path
 
 from docutils import nodes
@@ -16,11 +18,16 @@ import model_pages  # noqa: E402 (it lies beside this file)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("VAEZOO_DATA", None)
+kernel_settings = tempfile.TemporaryDirectory()
+startup = Path(kernel_settings.name) / "profile_default" / "startup"
+startup.mkdir(parents=True)
+shutil.copy(HERE / "kernel_startup.py", startup)
+os.environ["IPYTHONDIR"] = kernel_settings.name
 
 project = "vaezoo"
 author = "The vaezoo authors"
 project_copyright = author
-release = version("vaezoo")
+version = release = metadata.version("vaezoo")
 
 extensions = [
     "myst_nb",
@@ -50,6 +57,7 @@ nb_execution_timeout = 300
 nb_merge_streams = True
 
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 maximum_signature_line_length = 80
@@ -79,13 +87,19 @@ def show_as_shell(app, doctree):
             block["language"] = "bash"
 
 
-def skip_machinery(app, what, name, obj, skip, options):
-    """Leave out what dataclasses and pydantic add to a class."""
-    return skip or name in ("model_config", "exit_code", "training")
+def show_example(app, context, lines):
+    """Show the examples of a command's help, which click keeps line by line, as code."""
+    code = [line.startswith("| ") for line in lines]
+    for index in reversed(range(len(lines))):
+        if code[index] and index and code[index - 1]:
+            lines[index] = f"   {lines[index].removeprefix('| ').strip()}"
+        elif code[index]:
+            head = lines[index].removeprefix("| ")
+            lines[index : index + 1] = [head, "", ".. code-block:: bash", ""]
 
 
 def setup(app):
     model_pages.write(HERE / "models")
     app.connect("source-read", add_files)
     app.connect("doctree-read", show_as_shell)
-    app.connect("autodoc-skip-member", skip_machinery)
+    app.connect("sphinx-click-process-description", show_example)

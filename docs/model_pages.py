@@ -1,4 +1,4 @@
-"""A page for every model of the zoo, from the docstring of its module and ``vaezoo show --json``."""
+"""A page for every model of the zoo: the docstring of its module, its settings, its source."""
 
 import importlib
 import inspect

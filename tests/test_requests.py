@@ -46,6 +46,13 @@ def text(name: str, content: str = "precious\n") -> Prepare:
     return write
 
 
+def raw(name: str, content: bytes) -> Prepare:
+    def write(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return write
+
+
 def npy(x: np.ndarray) -> Prepare:
     return lambda folder: np.save(folder / "x.npy", x)
 
@@ -100,6 +107,12 @@ def config_toml(old: str, new: str) -> Prepare:
     return bytes_of("config.toml", change)
 
 
+def hole(value: float, row: int) -> Prepare:
+    x = X.copy()
+    x[row, 1] = value
+    return npy(x)
+
+
 def without(name: str) -> Prepare:
     return lambda folder: (folder / "run" / name).unlink()
 
@@ -116,6 +129,11 @@ def pickled_weights(folder: Path) -> None:
 def other_weights(folder: Path) -> None:
     path = folder / "run" / "weights.safetensors"
     save_file({name: torch.zeros(3) for name in load_file(path)}, path)
+
+
+def weights_as_state(folder: Path) -> None:
+    run = folder / "run"
+    shutil.copy(run / "weights.safetensors", run / "last" / "state.safetensors")
 
 
 def broken_zip(folder: Path) -> None:
@@ -187,7 +205,7 @@ MODELS = {
     "file is not text": Bad(
         "train ./my_vae.py",
         "my_vae.py",
-        lambda folder: (folder / "my_vae.py").write_bytes(b"x = '\xff'\n") and None,
+        raw("my_vae.py", b"x = '\xff'\n"),
     ),
     "file without a pair": Bad(
         "train ./my_vae.py", "my_vae.py defines no nn.Module with", text("my_vae.py", "x = 1\n")
@@ -299,7 +317,7 @@ CONFIGS = {
     "not text": Bad(
         "",
         "c.toml is not TOML",
-        lambda folder: (folder / "c.toml").write_bytes(b"\xff\xfe") and None,
+        raw("c.toml", b"\xff\xfe"),
     ),
     "unknown entry": Bad(
         "", "c.toml: no entry 'modle'; did you mean 'model'", text("c.toml", "modle = 'x'")
@@ -480,14 +498,13 @@ RESUMES = {
         "state.safetensors is damaged",
         bytes_of("last/state.safetensors", lambda b: b[:-9]),
     ),
-    "no state": Bad("--resume run --epochs 3", "run .*--config", without("last/state.safetensors")),
+    "no state": Bad(
+        "--resume run --epochs 3", "run.*(again|--config)", without("last/state.safetensors")
+    ),
     "state of something else": Bad(
         "--resume run --epochs 3",
         "state.safetensors",
-        lambda folder: (
-            shutil.copy(folder / "run/weights.safetensors", folder / "run/last/state.safetensors")
-            and None
-        ),
+        weights_as_state,
     ),
     "changed data": Bad(
         "--resume run --epochs 3",

@@ -33,4 +33,4 @@ class Callback:
         """Something deserves attention."""
 
     def on_end(self, run: Run) -> None:
-        """Training ended."""
+        """Training ended: finished, stopped, or failed."""

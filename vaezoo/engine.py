@@ -4,6 +4,7 @@
 execution of the same step has to agree with.
 """
 
+import warnings
 from typing import Literal
 
 import pyro
@@ -66,9 +67,10 @@ class Eager:
             When loss or gradients are not finite; no parameter has changed then.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Encountered (NaN|inf)")  # said better below
             loss = self.objective.loss(self.pair, args, beta)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
         if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
             raise NonFiniteError(_describe(self.pair, args))

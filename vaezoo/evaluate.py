@@ -16,7 +16,14 @@ from vaezoo.objectives import num_units
 from vaezoo.runs import Run
 from vaezoo.sites import Args, argument_names, log_weights, run_guide, sample_sites
 
-__all__ = ["Bound", "Evaluation", "evaluate", "iwae_bounds", "mutual_information"]
+__all__ = [
+    "Bound",
+    "Evaluation",
+    "evaluate",
+    "evaluate_on",
+    "iwae_bounds",
+    "mutual_information",
+]
 
 MOST_ROWS_FOR_INFORMATION = 2000
 
@@ -97,11 +104,24 @@ def evaluate(
     if not iwae or min(iwae) < 1:
         raise RequestError("--iwae takes positive numbers of draws, as 1,10,100")
     batches = run.batches(data, data_dir=data_dir)
-    run.pair.eval()
-    with seeded(seed, run.device):
-        metrics = measure(run.pair, batches.fixed(split, limit=limit), run.transform)
-        bounds = iwae_bounds(run.pair, batches, split, sorted(set(iwae)), limit=limit)
-        information, rows = _information(run.pair, batches, split, limit)
+    return evaluate_on(run.pair, batches, split=split, iwae=iwae, limit=limit, seed=seed)
+
+
+def evaluate_on(
+    pair: nn.Module,
+    batches: Batches,
+    *,
+    split: str = "test",
+    iwae: Sequence[int] = (1, 10, 100),
+    limit: int | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Evaluate any pair on batches, as :func:`evaluate` does a run."""
+    pair.eval()
+    with seeded(seed, batches.device):
+        metrics = measure(pair, batches.fixed(split, limit=limit), batches.transform)
+        bounds = iwae_bounds(pair, batches, split, sorted(set(iwae)), limit=limit)
+        information, rows = _information(pair, batches, split, limit)
     num_rows = min(batches.size(split), limit or batches.size(split))
     return Evaluation(split, num_rows, metrics, bounds, information, rows)
 

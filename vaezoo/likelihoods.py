@@ -117,7 +117,7 @@ class Gaussian(nn.Module):
             return dist.Normal(self.squash(loc), sigma).to_event(self.event_dim)
         loc = self.squash(self.loc(h))
         if self.form == "analytic" and self.training:
-            return AnalyticNormal(loc, self).to_event(self.event_dim)
+            return dist.Independent(AnalyticNormal(loc, self), self.event_dim)
         return dist.Normal(loc, self._sigma()).to_event(self.event_dim)
 
     def _sigma(self) -> Tensor:

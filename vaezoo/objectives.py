@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyro
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from pyro.poutine.messenger import Messenger
@@ -70,7 +71,7 @@ class ELBO:
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Choose the estimator for a pair from one run of it."""
-        with torch.no_grad():
+        with torch.no_grad(), pyro.validation_enabled(False):
             closed_form = trace_pair(pair, args).same_order
         estimator = TraceMeanField_ELBO if closed_form else Trace_ELBO
         self._elbo = estimator(num_particles=self.num_particles)  # type: ignore[no-untyped-call]

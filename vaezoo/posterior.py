@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from vaezoo._arviz import import_arviz
 from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
@@ -165,8 +166,7 @@ def _numbered(name: str, count: int) -> tuple[str, ...]:
 
 def to_arviz(tree: xr.DataTree) -> Any:
     """Return what the installed ArviZ works on: a DataTree on 1.x, an InferenceData on 0.23."""
-    import arviz as az
-
+    az = import_arviz()
     if int(az.__version__.partition(".")[0]) >= 1:
         return tree
     convert: Callable[[xr.DataTree], Any] = az.from_datatree

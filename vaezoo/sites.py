@@ -49,12 +49,12 @@ def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
 
 def model_of(pair: nn.Module | type[nn.Module]) -> Callable[..., Any]:
     """Return the model of a pair."""
-    return cast(Callable[..., Any], pair.model)
+    return cast(Callable[..., Any], cast(Any, pair).model)
 
 
 def guide_of(pair: nn.Module) -> Callable[..., Any]:
     """Return the guide of a pair."""
-    return cast(Callable[..., Any], pair.guide)
+    return cast(Callable[..., Any], cast(Any, pair).guide)
 
 
 @contextmanager

@@ -137,11 +137,11 @@ def prepare(
     device = find_device(schedule.device)
     with seeded(schedule.seed, device):
         pair = built if built is not None else build(cls, values, loaded.x_shape)
-    names = argument_names(pair)
-    Batches(loaded, Transform(), names, device)
-    transform = choose_transform(
-        pair, loaded, binarize=settings.binarize, standardize=settings.standardize
-    )
+        names = argument_names(pair)
+        Batches(loaded, Transform(), names, device)
+        transform = choose_transform(
+            pair, loaded, binarize=settings.binarize, standardize=settings.standardize
+        )
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",

@@ -24,7 +24,7 @@ from vaezoo.errors import RequestError
 from vaezoo.metrics import Metrics, measure
 from vaezoo.objectives import OBJECTIVES, kl_weight
 from vaezoo.runs import STATE, WEIGHTS, Run
-from vaezoo.sites import Args, argument_names, isolated
+from vaezoo.sites import Args, argument_names, isolated, repeat_rows
 
 __all__ = ["Trainer", "num_steps"]
 
@@ -108,12 +108,15 @@ class Trainer:
         """
         if self.state.step == 0:
             self._create_folder()
-        self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
-        with seeded(self.training.seed, self.device), isolated(), self._signals():
-            self._prepare()
-            while self.state.step < self.total and not self._stops_early():
-                self._epoch()
-        self._finish()
+        try:
+            self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
+            with seeded(self.training.seed, self.device), isolated(), self._signals():
+                self._prepare()
+                while self.state.step < self.total and not self._stops_early():
+                    self._epoch()
+            self._finish()
+        finally:
+            self._tell(lambda callback: callback.on_end(self.run))
         return self.run
 
     def restore(self) -> None:
@@ -236,8 +239,9 @@ class Trainer:
             source = "validation" if split == "validation" and held_out else "train"
             generator = torch.Generator().manual_seed(0)
             positions = torch.randperm(self.batches.size(source), generator=generator)[:size]
-            batches = list(self.batches.fixed(source, positions=positions))
-            self.measured[split] = batches * math.ceil(FEWEST_DRAWS_MEASURED / size)
+            times = math.ceil(FEWEST_DRAWS_MEASURED / size)
+            batches = self.batches.fixed(source, positions=positions)
+            self.measured[split] = [repeat_rows(args, times) for args in batches]
         return self.measured[split]
 
     def _keep_best(self, validation: Metrics, epoch: int) -> None:
@@ -322,7 +326,6 @@ class Trainer:
         else:
             self.pair.load_state_dict(self.best)
         self.pair.eval()
-        self._tell(lambda callback: callback.on_end(self.run))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -1,0 +1,42 @@
+"""Tables that say where their numbers come from."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+
+
+def markdown(rows: Sequence[Sequence[object]]) -> str:
+    """Return a table; the first row holds its headings."""
+    head, *body = [[str(cell) for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def environment(began: float) -> str:
+    """Return versions, machine and duration as one sentence."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("vaezoo", "torch", "pyro-ppl"))
+    machine = f"{platform.system()}, {os.cpu_count()} cores ({platform.machine()})"
+    if torch.cuda.is_available():
+        machine += f", {torch.cuda.get_device_name()}"
+    minutes = (time.monotonic() - began) / 60
+    return (
+        f"{packages}, Python {platform.python_version()}, {machine}, "
+        f"{torch.get_num_threads()} threads; {minutes:.0f} minutes; {time.strftime('%Y-%m-%d')}."
+    )
+
+
+def write(name: str, title: str, text: str, rows: Sequence[Sequence[object]], began: float) -> None:
+    """Print a result and write it as a page of the documentation."""
+    script = f"benchmarks/{Path(sys.argv[0]).name}"
+    page = f"# {title}\n\n{text}\n\n{markdown(rows)}\n\nMade by `{script}`: {environment(began)}\n"
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+    print(page)

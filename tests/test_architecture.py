@@ -1,0 +1,152 @@
+"""Rules of the house that can be read off the source: who imports whom, and what nobody does."""
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vaezoo
+
+ROOT = Path(vaezoo.__file__).parent
+LIBRARY = [*ROOT.glob("*.py"), *(ROOT / "data").rglob("*.py")]
+MODELS, CLI = ([*(ROOT / name).rglob("*.py")] for name in ("models", "cli"))
+ALL = [*LIBRARY, *MODELS, *CLI]
+STANDARD_PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute names of the modules, and of what is taken from them, anywhere in a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def calls(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def texts(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_library_imports_neither_models_nor_commands(path: Path) -> None:
+    reached = [n for n in imports(path) if below(n, "vaezoo.cli") or below(n, "vaezoo.models")]
+    assert reached == []
+
+
+def test_only_the_registry_names_the_models() -> None:
+    naming = [name_of(path) for path in LIBRARY if "vaezoo.models" in texts(path)]
+    assert naming == ["registry.py"]
+
+
+@pytest.mark.parametrize("path", MODELS, ids=name_of)
+def test_models_import_neither_commands_nor_each_other(path: Path) -> None:
+    reached = [n for n in imports(path) if below(n, "vaezoo.cli") or below(n, "vaezoo.models")]
+    assert reached == []
+
+
+@pytest.mark.parametrize("path", MODELS, ids=name_of)
+def test_models_know_nothing_of_training(path: Path) -> None:
+    kept_apart = ("svi", "trainer", "runs", "engine", "objectives", "evaluate", "metrics", "plots")
+    reached = [n for n in imports(path) if any(below(n, f"vaezoo.{m}") for m in kept_apart)]
+    assert reached == []
+
+
+@pytest.mark.parametrize("path", CLI, ids=name_of)
+def test_commands_do_not_import_models(path: Path) -> None:
+    assert [name for name in imports(path) if below(name, "vaezoo.models")] == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_nothing_is_pickled(path: Path) -> None:
+    assert STANDARD_PICKLES.isdisjoint(name.partition(".")[0] for name in imports(path))
+    assert {"torch.load", "torch.save", "eval", "exec"}.isdisjoint(calls(path))
+    assert "torch.load" not in imports(path)
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_numpy_never_unpickles(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
+            allowed = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert allowed.get("allow_pickle") == "False"
+
+
+@pytest.mark.parametrize("name", ["models", "cli"])
+def test_root_folders_refuse_another_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(ImportError, match=f"as 'vaezoo.{name}'"):
+        importlib.import_module(name)
+
+
+# The public names
+
+
+def type_checking_imports() -> dict[str, str]:
+    """Module of every name that is imported for type checkers."""
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    return {
+        alias.name: str(node.module)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_public_names_are_sorted() -> None:
+    assert vaezoo.__all__ == sorted(vaezoo.__all__)
+
+
+def test_public_names_are_those_that_type_checkers_see() -> None:
+    assert sorted(type_checking_imports()) == vaezoo.__all__
+
+
+@pytest.mark.parametrize("name", vaezoo.__all__)
+def test_public_name_is_what_type_checkers_see(name: str) -> None:
+    module = importlib.import_module(type_checking_imports()[name])
+    assert getattr(vaezoo, name) is getattr(module, name)
+    assert name in dir(vaezoo)
+
+
+def test_no_public_name_is_a_module() -> None:
+    """Importing the module would replace the name in the package."""
+    modules = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert modules.isdisjoint(vaezoo.__all__)
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = vaezoo.nothing
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_exported_names_exist_and_are_sorted(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(("vaezoo", *parts)).removesuffix(".__init__"))
+    exported = getattr(module, "__all__", [])
+    assert [name for name in exported if not hasattr(module, name)] == []

@@ -1,0 +1,214 @@
+"""Splits, transforms, batches, and the contract between data and likelihood."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vaezoo import RequestError, build, get
+from vaezoo.data import Data, Transform, choose_transform, epoch_order, from_arrays, summarize
+from vaezoo.data.batches import Batches
+from vaezoo.data.transform import standardization
+
+CPU = torch.device("cpu")
+GREY = np.random.default_rng(0).integers(0, 256, (60, 4, 3)).astype(np.uint8)
+REAL = np.random.default_rng(1).normal(3.0, 2.0, (60, 5)).astype(np.float32)
+
+
+def batches_of(data: Data, transform: Transform | None = None) -> Batches:
+    return Batches(data, transform or Transform(data.scale), ("x",), CPU)
+
+
+def fixed(batches: Batches, split: str = "test") -> torch.Tensor:
+    return torch.cat([x for (x,) in batches.fixed(split)])
+
+
+def bernoulli_pair(shape: tuple[int, ...]) -> torch.nn.Module:
+    return build(get("vae-bernoulli"), {"hidden": [4], "z_dim": 2}, shape)
+
+
+def gaussian_pair(shape: tuple[int, ...]) -> torch.nn.Module:
+    return build(get("vae-gaussian"), {"hidden": [4], "z_dim": 2}, shape)
+
+
+def test_splits_share_no_row_and_leave_none() -> None:
+    data = from_arrays(GREY)
+    rows = np.concatenate(list(data.splits.values()))
+    assert sorted(rows) == list(range(60))
+    assert [len(data.splits[name]) for name in ("train", "validation", "test")] == [48, 6, 6]
+
+
+def test_a_seed_fixes_the_split() -> None:
+    one, two, other = (from_arrays(GREY, seed=seed).splits["test"] for seed in (0, 0, 1))
+    assert (one == two).all()
+    assert (one != other).any()
+
+
+def test_grey_levels_are_found() -> None:
+    assert from_arrays(GREY).scale == 255.0
+    assert from_arrays(GREY > 9).scale == 1.0
+    assert from_arrays(GREY.astype(float)).scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.array([["a", "b"]])}, "holds <U1, not numbers"),
+        ({"x": np.zeros(4)}, r"x has shape \(4,\); expected \(N, D\)"),
+        ({"x": np.zeros((0, 3))}, "there are no data"),
+        ({"x": np.zeros((3, 2)), "label": np.zeros(2)}, "rows differ"),
+        ({"x": np.zeros((2, 3)), "length": np.array([1, 1])}, r"need x of shape \(N, T, D\)"),
+        ({"x": np.zeros((2, 3, 1)), "length": np.array([4, 1])}, "sequence 0 has length 4"),
+        ({"x": np.zeros((2, 3, 1)), "length": np.array([1, 0])}, "sequence 1 has length 0"),
+    ],
+)
+def test_arrays_that_no_pair_can_use_are_refused(
+    arrays: dict[str, np.ndarray], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        from_arrays(**arrays)
+
+
+def test_fixed_binarisation_does_not_depend_on_the_batch() -> None:
+    transform = Transform(255.0, "dynamic")
+    data = from_arrays(GREY)
+    whole = fixed(batches_of(data, transform))
+    chosen = list(batches_of(data, transform).fixed("test", positions=torch.tensor([4, 1])))[0][0]
+    assert torch.equal(chosen, whole[[4, 1]])
+
+
+def test_fixed_binarisation_follows_the_grey_level() -> None:
+    """Failure rate below 1e-6: the share of ones lies within 5 standard errors of the level."""
+    data = from_arrays(np.full((400, 10, 10), 51, np.uint8), scale=255.0)
+    ones = fixed(batches_of(data, Transform(255.0, "dynamic")), "train").mean()
+    assert float(ones) == pytest.approx(0.2, abs=5 * math.sqrt(0.16 / 32000))
+
+
+def test_dynamic_binarisation_is_drawn_afresh_and_static_is_not() -> None:
+    data, positions = from_arrays(GREY), torch.arange(20)
+    for binarize, same in (("dynamic", False), ("static", True)):
+        batches = batches_of(data, Transform(255.0, binarize))
+        one, two = (batches.train("train", positions)[0] for _ in range(2))
+        assert torch.equal(one, two) is same
+        assert set(one.unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_seed_fixes_dynamic_binarisation() -> None:
+    batches = batches_of(from_arrays(GREY), Transform(255.0, "dynamic"))
+    draws = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        draws.append(batches.train("train", torch.arange(20))[0])
+    assert torch.equal(*draws)
+
+
+def test_grey_levels_stay_small_on_the_device() -> None:
+    batches = batches_of(from_arrays(GREY))
+    fixed(batches, "train")
+    assert batches._resident["train"]["x"].dtype == torch.uint8
+
+
+def test_standardised_training_rows_have_mean_0_and_deviation_1() -> None:
+    data = from_arrays(REAL)
+    mean, std = standardization(data)
+    x = fixed(batches_of(data, Transform(1.0, "none", mean, std)), "train")
+    torch.testing.assert_close(x.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std(0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
+
+
+def test_invert_undoes_the_transform() -> None:
+    data = from_arrays(REAL)
+    transform = Transform(2.0, "none", *standardization(data))
+    x = torch.from_numpy(REAL)
+    torch.testing.assert_close(transform.invert(transform.continuous(x)), x)
+
+
+def test_a_transform_survives_being_stored() -> None:
+    transform = Transform(2.0, "none", *standardization(from_arrays(REAL)))
+    again = Transform.from_dict(transform.to_dict())
+    x = torch.from_numpy(REAL)
+    assert torch.equal(again.continuous(x), transform.continuous(x))
+
+
+def test_log_volume_is_the_change_of_a_density() -> None:
+    """x -> x / a adds D log a to a log-density (per element, log a)."""
+    scale, std = 5.0, np.array([2.0, 4.0])
+    transform = Transform(scale, "none", np.zeros(2), std)
+    assert transform.log_volume == pytest.approx(np.log(scale * std).mean())
+
+
+def test_standardisation_ignores_padding_and_constant_columns() -> None:
+    x = np.full((10, 3, 2), 1e6, np.float32)
+    x[:, 0] = np.array([7.0, 3.0])
+    data = from_arrays(x, length=np.ones(10, np.int64))
+    mean, std = standardization(data)
+    assert mean.tolist() == [7.0, 3.0]
+    assert std.tolist() == [1.0, 1.0]
+
+
+def test_summary_ignores_padding() -> None:
+    x = np.full((4, 3, 1), np.nan, np.float32)
+    x[:, 0] = 0.5
+    found = summarize(from_arrays(x, length=np.ones(4, np.int64)))
+    assert (found.low, found.high, found.num_invalid) == (0.5, 0.5, 0)
+
+
+def test_grey_levels_are_binarised_for_a_bernoulli() -> None:
+    transform = choose_transform(bernoulli_pair((4, 3)), from_arrays(GREY))
+    assert (transform.scale, transform.binarize) == (255.0, "dynamic")
+
+
+def test_grey_levels_are_left_as_they_are_for_a_gaussian() -> None:
+    transform = choose_transform(gaussian_pair((4, 3)), from_arrays(GREY))
+    assert (transform.scale, transform.binarize) == (255.0, "none")
+
+
+def test_binary_data_need_no_transform() -> None:
+    transform = choose_transform(bernoulli_pair((4, 3)), from_arrays(GREY > 99))
+    assert transform == Transform()
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (REAL, {}, "explains 0 and 1 only; use --likelihood gaussian$"),
+        (np.abs(np.sin(REAL)), {}, "use --binarize dynamic or --likelihood gaussian"),
+        (REAL, {"binarize": "dynamic"}, "cannot be probabilities: --binarize dynamic needs 0"),
+        (REAL > 3, {"standardize": True}, "explains 0 and 1 only"),
+        (REAL, {"standardize": True, "binarize": "static"}, "exclude each other"),
+        (np.where(REAL > 5, np.nan, REAL), {}, "values of x are NaN or infinite, the first in row"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_with_the_flag_to_use(
+    x: np.ndarray, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        choose_transform(bernoulli_pair((5,)), from_arrays(x), **options)
+
+
+def test_a_model_of_sequences_refuses_images_and_the_reverse() -> None:
+    with pytest.raises(RequestError, match="the model takes 'length', but array has only x"):
+        Batches(from_arrays(GREY), Transform(), ("x", "length"), CPU)
+    sequences = from_arrays(GREY, length=np.full(60, 4))
+    with pytest.raises(RequestError, match="holds sequences, but the model takes no 'length'"):
+        Batches(sequences, Transform(), ("x",), CPU)
+
+
+def test_every_row_is_visited_once_an_epoch() -> None:
+    order = epoch_order(100, seed=3, epoch=5)
+    assert sorted(order.tolist()) == list(range(100))
+    assert torch.equal(order, epoch_order(100, seed=3, epoch=5))
+    assert not torch.equal(order, epoch_order(100, seed=3, epoch=6))
+
+
+def test_a_large_memory_map_is_read_batch_by_batch(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{tmp_path}/x.npy"
+    np.save(path, REAL)
+    data = from_arrays(np.load(path, mmap_mode="r"))
+    monkeypatch.setattr("vaezoo.data.batches._LARGEST_IN_MEMORY", 100)
+    batches = batches_of(data)
+    torch.testing.assert_close(fixed(batches), fixed(batches_of(from_arrays(REAL))))
+    assert batches._resident["test"] == {}

@@ -1,0 +1,224 @@
+"""Training: reproducible, watched, stopped in time, and never losing a user's work."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from vaezoo import Callback, RequestError, Training, fit, load_run
+from vaezoo.data import from_arrays
+from vaezoo.engine import NonFiniteError
+from vaezoo.svi import prepare
+
+SMALL = {"z_dim": 3, "hidden": [16]}
+
+
+class Record(Callback):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.warnings: list[str] = []
+
+    def on_step(self, step: int, loss: float) -> None:
+        self.losses.append(loss)
+
+    def on_warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def weights(run: Any) -> list[Tensor]:
+    return list(run.pair.state_dict().values())
+
+
+def without_seconds(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in r.items() if key != "seconds"} for r in records]
+
+
+def test_one_seed_gives_one_run() -> None:
+    one, two = (fit("vae-bernoulli", config=SMALL, training={"epochs": 2}) for _ in range(2))
+    assert without_seconds(one.metrics) == without_seconds(two.metrics)
+    assert all(map(torch.equal, weights(one), weights(two)))
+
+
+def test_two_seeds_give_two_runs() -> None:
+    one, two = (
+        fit("vae-bernoulli", config=SMALL, training={"epochs": 1, "seed": seed}) for seed in (0, 1)
+    )
+    assert not torch.equal(weights(one)[-1], weights(two)[-1])
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit("vae-bernoulli", config=SMALL, training={"epochs": 1})
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_training_improves_the_bound() -> None:
+    run = fit("vae-bernoulli", config=SMALL, training={"epochs": 15})
+    assert run.metrics[-1]["validation"]["elbo"] > run.metrics[0]["validation"]["elbo"] + 3
+
+
+def test_terms_of_a_record_add_up() -> None:
+    (record,) = fit("vae-bernoulli", config=SMALL, training={"epochs": 1}).metrics
+    for split in ("train", "validation"):
+        values = record[split]
+        assert values["elbo"] == pytest.approx(values["recon"] - values["kl"])
+        assert sum(values["kl_per_latent"]["z"]) == pytest.approx(values["kl"], rel=1e-5)
+        assert values["bits_per_dim"] == pytest.approx(-values["elbo"] / 64 / np.log(2))
+
+
+def test_steps_end_in_the_middle_of_an_epoch() -> None:
+    record = Record()
+    run = fit("vae-bernoulli", config=SMALL, training={"steps": 17}, callbacks=[record])
+    assert len(record.losses) == 17
+    assert run.metrics[-1]["step"] == 17
+
+
+def test_beta_is_weighed_in_the_loss_and_not_in_the_elbo() -> None:
+    run = fit("beta-vae", config={"hidden": [16], "decoder_hidden": [16]}, training={"epochs": 1})
+    assert run.training.beta == 4.0
+    values = run.metrics[0]["validation"]
+    assert values["elbo"] == pytest.approx(values["recon"] - values["kl"])
+
+
+def test_warm_up_reaches_beta() -> None:
+    run = fit("vae-bernoulli", config=SMALL, training={"epochs": 3, "kl_warmup": 24, "beta": 2.0})
+    assert [record["beta"] for record in run.metrics] == [1.0, 2.0, 2.0]
+
+
+def test_a_warm_up_that_would_not_end_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"warm-up of 36 steps does not end .* \(36 steps\)"):
+        fit("vae-bernoulli", config=SMALL, training={"epochs": 3, "kl_warmup": 36})
+
+
+def test_the_learning_rate_is_halved_on_a_plateau_and_training_stops() -> None:
+    training = {"epochs": 60, "lr": 1e-12, "plateau": 2, "patience": 6}
+    run = fit("vae-bernoulli", config=SMALL, training=training)
+    assert len(run.metrics) < 60
+    assert run.metrics[-1]["lr"] < 1e-12
+
+
+def test_two_runs_in_one_process_do_not_meet() -> None:
+    """Each trains as it would alone, and the global parameter store stays empty."""
+    alone = fit("vae-linear", config={"z_dim": 2}, training={"epochs": 2})
+    fit("vae-linear", config={"z_dim": 2}, training={"epochs": 2, "seed": 3})
+    again = fit("vae-linear", config={"z_dim": 2}, training={"epochs": 2})
+    assert all(map(torch.equal, weights(alone), weights(again)))
+    assert not dict(pyro.get_param_store())
+
+
+class Exploding(nn.Module):
+    """Its second layer overflows on large inputs."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.lin = nn.Linear(x_shape[0], x_shape[0])
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(x.shape[1]), 1.0).to_event(1))
+            scale = torch.exp(self.lin(1e3 * x))
+            pyro.sample("x", dist.Normal(z, scale).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.lin(x), 1.0).to_event(1))
+
+
+def test_a_loss_that_is_not_finite_names_its_site(tmp_path: Path) -> None:
+    data = from_arrays(np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
+    with pytest.raises(NonFiniteError, match=r"step 1: site 'x' .* lies in \[-\d.*, \d.*\]"):
+        fit(Exploding, data, training={"epochs": 1}, out=tmp_path / "run")
+
+
+def test_the_weights_before_such_a_step_are_kept(tmp_path: Path) -> None:
+    data = from_arrays(np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32))
+    with pytest.raises(NonFiniteError):
+        fit(Exploding, data, training={"epochs": 1}, out=tmp_path / "run")
+    kept = load_run(tmp_path / "run")
+    assert kept.info["status"] == "failed"
+    assert all(bool(torch.isfinite(value).all()) for value in kept.pair.state_dict().values())
+
+
+class Global(nn.Module):
+    """Keeps a parameter in the global store."""
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z.sum(-1, keepdim=True), 1.0).to_event(1), obs=x[:, :1])
+
+    def guide(self, x: Tensor) -> None:
+        loc = pyro.param("loc", torch.zeros(2))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, 1.0).to_event(1))
+
+
+def test_a_parameter_in_the_global_store_is_refused() -> None:
+    pair = Global()
+    pair.unused = nn.Parameter(torch.zeros(1))
+    with pytest.raises(RequestError, match="'loc' lives in Pyro's global store"):
+        fit(pair, from_arrays(np.zeros((20, 1), np.float32)), training={"epochs": 1})
+
+
+def test_memorising_is_warned_of() -> None:
+    """Few rows, a free sigma: the training ELBO rises for ever, that of validation falls (C5)."""
+    rows = np.random.default_rng(0).uniform(size=(30, 32)).astype(np.float32)
+    record = Record()
+    config = {"hidden": [200], "z_dim": 10, "likelihood": {"floor": 0.0}}
+    training = {"epochs": 400, "patience": 0, "lr": 3e-3, "clip_norm": 0}
+    fit("vae-gaussian", from_arrays(rows), config=config, training=training, callbacks=[record])
+    assert any("the model memorises" in message for message in record.warnings)
+
+
+def test_a_sigma_at_its_floor_is_warned_of() -> None:
+    rows = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (60, 1))
+    record = Record()
+    config = {"likelihood": {"sigma": "per-dim", "floor": 0.3}}
+    training = {"epochs": 200, "lr": 0.05, "patience": 0}
+    fit("vae-gaussian", from_arrays(rows), config=config, training=training, callbacks=[record])
+    assert any(message.startswith("sigma is at its floor for") for message in record.warnings)
+
+
+def test_a_built_pair_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="give fit its class or name"):
+        fit(Global(), from_arrays(np.zeros((20, 1))), out=tmp_path / "run")
+
+
+def test_nothing_is_written_before_the_request_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        fit("vae-bernoulli", from_arrays(np.random.randn(20, 3)), out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_and_an_array_are_taken_as_they_are() -> None:
+    run, data = prepare(Exploding, np.zeros((20, 3), np.float32), training=Training(epochs=1))
+    assert run.shapes == {"x": (3,)}
+    assert len(data.rows("train")) == 16
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adagrad"])
+def test_every_optimiser_trains(optimizer: str) -> None:
+    training = {"epochs": 4, "optimizer": optimizer, "lr": 0.01}
+    run = fit("vae-bernoulli", config=SMALL, training=training)
+    assert run.metrics[-1]["validation"]["elbo"] > run.metrics[0]["validation"]["elbo"]
+
+
+def test_clipping_bounds_the_norm_of_the_gradient() -> None:
+    from vaezoo.engine import Eager
+    from vaezoo.objectives import ELBO
+
+    pair = nn.Module()
+    pair = fit("vae-linear", config={"z_dim": 2}, training={"epochs": 1}).pair
+    optimizer = torch.optim.SGD(pair.parameters(), lr=0.0)
+    Eager(pair, ELBO(), optimizer, clip_norm=0.5)((torch.rand(9, 8, 8),), 1.0)
+    norm = torch.cat([p.grad.flatten() for p in pair.parameters()]).norm()
+    assert float(norm) == pytest.approx(0.5, rel=1e-4)

@@ -1,0 +1,116 @@
+"""Every model of the zoo through the same life."""
+
+import pytest
+import torch
+import xarray as xr
+
+from vaezoo import evaluate, fit, get, list_models, posterior, to_arviz
+from vaezoo._arviz import import_arviz
+from vaezoo.config import build
+from vaezoo.data.contract import probe
+from vaezoo.figures import latent_codes, reconstructions, samples
+from vaezoo.runs import Run
+from vaezoo.sites import elbo_terms, log_weights
+
+
+@pytest.fixture(scope="module", params=list_models())
+def run(request: pytest.FixtureRequest) -> Run:
+    return fit(request.param, training={"epochs": 1})
+
+
+def batch(run: Run, num_rows: int = 12) -> tuple[torch.Tensor, ...]:
+    return next(run.batches().fixed("test", limit=num_rows))
+
+
+def test_elbo_is_a_finite_number_for_each_datum(run: Run) -> None:
+    elbo = elbo_terms(run.pair, batch(run)).elbo
+    assert elbo.shape == (12,)
+    assert bool(torch.isfinite(elbo).all())
+
+
+def test_a_batch_of_one_equals_a_batch_of_many(run: Run) -> None:
+    """Means of the posterior and of the likelihood, row by row."""
+    args = batch(run)
+    whole = samples_of(run, args)
+    rows = [samples_of(run, tuple(arg[i : i + 1] for arg in args)) for i in range(12)]
+    torch.testing.assert_close(whole, torch.cat(rows))
+
+
+def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    from vaezoo.sites import reconstruct
+
+    return reconstruct(run.pair, args, z="mean", x="mean")["x"]
+
+
+def test_log_weights_average_to_the_elbo(run: Run) -> None:
+    """Failure rate below 1e-6: means of 2,000 draws agree within 6 standard errors."""
+    args = batch(run, 3)
+    weights = log_weights(run.pair, args, 2000)
+    terms = torch.stack([elbo_terms(run.pair, args).elbo.detach() for _ in range(500)])
+    error = (weights.var(0) / 2000 + terms.var(0) / 500).sqrt()
+    assert bool(((weights.mean(0) - terms.mean(0)).abs() < 6 * error + 1e-3).all())
+
+
+def test_samples_have_the_shape_of_the_data(run: Run) -> None:
+    assert samples(run, 5).shape == (5, *run.shapes["x"])
+
+
+def test_samples_are_in_units_of_the_data(run: Run) -> None:
+    drawn = samples(run, 20, x="sample")
+    if run.transform.binarize == "dynamic":
+        assert set(drawn.flatten().tolist()) <= {0.0, 16.0}
+
+
+def test_reconstructions_are_not_the_data(run: Run) -> None:
+    """The trap of a predictive that returns what it was conditioned on."""
+    data, made = reconstructions(run, 10, x="sample")
+    assert data.shape == made.shape
+    assert (data != made).any()
+
+
+def test_codes_are_the_means_of_the_guide(run: Run) -> None:
+    codes = latent_codes(run, limit=7)
+    again = latent_codes(run, limit=7, seed=1)
+    assert codes["z"].shape[0] == 7
+    assert (codes["z"] == again["z"]).all()
+    assert (latent_codes(run, limit=7, z="sample")["z"] != codes["z"]).any()
+
+
+def test_bounds_are_ordered(run: Run) -> None:
+    result = evaluate(run, iwae=(1, 50))
+    low, high = result.iwae
+    assert low.value < high.value + 3 * low.standard_error
+
+
+def test_posterior_is_a_tree_that_arviz_reads(run: Run) -> None:
+    tree = posterior(run, limit=3, num_samples=40)
+    assert isinstance(tree, xr.DataTree)
+    sizes = tree["posterior"].to_dataset()["z"].sizes
+    assert (sizes["chain"], sizes["draw"], sizes["datum"]) == (4, 10, 3)
+    summary = import_arviz().summary(to_arviz(tree), var_names=["z"])
+    assert len(summary) == 3 * sizes["latent"]
+
+
+def test_weights_of_the_posterior_are_those_of_its_draws(run: Run) -> None:
+    tree = posterior(run, limit=3, num_samples=8)
+    stats = tree["sample_stats"].to_dataset()
+    difference = stats["lp"] - stats["log_q"] - stats["log_weight"]
+    assert abs(float(difference.max())) < 1e-3
+
+
+def test_every_parameter_belongs_to_the_module(run: Run) -> None:
+    names = set(dict(run.pair.named_parameters()))
+    assert names
+    assert probe(run.pair, run.batches().data).same_order
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_gradients_reach_every_parameter(name: str) -> None:
+    from vaezoo.objectives import ELBO
+
+    pair = build(get(name), {}, (6, 6))
+    x = torch.bernoulli(torch.full((9, 6, 6), 0.5))
+    ELBO().loss(pair, (x,)).backward()
+    for parameter_name, parameter in pair.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert bool(torch.isfinite(parameter.grad).all()), parameter_name

@@ -1,8 +1,8 @@
 """vae-bernoulli on dynamically binarised MNIST, against published figures.
 
-The networks are those of a well-known re-implementation (z 128, two hidden layers of 256 ReLU, Adam,
-batch 128, 65,000 steps) that reports, on statically binarised MNIST, a test -ELBO of 103.31 and an
-importance-weighted -log p(x) of 97.10 nats with 128 draws.
+The networks are those of a well-known re-implementation (z 128, two hidden layers of 256 ReLU,
+Adam, batch 128, 65,000 steps) that reports, on statically binarised MNIST, a test -ELBO of 103.31
+and an importance-weighted -log p(x) of 97.10 nats with 128 draws.
 """
 
 import argparse
@@ -59,9 +59,9 @@ def main() -> None:
         ("bits per dim", f"{result.metrics.bits_per_dim:.4f}", ""),
     ]
     text = (
-        f"Preset `deep`: z 128, two hidden layers of 256 ReLU, Adam 1e-3 halved on a plateau of the "
+        "Preset `deep`: z 128, two hidden layers of 256 ReLU, Adam 1e-3 halved on a plateau of the "
         f"validation ELBO, batch 128, {run.info['steps']} steps, seed 0; 50,000 training images, "
-        f"binarised afresh at every visit; 10,000 test images, binarised once. Best weights by the "
+        "binarised afresh at every visit; 10,000 test images, binarised once. Best weights by the "
         f"validation ELBO (epoch {run.info['best_epoch']}). ± is the standard error over the test "
         "images. The published figures are for static binarisation, whose numbers are about 2 "
         "nats worse.\n\n"

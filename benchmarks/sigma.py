@@ -1,8 +1,9 @@
 """How wide is the decoder? The forms of sigma on grey MNIST, and Frey faces against linear models.
 
-MNIST in [0, 1]: a published comparison has -log p(x) of 740.5 nats for sigma = 1 and -896.1 for one
-learned sigma (Rybkin et al. 2021, arXiv:2006.13202). Frey faces in [0, 1]: the closed-form likelihood of
-probabilistic PCA with as many latents is a floor that a variational autoencoder should beat.
+MNIST in [0, 1]: a published comparison has -log p(x) of 740.5 nats for sigma = 1 and -896.1 for
+one learned sigma (Rybkin et al. 2021, arXiv:2006.13202). Frey faces in [0, 1]: the closed-form
+likelihood of probabilistic PCA with as many latents is a floor that a variational autoencoder
+should beat.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from _report import write
 from vaezoo import fit
 from vaezoo.data import Data, load
 from vaezoo.data.batches import Batches
-from vaezoo.evaluate import evaluate_on
+from vaezoo.evaluation import evaluate_on
 from vaezoo.exact import fit_ppca
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -102,10 +103,10 @@ def frey(epochs: int, device: str) -> None:
         print(rows[-1], flush=True)
     text = (
         "Nats per face of 28 x 20 pixels in [0, 1], higher is better. `vae-gaussian`, preset "
-        "`paper-frey`: 200 tanh units, mean squashed by a sigmoid, a sigma for each pixel (App. C.2 "
-        f"of the paper), floor 0.01; Adam 1e-3, batch 100, at most {epochs} epochs, seed 0. Frames "
-        "stay in the order of the film: 1,365 for training, 200 for validation (the best epoch), "
-        "the last 400 for test. Linear: closed-form probabilistic PCA on the first 1,565 frames."
+        "`paper-frey`: 200 tanh units, mean squashed by a sigmoid, a sigma for each pixel (App. "
+        f"C.2 of the paper), floor 0.01; Adam 1e-3, batch 100, at most {epochs} epochs, seed 0. "
+        "Frames stay in the order of the film: 1,365 for training, 200 for validation (the best "
+        "epoch), the last 400 for test. Linear: closed-form probabilistic PCA on the first 1,565."
     )
     write("frey", "Frey faces against linear models", text, rows, began)
 

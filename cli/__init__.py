@@ -3,7 +3,6 @@
 if __name__ != "vaezoo.cli":
     raise ImportError("import the command line as 'vaezoo.cli'")
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,7 +32,7 @@ class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not when they are listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -51,39 +50,46 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([*COMMANDS.items()])
 
     def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
         """Run a command; a failure becomes one line and an exit code."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = [*(sys.argv[1:] if args is None else args)]
         options.setdefault("prog_name", "vaezoo")
         if "--debug" in words or options.get("standalone_mode") is False:
-            return super().main(words, **options)
+            return super().main([w for w in words if w != "--debug"], **options)
         try:
             result = super().main(words, standalone_mode=False, **options)
             code = result if isinstance(result, int) else 0
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = error.exit_code
         except click.ClickException as error:
             _say(_one_line(error))
             code = error.exit_code
-        except (click.Abort, KeyboardInterrupt) as error:
-            _say(str(error) or "interrupted")
+        except (click.Abort, KeyboardInterrupt):
+            _say("interrupted")
             code = 130
         except VaezooError as error:
-            _say(" ".join(str(error).split()))
+            _say(str(error))
             code = error.exit_code
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
+        except MemoryError:
+            _say("out of memory; use a smaller --batch-size or -n")
+            code = 1
         except Exception as error:
-            _say(
-                f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)"
-            )
+            _say(_unexpected(error))
             code = 1
         sys.exit(code)
 
 
 def _say(message: str) -> None:
-    click.echo(f"vaezoo: {message}", err=True)
+    click.echo(f"vaezoo: {' '.join(message.split())}", err=True)
+
+
+def _unexpected(error: Exception) -> str:
+    if type(error).__name__ == "OutOfMemoryError":
+        return "the device is out of memory; use a smaller --batch-size or --device cpu"
+    return f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)"
 
 
 def _one_line(error: click.ClickException) -> str:
@@ -91,7 +97,7 @@ def _one_line(error: click.ClickException) -> str:
     message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     where = f"; see {context.command_path} --help" if context else ""
-    return " ".join(f"{message}{where}".split())
+    return f"{message}{where}"
 
 
 @click.group(
@@ -100,6 +106,6 @@ def _one_line(error: click.ClickException) -> str:
     epilog="Example:  vaezoo train vae-bernoulli --data mnist",
 )
 @click.version_option(package_name="vaezoo", message="%(package)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def main(debug: bool) -> None:
     """A zoo of variational autoencoders: train, sample and judge Pyro model/guide pairs."""

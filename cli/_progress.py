@@ -101,16 +101,17 @@ class TensorBoard(Callback):
     """Writes the records of epochs as TensorBoard events into the run folder."""
 
     def __init__(self) -> None:
-        self.writer: Any = None
-
-    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise RequestError(
                 "--tensorboard needs one more package: pip install 'vaezoo[board]'"
             ) from error
-        self.writer = SummaryWriter(str(run.folder() / "tensorboard"))
+        self.make: Any = SummaryWriter
+        self.writer: Any = None
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        self.writer = self.make(str(run.folder() / "tensorboard"))
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         for split in ("train", "validation"):

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 __all__ = [
+    "SEED",
+    "complete_data",
+    "complete_model",
     "data_dir_option",
     "data_option",
     "device_option",
@@ -23,6 +27,29 @@ __all__ = [
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
 
+SEED = click.IntRange(0, 2**63 - 1)
+
+
+def complete_model(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a model, or of a Python file."""
+    from vaezoo.registry import entries
+
+    found = [CompletionItem(e.name, help=e.summary) for e in entries(f"{incomplete}*")]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+def complete_data(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a data set, or of a file."""
+    from vaezoo.data import SOURCES
+
+    found = [CompletionItem(name) for name in SOURCES if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 device_option = click.option(
     "--device",
@@ -32,11 +59,18 @@ device_option = click.option(
     help="Where to compute; auto takes a GPU when there is one.",
 )
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all draws."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of all draws.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 data_option = click.option(
-    "--data", metavar="NAME|PATH", help="Other data than those of the run, of the same shape."
+    "--data",
+    metavar="NAME|PATH",
+    shell_complete=complete_data,
+    help="Other data than those of the run, of the same shape.",
 )
 data_dir_option = click.option(
     "--data-dir",

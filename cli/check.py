@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from vaezoo.cli._shared import echo_json, json_option
+from vaezoo.cli._shared import complete_model, echo_json, json_option
 
 __all__ = ["check"]
 
 
 @click.command()
-@click.argument("target")
+@click.argument("target", shell_complete=complete_model)
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of it.")
 @click.option("--x-shape", metavar="N,N,...", help="Shape of one made-up datum, or of one frame.")
 @json_option

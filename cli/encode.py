@@ -69,8 +69,8 @@ def encode(
       vaezoo encode runs/my-run -n 100 -o posterior.nc
     """
     from vaezoo.cli._files import require_ending, write_csv, write_npz
+    from vaezoo.draws import posterior, save_netcdf
     from vaezoo.figures import latent_codes
-    from vaezoo.posterior import posterior, save_netcdf
     from vaezoo.runs import load_run
 
     require_ending(out, (".npz", ".csv", ".nc"))

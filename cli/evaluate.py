@@ -19,7 +19,7 @@ from vaezoo.cli._shared import (
 from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
-    from vaezoo.evaluate import Evaluation
+    from vaezoo.evaluation import Evaluation
     from vaezoo.runs import Run
 
 
@@ -58,7 +58,7 @@ def evaluate(
     Example:
       vaezoo evaluate runs/my-run --iwae 1,10,100,1000
     """
-    from vaezoo.evaluate import evaluate as evaluate_run
+    from vaezoo.evaluation import evaluate as evaluate_run
     from vaezoo.figures import draw_evaluation
     from vaezoo.runs import load_run
 
@@ -94,9 +94,8 @@ def _print(run: "Run", result: "Evaluation") -> None:
         f"  ELBO           {metrics.elbo:10.3f}  = {metrics.recon:.3f} - KL {metrics.kl:.3f}"
     )
     for bound in result.iwae:
-        click.echo(
-            f"  IWAE {bound.num_samples:<9} {bound.value:10.3f}  +- {bound.standard_error:.3f}"
-        )
+        error = "" if bound.standard_error is None else f"  +- {bound.standard_error:.3f}"
+        click.echo(f"  IWAE {bound.num_samples:<9} {bound.value:10.3f}{error}")
     click.echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli._shared import echo_json, json_option, table
+from vaezoo.cli._shared import complete_model, echo_json, json_option, table
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @click.command()
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="MODEL", shell_complete=complete_model)
 @json_option
 def show(model: str, as_json: bool) -> None:
     """Show a model: its distributions, sites, settings and presets.

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli._shared import data_dir_option, echo_json, json_option
-from vaezoo.errors import RequestError
+from vaezoo.cli._shared import (
+    complete_data,
+    complete_model,
+    data_dir_option,
+    echo_json,
+    json_option,
+)
+from vaezoo.errors import RequestError, VaezooError
 
 if TYPE_CHECKING:
+    from vaezoo.callbacks import Interrupted
     from vaezoo.runs import Run
 
 SCHEDULE = (
@@ -20,8 +27,13 @@ SCHEDULE = (
 
 
 @click.command(epilog="Example:  vaezoo train vae-bernoulli --data mnist --epochs 50")
-@click.argument("model", metavar="MODEL", required=False)
-@click.option("--data", metavar="NAME|PATH", help="Data set, file or folder. [default: digits]")
+@click.argument("model", metavar="MODEL", required=False, shell_complete=complete_model)
+@click.option(
+    "--data",
+    metavar="NAME|PATH",
+    shell_complete=complete_data,
+    help="Data set, file or folder. [default: digits, or digits-rows for sequences]",
+)
 @data_dir_option
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data. [default: 100]")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps, instead of epochs.")
@@ -43,9 +55,11 @@ SCHEDULE = (
 @click.option("--prior", metavar="NAME", help="p(z): standard, ...")
 @click.option("--posterior", metavar="NAME", help="q(z | x): diagonal, ...")
 @click.option(
-    "--sigma", metavar="FORM", help="Gaussian: fixed:V, shared, per-dim, per-pixel or analytic."
+    "--sigma",
+    metavar="FORM",
+    help="Of a Gaussian p(x | z): fixed:V, shared, per-dim, per-pixel, analytic.",
 )
-@click.option("--sigma-floor", type=float, help="Gaussian: smallest sigma. [default: 0.01]")
+@click.option("--sigma-floor", type=float, help="Of a Gaussian: smallest sigma. [default: 0.01]")
 @click.option(
     "--binarize",
     type=click.Choice(["auto", "dynamic", "static", "none"]),
@@ -57,7 +71,9 @@ SCHEDULE = (
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
-@click.option("--seed", type=click.IntRange(min=0), help="Weights, order, noise. [default: 0]")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Weights, order, noise. [default: 0]"
+)
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -77,13 +93,16 @@ def train(model: str | None, resume: Path | None, as_json: bool, **flags: Any) -
     from vaezoo.cli._progress import make_callbacks
 
     callbacks = make_callbacks(quiet=as_json, tensorboard=flags.pop("tensorboard"))
+    data_dir = flags["data_dir"]
     if resume is not None:
         run = _resume(resume, model, flags, callbacks)
     else:
+        if flags.pop("model_file"):
+            raise RequestError("--model goes with --resume; to train a file, name it as MODEL")
         if model is None and flags["config"] is None:
             raise RequestError("name a model to train (vaezoo list), or a run with --resume")
         run = _fit(model, flags, callbacks)
-    _draw_figures(run)
+    _draw_figures(run, data_dir)
     _report(run, as_json)
 
 
@@ -92,16 +111,22 @@ def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any
     from vaezoo.svi import resume
 
     allowed = ("epochs", "steps", "device", "data_dir", "model_file")
-    extra = [name for name, value in flags.items() if value and name not in allowed]
+    given = [
+        name
+        for name, value in flags.items()
+        if not (value is None or value is False or value == ())
+    ]
+    extra = [name for name in given if name not in allowed]
     if model or extra:
-        word = f"--{extra[0].replace('_', '-')}" if extra else f"'{model}'"
+        names = {"settings": "set"}
+        word = f"--{names.get(extra[0], extra[0]).replace('_', '-')}" if extra else f"'{model}'"
         raise RequestError(
             f"--resume takes its settings from the run, so {word} cannot be given; "
             "only --epochs, --steps, --device and --data-dir can"
         )
-    given = {name: flags[name] for name in allowed if name != "model_file"}
+    settings = {name: flags[name] for name in allowed if name != "model_file"}
     try:
-        return resume(path, **given, model=flags["model_file"], callbacks=callbacks)
+        return resume(path, **settings, model=flags["model_file"], callbacks=callbacks)
     except Interrupted as stop:
         raise _say_where(stop) from None
 
@@ -117,9 +142,7 @@ def _fit(model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
     settings = merge(settings, merge(_part_flags(flags), parse_settings(flags["settings"])))
     schedule = {name: flags[name] for name in SCHEDULE if flags[name] is not None}
     data = {**file.get("data", {}), **_data_flags(flags)}
-    source = checked(DataSettings, data) if "name" in data else None
-    if source is None:
-        source = DataSettings(name=_default_data(model), **data)
+    source = checked(DataSettings, {"name": data.get("name") or _default_data(model), **data})
     out = flags["out"] or _new_folder(model, source.name)
     try:
         return fit(
@@ -148,11 +171,18 @@ def _one_length(settings: dict[str, Any], schedule: dict[str, Any]) -> dict[str,
 def _same_model(model: str | None, stored: str | None, file: Path | None) -> str:
     if model is None and stored is None:
         raise RequestError(f"{file} names no model; give one: vaezoo train MODEL --config {file}")
-    if model and stored and model != stored:
+    if model and stored and model != stored and not stored.startswith("model.py"):
         raise RequestError(f"{file} is for '{stored}', not for '{model}'")
-    if model is None and file is not None and str(stored).startswith("model.py"):
-        return str(file.parent / str(stored))
+    if model is None and file is not None:
+        from vaezoo.runs import model_spec
+
+        return model_spec(file.parent, stored or "") if _is_run(file) else str(stored)
     return str(model or stored)
+
+
+def _is_run(file: Path) -> bool:
+    """Whether a configuration file is that of a run, whose code nobody may have read."""
+    return (file.parent / "run.json").is_file()
 
 
 def _part_flags(flags: dict[str, Any]) -> dict[str, Any]:
@@ -160,8 +190,8 @@ def _part_flags(flags: dict[str, Any]) -> dict[str, Any]:
     options = {"sigma": flags["sigma"], "floor": flags["sigma_floor"]}
     given = {name: value for name, value in options.items() if value is not None}
     if given:
-        name = chosen.get("likelihood", "gaussian")
-        chosen["likelihood"] = {"name": name, **given}
+        name = {"name": flags["likelihood"]} if flags["likelihood"] else {}
+        chosen["likelihood"] = {**name, **given}
     return chosen
 
 
@@ -191,17 +221,22 @@ def _stem(spec: str) -> str:
     return Path(path).stem if "/" in path or path.endswith(".py") else path.replace(":", "-")
 
 
-def _say_where(stop: Any) -> KeyboardInterrupt:
-    folder = stop.run.path
-    return KeyboardInterrupt(
-        f"stopped at step {stop.step}, saved; go on with: vaezoo train --resume {folder}"
+class StoppedError(VaezooError):
+    """Training was interrupted, and its state is saved."""
+
+    exit_code = 130
+
+
+def _say_where(stop: "Interrupted") -> StoppedError:
+    return StoppedError(
+        f"stopped at step {stop.step}, saved; go on with: vaezoo train --resume {stop.run.path}"
     )
 
 
-def _draw_figures(run: "Run") -> None:
+def _draw_figures(run: "Run", data_dir: str | None) -> None:
     from vaezoo.figures import draw_figures
 
-    draw_figures(run)
+    draw_figures(run, data_dir)
 
 
 def _report(run: "Run", as_json: bool) -> None:

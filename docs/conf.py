@@ -1,6 +1,7 @@
 """Sphinx configuration: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -67,14 +68,17 @@ numpydoc_xref_param_type = False
 
 
 def add_files(app, docname, source):
-    """Put files that may or may not exist behind the text of a page."""
+    """Put files that may or may not exist behind a page; links to no page become plain text."""
     files = {
         "results": sorted(HERE.glob("results/*.md")),
         "contributing": sorted(HERE.parent.glob("CONTRIBUTING.md")),
     }
     for file in files.get(docname, []):
-        path = Path(os.path.relpath(file, HERE)).as_posix()
-        source[0] += f"\n```{{include}} {path}\n```\n"
+        app.env.note_dependency(str(file))
+        text = re.sub(r"\A# ", "## ", file.read_text(encoding="utf-8"))
+        text = re.sub(r"\]\(docs/", "](", text)
+        text = re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w-]+\.md)[^)]*\)", r"\1", text)
+        source[0] += f"\n{text}\n"
 
 
 def show_as_shell(app, doctree):

@@ -74,7 +74,7 @@ def test_fixed_binarisation_does_not_depend_on_the_batch() -> None:
     transform = Transform(255.0, "dynamic")
     data = from_arrays(GREY)
     whole = fixed(batches_of(data, transform))
-    chosen = list(batches_of(data, transform).fixed("test", positions=torch.tensor([4, 1])))[0][0]
+    (chosen,) = next(batches_of(data, transform).fixed("test", positions=torch.tensor([4, 1])))
     assert torch.equal(chosen, whole[[4, 1]])
 
 

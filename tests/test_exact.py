@@ -1,7 +1,8 @@
 """Everything that vaezoo estimates, against probabilistic PCA, whose answers are known.
 
 The data are seeded: 1,000 points in 10 dimensions from a linear-Gaussian model with 3 latents and
-noise 0.5. Their maximum likelihood is -13.154137 nats per datum, at sigma^2 = 0.250051, mean KL 5.895202.
+noise 0.5. Their maximum likelihood is -13.154137 nats per datum, at sigma^2 = 0.250051, and the
+mean KL there is 5.895202.
 """
 
 import math
@@ -16,7 +17,7 @@ from vaezoo.data import SPLITS, Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
 from vaezoo.engine import Eager, make_optimizer
-from vaezoo.evaluate import evaluate_on, mutual_information
+from vaezoo.evaluation import evaluate_on, mutual_information
 from vaezoo.exact import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO
@@ -134,7 +135,7 @@ def test_bounds_rise_with_the_number_of_draws(x: Tensor, pair: VAELinear) -> Non
 
 
 def test_mutual_information_of_a_linear_gaussian(x: Tensor, pair: VAELinear) -> None:
-    """Under the exact posterior I(x; z) = 1/2 log det(I + W^T W / sigma^2); log N caps it at 6.9."""
+    """The truth is 1/2 log det(I + W^T W / sigma^2); the cap of the estimate is log N = 6.9."""
     truth = float(0.5 * torch.logdet(fit_ppca(x, 3)[0].precision))
     estimate = mutual_information(pair, (x,))
     assert estimate == pytest.approx(truth, abs=0.4)

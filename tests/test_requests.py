@@ -269,7 +269,10 @@ SETTINGS = {
     "unknown likelihood": Bad("--likelihood bernuli", "no likelihood .*did you mean 'bernoulli'"),
     "unknown prior": Bad("--prior standart", "no prior 'standart'; did you mean 'standard'"),
     "unknown posterior": Bad("--posterior diag", "no posterior 'diag'; did you mean|choose from"),
-    "sigma of a Bernoulli": Bad("--likelihood bernoulli --sigma shared", "no setting 'sigma'"),
+    "sigma of a Bernoulli": Bad(
+        "--likelihood bernoulli --sigma shared",
+        "'bernoulli' has no 'sigma', 'gaussian' has; add --likelihood gaussian",
+    ),
     "negative sigma": Bad("--likelihood gaussian --sigma fixed:-1", "sigma: expected fixed:VALUE"),
     "unknown form of sigma": Bad("--likelihood gaussian --sigma all", "sigma: expected fixed:VAL"),
     "negative floor": Bad("--likelihood gaussian --sigma-floor -1", "floor: expected greater"),

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from vaezoo.callbacks import Callback
     from vaezoo.config import Training, build
     from vaezoo.data import Data, load
+    from vaezoo.draws import posterior, to_arviz
     from vaezoo.errors import RequestError, RunError, VaezooError
-    from vaezoo.evaluate import evaluate
-    from vaezoo.posterior import posterior, to_arviz
+    from vaezoo.evaluation import evaluate
     from vaezoo.registry import get, list_models, register
     from vaezoo.runs import Run, load_run
     from vaezoo.svi import fit, resume
@@ -26,16 +26,16 @@ _HOME = {
     "Training": "config",
     "VaezooError": "errors",
     "build": "config",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "fit": "svi",
     "get": "registry",
     "list_models": "registry",
     "load": "data",
     "load_run": "runs",
-    "posterior": "posterior",
+    "posterior": "draws",
     "register": "registry",
     "resume": "svi",
-    "to_arviz": "posterior",
+    "to_arviz": "draws",
 }
 
 __all__ = [

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -49,7 +50,7 @@ SECTIONS = ("config", "data", "training")
 class Settings(BaseModel):
     """Settings whose names and types are checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)
@@ -90,7 +91,7 @@ class Training(Settings):
     kl_warmup: NonNegativeInt = 0
     plateau: NonNegativeInt = 15
     patience: NonNegativeInt = 40
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
@@ -186,19 +187,26 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
     return config
 
 
-def _resolve_part(cls: type, name: str, axis: Axis, value: Any) -> Config:
+def _resolve_part(owner: type, name: str, axis: Axis, value: Any) -> Config:
     given = {"name": value} if isinstance(value, str) else value
-    if not isinstance(given, Mapping):
+    if not (isinstance(given, Mapping) and isinstance(given.get("name", ""), str)):
         raise RequestError(f"{name}: expected one of {', '.join(axis.choices)} (got {value!r})")
-    default = inspect.signature(cls).parameters[name].default
+    default = inspect.signature(owner).parameters[name].default
     chosen = given.get("name") or (
         default.name if isinstance(default, Part) else axis.name_of(default)
     )
     options = {key: option for key, option in given.items() if key != "name"}
     if isinstance(default, Part) and default.name == chosen:
         options = {**default.options, **options}
+    cls = axis[chosen]
+    unknown = [option for option in options if option not in schema(cls).model_fields]
+    for other, choice in axis.choices.items():
+        if unknown and unknown[0] in schema(choice).model_fields:
+            raise RequestError(
+                f"the {name} '{chosen}' has no '{unknown[0]}', '{other}' has; add --{name} {other}"
+            )
     try:
-        return {"name": chosen, **resolve(axis[chosen], options)}
+        return {"name": chosen, **resolve(cls, options)}
     except RequestError as error:
         raise RequestError(f"{name} '{chosen}': {error}") from error
 
@@ -310,6 +318,8 @@ def read_file(path: Path) -> Config:
     for key, value in values.items():
         if key not in known:
             raise RequestError(f"{path}: no entry '{key}'; {nearest(key, known)}")
+        if key in ("model", "preset") and not isinstance(value, str):
+            raise RequestError(f"{path}: '{key}' must be a name in quotes (got {value!r})")
         if key in SECTIONS and not isinstance(value, Mapping):
             raise RequestError(f"{path}: '{key}' must be a table, [{key}]")
     return values
@@ -337,6 +347,8 @@ def layers(
 
 def _sorted_out(cls: type, layer: Mapping[str, Any]) -> Config:
     own, training = schema(cls).model_fields, Training.model_fields
+    if not isinstance(layer.get("training", {}), Mapping):
+        raise RequestError("'training' is a table of settings, as training.lr=0.01")
     shared = {key: value for key, value in layer.items() if key in training and key not in own}
     rest = {key: value for key, value in layer.items() if key not in shared}
     return merge(rest, {"training": shared}) if shared else rest

@@ -33,7 +33,10 @@ def nearest(name: str, options: Iterable[str]) -> str:
     'choose from: hidden, z_dim'
     """
     names = sorted(set(options))
-    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    lower = {option.lower(): option for option in names}
+    close = [
+        lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
+    ]
     if close:
         return f"did you mean {' or '.join(repr(option) for option in close)}?"
     return f"choose from: {', '.join(names)}" if names else "there are none"

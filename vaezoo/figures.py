@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from vaezoo import plots
+from vaezoo.data import Data
 from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
-from vaezoo.evaluate import Evaluation
+from vaezoo.evaluation import Evaluation
 from vaezoo.runs import Run
 from vaezoo.sites import Choice, encode, prior_predictive, reconstruct
 
@@ -34,7 +35,7 @@ def reconstructions(
     run: Run,
     num_rows: int,
     *,
-    data: str | None = None,
+    data: str | Data | None = None,
     split: str = "test",
     z: Choice = "mean",
     x: Choice = "mean",
@@ -77,8 +78,7 @@ def draw_figures(run: Run, data_dir: str | None = None) -> Path:
     folder = run.folder() / "figures"
     scale = run.transform.scale
     plots.grid(samples(run, 64), folder / "samples.png", scale=scale)
-    split = "validation" if run.metrics else "test"
-    pairs = reconstructions(run, 64, split=split, data_dir=data_dir)
+    pairs = reconstructions(run, 64, split="validation", data_dir=data_dir)
     plots.pairs_grid(*pairs, folder / "reconstructions.png", scale=scale)
     if run.metrics:
         plots.curves(run.metrics, folder / "curves.png")
@@ -95,7 +95,7 @@ def draw_evaluation(run: Run, result: Evaluation) -> None:
 
 def latent_codes(
     run: Run,
-    data: str | None = None,
+    data: str | Data | None = None,
     *,
     split: str = "test",
     z: Choice = "mean",

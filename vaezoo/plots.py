@@ -135,7 +135,7 @@ def iwae_curve(bounds: Sequence[Any], elbo: float, path: Path) -> None:
     figure, axis = _figure()
     ks = [bound.num_samples for bound in bounds]
     values = [bound.value for bound in bounds]
-    errors = [bound.standard_error for bound in bounds]
+    errors = [bound.standard_error or 0.0 for bound in bounds]
     axis.errorbar(ks, values, errors, marker="o", capsize=3, label="IWAE bound")
     axis.axhline(elbo, linestyle="--", color="grey", label="ELBO")
     axis.set(xscale="log", xlabel="draws K", ylabel="nats", title="log p(x), from below")

@@ -12,13 +12,14 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, VaezooError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -206,9 +207,8 @@ def _from_target(target: str) -> "type[nn.Module]":
         module = _import(module_name)
     cls = getattr(module, attribute, None)
     if cls is None:
-        raise RequestError(
-            f"{module_name} has no '{attribute}'; {nearest(attribute, vars(module))}"
-        )
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise RequestError(f"{module_name} has no '{attribute}'; {nearest(attribute, classes)}")
     return _require_pair(cls, target)
 
 
@@ -255,11 +255,30 @@ def _load(path: Path) -> ModuleType:
     except RequestError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        line = _line_in(path, error)
-        raise RequestError(f"{path}{line}: {type(error).__name__}: {error}") from error
+        raise RequestError(_failure_in(path, error)) from error
     return module
+
+
+def _failure_in(path: Path, error: BaseException) -> str:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return f"{path}{_line_in(path, error)}: {type(error).__name__}: {reason}"
+
+
+@contextmanager
+def blaming_file(cls: type) -> Iterator[None]:
+    """Turn what goes wrong inside a pair from a user's file into one line that names its place."""
+    try:
+        yield
+    except VaezooError:
+        raise
+    except Exception as error:
+        path = source_file(cls)
+        if path is None:
+            raise
+        hint = f"'vaezoo check {path}' says more"
+        raise RequestError(f"{_failure_in(path, error)}; {hint}") from error
 
 
 def _line_in(path: Path, error: BaseException) -> str:

@@ -31,11 +31,12 @@ from torch import Tensor, nn
 
 from vaezoo import registry
 from vaezoo.config import DataSettings, Training, build, checked, read_file
-from vaezoo.data import Data, load
+from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
+from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
 from vaezoo.device import find_device
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, RunError
 from vaezoo.sites import Args, argument_names
 from vaezoo.storage import load_tensors, save_tensors, write_bytes, write_json
 
@@ -93,6 +94,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Name of the run folder, or of the model."""
         return self.path.name if self.path else registry.entry_of(type(self.pair)).name
 
     def folder(self) -> Path:
@@ -118,18 +120,28 @@ class Run:
                     f"{data.name} has changed since {self.name} was trained on it; "
                     "name other data with --data"
                 )
-        elif isinstance(data, str):
-            data = load(data, data_dir=data_dir, seed=self.data.split_seed)
-        batches = Batches(data, self.transform, argument_names(self.pair), self.device)
+        else:
+            if isinstance(data, str):
+                data = load(data, data_dir=data_dir, seed=self.data.split_seed)
+            self._check_other(data)
+        return Batches(data, self.transform, argument_names(self.pair), self.device)
+
+    def _check_other(self, data: Data) -> None:
+        """Refuse data of another shape, another scale, or that the pair cannot explain."""
         for name, shape in self.shapes.items():
-            given = data.arrays[name].shape[1:]
-            same = given[1:] == shape[1:] if name == "x" and "length" in self.shapes else None
-            if not (given == shape if same is None else same):
+            given = data.arrays[name].shape[1:] if name in data.arrays else shape
+            steps = name == "x" and "length" in self.shapes
+            if given[steps:] != shape[steps:] or len(given) != len(shape):
                 raise RequestError(
                     f"{data.name}: '{name}' has rows of shape {given}, but {self.name} was trained "
                     f"on {shape}"
                 )
-        return batches
+        if data.name in SOURCES and data.scale != self.transform.scale:
+            raise RequestError(
+                f"{data.name} has grey levels up to {data.scale:g}, but {self.name} was trained on "
+                f"levels up to {self.transform.scale:g}"
+            )
+        check_transform(self.transform, self.pair, data)
 
     def placeholder(self, num_rows: int) -> Args:
         """Return arguments of the right shapes for drawing from the prior, ``x`` all zeros.
@@ -157,6 +169,8 @@ class Run:
             write_bytes(folder / "model.py", content)
             _trust(content)
             model = f"model.py:{type(self.pair).__name__}"
+        elif model not in registry.list_models():
+            _trust(model.encode())
         values = {
             "model": model,
             "config": dict(self.config),
@@ -176,6 +190,19 @@ class Run:
         """Write the pair's weights, with some plain values beside them."""
         save_tensors(self.folder() / WEIGHTS, self.pair.state_dict(), values)
 
+    def best_weights(self) -> dict[str, Tensor]:
+        """Return the best weights so far, as they are saved; none before the first epoch ended."""
+        path = self.folder() / WEIGHTS
+        return load_tensors(path)[0] if path.is_file() else {}
+
+    def restore_best(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go back to the best weights of a saved state."""
+        path = self.folder() / WEIGHTS
+        if weights:
+            save_tensors(path, weights, values)
+        else:
+            path.unlink(missing_ok=True)
+
     def load_weights(self) -> Mapping[str, Any]:
         """Set the pair to the saved weights and return the values beside them."""
         path = self.folder() / WEIGHTS
@@ -191,8 +218,12 @@ class Run:
         """Keep a record of an epoch, and append it to ``metrics.jsonl``."""
         self.metrics.append(record)
         if self.path is not None:
-            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+            file = self.path / "metrics.jsonl"
+            try:
+                with file.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise RunError(f"cannot write {file}: {error.strerror or error}") from error
 
     def rewind_metrics(self, epoch: int) -> None:
         """Forget records after an epoch, which a resumed run will write again."""
@@ -239,7 +270,7 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     """Load a trained run.
 
     Nothing is unpickled. The copy of a user's file, ``model.py``, is run only when it was trained
-    on this machine by this user, or when ``model`` names a file.
+    on this machine by this user, or when ``model`` names it.
 
     Parameters
     ----------
@@ -261,24 +292,24 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     return run
 
 
-def open_run(path: Path, *, device: str = "auto", model: str | Path | None = None) -> Run:
-    """Read a run folder and build its pair, with fresh weights."""
+def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:
+    """Read a run folder and build its pair, with fresh weights, by default where it was trained."""
     if not (path / "config.toml").is_file():
         raise RequestError(f"'{path}' is no run folder: it has no config.toml{_runs_in(path)}")
     values = read_file(path / "config.toml")
-    info = _read_info(path / "run.json")
-    spec = _model_spec(path, str(values.get("model", "")), model)
+    info, transform, shapes = _read_info(path / "run.json")
+    spec = model_spec(path, str(values.get("model", "")), model)
     cls = registry.get(spec)
-    shapes = {name: tuple(shape) for name, shape in info.pop("shapes").items()}
     x_shape = shapes["x"][1:] if "length" in shapes else shapes["x"]
     config = values.get("config", {})
+    training = checked(Training, values.get("training", {}))
     return Run(
-        pair=build(cls, config, x_shape).to(find_device(device)),
+        pair=build(cls, config, x_shape).to(find_device(device or training.device)),
         model=spec,
         config=config,
         data=checked(DataSettings, values.get("data", {})),
-        training=checked(Training, values.get("training", {})),
-        transform=Transform.from_dict(info.pop("transform")),
+        training=training,
+        transform=transform,
         shapes=shapes,
         path=path,
         info=info,
@@ -292,31 +323,46 @@ def _runs_in(path: Path) -> str:
     return f"; the latest run there is {found[-1].parent}" if found else ""
 
 
-def _read_info(path: Path) -> dict[str, Any]:
+def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[int, ...]]]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        found = info["format"]
-        info["shapes"], info["transform"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = info.pop("format")
+        transform = Transform.from_dict(info.pop("transform"))
+        shapes = {name: tuple(map(int, shape)) for name, shape in info.pop("shapes").items()}
+        shapes["x"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{path} is missing or damaged ({type(error).__name__})") from error
     if found != FORMAT:
         raise RequestError(
             f"{path} has format {found}, but this vaezoo reads format {FORMAT}; "
             f"it was written by vaezoo {info.get('versions', {}).get('vaezoo', '?')}"
         )
-    return dict(info)
+    return info, transform, shapes
 
 
-def _model_spec(path: Path, stored: str, model: str | Path | None) -> str:
-    if not stored.startswith("model.py"):
-        return str(model or stored)
-    _, _, name = stored.partition(":")
-    file = Path(model) if model else path / "model.py"
-    if model is None and not _is_trusted(file):
-        raise RequestError(
-            f"{path} holds code that was not trained here; read it, then name it: --model {file}"
-        )
-    return f"{file}:{name}"
+def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
+    """Return what to build a run's pair from, unless that would run code nobody has vouched for.
+
+    A name of the zoo or of an installed package is taken as it is. The run's own ``model.py``, or
+    an import path, is taken when this user has trained with it on this machine, or named it.
+    """
+    if stored in registry.list_models():
+        return stored
+    file, _, name = stored.partition(":")
+    own = file == "model.py"
+    if model is not None:
+        return f"{model}:{name}" if own and str(model).endswith(".py") else str(model)
+    if own and _is_trusted(_content(path / file)):
+        return f"{path / stored}"
+    if ".py" not in stored and ":" in stored and _is_trusted(stored.encode()):
+        return stored
+    if not stored:
+        raise RequestError(f"{path / 'config.toml'} names no model")
+    code = path / file if own else stored
+    raise RequestError(
+        f"{path} was made from {code}, which was not trained here; read it, then name it: "
+        f"--model {code}"
+    )
 
 
 def _trust_list() -> Path:
@@ -336,12 +382,15 @@ def _trust(content: bytes) -> None:
         return
 
 
-def _is_trusted(file: Path) -> bool:
+def _is_trusted(content: bytes) -> bool:
     try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        return digest in _trust_list().read_text().split()
+        return hashlib.sha256(content).hexdigest() in _trust_list().read_text().split()
     except OSError:
         return False
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

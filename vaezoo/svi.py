@@ -9,16 +9,16 @@ from torch import nn
 from vaezoo import registry
 from vaezoo.callbacks import Callback
 from vaezoo.config import DataSettings, Training, build, checked, layers
-from vaezoo.data import Data, load
+from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
-from vaezoo.data.contract import choose_transform
+from vaezoo.data.contract import choose_transform, probe
 from vaezoo.data.dataset import Array, from_arrays
 from vaezoo.data.transform import Transform
 from vaezoo.device import find_device, seeded
 from vaezoo.errors import RequestError
 from vaezoo.objectives import OBJECTIVES
 from vaezoo.runs import Run, describe_environment, example_values, open_run
-from vaezoo.sites import argument_names
+from vaezoo.sites import PairTrace, argument_names, sample_sites
 from vaezoo.trainer import DEFAULT_EPOCHS, Trainer, num_steps
 
 __all__ = ["fit", "resume"]
@@ -107,14 +107,15 @@ def resume(
     callbacks
         Are told how it goes.
     """
-    run = open_run(Path(path), device=device or "auto", model=model)
+    run = open_run(Path(path), device=device, model=model)
+    data = run.batches(data_dir=data_dir).data
     if epochs or steps:
-        run.training = checked(
-            Training, {**run.training.model_dump(), "epochs": epochs, "steps": steps}
-        )
-        run.save_config()
-    trainer = Trainer(run, run.batches(data_dir=data_dir).data, callbacks)
+        longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
+        run.training = _check_schedule(checked(Training, longer), len(data.rows("train")))
+    trainer = Trainer(run, data, callbacks)
     trainer.restore()
+    run.save_config()
+    run.save_info(status="running")
     return trainer.train()
 
 
@@ -132,13 +133,19 @@ def prepare(
     cls = _class_of(model)
     settings, loaded = _load(data, cls)
     given = training.model_dump(exclude_unset=True) if isinstance(training, Training) else training
-    values, schedule = layers(cls, preset, config or {}, {"training": given or {}})
+    with registry.blaming_file(cls):
+        values, schedule = layers(cls, preset, config or {}, {"training": given or {}})
     schedule = _check_schedule(schedule, len(loaded.rows("train")))
+    if len(loaded.splits.get("validation", ())) == 0:
+        raise RequestError(
+            f"{loaded.name} has no rows for validation; give at least 3 rows, or your own split"
+        )
     device = find_device(schedule.device)
-    with seeded(schedule.seed, device):
+    with seeded(schedule.seed, device), registry.blaming_file(cls):
         pair = built if built is not None else build(cls, values, loaded.x_shape)
         names = argument_names(pair)
         Batches(loaded, Transform(), names, device)
+        _check_sites(probe(pair, loaded))
         transform = choose_transform(
             pair, loaded, binarize=settings.binarize, standardize=settings.standardize
         )
@@ -165,6 +172,21 @@ def prepare(
     return run, loaded
 
 
+def _check_sites(trace: PairTrace) -> None:
+    model, guide = sample_sites(trace.model), sample_sites(trace.guide)
+    latents = [name for name, site in model.items() if not site["is_observed"]]
+    missing = [("guide", name) for name in latents if name not in guide]
+    extra = [
+        ("model", name)
+        for name, site in guide.items()
+        if name not in latents and not (site["infer"] or {}).get("is_auxiliary")
+    ]
+    for side, name in missing + extra:
+        raise RequestError(
+            f"the {side} has no latent '{name}', which the other has; 'vaezoo check' says where"
+        )
+
+
 def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
     if isinstance(model, str):
         return registry.get(model)
@@ -180,6 +202,9 @@ def _load(
         name = data or DEFAULT_DATA[registry.entry_of(cls).data]
         settings = name if isinstance(name, DataSettings) else DataSettings(name=name)
         loaded = load(settings.name, data_dir=settings.dir, seed=settings.split_seed)
+        if settings.name not in SOURCES:
+            path = str(Path(settings.name).expanduser().absolute())
+            settings = settings.model_copy(update={"name": path})
         return settings, loaded
     return DataSettings(name="array"), from_arrays(data)
 

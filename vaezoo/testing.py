@@ -1,11 +1,13 @@
-"""Does a model/guide pair keep to the rules? The checks behind ``vaezoo check``, for tests::
+"""Does a model/guide pair keep to the rules? The checks behind ``vaezoo check``.
 
-import torch
-import vaezoo.testing
+In a test of one's own::
 
-def test_my_vae() -> None:
-    x = torch.randn(8, 28, 28)
-    vaezoo.testing.check_pair(MyVae(x_shape=(28, 28)), (x,)).raise_if_failed()
+    import torch
+    import vaezoo.testing
+
+    def test_my_vae() -> None:
+        x = torch.randn(8, 28, 28)
+        vaezoo.testing.check_pair(MyVae(x_shape=(28, 28)), (x,)).raise_if_failed()
 """
 
 import re

@@ -93,6 +93,7 @@ class Trainer:
         self.state = State()
         self.rng: dict[str, Tensor] | None = None
         self.measured: dict[str, list[Args]] = {}
+        self.measured_at = -1
         self.stop_requested = False
         self.saved_at = time.monotonic()
 
@@ -112,7 +113,7 @@ class Trainer:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
             with seeded(self.training.seed, self.device), isolated(), self._signals():
                 self._prepare()
-                while self.state.step < self.total and not self._stops_early():
+                while not self._is_done():
                     self._epoch()
             self._finish()
         finally:
@@ -122,16 +123,38 @@ class Trainer:
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
         path = self.run.folder() / STATE
-        values, self.rng = load_checkpoint(path, self.pair, self.optimizer)
-        self.state = State(**values)
+        checkpoint = load_checkpoint(path, self.pair, self.optimizer)
+        self.rng, self.state = checkpoint.rng, State(**checkpoint.state)
+        ended = self.state.step == self.total or self._stops_early()
+        if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
+            raise RequestError(
+                f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
+                "longer, give more --epochs or --steps"
+            )
         self.run.rewind_metrics(self.state.epoch)
+        self.run.restore_best(checkpoint.best, self._best_values())
 
     def save_state(self) -> None:
         """Save all that is needed to go on; nothing for a run without a folder."""
         self.saved_at = time.monotonic()
         if self.run.path is not None:
-            path = self.run.path / STATE
-            save_checkpoint(path, self.pair, self.optimizer, asdict(self.state), self.device)
+            save_checkpoint(
+                self.run.path / STATE,
+                self.pair,
+                self.optimizer,
+                asdict(self.state),
+                self.device,
+                best=self.run.best_weights(),
+            )
+
+    def _best_values(self) -> dict[str, Any]:
+        return {"epoch": self.state.best_epoch, "validation_score": self.state.best_score}
+
+    def _is_done(self) -> bool:
+        """Whether the steps are taken and measured; early, when nothing improves any more."""
+        if self.state.position:
+            return self.measured_at == self.state.step
+        return self.state.step >= self.total or self._stops_early()
 
     @property
     def _lr(self) -> float:
@@ -168,13 +191,12 @@ class Trainer:
         size = self.training.batch_size
         order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
         self.pair.train()
-        for positions in torch.split(order[state.position :], size):
+        left = min(math.ceil((len(order) - state.position) / size), self.total - state.step)
+        for positions in torch.split(order[state.position :], size)[:left]:
             self._one_step(positions)
             if self.stop_requested:
                 state.seconds += time.monotonic() - began
                 self._stop()
-            if state.step == self.total:
-                break
             if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
                 self.save_state()
         state.seconds += time.monotonic() - began
@@ -196,6 +218,7 @@ class Trainer:
     def _end_epoch(self, *, complete: bool) -> None:
         """Measure, log, and save; an epoch cut short by ``steps`` can be resumed in its middle."""
         state = self.state
+        self.measured_at = state.step
         if not complete:
             self.save_state()
         record = self._measure(state.epoch + 1)
@@ -234,13 +257,11 @@ class Trainer:
         Few rows are measured several times. Every epoch is judged by the same noise.
         """
         if split not in self.measured:
-            held_out = len(self.batches.data.splits.get("validation", ()))
-            size = min(held_out or self.batches.size("train"), MOST_ROWS_MEASURED)
-            source = "validation" if split == "validation" and held_out else "train"
+            size = min(self.batches.size("validation"), MOST_ROWS_MEASURED)
             generator = torch.Generator().manual_seed(0)
-            positions = torch.randperm(self.batches.size(source), generator=generator)[:size]
+            positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
             times = math.ceil(FEWEST_DRAWS_MEASURED / size)
-            batches = self.batches.fixed(source, positions=positions)
+            batches = self.batches.fixed(split, positions=positions)
             self.measured[split] = [repeat_rows(args, times) for args in batches]
         return self.measured[split]
 
@@ -250,7 +271,7 @@ class Trainer:
             self.state.best_score, self.state.best_epoch = score, epoch
             self.state.since_best = self.state.since_decay = -1
             if self.run.path is not None:
-                self.run.save_weights({"epoch": epoch, "validation_score": score})
+                self.run.save_weights(self._best_values())
             else:
                 self.best = {k: v.clone() for k, v in self.pair.state_dict().items()}
 

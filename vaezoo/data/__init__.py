@@ -109,6 +109,10 @@ def list_data() -> list[Source]:
     return [SOURCES[name] for name in sorted(SOURCES)]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     if name in _NEEDS_TORCH:
         return getattr(importlib.import_module(f"vaezoo.data.{_NEEDS_TORCH[name]}"), name)

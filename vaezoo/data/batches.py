@@ -156,5 +156,5 @@ def _tensor(array: Array) -> Tensor:
 
 def epoch_order(num_rows: int, *, seed: int, epoch: int) -> Tensor:
     """Return the order of the rows in an epoch; a function of seed and epoch alone."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(num_rows, generator=generator)

@@ -19,7 +19,7 @@ from vaezoo.data.transform import Binarize, Transform, standardization
 from vaezoo.errors import RequestError
 from vaezoo.sites import PairTrace, argument_names, isolated, trace_pair
 
-__all__ = ["Summary", "choose_transform", "probe", "summarize"]
+__all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
 
 _ROWS_AT_A_TIME = 4096
 
@@ -94,25 +94,41 @@ def choose_transform(
         When values are not finite, or lie outside the support of an observed site. The message
         names the flag that solves it.
     """
+    summary = _finite_summary(data)
+    needs_binary = any(_is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
+    grey = data.scale != 1.0
+    if binarize == "auto":
+        draw = needs_binary and grey and not (summary.is_binary or standardize)
+        binarize = "dynamic" if draw else "none"
+    if standardize and binarize != "none":
+        raise RequestError("--standardize and --binarize exclude each other")
+    mean_and_std = standardization(data) if standardize else (None, None)
+    transform = Transform(data.scale, binarize, *mean_and_std)
+    _check(transform, pair, data, summary)
+    return transform
+
+
+def check_transform(transform: Transform, pair: nn.Module, data: Data) -> None:
+    """Refuse data that a pair cannot explain after a transform that was chosen for other data."""
+    _check(transform, pair, data, _finite_summary(data))
+
+
+def _finite_summary(data: Data) -> Summary:
     summary = summarize(data)
     if summary.num_invalid:
         raise RequestError(
             f"{data.name}: {summary.num_invalid} values of x are NaN or infinite, the first in row "
             f"{summary.first_invalid}; remove or fill them"
         )
-    needs_binary = any(_is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
-    grey = data.scale != 1.0
-    if binarize == "auto":
-        binarize = "dynamic" if needs_binary and grey and not summary.is_binary else "none"
-    if standardize and binarize != "none":
-        raise RequestError("--standardize and --binarize exclude each other")
-    if standardize:
-        mean, std = standardization(data)
-        return _checked(Transform(data.scale, "none", mean, std), pair, data, summary)
-    return _checked(Transform(data.scale, binarize), pair, data, summary)
+    largest = max(abs(summary.low), abs(summary.high))
+    if largest > float(np.finfo(np.float32).max):
+        raise RequestError(
+            f"{data.name} has values up to {largest:g}, too large for 32 bits; scale them"
+        )
+    return summary
 
 
-def _checked(transform: Transform, pair: nn.Module, data: Data, summary: Summary) -> Transform:
+def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) -> None:
     low, high = summary.low / transform.scale, summary.high / transform.scale
     unit = low >= 0 and high <= 1
     span = f"{data.name} has values {summary.low:g} ... {summary.high:g}"
@@ -132,7 +148,6 @@ def _checked(transform: Transform, pair: nn.Module, data: Data, summary: Summary
                 f"{span}, but site '{name}' explains 0 and 1 only; use {flags}--likelihood gaussian"
             )
         _check_support(name, site["fn"], low, high, span, transform)
-    return transform
 
 
 def _is_boolean(fn: Any) -> bool:

@@ -48,6 +48,7 @@ class Data:
 
     @property
     def x(self) -> Array:
+        """The data, ``(N, *x_shape)``; ``(N, T, D)`` for sequences."""
         return self.arrays["x"]
 
     @property
@@ -57,6 +58,7 @@ class Data:
 
     @property
     def kind(self) -> Kind:
+        """Sequences have lengths, images two dimensions or more, all else are vectors."""
         if "length" in self.arrays:
             return "sequences"
         return "images" if len(self.x_shape) > 1 else "vectors"

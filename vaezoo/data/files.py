@@ -98,6 +98,8 @@ def _read_numpy(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
         stream.seek(0)
         stored = np.load(stream, allow_pickle=False)
         arrays = {"x": stored[_key_of_x(path, stored.files)]}
+        if not isinstance(arrays["x"], np.ndarray):
+            raise ValueError("its data are no array")
         label = next((key for key in ("label", "y") if key in stored.files), None)
         if label:
             arrays["label"] = _codes(stored[label])

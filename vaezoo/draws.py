@@ -11,6 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from vaezoo._arviz import import_arviz
+from vaezoo.data import Data
 from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
@@ -35,7 +36,7 @@ NUM_CHAINS = 4
 @torch.no_grad()
 def posterior(
     run: Run,
-    data: str | None = None,
+    data: str | Data | None = None,
     *,
     split: str = "test",
     limit: int = 100,
@@ -50,7 +51,7 @@ def posterior(
     run
         A trained run.
     data
-        A name or path; by default the data of the run.
+        A name, a path or a data set; by default the data of the run.
     split
         Which rows.
     limit

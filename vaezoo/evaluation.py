@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
@@ -30,11 +31,14 @@ MOST_ROWS_FOR_INFORMATION = 2000
 
 @dataclass(frozen=True)
 class Bound:
-    """The importance-weighted bound on log p(x) with K draws, and its standard error over data."""
+    """The importance-weighted bound on log p(x) with K draws, and its standard error over data.
+
+    There is no error for a single datum.
+    """
 
     num_samples: int
     value: float
-    standard_error: float
+    standard_error: float | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Evaluation:
 
 def evaluate(
     run: Run,
-    data: str | None = None,
+    data: str | Data | None = None,
     *,
     split: str = "test",
     iwae: Sequence[int] = (1, 10, 100),
@@ -83,7 +87,7 @@ def evaluate(
     run
         A trained run.
     data
-        A name or path; by default the data of the run.
+        A name, a path or a data set; by default the data of the run.
     split
         ``test``, ``validation`` or ``train``.
     iwae
@@ -160,9 +164,11 @@ def _units_per_row(pair: nn.Module, args: Args) -> Tensor:
 def _bound(k: int, values: Tensor, units: Tensor) -> Bound:
     """Average per unit with the standard error of a ratio of means."""
     average = values.sum() / units.sum()
+    if len(values) == 1:
+        return Bound(k, float(average), None)
     residual = values - average * units
     error = residual.std(correction=1) * math.sqrt(len(values)) / units.sum()
-    return Bound(k, float(average), float(error) if len(values) > 1 else math.nan)
+    return Bound(k, float(average), float(error))
 
 
 def _information(

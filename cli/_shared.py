@@ -22,6 +22,8 @@ __all__ = [
     "seed_option",
     "split_option",
     "table",
+    "x_option",
+    "z_option",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -83,6 +85,20 @@ split_option = click.option(
     default="test",
     show_default=True,
     help="Which rows of the data.",
+)
+z_option = click.option(
+    "--z",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="The mean of q(z | x), or a draw from it.",
+)
+x_option = click.option(
+    "--x",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="The mean of p(x | z), or a draw from it.",
 )
 model_option = click.option(
     "--model",

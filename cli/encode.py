@@ -12,6 +12,7 @@ from vaezoo.cli._shared import (
     run_argument,
     seed_option,
     split_option,
+    z_option,
 )
 
 
@@ -21,13 +22,7 @@ from vaezoo.cli._shared import (
 @data_dir_option
 @split_option
 @click.option("-n", "limit", type=click.IntRange(min=1), help="Only the first so many rows.")
-@click.option(
-    "--z",
-    type=click.Choice(["mean", "sample"]),
-    default="mean",
-    show_default=True,
-    help="The mean of q(z | x), or a draw from it.",
-)
+@z_option
 @click.option(
     "--draws",
     type=click.IntRange(min=4),

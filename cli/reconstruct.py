@@ -12,6 +12,8 @@ from vaezoo.cli._shared import (
     run_argument,
     seed_option,
     split_option,
+    x_option,
+    z_option,
 )
 
 
@@ -23,20 +25,8 @@ from vaezoo.cli._shared import (
 @click.option(
     "-n", "num_rows", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
 )
-@click.option(
-    "--z",
-    type=click.Choice(["mean", "sample"]),
-    default="mean",
-    show_default=True,
-    help="The mean of q(z | x), or a draw from it.",
-)
-@click.option(
-    "--x",
-    type=click.Choice(["mean", "sample"]),
-    default="mean",
-    show_default=True,
-    help="The mean of p(x | z), or a draw from it.",
-)
+@z_option
+@x_option
 @click.option(
     "-o",
     "--out",

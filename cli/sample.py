@@ -4,7 +4,13 @@ from pathlib import Path
 
 import click
 
-from vaezoo.cli._shared import device_option, model_option, run_argument, seed_option
+from vaezoo.cli._shared import (
+    device_option,
+    model_option,
+    run_argument,
+    seed_option,
+    x_option,
+)
 
 
 @click.command()
@@ -12,13 +18,7 @@ from vaezoo.cli._shared import device_option, model_option, run_argument, seed_o
 @click.option(
     "-n", "num_samples", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
 )
-@click.option(
-    "--x",
-    type=click.Choice(["mean", "sample"]),
-    default="mean",
-    show_default=True,
-    help="The mean of p(x | z), or a draw from it.",
-)
+@x_option
 @click.option(
     "-o",
     "--out",

@@ -188,6 +188,19 @@ def test_a_sigma_at_its_floor_is_warned_of() -> None:
     assert any(message.startswith("sigma is at its floor for") for message in record.warnings)
 
 
+def test_collapsed_latents_are_warned_of() -> None:
+    record = Record()
+    training = {"epochs": 30, "beta": 100.0}
+    fit("vae-bernoulli", config=SMALL, training=training, callbacks=[record])
+    assert any("the latents carry nothing" in message for message in record.warnings)
+
+
+def test_latents_in_use_are_not_warned_of() -> None:
+    record = Record()
+    fit("vae-bernoulli", config=SMALL, training={"epochs": 30}, callbacks=[record])
+    assert record.warnings == []
+
+
 def test_a_built_pair_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="give fit its class or name"):
         fit(Global(), from_arrays(np.zeros((20, 1))), out=tmp_path / "run")

@@ -33,6 +33,7 @@ CHECKPOINT_SECONDS = 60.0
 MOST_ROWS_MEASURED = 10_000
 FEWEST_DRAWS_MEASURED = 1_000
 FLOOR_WARNING = 0.01
+COLLAPSED_KL = 0.01
 
 
 @dataclass
@@ -300,6 +301,12 @@ class Trainer:
                 f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
                 "bounded by --sigma-floor alone; try --sigma shared",
             )
+        if validation.kl < COLLAPSED_KL and self._may_be_judged():
+            self._warn_once(
+                "collapse",
+                f"the latents carry nothing, KL {validation.kl:.3f} nats: every datum has the same "
+                "posterior; try a smaller --beta, a --kl-warmup, or --sigma shared",
+            )
         fallen = state.best_score - validation.score(self.training.beta)
         if fallen > 0.1 * abs(state.best_score) and train.elbo > state.best_train_elbo:
             self._warn_once(
@@ -308,6 +315,10 @@ class Trainer:
                 "model memorises; the best weights are kept (try --sigma shared)",
             )
         state.best_train_elbo = max(state.best_train_elbo, train.elbo)
+
+    def _may_be_judged(self) -> bool:
+        """After the KL warm-up, and never before half of the steps are taken."""
+        return self.state.step >= max(self.training.kl_warmup, self.total // 2)
 
     def _warn_once(self, name: str, message: str) -> None:
         if name not in self.state.warned.split():

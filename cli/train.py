@@ -249,5 +249,6 @@ def _report(run: "Run", as_json: bool) -> None:
         f"best epoch {best['epoch']}: validation ELBO {values['elbo']:.2f} nats "
         f"= {values['recon']:.2f} - KL {values['kl']:.2f}"
     )
-    click.echo(f"wrote {run.path}  (figures/samples.png, figures/reconstructions.png, ...)")
-    click.echo(f"next: vaezoo evaluate {run.path}")
+    click.echo(f"wrote {run.path}")
+    click.echo("look at samples.png and reconstructions.png in its folder figures, then:")
+    click.echo(f"  vaezoo evaluate {run.path}")

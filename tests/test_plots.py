@@ -37,8 +37,17 @@ def test_colour_images_keep_their_colours(tmp_path: Path) -> None:
 
 
 def test_values_outside_the_range_are_cut(tmp_path: Path) -> None:
-    grid(np.full((1, 700, 700), 7.0), tmp_path / "grid.png")
+    grid(np.full((1, 700, 700), 1.3), tmp_path / "grid.png")
     assert pixels(tmp_path / "grid.png")[300, 300] == 255
+
+
+def test_real_data_span_their_own_range(tmp_path: Path) -> None:
+    """Each column from its least to its greatest value."""
+    x = np.array([[-5.0, 1000.0], [5.0, 1000.0], [0.0, 3000.0]])
+    grid(x, tmp_path / "grid.png")
+    picture = pixels(tmp_path / "grid.png")
+    zoom = picture.shape[0] // 3
+    assert picture[::zoom, ::zoom].tolist() == [[0, 0], [255, 0], [128, 255]]
 
 
 def test_vectors_are_rows(tmp_path: Path) -> None:

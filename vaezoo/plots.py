@@ -32,7 +32,8 @@ def grid(x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0
     columns
         Pictures in a row; by default the grid is about square.
     scale
-        Value that is white; values outside [0, scale] are cut.
+        Value that is white; values outside [0, scale] are cut. Data that are no grey levels, lying
+        far outside, go from black to white over their own range, that of each element.
     """
     tiles = _tiles(x, scale)
     if tiles.ndim == 2:
@@ -61,7 +62,7 @@ def pairs_grid(data: Array, others: Array, path: Path, *, scale: float = 1.0) ->
 
 def _tiles(x: Array, scale: float) -> Array:
     """Grey ``(N, H, W)`` or colour ``(N, H, W, 3)`` pictures; ``(N, D)`` for vectors."""
-    values = np.clip(np.nan_to_num(x) / scale, 0, 1) * 255
+    values = np.clip(_levels(np.nan_to_num(x), scale), 0, 1) * 255
     pictures = values.round().astype(np.uint8)
     if pictures.ndim == 4:
         pictures = pictures.transpose(0, 2, 3, 1)
@@ -72,6 +73,14 @@ def _tiles(x: Array, scale: float) -> Array:
     if pictures.ndim > 4:
         raise RequestError(f"cannot draw data of shape {x.shape[1:]}; write a .npz")
     return pictures
+
+
+def _levels(x: Array, scale: float) -> Array:
+    if x.min() >= -0.5 * scale and x.max() <= 1.5 * scale:
+        return x / scale
+    elements = tuple(range(x.ndim - 1)) if x.ndim <= 3 else None
+    low, high = x.min(elements, keepdims=True), x.max(elements, keepdims=True)
+    return (x - low) / np.where(high > low, high - low, 1.0)
 
 
 def _save(canvas: Array, path: Path) -> None:

@@ -44,24 +44,31 @@ def show(model: str, as_json: bool) -> None:
 
 
 def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:
-    from vaezoo.config import axes, resolve, schema
+    from vaezoo.config import axes, resolve
 
     defaults = resolve(cls, {})
     parts = axes(cls)
-    shown: dict[str, dict[str, Any]] = {}
-    for name, default in defaults.items():
-        if name in parts:
-            shown[name] = {"default": default["name"], "type": ", ".join(parts[name].choices)}
-            options = {key: value for key, value in default.items() if key != "name"}
-            for option, value in options.items():
-                shown[f"{name}.{option}"] = {"default": value, "type": type(value).__name__}
-        else:
-            annotation = schema(cls).model_fields[name].annotation
-            shown[name] = {"default": default, "type": _type_name(annotation)}
+    shown = _of_class(cls, {k: v for k, v in defaults.items() if k not in parts})
+    for name, axis in parts.items():
+        chosen = defaults[name]["name"]
+        shown[name] = {"default": chosen, "type": ", ".join(axis.choices)}
+        options = {key: value for key, value in defaults[name].items() if key != "name"}
+        for option, value in _of_class(axis[chosen], options).items():
+            shown[f"{name}.{option}"] = value
     return shown
 
 
-def _type_name(annotation: Any) -> str:
+def _of_class(cls: type, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    from vaezoo.config import schema
+
+    fields = schema(cls).model_fields
+    return {
+        name: {"default": value, "type": fields[name].description or _type(fields[name].annotation)}
+        for name, value in defaults.items()
+    }
+
+
+def _type(annotation: Any) -> str:
     from typing import Literal, get_args, get_origin
 
     if get_origin(annotation) is Literal:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import AfterValidator, NonNegativeFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat
 from pyro import distributions as dist
 from torch import Tensor, nn
 
@@ -38,7 +38,11 @@ def _is_positive(text: str) -> bool:
         return False
 
 
-Sigma = Annotated[str, AfterValidator(_check_sigma)]
+Sigma = Annotated[
+    str,
+    AfterValidator(_check_sigma),
+    Field(description="fixed:V, shared, per-dim, per-pixel, analytic"),
+]
 
 
 @LIKELIHOODS.register("bernoulli")

@@ -328,9 +328,11 @@ def test_killed_run_goes_on(number: int, tmp_path: Path, thirteen: Path, vaezoo:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(20))
-def test_killed_run_goes_on_whenever_that_was(number: int, tmp_path: Path, vaezoo: Vaezoo) -> None:
+def test_killed_run_goes_on_whenever_that_was(
+    number: int, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo
+) -> None:
     folder = killed_at_random(tmp_path, random.Random(100 + number).uniform(0, 1.5))
-    require_all_is_kept(folder, tmp_path, vaezoo)
+    require_all_is_kept(folder, thirteen, vaezoo)
 
 
 def test_run_without_a_state_says_so(run_folder: Path, vaezoo: Vaezoo) -> None:

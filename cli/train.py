@@ -240,7 +240,7 @@ def _draw_figures(run: "Run", data_dir: str | None) -> None:
 
 
 def _report(run: "Run", as_json: bool) -> None:
-    best = next(r for r in run.metrics if r["epoch"] == run.info["best_epoch"])
+    best = next((r for r in run.metrics if r["epoch"] == run.info["best_epoch"]), run.metrics[-1])
     if as_json:
         echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})
         return

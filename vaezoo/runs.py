@@ -186,22 +186,9 @@ class Run:
         known = {"format": FORMAT, "transform": self.transform.to_dict(), "shapes": shapes}
         write_json(self.folder() / "run.json", {**known, **self.info})
 
-    def save_weights(self, values: Mapping[str, Any]) -> None:
-        """Write the pair's weights, with some plain values beside them."""
-        save_tensors(self.folder() / WEIGHTS, self.pair.state_dict(), values)
-
-    def best_weights(self) -> dict[str, Tensor]:
-        """Return the best weights so far, as they are saved; none before the first epoch ended."""
-        path = self.folder() / WEIGHTS
-        return load_tensors(path)[0] if path.is_file() else {}
-
-    def restore_best(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go back to the best weights of a saved state."""
-        path = self.folder() / WEIGHTS
-        if weights:
-            save_tensors(path, weights, values)
-        else:
-            path.unlink(missing_ok=True)
+    def save_weights(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write the best weights so far, with some plain values beside them."""
+        save_tensors(self.folder() / WEIGHTS, weights, values)
 
     def load_weights(self) -> Mapping[str, Any]:
         """Set the pair to the saved weights and return the values beside them."""

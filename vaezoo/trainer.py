@@ -23,13 +23,14 @@ from vaezoo.engine import Eager, NonFiniteError, make_optimizer
 from vaezoo.errors import RequestError
 from vaezoo.metrics import Metrics, measure
 from vaezoo.objectives import OBJECTIVES, kl_weight
-from vaezoo.runs import STATE, WEIGHTS, Run
+from vaezoo.runs import STATE, Run
 from vaezoo.sites import Args, argument_names, isolated, repeat_rows
 
 __all__ = ["Trainer", "num_steps"]
 
 DEFAULT_EPOCHS = 100
-CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SECONDS = 2.0
+LARGEST_SHARE_OF_SAVING = 0.05
 MOST_ROWS_MEASURED = 10_000
 FEWEST_DRAWS_MEASURED = 1_000
 FLOOR_WARNING = 0.01
@@ -95,8 +96,11 @@ class Trainer:
         self.rng: dict[str, Tensor] | None = None
         self.measured: dict[str, list[Args]] = {}
         self.measured_at = -1
+        self.best: dict[str, Tensor] = {}
+        self.best_written = -1
         self.stop_requested = False
         self.saved_at = time.monotonic()
+        self.save_after = CHECKPOINT_SECONDS
 
     def train(self) -> Run:
         """Train to the end and return the run with its best weights.
@@ -116,7 +120,7 @@ class Trainer:
                 self._prepare()
                 while not self._is_done():
                     self._epoch()
-            self._finish()
+                self._finish()
         finally:
             self._tell(lambda callback: callback.on_end(self.run))
         return self.run
@@ -125,7 +129,8 @@ class Trainer:
         """Go back to the last saved state of the run."""
         path = self.run.folder() / STATE
         checkpoint = load_checkpoint(path, self.pair, self.optimizer)
-        self.rng, self.state = checkpoint.rng, State(**checkpoint.state)
+        self.rng, self.best = checkpoint.rng, checkpoint.best
+        self.state = State(**checkpoint.state)
         ended = self.state.step == self.total or self._stops_early()
         if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
             raise RequestError(
@@ -133,23 +138,34 @@ class Trainer:
                 "longer, give more --epochs or --steps"
             )
         self.run.rewind_metrics(self.state.epoch)
-        self.run.restore_best(checkpoint.best, self._best_values())
 
     def save_state(self) -> None:
         """Save all that is needed to go on; nothing for a run without a folder."""
+        if self.run.path is None:
+            return
+        began = time.monotonic()
+        self._write_best()
+        save_checkpoint(
+            self.run.path / STATE,
+            self.pair,
+            self.optimizer,
+            asdict(self.state),
+            self.device,
+            best=self.best,
+        )
         self.saved_at = time.monotonic()
-        if self.run.path is not None:
-            save_checkpoint(
-                self.run.path / STATE,
-                self.pair,
-                self.optimizer,
-                asdict(self.state),
-                self.device,
-                best=self.run.best_weights(),
-            )
+        took = self.saved_at - began
+        self.save_after = max(CHECKPOINT_SECONDS, took / LARGEST_SHARE_OF_SAVING)
 
-    def _best_values(self) -> dict[str, Any]:
-        return {"epoch": self.state.best_epoch, "validation_score": self.state.best_score}
+    def _is_time_to_save(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.save_after
+
+    def _write_best(self) -> None:
+        state = self.state
+        if self.best and self.best_written != state.best_epoch:
+            values = {"epoch": state.best_epoch, "validation_score": state.best_score}
+            self.run.save_weights(self.best, values)
+            self.best_written = state.best_epoch
 
     def _is_done(self) -> bool:
         """Whether the steps are taken and measured; early, when nothing improves any more."""
@@ -198,7 +214,7 @@ class Trainer:
             if self.stop_requested:
                 state.seconds += time.monotonic() - began
                 self._stop()
-            if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+            if self._is_time_to_save():
                 self.save_state()
         state.seconds += time.monotonic() - began
         self._end_epoch(complete=state.position == len(order))
@@ -231,7 +247,8 @@ class Trainer:
         state.position = state.epoch_steps = 0
         state.loss_sum = 0.0
         self._schedule()
-        self.save_state()
+        if state.epoch == 1 or self._is_time_to_save():
+            self.save_state()
 
     def _measure(self, epoch: int) -> dict[str, Any]:
         self.pair.eval()
@@ -271,10 +288,10 @@ class Trainer:
         if score > self.state.best_score:
             self.state.best_score, self.state.best_epoch = score, epoch
             self.state.since_best = self.state.since_decay = -1
-            if self.run.path is not None:
-                self.run.save_weights(self._best_values())
-            else:
-                self.best = {k: v.clone() for k, v in self.pair.state_dict().items()}
+            self.best = self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.pair.state_dict().items()}
 
     def _schedule(self) -> None:
         """Halve the learning rate on a plateau; nothing counts during a KL warm-up."""
@@ -326,11 +343,10 @@ class Trainer:
             self._tell(lambda callback: callback.on_warning(message))
 
     def _failure(self, error: NonFiniteError) -> NonFiniteError:
+        self.best = self.best or self._weights()
         self.save_state()
         kept = ""
         if self.run.path is not None:
-            if not (self.run.path / WEIGHTS).is_file():
-                self.run.save_weights({"epoch": self.state.epoch, "validation_score": None})
             self.run.save_info(status="failed")
             kept = f"; the last good weights are in {self.run.path}"
         return NonFiniteError(
@@ -345,18 +361,20 @@ class Trainer:
         raise Interrupted(self.run, self.state.step)
 
     def _finish(self) -> None:
+        """Save the last state, unless it was saved before an epoch that ``steps`` cut short."""
+        self.best = self.best or self._weights()
+        if self.state.position == 0:
+            self.save_state()
         if self.run.path is not None:
-            self.run.load_weights()
-            finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            self._write_best()
             self.run.save_info(
                 status="finished",
-                finished=finished,
+                finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 steps=self.state.step,
                 seconds=round(self.state.seconds, 1),
                 best_epoch=self.state.best_epoch,
             )
-        else:
-            self.pair.load_state_dict(self.best)
+        self.pair.load_state_dict(self.best)
         self.pair.eval()
 
     @contextmanager

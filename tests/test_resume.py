@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import random
 import re
 import shutil
@@ -364,6 +363,8 @@ def test_second_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 def test_terminal_gets_its_cursor_back(tmp_path: Path) -> None:
+    import pty
+
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", EVERY_STEP, "train", *LONG, "--out", "run"],

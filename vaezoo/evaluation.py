@@ -145,11 +145,11 @@ def iwae_bounds(
     estimates: dict[int, list[Tensor]] = {k: [] for k in ks}
     units: list[Tensor] = []
     for args in batches.fixed(split, limit=limit):
-        weights = log_weights(pair, args, max(ks)).double()
+        weights = log_weights(pair, args, max(ks)).cpu().double()
         for k in ks:
             groups = weights[: len(weights) // k * k].reshape(-1, k, weights.shape[1])
             estimates[k].append((groups.logsumexp(1) - math.log(k)).mean(0))
-        units.append(_units_per_row(pair, args).double())
+        units.append(_units_per_row(pair, args).cpu().double())
     size = torch.cat(units)
     return tuple(_bound(k, torch.cat(estimates[k]), size) for k in ks)
 

@@ -77,10 +77,10 @@ class _Sums:
         terms = elbo_terms(self.pair, args, trace=trace)
         self.units += int(num_units(self.pair, args))
         self.rows += len(args[0])
-        self.recon += float(terms.recon.double().sum())
-        self.kl += float(terms.kl_total.double().sum())
+        self.recon += float(terms.recon.cpu().double().sum())
+        self.kl += float(terms.kl_total.cpu().double().sum())
         for name, kl in terms.kl_per_latent.items():
-            summed = kl.double().sum(0)
+            summed = kl.cpu().double().sum(0)
             self.per_latent[name] = self.per_latent.get(name, 0.0) + summed
         self.at_floor += len(args[0]) * _share_at_floor(self.pair, trace)
         first_x = args[0][:, 0] if self.is_sequence else args[0]

@@ -13,6 +13,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from vaezoo.alarms import alarms
 from vaezoo.callbacks import Callback, Interrupted
 from vaezoo.checkpoint import load_checkpoint, save_checkpoint
 from vaezoo.config import Training
@@ -33,8 +34,6 @@ CHECKPOINT_SECONDS = 2.0
 LARGEST_SHARE_OF_SAVING = 0.05
 MOST_ROWS_MEASURED = 10_000
 FEWEST_DRAWS_MEASURED = 1_000
-FLOOR_WARNING = 0.01
-COLLAPSED_KL = 0.01
 
 
 @dataclass
@@ -312,30 +311,17 @@ class Trainer:
 
     def _warn(self, train: Metrics, validation: Metrics) -> None:
         state = self.state
-        if train.at_floor > FLOOR_WARNING:
-            self._warn_once(
-                "floor",
-                f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
-                "bounded by --sigma-floor alone; try --sigma shared",
-            )
-        if validation.kl < COLLAPSED_KL and self._may_be_judged():
-            self._warn_once(
-                "collapse",
-                f"the latents carry nothing, KL {validation.kl:.3f} nats: every datum has the same "
-                "posterior; try a smaller --beta, a --kl-warmup, or --sigma shared",
-            )
-        fallen = state.best_score - validation.score(self.training.beta)
-        if fallen > 0.1 * abs(state.best_score) and train.elbo > state.best_train_elbo:
-            self._warn_once(
-                "gap",
-                f"the validation ELBO has fallen by {fallen:.1f} nats, that of training rises: the "
-                "model memorises; the best weights are kept (try --sigma shared)",
-            )
+        found = alarms(
+            train,
+            validation,
+            fallen=state.best_score - validation.score(self.training.beta),
+            best_score=state.best_score,
+            train_rises=train.elbo > state.best_train_elbo,
+            is_late=state.step >= max(self.training.kl_warmup, self.total // 2),
+        )
         state.best_train_elbo = max(state.best_train_elbo, train.elbo)
-
-    def _may_be_judged(self) -> bool:
-        """After the KL warm-up, and never before half of the steps are taken."""
-        return self.state.step >= max(self.training.kl_warmup, self.total // 2)
+        for name, message in found.items():
+            self._warn_once(name, message)
 
     def _warn_once(self, name: str, message: str) -> None:
         if name not in self.state.warned.split():

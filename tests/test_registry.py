@@ -110,3 +110,16 @@ def test_an_error_while_loading_names_its_line_and_leaves_no_module(tmp_path: Pa
 def test_what_is_no_pair_is_refused(spec: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         get(spec)
+
+
+class Point:
+    """An entry point of an installed package."""
+
+    name, value = "their-vae", "vaezoo.models.vae_linear:VAELinear"
+
+
+def test_pairs_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"vaezoo.models": [Point]}
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found[group])
+    assert "their-vae" in list_models()
+    assert get("their-vae") is get("vae-linear")

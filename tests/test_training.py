@@ -8,6 +8,7 @@ import pyro
 import pytest
 import torch
 from pyro import distributions as dist
+from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 
 from vaezoo import Callback, RequestError, Training, fit, load_run
@@ -235,3 +236,29 @@ def test_clipping_bounds_the_norm_of_the_gradient() -> None:
     Eager(pair, ELBO(), optimizer, clip_norm=0.5)((torch.rand(9, 8, 8),), 1.0)
     norm = torch.cat([p.grad.flatten() for p in pair.parameters()]).norm()
     assert float(norm) == pytest.approx(0.5, rel=1e-4)
+
+
+class PyroPair(PyroModule):
+    """Written with Pyro's own modules and a constrained parameter."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.enc = PyroModule[nn.Linear](x_shape[0], 2)
+        self.dec = PyroModule[nn.Linear](2, x_shape[0])
+        self.scale = PyroParam(torch.ones(1), constraint=dist.constraints.positive)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.dec(z), self.scale).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.enc(x), 0.5).to_event(1))
+
+
+def test_modules_of_pyro_train_and_leave_no_global_parameter() -> None:
+    data = from_arrays(0.1 * np.random.default_rng(0).normal(size=(200, 5)).astype(np.float32))
+    run = fit(PyroPair, data, training={"epochs": 30, "lr": 0.05})
+    assert float(run.pair.scale.detach()) < 0.5
+    assert not dict(pyro.get_param_store())

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from vaezoo.callbacks import Callback
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 
-__all__ = ["make_callbacks"]
+__all__ = ["make_callbacks", "rows_bar"]
 
 _SECONDS_BETWEEN_LINES = 2.0
 
@@ -95,6 +96,18 @@ class Bar(Callback):
 
     def on_end(self, run: Run) -> None:
         self.bar.stop()
+
+
+@contextmanager
+def rows_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what shows how many rows are done: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 class TensorBoard(Callback):

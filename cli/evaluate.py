@@ -58,20 +58,23 @@ def evaluate(
     Example:
       vaezoo evaluate runs/my-run --iwae 1,10,100,1000
     """
+    from vaezoo.cli._progress import rows_bar
     from vaezoo.evaluation import evaluate as evaluate_run
     from vaezoo.figures import draw_evaluation
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)
-    result = evaluate_run(
-        loaded,
-        data,
-        split=split,
-        iwae=_numbers(iwae),
-        limit=limit,
-        seed=seed,
-        data_dir=data_dir,
-    )
+    with rows_bar() as progress:
+        result = evaluate_run(
+            loaded,
+            data,
+            split=split,
+            iwae=_numbers(iwae),
+            limit=limit,
+            seed=seed,
+            data_dir=data_dir,
+            progress=progress,
+        )
     draw_evaluation(loaded, result)
     if as_json:
         echo_json(result.to_dict())

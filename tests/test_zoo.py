@@ -114,3 +114,9 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     for parameter_name, parameter in pair.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert bool(torch.isfinite(parameter.grad).all()), parameter_name
+
+
+def test_evaluation_tells_how_far_it_is(run: Run) -> None:
+    seen: list[tuple[int, int]] = []
+    evaluate(run, iwae=(1,), limit=30, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (30, 30)

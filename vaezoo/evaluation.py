@@ -1,7 +1,7 @@
 """How good a trained pair is: ELBO, importance-weighted log-likelihood, latents in use."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 MOST_ROWS_FOR_INFORMATION = 2000
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     data_dir: str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run on a split of its data, or of other data of the same shape.
 
@@ -99,6 +101,8 @@ def evaluate(
         Seed of the draws.
     data_dir
         Where original data files lie.
+    progress
+        Is told how many rows are done, and of how many.
 
     Raises
     ------
@@ -108,7 +112,9 @@ def evaluate(
     if not iwae or min(iwae) < 1:
         raise RequestError("--iwae takes positive numbers of draws, as 1,10,100")
     batches = run.batches(data, data_dir=data_dir)
-    return evaluate_on(run.pair, batches, split=split, iwae=iwae, limit=limit, seed=seed)
+    return evaluate_on(
+        run.pair, batches, split=split, iwae=iwae, limit=limit, seed=seed, progress=progress
+    )
 
 
 def evaluate_on(
@@ -119,12 +125,15 @@ def evaluate_on(
     iwae: Sequence[int] = (1, 10, 100),
     limit: int | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate any pair on batches, as :func:`evaluate` does a run."""
     pair.eval()
     with seeded(seed, batches.device):
         metrics = measure(pair, batches.fixed(split, limit=limit), batches.transform)
-        bounds = iwae_bounds(pair, batches, split, sorted(set(iwae)), limit=limit)
+        bounds = iwae_bounds(
+            pair, batches, split, sorted(set(iwae)), limit=limit, progress=progress
+        )
         information, rows = _information(pair, batches, split, limit)
     num_rows = min(batches.size(split), limit or batches.size(split))
     return Evaluation(split, num_rows, metrics, bounds, information, rows)
@@ -137,6 +146,7 @@ def iwae_bounds(
     ks: Sequence[int],
     *,
     limit: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Bound, ...]:
     """Return importance-weighted bounds for several K from one set of draws per datum.
 
@@ -150,6 +160,8 @@ def iwae_bounds(
             groups = weights[: len(weights) // k * k].reshape(-1, k, weights.shape[1])
             estimates[k].append((groups.logsumexp(1) - math.log(k)).mean(0))
         units.append(_units_per_row(pair, args).cpu().double())
+        if progress:
+            progress(sum(map(len, units)), min(batches.size(split), limit or batches.size(split)))
     size = torch.cat(units)
     return tuple(_bound(k, torch.cat(estimates[k]), size) for k in ks)
 

@@ -24,6 +24,7 @@ parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--mnist-epochs", type=int, default=25)
 parser.add_argument("--frey-epochs", type=int, default=400)
 parser.add_argument("--device", default="auto")
+parser.add_argument("--only", choices=["frey", "mnist"])
 
 
 def mnist(epochs: int, device: str) -> None:
@@ -109,12 +110,15 @@ def frey(epochs: int, device: str) -> None:
         "`paper-frey`: 200 tanh units, mean squashed by a sigmoid, a sigma for each pixel (App. "
         f"C.2 of the paper), floor 0.01; Adam 1e-3, batch 100, at most {epochs} epochs, seed 0. "
         "Frames stay in the order of the film: 1,365 for training, 200 for validation (the best "
-        "epoch), the last 400 for test. Linear: closed-form probabilistic PCA on the first 1,565."
+        "epoch), the last 400 for test. Linear: closed-form probabilistic PCA, fitted to the "
+        "first 1,565 frames."
     )
     write("frey", "Frey faces against linear models", text, rows, began)
 
 
 if __name__ == "__main__":
     arguments = parser.parse_args()
-    frey(arguments.frey_epochs, arguments.device)
-    mnist(arguments.mnist_epochs, arguments.device)
+    if arguments.only != "mnist":
+        frey(arguments.frey_epochs, arguments.device)
+    if arguments.only != "frey":
+        mnist(arguments.mnist_epochs, arguments.device)

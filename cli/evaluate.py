@@ -75,11 +75,11 @@ def evaluate(
             data_dir=data_dir,
             progress=progress,
         )
-    draw_evaluation(loaded, result)
     if as_json:
         echo_json(result.to_dict())
     else:
         _print(loaded, result)
+    draw_evaluation(loaded, result)
 
 
 def _numbers(text: str) -> list[int]:

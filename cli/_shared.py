@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -28,8 +28,7 @@ __all__ = [
     "z_option",
 ]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-Decorator = Callable[[Function], Function]
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 SEED = click.IntRange(0, 2**63 - 1)
 
@@ -55,6 +54,16 @@ def complete_data(
     return found or [CompletionItem(incomplete, type="file")]
 
 
+def _mean_or_sample(flag: str, density: str) -> Decorator:
+    return click.option(
+        flag,
+        type=click.Choice(["mean", "sample"]),
+        default="mean",
+        show_default=True,
+        help=f"The mean of {density}, or a draw from it.",
+    )
+
+
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 device_option = click.option(
     "--device",
@@ -64,11 +73,7 @@ device_option = click.option(
     help="Where to compute; auto takes a GPU when there is one.",
 )
 seed_option = click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of all draws.",
+    "--seed", type=SEED, default=0, show_default=True, help="Seed of all draws."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 data_option = click.option(
@@ -89,20 +94,8 @@ split_option = click.option(
     show_default=True,
     help="Which rows of the data.",
 )
-z_option = click.option(
-    "--z",
-    type=click.Choice(["mean", "sample"]),
-    default="mean",
-    show_default=True,
-    help="The mean of q(z | x), or a draw from it.",
-)
-x_option = click.option(
-    "--x",
-    type=click.Choice(["mean", "sample"]),
-    default="mean",
-    show_default=True,
-    help="The mean of p(x | z), or a draw from it.",
-)
+z_option = _mean_or_sample("--z", "q(z | x)")
+x_option = _mean_or_sample("--x", "p(x | z)")
 model_option = click.option(
     "--model",
     metavar="FILE.py",

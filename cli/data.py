@@ -1,15 +1,13 @@
 """``vaezoo data``: what there is to train on, what it looks like, and how to get it."""
 
-import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
+from vaezoo.cli._shared import data_dir_option, echo_json, json_option, table
 from vaezoo.data import (
-    DATA_VARIABLE,
     SOURCES,
     Source,
     fetch_source,
@@ -24,15 +22,6 @@ __all__ = ["data"]
 _WIDTH = 80
 _INDENT = 12
 _MOST_NAMES = 8
-
-_data_dir = click.option(
-    "--data-dir",
-    envvar=DATA_VARIABLE,
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="Folder that may hold the files already; downloads go to the user's cache.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -50,9 +39,9 @@ def data() -> None:
 
 
 @data.command("list")
-@_data_dir
-@_json
-def list_command(data_dir: Path | None, as_json: bool) -> None:
+@data_dir_option
+@json_option
+def list_command(data_dir: str | None, as_json: bool) -> None:
     """List the named data sets.
 
     \b
@@ -61,18 +50,18 @@ def list_command(data_dir: Path | None, as_json: bool) -> None:
     """
     sources = list_data()
     if as_json:
-        click.echo(json.dumps([_facts(source, data_dir) for source in sources], indent=2))
+        echo_json([_facts(source, data_dir) for source in sources])
         return
     titles = ("name", "kind", "rows", "shape", "download", "content")
-    click.echo("\n".join(_table([titles, *(_row(source, data_dir) for source in sources)])))
+    table([titles, *(_row(source, data_dir) for source in sources)])
 
 
 @data.command("show")
 @click.argument("spec", metavar="NAME-or-PATH", shell_complete=_names)
-@_data_dir
+@data_dir_option
 @click.option("--seed", default=0, show_default=True, help="Of the split of your own data.")
-@_json
-def show_command(spec: str, data_dir: Path | None, seed: int, as_json: bool) -> None:
+@json_option
+def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> None:
     """Show shape, range, missing values and splits, and which model fits.
 
     Takes a name, a .npy, .npz, .csv or .parquet file, or a folder of images.
@@ -87,16 +76,16 @@ def show_command(spec: str, data_dir: Path | None, seed: int, as_json: bool) -> 
     loaded = load(spec, data_dir=data_dir, seed=seed)
     report = describe(loaded)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        echo_json(report)
     else:
         click.echo("\n".join(_lines(report)))
 
 
 @data.command("fetch")
 @click.argument("name", shell_complete=_names)
-@_data_dir
-@_json
-def fetch_command(name: str, data_dir: Path | None, as_json: bool) -> None:
+@data_dir_option
+@json_option
+def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
     """Download the files of a data set, unless they are on disk, and print their paths.
 
     \b
@@ -106,14 +95,14 @@ def fetch_command(name: str, data_dir: Path | None, as_json: bool) -> None:
     source = get_source(name)
     paths = fetch_source(name, data_dir=data_dir)
     if as_json:
-        click.echo(json.dumps({"name": name, "files": [str(path) for path in paths]}, indent=2))
+        echo_json({"name": name, "files": [str(path) for path in paths]})
     elif not source.remotes:
         click.echo(f"{name} comes with scikit-learn: nothing to download")
     else:
         click.echo("\n".join(str(path) for path in paths))
 
 
-def _facts(source: Source, data_dir: Path | None) -> dict[str, Any]:
+def _facts(source: Source, data_dir: str | None) -> dict[str, Any]:
     return {
         "name": source.name,
         "summary": source.summary,
@@ -126,26 +115,20 @@ def _facts(source: Source, data_dir: Path | None) -> dict[str, Any]:
     }
 
 
-def _row(source: Source, data_dir: Path | None) -> tuple[str, ...]:
+def _row(source: Source, data_dir: str | None) -> tuple[str, ...]:
     rows, *shape = map(str, source.shape)
     download = _download(source, data_dir)
     return source.name, source.kind, rows, "x".join(shape), download, source.summary
 
 
-def _is_on_disk(source: Source, data_dir: Path | None) -> bool:
+def _is_on_disk(source: Source, data_dir: str | None) -> bool:
     return all(locate(remote, data_dir=data_dir) for remote in source.remotes)
 
 
-def _download(source: Source, data_dir: Path | None) -> str:
+def _download(source: Source, data_dir: str | None) -> str:
     if not source.remotes:
         return "bundled"
     return "on disk" if _is_on_disk(source, data_dir) else f"{source.size / 2**20:.1f} MiB"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:

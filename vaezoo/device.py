@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 
-__all__ = ["find_device", "rng_state", "seeded", "set_rng_state"]
+__all__ = ["device_of", "find_device", "rng_state", "seeded", "set_rng_state"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -30,6 +30,11 @@ def find_device(name: str = "auto") -> torch.device:
         here = ", ".join(device for device, there in available.items() if there)
         raise RequestError(f"this machine has no {name} device; --device takes: auto, {here}")
     return torch.device(name)
+
+
+def device_of(pair: nn.Module) -> torch.device:
+    """Return where the parameters of a pair are; the CPU for a pair without any."""
+    return next((parameter.device for parameter in pair.parameters()), torch.device("cpu"))
 
 
 def rng_state(device: torch.device) -> dict[str, Tensor]:

@@ -17,13 +17,14 @@ from vaezoo.device import seeded
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 from vaezoo.sites import (
+    MOST_ROWS,
     Args,
     argument_names,
     encode,
-    log_density,
     repeat_rows,
     sample_sites,
     site_values,
+    total_log_density,
     trace_pair,
 )
 from vaezoo.storage import write_bytes
@@ -74,20 +75,17 @@ def posterior(
     if num_samples < NUM_CHAINS or num_samples % NUM_CHAINS:
         raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")
     run.pair.eval()
-    batches = run.batches(data, data_dir=data_dir)
-    parts = []
+    batches = list(run.batches(data, data_dir=data_dir).fixed(split, limit=limit))
     with seeded(seed, run.device):
-        for args in batches.fixed(split, limit=limit):
-            parts.append(_draw(run, args, num_samples))
+        parts = [_draw(run, args, num_samples) for args in batches]
     values = {name: np.concatenate([part[name] for part in parts], 2) for name in parts[0]}
-    args = tuple(map(torch.cat, zip(*batches.fixed(split, limit=limit), strict=True)))
-    return _tree(run, values, args, seed)
+    return _tree(run, values, tuple(map(torch.cat, zip(*batches, strict=True))), seed)
 
 
 def _draw(run: Run, args: Args, num_samples: int) -> dict[str, Array]:
-    """Draw in pieces of 4 draws a chain; arrays ``(chain, draw, datum, ...)``."""
+    """Draw in pieces that go through the pair at once; arrays ``(chain, draw, datum, ...)``."""
     per_chain, rows = num_samples // NUM_CHAINS, len(args[0])
-    step = max(1, 8192 // (rows * NUM_CHAINS))
+    step = max(1, MOST_ROWS // (rows * NUM_CHAINS))
     pieces = []
     for start in range(0, per_chain, step):
         draws = min(step, per_chain - start)
@@ -99,9 +97,9 @@ def _draw(run: Run, args: Args, num_samples: int) -> dict[str, Array]:
 def _draw_once(run: Run, args: Args) -> dict[str, Tensor]:
     trace = trace_pair(run.pair, args)
     latents = {name: q["value"] for name, (_, q) in trace.latents.items()}
-    log_likelihood = torch.stack([log_density(site) for site in trace.observed.values()]).sum(0)
-    log_prior = torch.stack([log_density(p) for p, _ in trace.latents.values()]).sum(0)
-    log_q = torch.stack([log_density(s) for s in sample_sites(trace.guide).values()]).sum(0)
+    log_likelihood = total_log_density(trace.observed.values())
+    log_prior = total_log_density(p for p, _ in trace.latents.values())
+    log_q = total_log_density(sample_sites(trace.guide).values())
     return {
         **site_values(run.pair, latents),
         "log_likelihood": log_likelihood,

@@ -13,7 +13,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
 from vaezoo.metrics import Metrics, measure
-from vaezoo.objectives import num_units
+from vaezoo.objectives import units_per_row
 from vaezoo.runs import Run
 from vaezoo.sites import Args, argument_names, log_weights, run_guide, sample_sites
 
@@ -135,8 +135,7 @@ def evaluate_on(
             pair, batches, split, sorted(set(iwae)), limit=limit, progress=progress
         )
         information, rows = _information(pair, batches, split, limit)
-    num_rows = min(batches.size(split), limit or batches.size(split))
-    return Evaluation(split, num_rows, metrics, bounds, information, rows)
+    return Evaluation(split, batches.size(split, limit), metrics, bounds, information, rows)
 
 
 def iwae_bounds(
@@ -159,18 +158,11 @@ def iwae_bounds(
         for k in ks:
             groups = weights[: len(weights) // k * k].reshape(-1, k, weights.shape[1])
             estimates[k].append((groups.logsumexp(1) - math.log(k)).mean(0))
-        units.append(_units_per_row(pair, args).cpu().double())
+        units.append(units_per_row(pair, args).cpu().double())
         if progress:
-            progress(sum(map(len, units)), min(batches.size(split), limit or batches.size(split)))
+            progress(sum(map(len, units)), batches.size(split, limit))
     size = torch.cat(units)
     return tuple(_bound(k, torch.cat(estimates[k]), size) for k in ks)
-
-
-def _units_per_row(pair: nn.Module, args: Args) -> Tensor:
-    names = argument_names(pair)
-    if "length" in names:
-        return args[names.index("length")]
-    return torch.ones(len(args[0]), device=args[0].device)
 
 
 def _bound(k: int, values: Tensor, units: Tensor) -> Bound:
@@ -188,7 +180,7 @@ def _information(
 ) -> tuple[float | None, int]:
     if "length" in argument_names(pair):
         return None, 0
-    rows = min(limit or batches.size(split), MOST_ROWS_FOR_INFORMATION)
+    rows = min(batches.size(split, limit), MOST_ROWS_FOR_INFORMATION)
     parts = list(batches.fixed(split, limit=rows))
     args = tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return mutual_information(pair, args), rows
@@ -202,7 +194,7 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     *ELBO surgery*), at most log N. None for guides with several latent sites.
     """
     sites = list(sample_sites(run_guide(pair, args)).values())
-    if len(sites) != 1 or num_units(pair, args) != len(args[0]):
+    if len(sites) != 1 or "length" in argument_names(pair):
         return None
     fn, z = sites[0]["fn"], sites[0]["value"]
     pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])

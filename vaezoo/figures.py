@@ -61,7 +61,7 @@ def reconstructions(
 
 
 def only_x(sites: dict[str, Tensor]) -> Tensor:
-    """Return the observed site ``x``, or the only other site that a pair observes."""
+    """Return the site ``x``; a refusal for a pair that has none."""
     if "x" not in sites:
         raise RequestError(f"the model has no site 'x'; its sites: {', '.join(sites)}")
     return sites["x"]

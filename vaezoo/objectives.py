@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaezoo.parts import Axis
 from vaezoo.sites import Args, argument_names, guide_of, model_of, trace_pair
 
-__all__ = ["ELBO", "OBJECTIVES", "kl_weight", "num_units", "scale_latents"]
+__all__ = ["ELBO", "OBJECTIVES", "kl_weight", "num_units", "scale_latents", "units_per_row"]
 
 OBJECTIVES = Axis("objective")
 
@@ -44,12 +44,17 @@ def kl_weight(step: int, *, beta: float, warmup: int) -> float:
     return beta * min(1.0, step / warmup) if warmup else beta
 
 
-def num_units(pair: nn.Module, args: Args) -> Tensor:
-    """Return what an average in nats is per: the number of data, or of frames for sequences."""
+def units_per_row(pair: nn.Module, args: Args) -> Tensor:
+    """Return what averages in nats are per, ``(B,)``: one for a datum, frames for a sequence."""
     names = argument_names(pair)
     if "length" in names:
-        return args[names.index("length")].sum()
-    return torch.tensor(len(args[0]), device=args[0].device)
+        return args[names.index("length")]
+    return torch.ones(len(args[0]), dtype=torch.int64, device=args[0].device)
+
+
+def num_units(pair: nn.Module, args: Args) -> Tensor:
+    """Return the number of data in a batch, or of frames for sequences."""
+    return units_per_row(pair, args).sum()
 
 
 @OBJECTIVES.register("elbo")

@@ -17,6 +17,7 @@ __all__ = ["curves", "grid", "iwae_curve", "latents", "pairs_grid"]
 
 _GRID_PIXELS = 640
 _LARGEST_ZOOM = 8
+_STYLES = {"train": "--", "validation": "-"}
 
 
 def grid(x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0) -> None:
@@ -115,18 +116,15 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axis, (key, title) in zip(
         axes, [("elbo", "ELBO"), ("recon", "log p(x | z)"), ("kl", "KL(q || p)")], strict=True
     ):
-        for split, style in (("train", "--"), ("validation", "-")):
+        for split, style in _STYLES.items():
             values = [record[split][key] for record in metrics]
             axis.plot(epochs, values, style, label=split, linewidth=1.2)
         axis.set(title=title, xlabel="epoch", ylabel="nats")
-        tail = [record[s][key] for record in metrics[len(metrics) // 20 :] for s in _SPLITS]
+        tail = [record[s][key] for record in metrics[len(metrics) // 20 :] for s in _STYLES]
         low, high = min(tail), max(tail)
         axis.set_ylim(low - 0.05 * (high - low) - 1e-3, high + 0.05 * (high - low) + 1e-3)
     axes[0].legend(frameon=False)
     _write(figure, path)
-
-
-_SPLITS = ("train", "validation")
 
 
 def latents(kl_per_latent: Mapping[str, Sequence[float]], path: Path) -> None:

@@ -35,7 +35,7 @@ from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
-from vaezoo.device import find_device
+from vaezoo.device import device_of, find_device
 from vaezoo.errors import RequestError, RunError
 from vaezoo.sites import Args, argument_names
 from vaezoo.storage import load_tensors, save_tensors, write_bytes, write_json
@@ -90,7 +90,7 @@ class Run:
     @property
     def device(self) -> torch.device:
         """Where the pair's parameters are."""
-        return next((p.device for p in self.pair.parameters()), torch.device("cpu"))
+        return device_of(self.pair)
 
     @property
     def name(self) -> str:

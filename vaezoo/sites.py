@@ -6,7 +6,7 @@ sites that they visit. All log-densities are in nats, one number per datum, ``(B
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -35,6 +35,8 @@ __all__ = [
     "reconstruct",
     "trace_pair",
 ]
+
+MOST_ROWS = 8192
 
 Args = tuple[Tensor, ...]
 Choice = Literal["mean", "sample"]
@@ -144,6 +146,11 @@ def log_density(site: Site, value: Tensor | None = None) -> Tensor:
     return torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"]))
 
 
+def total_log_density(sites: Iterable[Site]) -> Tensor:
+    """Return the sum of the log-densities of some sites, at least one, ``(B,)``."""
+    return torch.stack([log_density(site) for site in sites]).sum(0)
+
+
 @dataclass(frozen=True)
 class Terms:
     """The ELBO of each datum and its parts, in nats, whatever objective is optimised.
@@ -169,7 +176,7 @@ class Terms:
 def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -> Terms:
     """Return the plain ELBO of each datum, split into its terms, from one draw of the guide."""
     trace = trace or trace_pair(pair, args)
-    recon = torch.stack([log_density(site) for site in trace.observed.values()]).sum(0)
+    recon = total_log_density(trace.observed.values())
     kl, per_latent = {}, {}
     for name, (p, q) in trace.latents.items():
         kl[name] = _kl(p, q, closed_form=trace.same_order)
@@ -251,7 +258,9 @@ def repeat_rows(args: Args, times: int) -> Args:
 
 
 @torch.no_grad()
-def log_weights(pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = 8192) -> Tensor:
+def log_weights(
+    pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = MOST_ROWS
+) -> Tensor:
     """Return log p(x, z) - log q(z | x) for draws from the guide.
 
     Every datum is repeated, so that a pair needs to know nothing of particles.
@@ -278,9 +287,9 @@ def log_weights(pair: nn.Module, args: Args, num_samples: int, *, max_rows: int 
     for start in range(0, num_samples, chunk):
         size = min(chunk, num_samples - start)
         trace = trace_pair(pair, repeat_rows(args, size))
-        model = [log_density(site) for site in sample_sites(trace.model).values()]
-        guide = [log_density(site) for site in sample_sites(trace.guide).values()]
-        difference = torch.stack(model).sum(0) - (torch.stack(guide).sum(0) if guide else 0.0)
+        guide = sample_sites(trace.guide).values()
+        log_q = total_log_density(guide) if guide else 0.0
+        difference = total_log_density(sample_sites(trace.model).values()) - log_q
         parts.append(difference.reshape(batch, size).T)
     return torch.cat(parts)
 

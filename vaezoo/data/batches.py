@@ -61,9 +61,9 @@ class Batches:
         self.device = device
         self._resident: dict[str, dict[str, Tensor]] = {}
 
-    def size(self, split: str) -> int:
-        """Return the number of rows in a split."""
-        return len(self.data.rows(split))
+    def size(self, split: str, limit: int | None = None) -> int:
+        """Return the number of rows in a split, or of its first ``limit``."""
+        return len(self.data.rows(split)[:limit])
 
     def train(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
         """Return the rows at some positions of a split, binarised afresh where that is asked for.

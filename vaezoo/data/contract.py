@@ -16,6 +16,7 @@ from torch import nn
 
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.transform import Binarize, Transform, standardization
+from vaezoo.device import device_of
 from vaezoo.errors import RequestError
 from vaezoo.sites import PairTrace, argument_names, isolated, trace_pair
 
@@ -75,9 +76,8 @@ def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
         else torch.from_numpy(np.asarray(data.arrays[name][:num_rows]).astype(np.int64))
         for name in argument_names(pair)
     )
-    device = next((p.device for p in pair.parameters()), torch.device("cpu"))
     with torch.no_grad(), isolated(), pyro.validation_enabled(False):
-        return trace_pair(pair, tuple(arg.to(device) for arg in args))
+        return trace_pair(pair, tuple(arg.to(device_of(pair)) for arg in args))
 
 
 def choose_transform(

@@ -65,6 +65,7 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
     """Show shape, range, missing values and splits, and which model fits.
 
     Takes a name, a .npy, .npz, .csv or .parquet file, or a folder of images.
+    For sequences, what stands in the padding is left out.
     A named data set is downloaded when it is not on disk.
 
     \b
@@ -157,16 +158,25 @@ def _texts(report: Mapping[str, Any]) -> dict[str, str]:
         "duplicates": "not counted: too large" if share is None else f"{share:.2%} of the rows",
         "splits": ", ".join(f"{name} {size}" for name, size in report["splits"].items()),
         "labels": f"{report['labels']} different" if report["labels"] else "none",
+        "frames": _frames(report),
         "train": report["train"] or "-",
     }
-    skipped = {"dtype", "scale", "range", "first_nan_row", "elements"}
+    skipped = {"dtype", "scale", "range", "first_nan_row", "first_nan", "elements", "lengths"}
     return {key: texts.get(key) or str(report[key]) for key in report if key not in skipped}
 
 
 def _missing(report: Mapping[str, Any]) -> str:
     if not report["nan"]:
         return "0"
-    return f"{report['nan']} NaN or infinite, the first in row {report['first_nan_row']}"
+    return f"{report['nan']} NaN or infinite, the first in {report['first_nan']}"
+
+
+def _frames(report: Mapping[str, Any]) -> str:
+    if "frames" not in report:
+        return ""
+    shortest, longest = report["lengths"]
+    sizes = ", ".join(f"{name} {size}" for name, size in report["frames"].items())
+    return f"{shortest} ... {longest} a sequence; {sizes}"
 
 
 def _constant(report: Mapping[str, Any]) -> str:

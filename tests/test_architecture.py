@@ -78,7 +78,10 @@ def test_commands_do_not_import_models(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
 def test_nothing_is_pickled(path: Path) -> None:
-    assert STANDARD_PICKLES.isdisjoint(name.partition(".")[0] for name in imports(path))
+    unpickler = {"pickle.Unpickler", "pickle.UnpicklingError"}  # a class that refuses all others
+    allowed = unpickler if name_of(path) == "data/polyphonic.py" else set()
+    found = {name for name in imports(path) if name.partition(".")[0] in STANDARD_PICKLES}
+    assert found <= allowed
     assert {"torch.load", "torch.save", "eval", "exec"}.isdisjoint(calls(path))
     assert "torch.load" not in imports(path)
 

@@ -80,6 +80,14 @@ def test_list_json_has_the_licences() -> None:
     assert {fact["name"]: fact["licence"] for fact in facts}["mnist"] == "CC BY-SA 3.0"
 
 
+@pytest.mark.parametrize("name", ["jsb", "nottingham", "pendigits", "spoken-digits"])
+def test_show_of_named_sequences(name: str, real_data: Path) -> None:
+    result = run("show", name, "--data-dir", str(real_data))
+    assert result.exit_code == 0
+    assert "kind        sequences" in result.stdout
+    assert "a sequence; train " in result.stdout
+
+
 def test_list_tells_what_is_on_disk(real_data: Path) -> None:
     result = run("list", "--json", "--data-dir", str(real_data))
     assert {fact["name"]: fact["on_disk"] for fact in json.loads(result.stdout)}["frey"]
@@ -133,6 +141,56 @@ def test_show_ignores_padding(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=x, length=np.ones(6, np.int64))
     report = shown(tmp_path / "x.npz")
     assert report["constant"] == ["0", "1"]
+
+
+def walks(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """Return a path for sequences, and their frames and lengths."""
+    x = np.random.default_rng(0).normal(9.0, 3.0, (6, 4, 2))
+    return tmp_path / "x.npz", x, np.array([4, 2, 3, 4, 4, 1])
+
+
+def test_show_counts_frames(tmp_path: Path) -> None:
+    path, x, length = walks(tmp_path)
+    np.savez(path, x=x, length=length)
+    report = shown(path)
+    assert report["lengths"] == [1, 4]
+    assert sum(report["frames"].values()) == length.sum()
+    assert "frames      1 ... 4 a sequence; train" in run("show", str(path)).stdout
+
+
+def test_show_of_vectors_has_no_frames(npy: Callable[..., Path]) -> None:
+    assert "frames" not in shown(npy(np.eye(20)))
+
+
+def test_show_names_sequence_and_frame_of_a_missing_value(tmp_path: Path) -> None:
+    path, x, length = walks(tmp_path)
+    x[1, 3], x[3, 2, 1], x[5] = np.nan, np.nan, 1.0
+    np.savez(path, x=x, length=length)
+    assert (shown(path)["nan"], shown(path)["first_nan_row"]) == (1, 3)
+    assert "the first in sequence 3, frame 2" in run("show", str(path)).stdout
+
+
+def test_show_counts_duplicates_without_padding(tmp_path: Path) -> None:
+    path, x, _ = walks(tmp_path)
+    x[1:3] = x[0]
+    x[5] = 0.0
+    np.savez(path, x=x, length=np.array([2, 2, 3, 4, 4, 1]))
+    assert shown(path)["duplicates"] == pytest.approx(1 / 6)
+
+
+def test_show_of_real_sequences_suggests_a_gaussian(tmp_path: Path) -> None:
+    path, x, length = walks(tmp_path)
+    np.savez(path, x=x, length=length)
+    assert shown(path)["train"].endswith("--likelihood gaussian --standardize")
+
+
+def test_show_does_not_standardise_a_pen(tmp_path: Path) -> None:
+    path, x, length = walks(tmp_path)
+    x[..., 1] = x[..., 1] > 9
+    np.savez(path, x=x, length=length)
+    report = shown(path)
+    assert report["likelihood"] == "bernoulli for 1, gaussian for the rest"
+    assert "--standardize" not in report["train"]
 
 
 def test_show_counts_duplicates(npy: Callable[..., Path]) -> None:

@@ -178,6 +178,21 @@ def test_compressed_file_is_accepted(tmp_path: Path) -> None:
     assert fetch(plain, data_dir=tmp_path).name == "digits.amat.gz"
 
 
+@pytest.mark.parametrize("name", ["digits.mat", "digits.mat.gz"])
+def test_alternative_is_found_by_its_own_name(tmp_path: Path, name: str) -> None:
+    other = b"the same in another format"
+    wanted = replace(remote(), alternatives=(replace(remote(body=other), file="digits.mat"),))
+    (tmp_path / name).write_bytes(gzip.compress(other) if name.endswith(".gz") else other)
+    assert fetch(wanted, data_dir=tmp_path) == tmp_path / name
+
+
+def test_damaged_alternative_is_refused(tmp_path: Path) -> None:
+    wanted = replace(remote(), alternatives=(replace(remote(body=b"other"), file="digits.mat"),))
+    (tmp_path / "digits.mat").write_bytes(b"damaged")
+    with pytest.raises(RequestError, match=r"digits\.mat: expected sha256"):
+        fetch(wanted, data_dir=tmp_path)
+
+
 def damage_by_other_bytes(path: Path) -> None:
     path.write_bytes(gzip.compress(b"other"))
 

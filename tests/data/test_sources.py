@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaezoo.data.sources import SOURCES, Source, get_source, load_source, read_idx
+from vaezoo.data.readers import read_idx
+from vaezoo.data.sources import SOURCES, Source, get_source, load_source
 from vaezoo.errors import RequestError
 
 BUNDLED = ["digits", "digits-rows"]
 PUBLISHED = ["binarized-mnist", "frey", "mnist"]
+NAMED_OTHERWISE = {
+    "pendigits-train": "pendigits-orig.tra",
+    "pendigits-test": "pendigits-orig.tes",
+    "v1.0.9.tar.gz": "free-spoken-digit-dataset-1.0.9.tar.gz",
+}
 
 
 def idx(shape: tuple[int, ...], num_values: int, magic: int | None = None) -> bytes:
@@ -57,7 +63,9 @@ def test_facts_are_complete(source: Source) -> None:
     assert source.name == source.name.lower()
     assert all((source.summary, source.licence, source.citation))
     for remote in source.remotes:
-        assert all(url.endswith(remote.file) for url in remote.urls)
+        for form in remote.forms:
+            ends = [url.rpartition("/")[2] for url in form.urls]
+            assert {NAMED_OTHERWISE.get(end, end) for end in ends} == {form.file}
         assert all(
             re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", checksum)
             for checksum in remote.checksums

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vaezoo.data.dataset import SPLITS, Array, Data, from_arrays, random_splits
+from vaezoo.data.dataset import SPLITS, Array, Data, from_arrays, from_sequences, random_splits
 from vaezoo.data.download import DATA_VARIABLE, Remote, fetch, locate
 from vaezoo.data.files import load_file
 from vaezoo.data.sources import SOURCES, Source, fetch_source, get_source, load_source
@@ -36,6 +36,7 @@ __all__ = [
     "fetch",
     "fetch_source",
     "from_arrays",
+    "from_sequences",
     "get_source",
     "list_data",
     "load",

@@ -15,6 +15,7 @@ from pyro.distributions import constraints
 from torch import nn
 
 from vaezoo.data.dataset import Array, Data
+from vaezoo.data.padding import is_frame
 from vaezoo.data.transform import Binarize, Transform, standardization
 from vaezoo.device import device_of
 from vaezoo.errors import RequestError
@@ -27,25 +28,35 @@ _ROWS_AT_A_TIME = 4096
 
 @dataclass(frozen=True)
 class Summary:
-    """Range and nature of the values of x, over its valid frames for sequences."""
+    """Range and nature of the values of x, over its valid frames for sequences.
+
+    ``first_invalid`` is the row of the first NaN or infinite value, with the frame for sequences.
+    """
 
     low: float
     high: float
     num_invalid: int
-    first_invalid: int | None
+    first_invalid: tuple[int, ...]
     is_binary: bool
     is_integer: bool
+
+    @property
+    def place(self) -> str:
+        """Where the first NaN or infinite value stands, in words."""
+        names = ("row",) if len(self.first_invalid) == 1 else ("sequence", "frame")
+        return ", ".join(f"{name} {n}" for name, n in zip(names, self.first_invalid, strict=False))
 
 
 def summarize(data: Data) -> Summary:
     """Return range and nature of ``x`` in one pass over its rows, in pieces."""
-    low, high, invalid, first = np.inf, -np.inf, 0, None
+    low, high, invalid = np.inf, -np.inf, 0
+    first: tuple[int, ...] = ()
     binary = integer = True
-    for rows, x in _pieces(data):
+    for places, x in _pieces(data):
         finite = np.isfinite(x)
         if not finite.all():
             bad = np.flatnonzero(~finite.reshape(len(x), -1).all(1))
-            first = int(rows[bad[0]]) if first is None else first
+            first = first or tuple(places[bad[0]].tolist())
             invalid += int((~finite).sum())
             x = x[finite]
         if x.size == 0:
@@ -57,15 +68,15 @@ def summarize(data: Data) -> Summary:
 
 
 def _pieces(data: Data) -> Iterator[tuple[Array, Array]]:
-    """Row numbers and values; for sequences those of every valid frame."""
+    """Row numbers ``(n, 1)`` and values; for sequences row and frame ``(n, 2)`` of each frame."""
     length = data.arrays.get("length")
     for start in range(0, len(data.x), _ROWS_AT_A_TIME):
         x = np.asarray(data.x[start : start + _ROWS_AT_A_TIME])
-        rows = np.arange(start, start + len(x))
-        if length is not None:
-            valid = np.arange(x.shape[1]) < length[start : start + len(x), None]
-            rows, x = np.nonzero(valid)[0] + start, x[valid]
-        yield rows, x
+        if length is None:
+            yield np.arange(start, start + len(x))[:, None], x
+        else:
+            valid = is_frame(length[start : start + len(x)], x.shape[1])
+            yield np.argwhere(valid) + np.array([start, 0]), x[valid]
 
 
 def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
@@ -117,8 +128,8 @@ def _finite_summary(data: Data) -> Summary:
     summary = summarize(data)
     if summary.num_invalid:
         raise RequestError(
-            f"{data.name}: {summary.num_invalid} values of x are NaN or infinite, the first in row "
-            f"{summary.first_invalid}; remove or fill them"
+            f"{data.name}: {summary.num_invalid} values of x are NaN or infinite, the first in "
+            f"{summary.place}; remove or fill them"
         )
     largest = max(abs(summary.low), abs(summary.high))
     if largest > float(np.finfo(np.float32).max):

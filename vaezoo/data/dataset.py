@@ -1,16 +1,25 @@
 """A data set: named arrays, which rows belong to which split, and the scale of its values."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaezoo.data.padding import clear_padding, pad
 from vaezoo.errors import RequestError, nearest
 
-__all__ = ["SPLITS", "Array", "Data", "from_arrays", "random_splits"]
+__all__ = [
+    "SPLITS",
+    "Array",
+    "Data",
+    "consecutive_splits",
+    "from_arrays",
+    "from_sequences",
+    "random_splits",
+]
 
 Array = NDArray[Any]
 Kind = Literal["images", "vectors", "sequences"]
@@ -82,6 +91,12 @@ def random_splits(
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
 
 
+def consecutive_splits(*sizes: int) -> dict[str, NDArray[np.int64]]:
+    """Split rows in their order: so many for training, for validation and for test."""
+    parts = np.split(np.arange(sum(sizes), dtype=np.int64), np.cumsum(sizes)[:-1])
+    return dict(zip(SPLITS, parts, strict=True))
+
+
 def from_arrays(
     x: Array, *, name: str = "array", seed: int = 0, scale: float | None = None, **arrays: Array
 ) -> Data:
@@ -90,7 +105,8 @@ def from_arrays(
     Parameters
     ----------
     x
-        Shape ``(N, *x_shape)``; ``(N, T, D)`` with ``length`` for sequences.
+        Shape ``(N, *x_shape)``; ``(N, T, D)`` with ``length`` for sequences. What stands in the
+        padding is replaced by zeros.
     name
         What messages call it.
     seed
@@ -105,23 +121,78 @@ def from_arrays(
     RequestError
         For arrays that are not numbers, have no rows, or have different numbers of rows.
     """
-    named = {key: np.asanyarray(value) for key, value in {"x": x, **arrays}.items()}
-    check_arrays(named, name)
-    grey = named["x"].dtype == np.uint8 and named["x"].max() > 1
+    try:
+        named = {key: np.asanyarray(value) for key, value in {"x": x, **arrays}.items()}
+    except ValueError as error:
+        raise RequestError(
+            f"{name}: its parts have different shapes; for sequences use from_sequences"
+        ) from error
+    named = checked_arrays(named, name)
     checksum = hashlib.sha256()
     for key in sorted(named):
         checksum.update(np.ascontiguousarray(named[key]).data)
     return Data(
         name,
         named,
-        random_splits(len(x), seed),
-        scale=scale if scale is not None else (255.0 if grey else 1.0),
+        random_splits(len(named["x"]), seed),
+        scale=grey_scale(named["x"]) if scale is None else scale,
         checksum=checksum.hexdigest(),
     )
 
 
-def check_arrays(arrays: Mapping[str, Array], name: str) -> None:
-    """Refuse arrays that no pair can use."""
+def from_sequences(
+    sequences: Sequence[Array],
+    *,
+    name: str = "sequences",
+    seed: int = 0,
+    scale: float | None = None,
+    **arrays: Array,
+) -> Data:
+    """Make a data set from sequences of different lengths, split at random by ``seed``.
+
+    Parameters
+    ----------
+    sequences
+        N arrays of shape ``(T_n, D)``. They become ``x`` of shape ``(N, T, D)``, with T the length
+        of the longest and zeros beyond the ends, and ``length`` of shape ``(N,)``.
+    name, seed, scale, **arrays
+        As for :func:`from_arrays`.
+
+    Raises
+    ------
+    RequestError
+        When a sequence has no frames, or frames of another width; it is named.
+
+    Examples
+    --------
+    >>> data = from_sequences([np.zeros((2, 3)), np.ones((5, 3)), np.ones((1, 3))])
+    >>> data.x.shape, data.arrays["length"].tolist()
+    ((3, 5, 3), [2, 5, 1])
+    """
+    x, length = pad(sequences, name)
+    return from_arrays(x, name=name, seed=seed, scale=scale, length=length, **arrays)
+
+
+def grey_scale(x: Array) -> float:
+    """Return the largest grey level: 255 for bytes that are not all 0 and 1, else 1."""
+    return 255.0 if x.dtype == np.uint8 and x.max() > 1 else 1.0
+
+
+def checked_arrays(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:
+    """Return arrays that a pair can use, those of sequences with zeros in the padding.
+
+    Raises
+    ------
+    RequestError
+        When they are not numbers, have no rows, or have different numbers of rows.
+    """
+    _check_arrays(arrays, name)
+    if "length" not in arrays:
+        return dict(arrays)
+    return {**arrays, "x": clear_padding(arrays["x"], arrays["length"])}
+
+
+def _check_arrays(arrays: Mapping[str, Array], name: str) -> None:
     x = arrays["x"]
     for key, value in arrays.items():
         if value.dtype.kind not in "buif":
@@ -138,7 +209,8 @@ def check_arrays(arrays: Mapping[str, Array], name: str) -> None:
 
 def _check_lengths(x: Array, length: Array, name: str) -> None:
     if x.ndim != 3:
-        raise RequestError(f"{name}: sequences need x of shape (N, T, D), got {x.shape}")
+        hint = "; write x[:, :, None] for one value a frame" if x.ndim == 2 else ""
+        raise RequestError(f"{name}: sequences need x of shape (N, T, D), got {x.shape}{hint}")
     if length.dtype.kind not in "ui" or length.ndim != 1:
         raise RequestError(f"{name}: 'length' must hold one whole number per sequence")
     wrong = np.flatnonzero((length < 1) | (length > x.shape[1]))

@@ -46,8 +46,9 @@ class Remote:
     folder
         The folder that holds it, below the data folder and in the cache.
     alternatives
-        The same content in other formats, kept under the same name, with checksums of the same
-        algorithm. Their addresses are tried last; the reader tells formats apart.
+        The same content in other formats, with checksums of the same algorithm; the reader tells
+        formats apart. On disk, their names do as well. Their addresses are tried last, and what
+        comes from there is kept under the name of this one.
     """
 
     file: str
@@ -62,8 +63,12 @@ class Remote:
         return self.checksum.partition(":")[0]
 
     @property
+    def forms(self) -> tuple["Remote", ...]:
+        return (self, *self.alternatives)
+
+    @property
     def checksums(self) -> tuple[str, ...]:
-        return (self.checksum, *(other.checksum for other in self.alternatives))
+        return tuple(form.checksum for form in self.forms)
 
 
 class _TransferError(Exception):
@@ -132,7 +137,7 @@ def _in_data_folders(remote: Remote, data_dir: str | Path | None) -> Path | None
         root = Path(folder).expanduser()
         if not root.is_dir():
             raise RequestError(f"no folder '{root}', which {origin} names as the data folder")
-        for name in (remote.file, f"{remote.file}.gz"):
+        for name in (f"{form.file}{end}" for form in remote.forms for end in ("", ".gz")):
             for path in (root / remote.folder / name, root / name):
                 if path.is_file():
                     return path
@@ -155,7 +160,7 @@ def _mismatch(path: Path, remote: Remote) -> str:
     key = (path, status.st_mtime_ns, status.st_size, remote.checksum)
     if key in _verified:
         return ""
-    is_compressed = path.name == f"{remote.file}.gz"
+    is_compressed = path.name not in [form.file for form in remote.forms]
     try:
         found = _checksum(path, remote.algorithm, is_compressed=is_compressed)
     except (EOFError, gzip.BadGzipFile, zlib.error):
@@ -184,7 +189,7 @@ def _checksum(path: Path, algorithm: str, *, is_compressed: bool = False) -> str
 def _download(
     remote: Remote, target: Path, data_dir: str | Path | None, progress: bool | None
 ) -> Path:
-    pending = [(form, url) for form in (remote, *remote.alternatives) for url in form.urls]
+    pending = [(form, url) for form in remote.forms for url in form.urls]
     reasons: dict[str, str] = {}
     for attempt in range(_ROUNDS):
         if attempt and pending:

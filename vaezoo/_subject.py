@@ -1,15 +1,10 @@
 """A pair under examination: how the checks of :mod:`vaezoo.testing` run it and watch it."""
 
-import contextlib
 import inspect
-import re
-import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import pyro
@@ -19,6 +14,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from vaezoo.lines import calling_line, line_of, line_that_sets, one_line, raised_at
 from vaezoo.sites import (
     Args,
     PairTrace,
@@ -34,7 +30,6 @@ from vaezoo.sites import (
 __all__ = ["Failure", "Subject"]
 
 JITTER = 0.01  # moves parameters, so that what is initialised at zero does not hide anything
-_LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, __file__)
 
 
 @dataclass(frozen=True)
@@ -76,10 +71,10 @@ class _Recorder(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         self.visits.append(msg["name"])
-        self.lines[self.side, msg["name"]] = _calling_line()
+        self.lines[self.side, msg["name"]] = calling_line()
 
     def _pyro_param(self, msg: Any) -> None:
-        self.lines["param", msg["name"]] = _calling_line()
+        self.lines["param", msg["name"]] = calling_line()
 
     @property
     def repeated(self) -> str:
@@ -98,23 +93,6 @@ class _Hold(Messenger):
         if msg["name"] in self.values and not msg["is_observed"]:
             msg["value"] = self.values[msg["name"]]
             msg["done"] = True
-
-
-def _calling_line() -> str:
-    frame: FrameType | None = sys._getframe(1)
-    while frame and _is_library(frame.f_code.co_filename):
-        frame = frame.f_back
-    return _location(frame.f_code.co_filename, frame.f_lineno) if frame else ""
-
-
-def _is_library(file: str) -> bool:
-    return file.startswith(_LIBRARIES)
-
-
-def _location(file: str, line: int) -> str:
-    path = Path(file)
-    near = path.is_relative_to(Path.cwd())
-    return f"{path.relative_to(Path.cwd()) if near else path}:{line}"
 
 
 class Subject:
@@ -262,14 +240,7 @@ class Subject:
 
     def where_attribute(self, name: str) -> str:
         """Return the line that sets ``self.<name>``, or else that of the class."""
-        cls = type(self.pair)
-        with contextlib.suppress(OSError, TypeError):
-            lines, start = inspect.getsourcelines(cls)
-            pattern = re.compile(rf"self\.{re.escape(name.partition('.')[0])}\b.*=")
-            for number, line in enumerate(lines, start):
-                if name and pattern.search(line):
-                    return _location(inspect.getfile(cls), number)
-        return line_of(cls)
+        return line_that_sets(type(self.pair), name.partition(".")[0])
 
     def explain(self, check: str, error: Exception) -> Failure:
         """Return what an exception inside the pair means."""
@@ -302,36 +273,11 @@ def base_of(name: str) -> str:
     return (step_of(name) or (name,))[0]
 
 
-def line_of(function: Any, *, full: bool = False) -> str:
-    """Return file and line of a function or class, the path relative unless ``full``."""
-    try:
-        _, line = inspect.getsourcelines(function)
-        file = inspect.getfile(function)
-        return f"{file}:{line}" if full else _location(file, line)
-    except (OSError, TypeError):
-        return str(getattr(function, "__qualname__", function))
-
-
 def family(fn: Any) -> str:
     """Return the name of a distribution, without what changes its shape only."""
     while type(fn).__name__ in ("Independent", "MaskedDistribution", "ExpandedDistribution"):
         fn = fn.base_dist
     return type(fn).__name__
-
-
-def one_line(error: Exception) -> str:
-    """Return kind and message of an exception, without the shapes that pyro appends."""
-    message = " ".join(str(error).partition("Trace Shapes:")[0].split())
-    return f"{type(error).__name__}: {message[:160].rstrip(' :;.')}"
-
-
-def raised_at(error: BaseException, cls: type) -> str:
-    """Return where an exception left the file of a class, or else torch and pyro."""
-    file = line_of(cls, full=True).rpartition(":")[0]
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_library(frame.filename)]
-    here = [frame for frame in own if frame.filename == file] or own or list(frames)
-    return _location(here[-1].filename, here[-1].lineno or 0)
 
 
 def _site_of(trace: TracebackType | None) -> Site | None:

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo._conformance import CHECKS, Check
-from vaezoo._subject import Failure, Subject, base_of, family, line_of, one_line, raised_at
+from vaezoo._subject import Failure, Subject, base_of, family
 from vaezoo.config import build, layers
 from vaezoo.errors import RequestError, VaezooError
+from vaezoo.lines import line_of, one_line, raised_at
 from vaezoo.registry import entry_of
 from vaezoo.sites import Args, argument_names, isolated, sample_sites, trace_pair
 

@@ -1,0 +1,104 @@
+"""Which line of the user's file something comes from."""
+
+import contextlib
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pyro
+import torch
+
+__all__ = [
+    "calling_line",
+    "line_in_traceback",
+    "line_of",
+    "line_that_sets",
+    "location",
+    "one_line",
+    "raised_at",
+]
+
+_HERE = Path(__file__).parent
+_OWN = tuple(str(path) for path in (*_HERE.glob("*.py"), _HERE / "data"))
+_LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, *_OWN)
+
+
+def is_library(file: str) -> bool:
+    """Whether a file is of torch, of pyro or of vaezoo's library (models are not)."""
+    return file.startswith(_LIBRARIES) or file.startswith("<")
+
+
+def location(file: str, line: int) -> str:
+    """Return ``file:line``, the path relative to the working folder when it lies below it."""
+    path = Path(file)
+    near = path.is_relative_to(Path.cwd())
+    return f"{path.relative_to(Path.cwd()) if near else path}:{line}"
+
+
+def calling_line() -> str:
+    """Return the innermost line outside the libraries that led here."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and is_library(frame.f_code.co_filename):
+        frame = frame.f_back
+    return location(frame.f_code.co_filename, frame.f_lineno) if frame else ""
+
+
+def line_of(function: Any, *, full: bool = False) -> str:
+    """Return file and line of a function or class, the path relative unless ``full``."""
+    try:
+        _, line = inspect.getsourcelines(function)
+        file = inspect.getfile(function)
+        return f"{file}:{line}" if full else location(file, line)
+    except (OSError, TypeError):
+        return str(getattr(function, "__qualname__", function))
+
+
+def line_that_sets(cls: type, attribute: str, *, after_init: bool = False) -> str:
+    """Return the line of a class that sets ``self.<attribute>``, or else that of the class.
+
+    With ``after_init`` lines of ``__init__`` are passed over, and calls that change the attribute
+    in place, as ``self.seen.append(x)``, count.
+    """
+    with contextlib.suppress(OSError, TypeError):
+        lines, start = inspect.getsourcelines(cls)
+        ending = r"\b.*[=(]" if after_init else r"\b.*="
+        pattern = re.compile(rf"self\.{re.escape(attribute)}{ending}")
+        numbers = [n for n, line in enumerate(lines, start) if attribute and pattern.search(line)]
+        if after_init:
+            body, first = inspect.getsourcelines(inspect.getattr_static(cls, "__init__"))
+            later = [n for n in numbers if not first <= n < first + len(body)]
+            numbers = later or numbers
+        if numbers:
+            return location(inspect.getfile(cls), numbers[0])
+    return line_of(cls)
+
+
+def raised_at(error: BaseException, cls: type) -> str:
+    """Return where an exception left the file of a class, or else torch and pyro."""
+    return _innermost(list(traceback.extract_tb(error.__traceback__)), cls)
+
+
+def line_in_traceback(text: str, cls: type) -> str:
+    """Return the innermost line of the user in a printed traceback; empty when there is none."""
+    found = re.findall(r'File "([^"]+)", line (\d+)', text)
+    frames = [traceback.FrameSummary(file, int(line), "") for file, line in found]
+    own = [frame for frame in frames if not is_library(frame.filename)]
+    return _innermost(own, cls) if own else ""
+
+
+def _innermost(frames: Sequence[traceback.FrameSummary], cls: type) -> str:
+    file = line_of(cls, full=True).rpartition(":")[0]
+    own = [frame for frame in frames if not is_library(frame.filename)]
+    here = [frame for frame in own if frame.filename == file] or own or list(frames)
+    return location(here[-1].filename, here[-1].lineno or 0)
+
+
+def one_line(error: Exception) -> str:
+    """Return kind and message of an exception, without the shapes that pyro appends."""
+    message = " ".join(str(error).partition("Trace Shapes:")[0].split())
+    return f"{type(error).__name__}: {message[:160].rstrip(' :;.')}"

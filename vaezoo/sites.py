@@ -19,7 +19,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
+from torch.distributions import Independent, kl_divergence
 
 from vaezoo.errors import RequestError
 
@@ -202,7 +202,7 @@ def _kl_per_element(p: Site, q: Site) -> Tensor | None:
     """Return KL(q || p) per element ``(B, *event)`` when both factorise, else None."""
     p_fn, q_fn = p["fn"], q["fn"]
     event_dim = q_fn.event_dim
-    while hasattr(p_fn, "base_dist") and hasattr(q_fn, "base_dist"):
+    while isinstance(p_fn, Independent) and isinstance(q_fn, Independent):
         p_fn, q_fn = p_fn.base_dist, q_fn.base_dist
     if p_fn.event_dim or q_fn.event_dim:
         return None

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SCHEDULE = (
     *("epochs", "steps", "batch_size", "lr", "optimizer", "clip_norm", "objective"),
-    *("num_particles", "beta", "kl_warmup", "plateau", "patience", "seed", "device"),
+    *("num_particles", "free_bits", "beta", "kl_warmup", "plateau", "patience", "seed", "device"),
+    *("engine", "precision"),
 )
 
 
@@ -40,13 +41,16 @@ SCHEDULE = (
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows in a step. [default: 128]")
 @click.option("--lr", type=float, help="Learning rate. [default: 0.001]")
 @click.option(
-    "--optimizer", type=click.Choice(["adam", "adamw", "adagrad"]), help="[default: adam]"
+    "--optimizer",
+    type=click.Choice(["adam", "adamw", "adagrad", "clipped-adam"]),
+    help="[default: adam]",
 )
 @click.option("--clip-norm", type=float, help="Largest gradient norm, 0: none. [default: 200]")
 @click.option("--beta", type=float, help="Weight of the KL term. [default: 1]")
 @click.option("--kl-warmup", type=int, metavar="STEPS", help="Steps in which beta rises from 0.")
 @click.option("--objective", help="What is optimised. [default: elbo]")
 @click.option("--num-particles", type=click.IntRange(min=1), help="Draws per datum. [default: 1]")
+@click.option("--free-bits", type=float, metavar="NATS", help="Not counted in each latent's KL.")
 @click.option(
     "--plateau", type=int, help="Epochs until the rate is halved, 0: never. [default: 15]"
 )
@@ -78,6 +82,16 @@ SCHEDULE = (
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Where to compute. [default: auto]",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "eager", "graph", "compiled"]),
+    help="How steps are executed. [default: auto]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    help="Of products inside networks. [default: float32]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/...]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")

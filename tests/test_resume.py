@@ -136,7 +136,7 @@ def test_interrupted_twice(whole: Path, tmp_path: Path) -> None:
     require_same(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adagrad"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adagrad", "clipped-adam"])
 def test_every_optimiser_goes_on(tmp_path: Path, optimizer: str) -> None:
     train(tmp_path / "whole", epochs=2, optimizer=optimizer)
     interrupted(tmp_path / "run", 5, epochs=2, optimizer=optimizer)

@@ -102,7 +102,8 @@ def test_everything_that_the_flags_say_is_in_the_config(vaezoo: Vaezoo, tmp_path
         "train vae-gaussian --data digits --steps 2 --batch-size 50 --lr 0.002 --optimizer adamw "
         "--clip-norm 9 --beta 0.5 --kl-warmup 1 --objective elbo --num-particles 2 --plateau 3 "
         "--patience 4 --sigma shared --sigma-floor 0.02 --prior standard --posterior diagonal "
-        "--standardize --set hidden=[8] --seed 5 --device cpu --out run --json"
+        "--standardize --set hidden=[8] --seed 5 --device cpu --engine graph "
+        "--precision bf16 --free-bits 0.1 --out run --json"
     )
     assert vaezoo(*words.split()).exit_code == 0
     values = tomllib.loads((tmp_path / "run/config.toml").read_text())
@@ -114,12 +115,16 @@ def test_everything_that_the_flags_say_is_in_the_config(vaezoo: Vaezoo, tmp_path
         "clip_norm": 9.0,
         "objective": "elbo",
         "num_particles": 2,
+        "free_bits": 0.1,
+        "lr_decay": 1.0,
         "beta": 0.5,
         "kl_warmup": 1,
         "plateau": 3,
         "patience": 4,
         "seed": 5,
         "device": "cpu",
+        "engine": "graph",
+        "precision": "bf16",
     }
     likelihood = {"name": "gaussian", "sigma": "shared", "floor": 0.02, "mean": "linear"}
     assert values["config"]["likelihood"] == likelihood

@@ -1,19 +1,43 @@
 """The state of training in one file: weights, optimiser, random generators, position."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vaezoo.device import rng_state
 from vaezoo.errors import RequestError
+from vaezoo.optimizers import Optimizer
 from vaezoo.runs import set_weights
 from vaezoo.storage import load_tensors, save_tensors
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "State", "load_checkpoint", "save_checkpoint"]
+
+
+@dataclass
+class State:
+    """Where training stands; with weights, optimiser and random states, all that is needed.
+
+    ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
+    ``loss_sum`` the losses of its steps.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    epoch_steps: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    since_best: int = 0
+    since_decay: int = 0
+    best_train_elbo: float = -math.inf
+    warned: str = ""
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -23,14 +47,14 @@ class Checkpoint:
     Attributes
     ----------
     state
-        Plain values.
+        Where training stood.
     rng
         States of the random generators.
     best
         The best weights so far; empty when there were none yet.
     """
 
-    state: dict[str, Any]
+    state: State
     rng: dict[str, Tensor]
     best: dict[str, Tensor]
 
@@ -38,29 +62,24 @@ class Checkpoint:
 def save_checkpoint(
     path: Path,
     pair: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: Mapping[str, Any],
+    optimizer: Optimizer,
+    state: State,
     device: torch.device,
     *,
     best: Mapping[str, Tensor],
 ) -> None:
     """Write all that is needed to go on with training, at once and without pickles."""
-    slots = {
-        f"{index}/{key}": torch.as_tensor(value)
-        for index, slot in optimizer.state_dict()["state"].items()
-        for key, value in slot.items()
-    }
     groups: dict[str, Mapping[str, Tensor]] = {
         "weights": pair.state_dict(),
-        "optimizer": slots,
+        "optimizer": optimizer.state_dict(),
         "rng": rng_state(device),
         "best": best,
     }
     tensors = {f"{g}/{name}": value for g, named in groups.items() for name, value in named.items()}
-    save_tensors(path, tensors, {"state": dict(state), "lr": optimizer.param_groups[0]["lr"]})
+    save_tensors(path, tensors, {"state": asdict(state)})
 
 
-def load_checkpoint(path: Path, pair: nn.Module, optimizer: torch.optim.Optimizer) -> Checkpoint:
+def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkpoint:
     """Set pair and optimiser to a saved state, and return the rest of it.
 
     Raises
@@ -82,18 +101,8 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: torch.optim.Optimize
     if not (groups["rng"] and "state" in values):
         raise RequestError(f"{path} holds no state of training")
     set_weights(pair, groups["weights"], path)
-    _set_optimizer(optimizer, groups["optimizer"], values["lr"])
-    return Checkpoint(values["state"], groups["rng"], groups["best"])
-
-
-def _set_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], lr: float
-) -> None:
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        index, _, key = name.partition("/")
-        slots.setdefault(int(index), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    for group in groups:
-        group["lr"] = lr
-    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    try:
+        optimizer.load_state_dict(groups["optimizer"])
+    except (KeyError, ValueError) as error:
+        raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
+    return Checkpoint(State(**values["state"]), groups["rng"], groups["best"])

@@ -27,8 +27,11 @@ from vaezoo import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
 from vaezoo import posteriors as _posteriors  # noqa: F401
 from vaezoo import priors as _priors  # noqa: F401
 from vaezoo.data.transform import Binarize
+from vaezoo.engine import EngineName
 from vaezoo.errors import RequestError, nearest
+from vaezoo.optimizers import OptimizerName
 from vaezoo.parts import Axis, Part
+from vaezoo.precision import Precision
 from vaezoo.registry import entry_of
 
 __all__ = [
@@ -66,8 +69,12 @@ class Training(Settings):
     batch_size, lr, optimizer, clip_norm
         One step: rows, learning rate, method, and the largest norm of the gradient of the
         objective in nats per datum (0: no clipping).
-    objective, num_particles
-        What is optimised, and how many draws of the latents estimate it.
+    weight_decay, lr_decay
+        Of the optimiser (0.01 for ``adamw``, else 0), and the factor of the learning rate at every
+        step.
+    objective, num_particles, free_bits
+        What is optimised, how many draws of the latents estimate it, and the nats per latent that
+        the KL term does not count.
     beta, kl_warmup
         Weight of the KL term, and the number of steps in which it rises to there from 0.
     plateau, patience
@@ -77,22 +84,29 @@ class Training(Settings):
         Fixes initial weights, order of rows and noise.
     device
         ``auto`` takes a GPU when there is one.
+    engine, precision
+        How a step is executed, see :mod:`vaezoo.engine`, and in which precision networks multiply.
     """
 
     epochs: PositiveInt | None = None
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 128
     lr: PositiveFloat = 1e-3
-    optimizer: Literal["adam", "adamw", "adagrad"] = "adam"
+    optimizer: OptimizerName = "adam"
+    weight_decay: NonNegativeFloat | None = None
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: NonNegativeFloat = 200.0
     objective: str = "elbo"
     num_particles: PositiveInt = 1
+    free_bits: NonNegativeFloat = 0.0
     beta: NonNegativeFloat = 1.0
     kl_warmup: NonNegativeInt = 0
     plateau: NonNegativeInt = 15
     patience: NonNegativeInt = 40
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    engine: EngineName = "auto"
+    precision: Precision = "float32"
 
 
 class DataSettings(Settings):

@@ -12,23 +12,26 @@ from vaezoo.config import DataSettings, Training, build, checked, layers
 from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import choose_transform, probe
-from vaezoo.data.dataset import Array, from_arrays
+from vaezoo.data.dataset import Array, from_arrays, from_sequences
 from vaezoo.data.transform import Transform
 from vaezoo.device import find_device, seeded
 from vaezoo.errors import RequestError
-from vaezoo.objectives import OBJECTIVES
+from vaezoo.objectives import make_objective
+from vaezoo.precision import check_precision
 from vaezoo.runs import Run, describe_environment, example_values, open_run
 from vaezoo.sites import PairTrace, argument_names, sample_sites
 from vaezoo.trainer import DEFAULT_EPOCHS, Trainer, num_steps
 
 __all__ = ["fit", "resume"]
 
+Source = str | Data | Array | list[Array] | DataSettings | None
+
 DEFAULT_DATA = {"images": "digits", "vectors": "digits", "sequences": "digits-rows"}
 
 
 def fit(
     model: str | type[nn.Module] | nn.Module,
-    data: str | Data | Array | DataSettings | None = None,
+    data: Source = None,
     *,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
@@ -43,7 +46,8 @@ def fit(
     model
         A name of the zoo, a file, a class, or a pair that is already built.
     data
-        A name, a path, an array ``(N, *x_shape)`` or a data set; by default the digits of
+        A name, a path, an array ``(N, *x_shape)``, sequences ``[(T_n, D), ...]``, or a data set; by
+        default the digits of
         scikit-learn, as images or row by row.
     config
         Settings of the pair.
@@ -121,7 +125,7 @@ def resume(
 
 def prepare(
     model: str | type[nn.Module] | nn.Module,
-    data: str | Data | Array | DataSettings | None,
+    data: Source,
     *,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
@@ -141,6 +145,7 @@ def prepare(
             f"{loaded.name} has no rows for validation; give at least 3 rows, or your own split"
         )
     device = find_device(schedule.device)
+    check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
         pair = built if built is not None else build(cls, values, loaded.x_shape)
         names = argument_names(pair)
@@ -193,9 +198,7 @@ def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
     return type(model) if isinstance(model, nn.Module) else model
 
 
-def _load(
-    data: str | Data | Array | DataSettings | None, cls: type[nn.Module]
-) -> tuple[DataSettings, Data]:
+def _load(data: Source, cls: type[nn.Module]) -> tuple[DataSettings, Data]:
     if isinstance(data, Data):
         return DataSettings(name=data.name), data
     if data is None or isinstance(data, str | DataSettings):
@@ -206,7 +209,8 @@ def _load(
             path = str(Path(settings.name).expanduser().absolute())
             settings = settings.model_copy(update={"name": path})
         return settings, loaded
-    return DataSettings(name="array"), from_arrays(data)
+    loaded = from_sequences(data) if isinstance(data, list) else from_arrays(data)
+    return DataSettings(name="array"), loaded
 
 
 def _check_schedule(training: Training, num_rows: int) -> Training:
@@ -214,7 +218,7 @@ def _check_schedule(training: Training, num_rows: int) -> Training:
         raise RequestError("give --epochs or --steps, not both")
     if not (training.epochs or training.steps):
         training = training.model_copy(update={"epochs": DEFAULT_EPOCHS})
-    OBJECTIVES[training.objective]
+    make_objective(training)
     total = num_steps(training, num_rows)
     if training.kl_warmup >= total:
         raise RequestError(

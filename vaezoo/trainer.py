@@ -1,12 +1,8 @@
 """The training loop: steps, epochs, validation, schedules, saved states."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
@@ -15,47 +11,29 @@ from torch import Tensor
 
 from vaezoo.alarms import alarms
 from vaezoo.callbacks import Callback, Interrupted
-from vaezoo.checkpoint import load_checkpoint, save_checkpoint
+from vaezoo.capture import untouched
+from vaezoo.checkpoint import State, load_checkpoint, save_checkpoint
 from vaezoo.config import Training
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.device import seeded, set_rng_state
-from vaezoo.engine import Eager, NonFiniteError, make_optimizer
+from vaezoo.engine import Engine, EngineName, NonFiniteError
 from vaezoo.errors import RequestError
-from vaezoo.metrics import Metrics, measure
-from vaezoo.objectives import OBJECTIVES, kl_weight
+from vaezoo.metrics import Metrics
+from vaezoo.objectives import kl_weight, make_objective
+from vaezoo.optimizers import Optimizer
 from vaezoo.runs import STATE, Run
-from vaezoo.sites import Args, argument_names, isolated, repeat_rows
+from vaezoo.signals import asked_to_stop
+from vaezoo.sites import argument_names, isolated
+from vaezoo.threads import count_flops, threads_for
+from vaezoo.validation import Validation
 
 __all__ = ["Trainer", "num_steps"]
 
 DEFAULT_EPOCHS = 100
 CHECKPOINT_SECONDS = 2.0
 LARGEST_SHARE_OF_SAVING = 0.05
-MOST_ROWS_MEASURED = 10_000
-FEWEST_DRAWS_MEASURED = 1_000
-
-
-@dataclass
-class State:
-    """Where training stands; with weights, optimiser and random states, all that is needed.
-
-    ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
-    ``loss_sum`` the losses of its steps.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    epoch_steps: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    best_score: float = -math.inf
-    best_epoch: int = 0
-    since_best: int = 0
-    since_decay: int = 0
-    best_train_elbo: float = -math.inf
-    warned: str = ""
+LOSSES_READ_AT_ONCE = 50
 
 
 def num_steps(training: Training, num_rows: int) -> int:
@@ -85,21 +63,44 @@ class Trainer:
         self.device = run.device
         self.callbacks = callbacks
         self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
-        self.optimizer = make_optimizer(self.training.optimizer, self.pair, self.training.lr)
-        self.objective = OBJECTIVES[self.training.objective](
-            num_particles=self.training.num_particles
-        )
-        self.step = Eager(self.pair, self.objective, self.optimizer, self.training.clip_norm)
+        self.objective = make_objective(self.training)
         self.total = num_steps(self.training, self.batches.size("train"))
+        self.optimizer = Optimizer(
+            self.training.optimizer,
+            list(self.pair.parameters()),
+            lr=self.training.lr,
+            weight_decay=self.training.weight_decay,
+            lr_decay=self.training.lr_decay,
+        )
+        self.engine = self._make_engine(self.training.engine)
         self.state = State()
+        self.losses: list[Tensor] = []
         self.rng: dict[str, Tensor] | None = None
-        self.measured: dict[str, list[Args]] = {}
+        self.validation = Validation(
+            self.pair, self.batches, run.transform, self.objective, seed=self.training.seed
+        )
         self.measured_at = -1
         self.best: dict[str, Tensor] = {}
         self.best_written = -1
-        self.stop_requested = False
+        self.stop_requested: Callable[[], bool] = lambda: False
         self.saved_at = time.monotonic()
         self.save_after = CHECKPOINT_SECONDS
+
+    def _make_engine(self, engine: EngineName) -> Engine:
+        training = self.training
+        has_short_batch = self.batches.size("train") % training.batch_size > 0
+        return Engine(
+            self.pair,
+            self.objective,
+            self.optimizer,
+            clip_norm=training.clip_norm,
+            engine=engine,
+            precision=training.precision,
+            prepare=self.batches.finish,
+            batch_size=training.batch_size if has_short_batch else 0,
+            num_steps=self.total,
+            notify=self._warn_once,
+        )
 
     def train(self) -> Run:
         """Train to the end and return the run with its best weights.
@@ -111,12 +112,19 @@ class Trainer:
         Interrupted
             On Ctrl-C or a termination signal; the state is saved.
         """
+        with seeded(self.training.seed, self.device), isolated():
+            flops = self._look_at_pair()
         if self.state.step == 0:
             self._create_folder()
         try:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
-            with seeded(self.training.seed, self.device), isolated(), self._signals():
-                self._prepare()
+            with (
+                seeded(self.training.seed, self.device),
+                isolated(),
+                asked_to_stop() as self.stop_requested,
+                threads_for(flops),
+            ):
+                self._set_generators()
                 while not self._is_done():
                     self._epoch()
                 self._finish()
@@ -129,7 +137,10 @@ class Trainer:
         path = self.run.folder() / STATE
         checkpoint = load_checkpoint(path, self.pair, self.optimizer)
         self.rng, self.best = checkpoint.rng, checkpoint.best
-        self.state = State(**checkpoint.state)
+        self.state = checkpoint.state
+        if self.state.compiled and self.training.engine == "auto":
+            self.engine = self._make_engine("compiled")
+        self.engine.num_calls = self.state.step
         ended = self.state.step == self.total or self._stops_early()
         if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
             raise RequestError(
@@ -142,13 +153,15 @@ class Trainer:
         """Save all that is needed to go on; nothing for a run without a folder."""
         if self.run.path is None:
             return
+        self._read_losses()
         began = time.monotonic()
         self._write_best()
+        self.state.compiled = "compiled" in self.engine.calls_by_tier
         save_checkpoint(
             self.run.path / STATE,
             self.pair,
             self.optimizer,
-            asdict(self.state),
+            self.state,
             self.device,
             best=self.best,
         )
@@ -172,10 +185,6 @@ class Trainer:
             return self.measured_at == self.state.step
         return self.state.step >= self.total or self._stops_early()
 
-    @property
-    def _lr(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
-
     def _tell(self, tell: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:
             tell(callback)
@@ -192,11 +201,17 @@ class Trainer:
         self.run.save_config()
         self.run.save_info()
 
-    def _prepare(self) -> None:
-        """Look at the pair once, then set the generators to where training begins."""
+    def _look_at_pair(self) -> int:
+        """Refuse what cannot be trained, and return the floating-point operations of a step."""
         first = next(self.batches.fixed("train", limit=2))
-        self.objective.prepare(self.pair, first)
-        _refuse_global_parameters(set(self.pair.parameters()))
+        rows = min(self.training.batch_size, self.batches.size("train"))
+        with untouched(self.pair, self.device):
+            self.objective.prepare(self.pair, first)
+            _refuse_global_parameters(set(self.pair.parameters()))
+            raw = self.batches.gather("train", torch.arange(rows))
+            return count_flops(lambda: self.engine.evaluate(raw))
+
+    def _set_generators(self) -> None:
         if self.rng is not None:
             set_rng_state(self.rng, self.device)
         else:
@@ -206,11 +221,12 @@ class Trainer:
         state, began = self.state, time.monotonic()
         size = self.training.batch_size
         order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
+        order = order.to(self.device)
         self.pair.train()
-        left = min(math.ceil((len(order) - state.position) / size), self.total - state.step)
-        for positions in torch.split(order[state.position :], size)[:left]:
-            self._one_step(positions)
-            if self.stop_requested:
+        left = order[state.position :][: (self.total - state.step) * size]
+        for start in range(0, len(left), size):
+            self._one_step(left[start : start + size])
+            if self.stop_requested():
                 state.seconds += time.monotonic() - began
                 self._stop()
             if self._is_time_to_save():
@@ -219,20 +235,46 @@ class Trainer:
         self._end_epoch(complete=state.position == len(order))
 
     def _one_step(self, positions: Tensor) -> None:
-        state, training = self.state, self.training
-        beta = kl_weight(state.step, beta=training.beta, warmup=training.kl_warmup)
+        state = self.state
+        raw = self.batches.gather("train", positions)
         try:
-            loss = self.step(self.batches.train("train", positions), beta)
+            self.losses.append(self.engine(raw, self._kl_weight))
         except NonFiniteError as error:
             raise self._failure(error) from error
         state.step += 1
         state.epoch_steps += 1
         state.position += len(positions)
-        state.loss_sum += loss
-        self._tell(lambda callback: callback.on_step(state.step, loss))
+        if self.device.type == "cpu" or len(self.losses) == LOSSES_READ_AT_ONCE:
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        """Take note of the losses since the last time; on a GPU this waits for their steps."""
+        if not self.losses:
+            return
+        if self.device.type != "cpu":
+            self._check_steps()
+        losses = [float(loss) for loss in self.losses]
+        self.losses.clear()
+        self.state.loss_sum += sum(losses)
+        for step, loss in enumerate(losses, self.state.step - len(losses) + 1):
+            for callback in self.callbacks:
+                callback.on_step(step, loss)
+
+    def _check_steps(self) -> None:
+        """Go back to the last step that was finite when one was not: it is the state there is."""
+        try:
+            self.engine.check()
+        except NonFiniteError as error:
+            missed = self.state.step - int(self.optimizer.step)
+            self.state.step -= missed
+            self.state.epoch_steps -= missed
+            self.state.position -= missed * self.training.batch_size
+            self.losses.clear()
+            raise self._failure(error) from error
 
     def _end_epoch(self, *, complete: bool) -> None:
         """Measure, log, and save; an epoch cut short by ``steps`` can be resumed in its middle."""
+        self._read_losses()
         state = self.state
         self.measured_at = state.step
         if not complete:
@@ -250,44 +292,29 @@ class Trainer:
             self.save_state()
 
     def _measure(self, epoch: int) -> dict[str, Any]:
-        self.pair.eval()
-        with seeded(self.training.seed, self.device):
-            train = measure(self.pair, self._measured("train"), self.run.transform)
-            validation = measure(self.pair, self._measured("validation"), self.run.transform)
-        self._keep_best(validation, epoch)
-        self._warn(train, validation)
-        state, training = self.state, self.training
+        state, beta = self.state, self.training.beta
+        train, validation = self.validation.measure()
+        score = self.validation.score(validation, beta)
+        if score > state.best_score:
+            state.best_score, state.best_epoch = score, epoch
+            state.since_best = state.since_decay = -1
+            self.best = self._weights()
+        self._warn(train, validation, score)
         return {
             "epoch": epoch,
             "step": state.step,
             "loss": state.loss_sum / max(1, state.epoch_steps),
-            "beta": kl_weight(state.step, beta=training.beta, warmup=training.kl_warmup),
-            "lr": self._lr,
+            "beta": self._kl_weight,
+            "lr": float(self.optimizer.lr),
             "seconds": round(state.seconds, 3),
             "train": train.to_dict(),
             "validation": validation.to_dict(),
         }
 
-    def _measured(self, split: str) -> list[Args]:
-        """The rows that an epoch is judged by: validation, and as many of the training rows.
-
-        Few rows are measured several times. Every epoch is judged by the same noise.
-        """
-        if split not in self.measured:
-            size = min(self.batches.size("validation"), MOST_ROWS_MEASURED)
-            generator = torch.Generator().manual_seed(0)
-            positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
-            times = math.ceil(FEWEST_DRAWS_MEASURED / size)
-            batches = self.batches.fixed(split, positions=positions)
-            self.measured[split] = [repeat_rows(args, times) for args in batches]
-        return self.measured[split]
-
-    def _keep_best(self, validation: Metrics, epoch: int) -> None:
-        score = validation.score(self.training.beta)
-        if score > self.state.best_score:
-            self.state.best_score, self.state.best_epoch = score, epoch
-            self.state.since_best = self.state.since_decay = -1
-            self.best = self._weights()
+    @property
+    def _kl_weight(self) -> float:
+        training = self.training
+        return kl_weight(self.state.step, beta=training.beta, warmup=training.kl_warmup)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.pair.state_dict().items()}
@@ -302,19 +329,18 @@ class Trainer:
         state.since_decay += 1
         if training.plateau and state.since_decay >= training.plateau:
             state.since_decay = 0
-            for group in self.optimizer.param_groups:
-                group["lr"] *= 0.5
+            self.optimizer.lr.mul_(0.5)
 
     def _stops_early(self) -> bool:
         patience = self.training.patience
         return bool(patience) and self.state.since_best >= patience
 
-    def _warn(self, train: Metrics, validation: Metrics) -> None:
+    def _warn(self, train: Metrics, validation: Metrics, score: float) -> None:
         state = self.state
         found = alarms(
             train,
             validation,
-            fallen=state.best_score - validation.score(self.training.beta),
+            fallen=state.best_score - score,
             best_score=state.best_score,
             train_rises=train.elbo > state.best_train_elbo,
             is_late=state.step >= max(self.training.kl_warmup, self.total // 2),
@@ -359,29 +385,10 @@ class Trainer:
                 steps=self.state.step,
                 seconds=round(self.state.seconds, 1),
                 best_epoch=self.state.best_epoch,
+                steps_by_engine=self.engine.calls_by_tier,
             )
         self.pair.load_state_dict(self.best)
         self.pair.eval()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Let the step that is under way end before a signal stops training."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def request(number: int, frame: object) -> None:
-            if self.stop_requested:
-                raise KeyboardInterrupt
-            self.stop_requested = True
-
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        before = [signal.signal(number, request) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
 
 
 def _refuse_global_parameters(own: set[torch.nn.Parameter]) -> None:

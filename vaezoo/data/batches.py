@@ -10,7 +10,7 @@ from vaezoo.data.dataset import Array, Data
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 
-__all__ = ["Batches", "epoch_order"]
+__all__ = ["Batches", "bucket", "epoch_order"]
 
 _FIXED_DRAW_SEED = 20160101
 _FIXED_CHUNK = 500
@@ -60,26 +60,39 @@ class Batches:
         self.names = tuple(names)
         self.device = device
         self._resident: dict[str, dict[str, Tensor]] = {}
+        self._buffers: dict[tuple[str, int], Tensor] = {}
 
     def size(self, split: str, limit: int | None = None) -> int:
         """Return the number of rows in a split, or of its first ``limit``."""
         return len(self.data.rows(split)[:limit])
 
     def train(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
-        """Return the rows at some positions of a split, binarised afresh where that is asked for.
+        """Return the rows at some positions of a split, as the arguments of model and guide."""
+        return self.finish(self.gather(split, positions))
+
+    def gather(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
+        """Return the rows at some positions of a split as they are stored.
+
+        The same tensors are filled again by the next call for as many rows. What does not change
+        from visit to visit is done here: a fixed binarisation, and the cut of sequences to the
+        smallest bucket that holds the longest (:func:`bucket`).
+        """
+        raw = self._gather(split, positions, reuse=True)
+        if self.transform.binarize == "static":
+            raw["x"] = self._binarize(split, positions, raw["x"])
+        return self._cut(raw)
+
+    def finish(self, raw: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the arguments of model and guide for gathered rows; tensor operations only.
 
         Fresh draws use the global generator of torch, so a seed fixes them.
         """
-        raw = self._gather(split, positions)
-        x = self.transform.continuous(raw["x"])
+        args = dict(zip(self.names, raw, strict=True))
+        if self.transform.binarize != "static":
+            args["x"] = self.transform.continuous(args["x"])
         if self.transform.binarize == "dynamic":
-            raw["x"] = (torch.rand_like(x) < x).to(torch.float32)
-        elif self.transform.binarize == "static":
-            uniform = self._fixed_uniform(split, positions, x)
-            raw["x"] = (uniform < x).to(torch.float32)
-        else:
-            raw["x"] = x
-        return tuple(raw[name] for name in self.names)
+            args["x"] = (torch.rand_like(args["x"]) < args["x"]).to(torch.float32)
+        return tuple(args.values())
 
     def fixed(
         self, split: str, *, positions: Tensor | None = None, limit: int | None = None
@@ -99,31 +112,54 @@ class Batches:
             positions = torch.arange(self.size(split))
         for chunk in torch.split(positions[:limit], _FIXED_CHUNK):
             raw = self._gather(split, chunk)
-            x = self.transform.continuous(raw["x"])
-            if self.transform.binarize != "none":
-                x = (self._fixed_uniform(split, chunk, x) < x).to(torch.float32)
-            raw["x"] = x
-            yield tuple(raw[name] for name in self.names)
+            if self.transform.binarize == "none":
+                raw["x"] = self.transform.continuous(raw["x"])
+            else:
+                raw["x"] = self._binarize(split, chunk, raw["x"])
+            yield self._cut(raw)
 
-    def _gather(self, split: str, positions: Tensor) -> dict[str, Tensor]:
+    def _gather(self, split: str, positions: Tensor, *, reuse: bool = False) -> dict[str, Tensor]:
         resident = self._resident.get(split)
         if resident is None:
             resident = self._resident[split] = self._move(split)
         batch = {}
         for name in self.names:
             if name in resident:
-                values = resident[name].index_select(0, positions.to(self.device))
+                values = resident[name]
+                out = self._buffer(name, values, len(positions)) if reuse else None
+                batch[name] = torch.index_select(values, 0, positions.to(self.device), out=out)
             else:
                 rows = self.data.rows(split)[positions.cpu().numpy()]
-                values = _tensor(self.data.arrays[name][rows]).to(self.device)
-            batch[name] = values if name == "x" or values.is_floating_point() else values.long()
+                batch[name] = _tensor(self.data.arrays[name][rows], name).to(self.device)
         return batch
+
+    def _buffer(self, name: str, values: Tensor, num_rows: int) -> Tensor:
+        key = (name, num_rows)
+        if key not in self._buffers:
+            self._buffers[key] = values.new_empty(num_rows, *values.shape[1:])
+        return self._buffers[key]
+
+    def _cut(self, raw: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """Cut the padding of sequences; it changes nothing that a pair computes."""
+        if "length" not in raw:
+            return tuple(raw[name] for name in self.names)
+        num_frames = raw["x"].shape[1]
+        size = bucket(int(raw["length"].max()), num_frames)
+        return tuple(
+            raw[name][:, :size] if raw[name].shape[1:2] == (num_frames,) else raw[name]
+            for name in self.names
+        )
+
+    def _binarize(self, split: str, positions: Tensor, x: Tensor) -> Tensor:
+        """Return the one fixed draw of some rows."""
+        grey = self.transform.continuous(x)
+        return (self._fixed_uniform(split, positions, grey) < grey).to(torch.float32)
 
     def _move(self, split: str) -> dict[str, Tensor]:
         rows = self.data.rows(split)
         arrays = {name: self.data.arrays[name] for name in self.names}
         return {
-            name: _tensor(array[rows]).to(self.device)
+            name: _tensor(array[rows], name).to(self.device)
             for name, array in arrays.items()
             if self._fits(array, len(rows))
         }
@@ -145,13 +181,28 @@ class Batches:
         return draws.to(x.device)
 
 
-def _tensor(array: Array) -> Tensor:
-    """A tensor of the same values; 64-bit reals become 32-bit, small integers stay small."""
+def _tensor(array: Array, name: str) -> Tensor:
+    """A tensor of the same values; 64-bit reals become 32-bit, bytes of ``x`` stay bytes."""
     if array.dtype == np.float64 or array.dtype == np.float16:
         array = array.astype(np.float32)
-    elif array.dtype.kind in "ui" and array.dtype != np.uint8:
+    elif array.dtype.kind in "uib" and (array.dtype != np.uint8 or name != "x"):
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array, order="C"))
+
+
+def bucket(length: int, longest: int) -> int:
+    """Return the number of frames that sequences of up to ``length`` are padded to.
+
+    Buckets are four to an octave, 8, 10, 12, 14, 16, 20, ..., so that at most a fifth is padding
+    and there are few of them; none exceeds ``longest``.
+
+    Examples
+    --------
+    >>> [bucket(n, 160) for n in (1, 8, 9, 61, 129, 160)]
+    [8, 8, 10, 64, 160, 160]
+    """
+    step = max(2, 2 ** (length - 1).bit_length() // 8)
+    return min(longest, max(8, -(-length // step) * step))
 
 
 def epoch_order(num_rows: int, *, seed: int, epoch: int) -> Tensor:

@@ -1,7 +1,7 @@
 """What happens to stored values before a pair sees them, and its inverse for output."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array, Data
+from vaezoo.data.padding import is_frame
 
 __all__ = ["Binarize", "Transform", "standardization"]
 
@@ -34,6 +35,9 @@ class Transform:
     binarize: Literal["dynamic", "static", "none"] = "none"
     mean: Array | None = None
     std: Array | None = None
+    _tensors: dict[torch.device, tuple[Tensor, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def continuous(self, x: Tensor) -> Tensor:
         """Return float32 values, before any binarisation."""
@@ -41,18 +45,25 @@ class Transform:
         if self.scale != 1.0:
             x = x / self.scale
         if self.mean is not None and self.std is not None:
-            mean = torch.as_tensor(self.mean, dtype=torch.float32, device=x.device)
-            std = torch.as_tensor(self.std, dtype=torch.float32, device=x.device)
+            mean, std = self._standard(x.device)
             x = (x - mean) / std
         return x
 
     def invert(self, x: Tensor) -> Tensor:
         """Return values in the units of the data; a probability becomes its grey level."""
         if self.mean is not None and self.std is not None:
-            mean = torch.as_tensor(self.mean, dtype=torch.float32, device=x.device)
-            std = torch.as_tensor(self.std, dtype=torch.float32, device=x.device)
+            mean, std = self._standard(x.device)
             x = x * std + mean
         return x * self.scale
+
+    def _standard(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Mean and deviation as tensors, moved to a device once."""
+        if device not in self._tensors:
+            self._tensors[device] = tuple(
+                torch.as_tensor(array, dtype=torch.float32, device=device)
+                for array in (self.mean, self.std)
+            )
+        return self._tensors[device]
 
     @property
     def log_volume(self) -> float:
@@ -77,9 +88,9 @@ def standardization(data: Data) -> tuple[Array, Array]:
     A constant element has the deviation 1.
     """
     rows = data.rows("train")
-    x = np.asarray(data.x[rows], dtype=np.float64) / data.scale
+    stored = data.x[rows]
     if "length" in data.arrays:
-        steps = np.arange(x.shape[1])
-        x = x[steps < data.arrays["length"][rows][:, None]]
+        stored = stored[is_frame(data.arrays["length"][rows], stored.shape[1])]
+    x = np.asarray(stored, dtype=np.float64) / data.scale
     std = x.std(axis=0)
     return x.mean(axis=0), np.where(std > 0, std, 1.0)

@@ -7,36 +7,42 @@ into it, so a function is captured twice and the two graphs must say the same.
 """
 
 import inspect
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from types import CodeType
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
 from torch import Tensor, fx, nn
 from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.overrides import TorchFunctionMode
 
-from vaezoo.device import rng_state, set_rng_state
+from vaezoo.device import rng_state
 from vaezoo.lines import (
-    line_in_traceback,
+    calling_line,
     line_of,
     line_that_sets,
     location,
     one_line,
     raised_at,
 )
-from vaezoo.reduction import reduce_graph
+from vaezoo.reduction import changes, origin, reduce_graph
+from vaezoo.trials import plain_state, untouched
 
-__all__ = ["Captured", "NotCapturedError", "capture", "untouched", "without_reads"]
+__all__ = ["Captured", "NotCapturedError", "capture", "without_reads"]
 
 _PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
-_READS_A_VALUE = "aten._local_scalar_dense"
+_LINE = "vaezoo_line"
+_GENERATIONS = 4
+_READS = (
+    *(Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__bool__),
+    *(Tensor.__int__, Tensor.__float__, Tensor.__index__, Tensor.__contains__),
+)
 
 Function = Callable[[Sequence[Tensor]], tuple[Tensor, ...]]
 
@@ -100,31 +106,26 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         from call to call.
     """
     owned = (*pair.parameters(), *pair.buffers())
-    with untouched(pair, args[0].device):
-        before = _python_state(pair)
-        with _one_fake_mode():
-            first = _trace(function, pair, owned, args, with_lines=True)
+    device, cls = args[0].device, type(pair)
+    with _one_fake_mode():
+        with untouched(pair, device):
+            before, first_start = plain_state(pair), rng_state(device)
+            first = _trace(function, pair, owned, args)
+            first_end = rng_state(device)
             _refuse_changes(pair, before)
-            torch.manual_seed(1)
-            second = _trace(function, pair, owned, args, with_lines=False)
-        _refuse_difference(first, second, type(pair))
-        with _one_fake_mode():
-            graph = reduce_graph(first, (*owned, *args))
-    return Captured(graph, owned, _unowned(first, second, type(pair)))
-
-
-@contextmanager
-def untouched(pair: nn.Module, device: torch.device) -> Iterator[None]:
-    """Set generators and buffers back, at the end, to what they were."""
-    rng = rng_state(device)
-    buffers = [(buffer, buffer.clone()) for buffer in pair.buffers()]
-    try:
-        yield
-    finally:
-        set_rng_state(rng, device)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+            _refuse_new_buffers(pair, owned)
+        with untouched(pair, device):
+            start = _other_seed(first_start, device)
+            second = _trace(function, pair, owned, args)
+            _refuse_reseeding(cls, start, first_end)
+        _refuse_difference(first, second, cls)
+        _refuse_generators(first, cls)
+        lent = _lent(first, second)
+        _refuse_changes_of(lent, first, cls)
+        unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
+        with untouched(pair, device):
+            graph = reduce_graph(first, (*owned, *_copies(args)))
+    return Captured(graph, owned, unowned)
 
 
 @contextmanager
@@ -163,13 +164,54 @@ def _one_fake_mode() -> Iterator[None]:
         yield
 
 
+def _other_seed(state: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Seed torch's generators otherwise, and return their states."""
+    torch.manual_seed(1)
+    if torch.equal(rng_state(device)["cpu"], state["cpu"]):
+        torch.manual_seed(2)
+    return rng_state(device)
+
+
+def _copies(args: Sequence[Tensor]) -> list[Tensor]:
+    """Return arguments that a trial may change."""
+    return [arg.clone() for arg in args]
+
+
+class _Watch(TorchFunctionMode):
+    """Notes on nodes the user's line they come from, and refuses what a graph does not see.
+
+    That is what takes the value of a tensor to Python.
+    """
+
+    def __init__(self, cls: type, function: CodeType) -> None:
+        super().__init__()
+        self.file = line_of(cls, full=True).rpartition(":")[0]
+        self.function = function
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _READS:
+            raise _ReadError
+        mode = get_proxy_mode()
+        if mode is None:
+            return func(*args, **(kwargs or {}))
+        node = next(iter(reversed(mode.tracer.graph.nodes)), None)
+        result = func(*args, **(kwargs or {}))
+        line = ""
+        while node is not None and node.next.op != "root":
+            node = node.next
+            line = line or calling_line(self.file, below=self.function)
+            node.meta.setdefault(_LINE, line)
+        return result
+
+
+class _ReadError(Exception):
+    pass
+
+
 def _trace(
-    function: Function,
-    pair: nn.Module,
-    owned: Sequence[Tensor],
-    args: Sequence[Tensor],
-    *,
-    with_lines: bool,
+    function: Function, pair: nn.Module, owned: Sequence[Tensor], args: Sequence[Tensor]
 ) -> fx.GraphModule:
     """Record one call. Tensors are known by identity: the pair's own are inputs wherever used."""
 
@@ -177,91 +219,100 @@ def _trace(
         return function(tensors[len(owned) :])
 
     try:
-        with without_reads():
-            return make_fx(flat, record_stack_traces=with_lines)(*owned, *args)
+        with without_reads(), _Watch(type(pair), flat.__code__):
+            return make_fx(flat)(*owned, *_copies(args))
     except Exception as error:
-        if _READS_A_VALUE in str(error):
+        if isinstance(error, _ReadError) or "aten._local_scalar_dense" in str(error):
             reason = "the value of a tensor is read (.item(), float() or if)"
         else:
             reason = one_line(error)
         raise NotCapturedError(reason, raised_at(error, type(pair))) from error
 
 
-def _python_state(pair: nn.Module) -> dict[str, object]:
-    """Plain values and sizes of containers that hang on the modules, and Python's generators."""
-    state: dict[str, object] = {}
-    for prefix, module in pair.named_modules():
-        for name, value in vars(module).items():
-            if name.startswith("_") and name in _OF_TORCH:
-                continue
-            key = f"{prefix}.{name}".lstrip(".")
-            if isinstance(value, bool | int | float | str):
-                state[key] = value
-            elif isinstance(value, list | dict | set):
-                state[key] = len(value)
-    numpy_state: Any = np.random.get_state()
-    state["numpy.random"] = (numpy_state[1].tobytes(), numpy_state[2])
-    state["random"] = hash(random.getstate())
-    return state
-
-
-_OF_TORCH = frozenset(vars(nn.Module()))
-
-
 def _refuse_changes(pair: nn.Module, before: Mapping[str, object]) -> None:
-    after = _python_state(pair)
+    after = plain_state(pair)
     for name in after:
         if after[name] == before.get(name):
             continue
         if name in ("random", "numpy.random"):
-            where = _line_that_calls(pair, name)
+            where = _line_with(type(pair), f"{name}.", "np.random.")
             raise NotCapturedError(f"numbers are drawn from {name} instead of torch", where)
         owner, _, attribute = name.rpartition(".")
         where = line_that_sets(type(pair.get_submodule(owner)), attribute, after_init=True)
         raise NotCapturedError(f"'{attribute}' changes with every call", where)
 
 
-def _line_that_calls(pair: nn.Module, name: str) -> str:
-    aliases = ("np.random", "numpy.random") if name == "numpy.random" else ("random.",)
-    for cls in dict.fromkeys(type(module) for module in pair.modules()):
-        try:
-            lines, start = inspect.getsourcelines(cls)
-        except (OSError, TypeError):
-            continue
+def _refuse_new_buffers(pair: nn.Module, owned: Sequence[Tensor]) -> None:
+    known = {id(tensor) for tensor in owned}
+    for name, buffer in pair.named_buffers():
+        if id(buffer) not in known:
+            owner, _, attribute = name.rpartition(".")
+            where = line_that_sets(type(pair.get_submodule(owner)), attribute, after_init=True)
+            reason = f"'{attribute}' changes into another tensor; update the buffer in place"
+            raise NotCapturedError(reason, where)
+
+
+def _refuse_reseeding(cls: type, start: dict[str, Tensor], end: dict[str, Tensor]) -> None:
+    """Refuse a function whose generators end where they did from another beginning."""
+    now = rng_state(next(iter(start.values())).device)
+    for name in now:
+        if torch.equal(now[name], end[name]) and not torch.equal(now[name], start[name]):
+            raise NotCapturedError("torch's seed is set", _line_with(cls, "seed("))
+
+
+def _refuse_generators(graph: fx.GraphModule, cls: type) -> None:
+    for node in graph.graph.nodes:
+        is_one = node.op == "get_attr" and not isinstance(getattr(graph, str(node.target)), Tensor)
+        if is_one or any(isinstance(value, torch.Generator) for value in node.kwargs.values()):
+            where = _line_of_node(node) or line_of(cls)
+            raise NotCapturedError("a torch.Generator of its own is drawn from", where)
+
+
+def _line_with(cls: type, *words: str) -> str:
+    """Return the first line of a class that has one of some words, or else that of the class."""
+    with suppress(OSError, TypeError):
+        lines, start = inspect.getsourcelines(cls)
         for number, line in enumerate(lines, start):
-            if any(alias in line for alias in aliases):
+            if any(word in line for word in words):
                 return location(inspect.getfile(cls), number)
-    return line_of(type(pair))
+    return line_of(cls)
 
 
 def _refuse_difference(first: fx.GraphModule, second: fx.GraphModule, cls: type) -> None:
     a_nodes, b_nodes = list(first.graph.nodes), list(second.graph.nodes)
     for a, b in zip(a_nodes, b_nodes, strict=False):
         if not _same(a, b, first, second):
-            where = _line_of_node(a, cls) or _line_of_node(b, cls) or line_of(cls)
+            where = _line_of_node(a) or _line_of_node(b) or line_of(cls)
             raise NotCapturedError("what is computed changes from call to call", where)
 
 
 def _same(a: fx.Node, b: fx.Node, first: fx.GraphModule, second: fx.GraphModule) -> bool:
     if a.op == b.op == "get_attr":
         ours, theirs = getattr(first, str(a.target)), getattr(second, str(b.target))
-        return ours is theirs or bool(torch.equal(ours, theirs))
+        return ours is theirs or torch.equal(ours, theirs)
     return repr((a.op, a.target, a.args, a.kwargs)) == repr((b.op, b.target, b.args, b.kwargs))
 
 
-def _line_of_node(node: fx.Node, cls: type) -> str:
+def _line_of_node(node: fx.Node) -> str:
     """Return the user's line that a node, or the first one that uses it, comes from."""
-    nodes = [node, *node.users]
-    lines = (line_in_traceback(n.meta.get("stack_trace") or "", cls) for n in nodes)
-    return next((line for line in lines if line), "")
+    generation = [node]
+    for _ in range(_GENERATIONS):
+        for member in generation:
+            if member.meta.get(_LINE):
+                return str(member.meta[_LINE])
+        generation = [user for member in generation for user in member.users]
+    return ""
 
 
-def _unowned(first: fx.GraphModule, second: fx.GraphModule, cls: type) -> tuple[str, ...]:
-    """Return the user's lines where the same tensor came in twice, and not as an input."""
+def _lent(first: fx.GraphModule, second: fx.GraphModule) -> list[fx.Node]:
+    """Return the nodes of tensors that came in twice, and not as an input."""
     seen = {id(getattr(second, str(n.target))) for n in second.graph.nodes if n.op == "get_attr"}
-    lines = [
-        _line_of_node(node, cls)
-        for node in first.graph.nodes
-        if node.op == "get_attr" and id(getattr(first, str(node.target))) in seen
-    ]
-    return tuple(dict.fromkeys(line for line in lines if line))
+    nodes = [node for node in first.graph.nodes if node.op == "get_attr"]
+    return [node for node in nodes if id(getattr(first, str(node.target))) in seen]
+
+
+def _refuse_changes_of(lent: Sequence[fx.Node], graph: fx.GraphModule, cls: type) -> None:
+    for node in graph.graph.nodes:
+        if changes(node) and origin(node.args[0]) in lent:
+            reason = "a tensor that belongs to no module changes; make it a buffer"
+            raise NotCapturedError(reason, _line_of_node(node) or line_of(cls))

@@ -52,9 +52,8 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
 
 def expected_seconds(graph: fx.GraphModule) -> float:
     """Return about how long compiling a graph will take; short when it has been done before."""
-    if _mark(graph).exists():
-        return SECONDS_FROM_CACHE
-    return SECONDS_PER_NODE * len(graph.graph.nodes)
+    seconds = SECONDS_PER_NODE * len(graph.graph.nodes)
+    return min(seconds, SECONDS_FROM_CACHE) if _mark(graph).exists() else seconds
 
 
 def _mark(graph: fx.GraphModule) -> Path:

@@ -43,7 +43,8 @@ def loss_and_gradients(
         args = prepare(raw)
         with _unvalidated(), networks_in(precision, args[0].device):
             loss = objective.loss(pair, args, beta, mask)
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        gradients = _apart(found, parameters)
         loss = loss.detach()
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms))
@@ -51,6 +52,19 @@ def loss_and_gradients(
         return loss, divisor, torch.isfinite(loss + norm), *gradients
 
     return evaluate
+
+
+def _apart(gradients: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return gradients that lie in memory as the parameters do, each in its own."""
+    taken: set[int] = set()
+    apart = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        memory = gradient.untyped_storage().data_ptr()
+        if memory in taken or gradient.stride() != parameter.stride():
+            gradient = torch.empty_like(parameter).copy_(gradient)
+        taken.add(memory)
+        apart.append(gradient.detach())
+    return apart
 
 
 @contextmanager

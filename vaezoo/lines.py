@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pyro
@@ -15,7 +15,6 @@ import torch
 
 __all__ = [
     "calling_line",
-    "line_in_traceback",
     "line_of",
     "line_that_sets",
     "location",
@@ -40,12 +39,21 @@ def location(file: str, line: int) -> str:
     return f"{path.relative_to(Path.cwd()) if near else path}:{line}"
 
 
-def calling_line() -> str:
-    """Return the innermost line outside the libraries that led here."""
+def calling_line(file: str = "", *, below: CodeType | None = None) -> str:
+    """Return the innermost line outside the libraries that led here, in a file if it has any.
+
+    Only what was called by the function of ``below`` counts. It is empty when there is none.
+    """
+    nearest = ""
     frame: FrameType | None = sys._getframe(1)
-    while frame and is_library(frame.f_code.co_filename):
+    while frame and frame.f_code is not below:
+        name = frame.f_code.co_filename
+        if name == file:
+            return location(name, frame.f_lineno)
+        if not nearest and not is_library(name):
+            nearest = location(name, frame.f_lineno)
         frame = frame.f_back
-    return location(frame.f_code.co_filename, frame.f_lineno) if frame else ""
+    return nearest
 
 
 def line_of(function: Any, *, full: bool = False) -> str:
@@ -79,23 +87,15 @@ def line_that_sets(cls: type, attribute: str, *, after_init: bool = False) -> st
 
 
 def raised_at(error: BaseException, cls: type) -> str:
-    """Return where an exception left the file of a class, or else torch and pyro."""
+    """Return where an exception left the user's code, that of a class first; or else its line."""
     return _innermost(list(traceback.extract_tb(error.__traceback__)), cls)
-
-
-def line_in_traceback(text: str, cls: type) -> str:
-    """Return the innermost line of the user in a printed traceback; empty when there is none."""
-    found = re.findall(r'File "([^"]+)", line (\d+)', text)
-    frames = [traceback.FrameSummary(file, int(line), "") for file, line in found]
-    own = [frame for frame in frames if not is_library(frame.filename)]
-    return _innermost(own, cls) if own else ""
 
 
 def _innermost(frames: Sequence[traceback.FrameSummary], cls: type) -> str:
     file = line_of(cls, full=True).rpartition(":")[0]
     own = [frame for frame in frames if not is_library(frame.filename)]
-    here = [frame for frame in own if frame.filename == file] or own or list(frames)
-    return location(here[-1].filename, here[-1].lineno or 0)
+    here = [frame for frame in own if frame.filename == file] or own
+    return location(here[-1].filename, here[-1].lineno or 0) if here else line_of(cls)
 
 
 def one_line(error: Exception) -> str:

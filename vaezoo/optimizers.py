@@ -81,6 +81,8 @@ class Optimizer:
         finite
             Whether loss and gradients are, a boolean scalar.
         """
+        if len(set(map(id, gradients))) < len(gradients):
+            gradients = [gradient.clone() for gradient in gradients]
         self.failed.logical_or_(~finite)
         taken = 1 - self.failed
         self.step.add_(taken)
@@ -136,5 +138,6 @@ class Optimizer:
         for name, value in own.items():
             if state[name].shape != value.shape:
                 raise ValueError(f"{name} has shape {tuple(state[name].shape)}")
+        for name, value in own.items():
             value.copy_(state[name])
         self.failed.zero_()

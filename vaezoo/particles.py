@@ -17,7 +17,6 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.device import rng_state, set_rng_state
 from vaezoo.errors import RequestError
 from vaezoo.sites import (
     Args,
@@ -28,6 +27,7 @@ from vaezoo.sites import (
     repeat_rows,
     sample_sites,
 )
+from vaezoo.trials import untouched
 
 __all__ = [
     "Particles",
@@ -102,25 +102,20 @@ def probing(pair: nn.Module, device: torch.device) -> Iterator[None]:
 
     At the end, random generators, modes and buffers are what they were before.
     """
-    states = rng_state(device)
     modes = [(module, module.training) for module in pair.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in pair.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
     try:
         pair.eval()
-        with torch.no_grad(), pyro.validation_enabled(False), warnings.catch_warnings():
+        with (
+            untouched(pair, device),
+            torch.no_grad(),
+            pyro.validation_enabled(False),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        set_rng_state(states, device)
         for module, mode in modes:
             module.training = mode
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
-                setattr(module, name, buffer.copy_(value))
 
 
 def choose_particles(pair: nn.Module, args: Args, number: int) -> Particles:

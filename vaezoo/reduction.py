@@ -1,14 +1,16 @@
 """Captured graphs made smaller: without mutations, repetitions, and steps that change nothing."""
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
-from torch._functorch.compile_utils import fx_graph_cse
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten
 
-__all__ = ["reduce_graph"]
+__all__ = ["changes", "origin", "reduce_graph"]
 
 aten = torch.ops.aten
 
@@ -31,32 +33,68 @@ _OWN_INVERSE = (aten.t.default, aten.neg.default)
 def reduce_graph(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
     """Return a graph that computes the same values, the random ones included, in fewer nodes.
 
-    A mutation of an input becomes one copy at the end. The graph is run once if it has any.
+    A mutation of an input becomes one copy at the end; the graph is run once if it has any. All
+    draws stay, used or not, so that generators go on as they would have. No output shares memory
+    with another one.
     """
-    if any(_mutates(node) for node in graph.graph.nodes):
+    if any(changes(node) and not _fills_fresh_memory(node) for node in graph.graph.nodes):
         with torch.no_grad():
             functional: Callable[..., Any] = torch.func.functionalize(graph, remove="mutations")
             graph = make_fx(functional)(*inputs)
-    for node in list(graph.graph.nodes):
-        same = _unchanged_input(node)
-        if same is not None:
-            node.replace_all_uses_with(same)
-            graph.graph.erase_node(node)
-    smaller = fx_graph_cse(graph.graph)
-    smaller.eliminate_dead_code()
-    return fx.GraphModule(graph, smaller)
+    _skip_what_changes_nothing(graph.graph)
+    _merge_repetitions(graph.graph)
+    _separate_outputs(graph.graph)
+    graph.graph.eliminate_dead_code(is_impure_node=_has_effect)
+    graph.recompile()
+    return graph
 
 
-def _mutates(node: fx.Node) -> bool:
-    """Whether a node changes a tensor that others may see; random numbers fill fresh ones."""
-    if not isinstance(node.target, torch._ops.OpOverload) or not node.target._schema.is_mutable:
+def changes(node: fx.Node) -> bool:
+    """Whether a node changes its first argument."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
+def origin(value: Any) -> Any:
+    """Return the node whose memory a node shows, itself if it is no view."""
+    while isinstance(value, fx.Node) and _is_view(value):
+        value = value.args[0]
+    return value
+
+
+def _is_view(node: fx.Node) -> bool:
+    if not (node.args and isinstance(node.args[0], fx.Node)):
         return False
+    target, made_by = node.target, node.args[0].target
+    if target is operator.getitem and isinstance(made_by, OpOverload):
+        return made_by._schema.returns[0].alias_info is not None
+    return isinstance(target, OpOverload) and target._schema.arguments[0].alias_info is not None
+
+
+def _is_random(node: fx.Node) -> bool:
+    is_op = isinstance(node.target, OpOverload)
+    return is_op and torch.Tag.nondeterministic_seeded in node.target.tags  # type: ignore[union-attr]
+
+
+def _has_effect(node: fx.Node) -> bool:
+    return node.is_impure() or _is_random(node) or changes(node)
+
+
+def _fills_fresh_memory(node: fx.Node) -> bool:
+    """Whether a node that changes something fills memory that nobody has seen."""
     changed = node.args[0]
-    return not (
+    return (
         isinstance(changed, fx.Node)
         and changed.target in _FRESH
         and next(iter(changed.users)) is node
     )
+
+
+def _skip_what_changes_nothing(graph: fx.Graph) -> None:
+    for node in list(graph.nodes):
+        same = _unchanged_input(node)
+        if same is not None:
+            node.replace_all_uses_with(same)
+            graph.erase_node(node)
 
 
 def _unchanged_input(node: fx.Node) -> fx.Node | None:
@@ -76,4 +114,41 @@ def _unchanged_input(node: fx.Node) -> fx.Node | None:
 
 def _kind(node: fx.Node) -> object:
     value = node.meta.get("val")
-    return (value.shape, value.dtype) if isinstance(value, Tensor) else node
+    return (value.shape, value.stride(), value.dtype) if isinstance(value, Tensor) else node
+
+
+def _merge_repetitions(graph: fx.Graph) -> None:
+    seen: dict[object, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function" or _has_effect(node) or node.target in _FRESH:
+            continue
+        leaves, structure = tree_flatten((node.args, dict(node.kwargs)))
+        key = (node.target, str(structure), *[(type(leaf), _hashable(leaf)) for leaf in leaves])
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+            graph.erase_node(node)
+        else:
+            seen[key] = node
+
+
+def _hashable(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, fx.Node) else repr(leaf)
+
+
+def _separate_outputs(graph: fx.Graph) -> None:
+    """Copy what another output, an input or a constant shows the memory of, before that changes."""
+    end = graph.output_node()
+    last = next((n for n in graph.nodes if changes(n) and origin(n).op != "call_function"), end)
+    taken: set[fx.Node] = set()
+    outputs: list[fx.Node] = []
+    for value in cast("tuple[fx.Node, ...]", end.args[0]):
+        source = origin(value)
+        if source in taken or source.op != "call_function":
+            with graph.inserting_before(last):
+                copy = graph.call_function(aten.clone.default, (value,))
+            copy.meta = dict(value.meta)
+            outputs.append(copy)
+        else:
+            outputs.append(value)
+        taken.add(source)
+    end.args = (tuple(outputs),)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vaezoo.alarms import alarms
 from vaezoo.callbacks import Callback, Interrupted
-from vaezoo.capture import untouched
 from vaezoo.checkpoint import State, load_checkpoint, save_checkpoint
 from vaezoo.config import Training
 from vaezoo.data import Data
@@ -26,6 +25,7 @@ from vaezoo.runs import STATE, Run
 from vaezoo.signals import asked_to_stop
 from vaezoo.sites import argument_names, isolated
 from vaezoo.threads import count_flops, threads_for
+from vaezoo.trials import untouched
 from vaezoo.validation import Validation
 
 __all__ = ["Trainer", "num_steps"]

@@ -1,0 +1,120 @@
+"""What the tests of the engine share: a pair that keeps the rules, and runs of steps to compare."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaezoo.engine import Engine
+from vaezoo.objectives import ELBO, Objective
+from vaezoo.optimizers import Optimizer
+from vaezoo.registry import get
+from vaezoo.sites import isolated
+
+Batch = tuple[Tensor, ...]
+
+
+@pytest.fixture(autouse=True)
+def _own_parameter_store() -> Iterator[None]:
+    with isolated():
+        yield
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Path:
+    """The folder of pairs: ``plain.py`` keeps the rules, each of the others breaks one."""
+    return Path(__file__).parent / "pairs"
+
+
+@pytest.fixture(scope="session")
+def plain(pairs: Path) -> type[nn.Module]:
+    """A pair for vectors whose networks may be overridden: ``encode`` and ``decode``."""
+    return get(str(pairs / "plain.py"))
+
+
+@dataclass
+class Steps:
+    """What some steps did: the losses, and at their end weights, buffers and optimiser."""
+
+    losses: list[float]
+    state: dict[str, Tensor]
+    notices: list[str]
+    engine: Engine = field(repr=False)
+
+    def require_same(self, other: "Steps", *, rtol: float = 0.0, atol: float = 0.0) -> None:
+        """Fail unless losses and states agree; bit by bit by default."""
+        ours, theirs = torch.tensor(self.losses), torch.tensor(other.losses)
+        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=0.0, msg=_prefixed("losses"))
+        for name, value in other.state.items():
+            torch.testing.assert_close(
+                self.state[name], value, rtol=rtol, atol=atol, msg=_prefixed(name)
+            )
+
+
+def _prefixed(name: str) -> Callable[[str], str]:
+    return lambda message: f"{name}: {message}"
+
+
+TakeSteps = Callable[..., Steps]
+
+
+@pytest.fixture
+def take_steps() -> TakeSteps:
+    """Build a pair from a seed, and train it on batches with one noise."""
+
+    def take(
+        build: Callable[[], nn.Module],
+        batches: Sequence[Batch],
+        *,
+        engine: Any = "graph",
+        objective: Objective | None = None,
+        betas: Callable[[int], float] = lambda step: 1.0,
+        before: Callable[[int, nn.Module], None] = lambda step, pair: None,
+        optimizer: Any = "adam",
+        **options: Any,
+    ) -> Steps:
+        torch.manual_seed(0)
+        pair = build()
+        objective = objective or ELBO()
+        objective.prepare(pair, options.get("prepare", tuple)(batches[0]))
+        updates = Optimizer(optimizer, list(pair.parameters()), lr=1e-2)
+        notices: list[str] = []
+        stepper = Engine(
+            pair,
+            objective,
+            updates,
+            engine=engine,
+            notify=lambda kind, line: notices.append(line),
+            **options,
+        )
+        torch.manual_seed(1)
+        losses = []
+        for step, batch in enumerate(batches):
+            before(step, pair)
+            losses.append(float(stepper(batch, betas(step))))
+        state = {**pair.state_dict(), **updates.state_dict()}
+        return Steps(losses, {k: v.clone() for k, v in state.items()}, notices, stepper)
+
+    return take
+
+
+@pytest.fixture
+def vectors() -> Callable[..., list[Batch]]:
+    """Different batches of normal vectors, ``(num_rows, 4)``."""
+
+    def draw(number: int, num_rows: int = 8) -> list[Batch]:
+        generator = torch.Generator().manual_seed(7)
+        return [(torch.randn(num_rows, 4, generator=generator),) for _ in range(number)]
+
+    return draw
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_compiler_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield

@@ -1,0 +1,27 @@
+"""Puts a new tensor in place of a buffer that it never reads."""
+
+import pyro
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+
+class BufferWritten(nn.Module):
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.decoder = nn.Linear(2, x_shape[0])
+        self.encoder = nn.Linear(x_shape[0], 2)
+        self.register_buffer("last", torch.zeros(4))
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.last = x.mean(0)  # breaks
+        return self.encoder(x)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encode(x), 0.5).to_event(1))

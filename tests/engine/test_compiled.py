@@ -134,8 +134,11 @@ class DropsOut(Plain):
 
 
 class MinibatchNorm(Plain):
+    """Without a bias before the norm: its gradient is rounding alone, which Adam would follow."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.encoder = nn.Linear(4, 2, bias=False)
         self.norm = nn.BatchNorm1d(2)
 
     def encode(self, x: Tensor) -> Tensor:

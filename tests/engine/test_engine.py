@@ -21,7 +21,6 @@ from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective, kl_weight
 from vaezoo.optimizers import Optimizer
 from vaezoo.registry import entry_of, get
-from vaezoo.sequence import PathPair, SequencePair
 from vaezoo.sites import trace_pair
 from vaezoo.testing import made_up_batch
 
@@ -37,10 +36,8 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "iwae-of-5": lambda: IWAE(num_particles=5),
     "dreg-of-5": lambda: DReG(num_particles=5),
 }
-FORMS = [f"{name}, path" for name in list_models() if issubclass(get(name), SequencePair)]
-ZOO = [*list_models(), *FORMS]
+ZOO = list_models()
 QUICK = {name for name in list_models() if entry_of(get(name)).data != "sequences"}
-QUICK |= {"vrnn", "vrnn, path"}  # sequences take long to capture: one of them stands for all
 
 
 def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
@@ -50,23 +47,19 @@ def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
 
 
 def small(name: str) -> nn.Module:
-    """Return a pair of the zoo with narrow layers, perhaps its whole path as one site."""
-    name, _, form = name.partition(", ")
+    """Return a pair of the zoo with narrow layers."""
     cls = get(name)
     config: dict[str, Any] = {}
     for setting, default in resolve(cls, {}).items():
         if setting in ("hidden", "decoder_hidden", "z_dim"):
             config[setting] = [5] if isinstance(default, list) else 3
-    pair = build(cls, config, X_SHAPES[entry_of(cls).data])
-    if not isinstance(pair, SequencePair) or not form:
-        return pair
-    return PathPair(pair, recurrence="loop" if form == "path" else "planned")
+    return build(cls, config, X_SHAPES[entry_of(cls).data])
 
 
 def batches_for(name: str, number: int = 20) -> list[Batch]:
     """Return different small batches; sequences have two frames at most."""
     pair = small(name)
-    shape = X_SHAPES[entry_of(get(name.partition(",")[0])).data]
+    shape = X_SHAPES[entry_of(get(name)).data]
     torch.manual_seed(5)
     batches = [made_up_batch(pair, shape) for _ in range(number)]
     if len(batches[0]) == 1:
@@ -111,22 +104,6 @@ def test_the_graph_goes_the_way_of_the_eager_engine(name: str, take_steps: Any) 
 @pytest.mark.parametrize("name", marked(list_models()))
 def test_so_it_does_with_every_objective(name: str, objective: str, take_steps: Any) -> None:
     require_one_way(name, OBJECTIVES[objective], take_steps)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("name", marked(FORMS))
-def test_so_it_does_with_paths_as_one_site(name: str, objective: str, take_steps: Any) -> None:
-    require_one_way(name, OBJECTIVES[objective], take_steps)
-
-
-@pytest.mark.parametrize("name", marked([form.partition(",")[0] for form in FORMS]))
-def test_a_planned_path_is_captured_or_runs_eagerly(name: str, take_steps: Any) -> None:
-    eager, graph = (
-        take_steps(lambda: small(f"{name}, planned"), batches_for(name, 5), engine=tier)
-        for tier in ("eager", "graph")
-    )
-    graph.require_same(eager, rtol=1e-6, atol=1e-7)
-    assert (graph.notices == []) is (graph.engine.calls_by_tier == {"graph": 5})
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "adagrad", "clipped-adam"])

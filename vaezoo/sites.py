@@ -199,21 +199,32 @@ def _kl(p: Site, q: Site, *, closed_form: bool) -> Tensor:
 
 
 def _kl_per_element(p: Site, q: Site) -> Tensor | None:
-    """Return KL(q || p) per element ``(B, *event)`` when both factorise, else None."""
+    """Return KL(q || p) per element ``(B, *event)`` when both factorise, else None.
+
+    That of the paths of sequences is summed over their steps.
+    """
     p_fn, q_fn = p["fn"], q["fn"]
     event_dim = q_fn.event_dim
+    if hasattr(q_fn, "kl_per_latent"):
+        kl = q_fn.kl_per_latent(p_fn)
+        event_dim = 0 if kl is None else kl.dim() - 1
+    else:
+        kl = _kl_of_elements(p_fn, q_fn)
+    mask = q["mask"]
+    if isinstance(mask, Tensor):
+        mask = mask.reshape(*mask.shape, *[1] * event_dim)
+    return None if kl is None else torch.as_tensor(scale_and_mask(kl, mask=mask))
+
+
+def _kl_of_elements(p_fn: Any, q_fn: Any) -> Tensor | None:
     while isinstance(p_fn, Independent) and isinstance(q_fn, Independent):
         p_fn, q_fn = p_fn.base_dist, q_fn.base_dist
     if p_fn.event_dim or q_fn.event_dim:
         return None
     try:
-        kl = kl_divergence(q_fn, p_fn)
+        return kl_divergence(q_fn, p_fn)
     except NotImplementedError:
         return None
-    mask = q["mask"]
-    if isinstance(mask, Tensor):
-        mask = mask.reshape(*mask.shape, *[1] * event_dim)
-    return torch.as_tensor(scale_and_mask(kl, mask=mask))
 
 
 def step_of(name: str) -> tuple[str, int] | None:

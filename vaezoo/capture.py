@@ -34,7 +34,7 @@ from vaezoo.lines import (
 from vaezoo.reduction import changes, origin, reduce_graph
 from vaezoo.trials import plain_state, untouched
 
-__all__ = ["Captured", "NotCapturedError", "capture", "without_reads"]
+__all__ = ["Captured", "NotCapturedError", "capture", "one_fake_mode", "without_reads"]
 
 _PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
 _LINE = "vaezoo_line"
@@ -107,7 +107,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
     """
     owned = (*pair.parameters(), *pair.buffers())
     device, cls = args[0].device, type(pair)
-    with _one_fake_mode():
+    with one_fake_mode():
         with untouched(pair, device):
             before, first_start = plain_state(pair), rng_state(device)
             first = _trace(function, pair, owned, args)
@@ -158,7 +158,7 @@ def _unchanged(value: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def _one_fake_mode() -> Iterator[None]:
+def one_fake_mode() -> Iterator[None]:
     """Describe all nodes of a graph in one mode; else make_fx builds one for each, slowly."""
     with tracing(TracingContext(FakeTensorMode(allow_non_fake_inputs=True))):
         yield

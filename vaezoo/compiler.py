@@ -2,16 +2,17 @@
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, fx
 from torch._inductor.runtime.cache_dir_utils import cache_dir
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from vaezoo.capture import Captured, Function
+from vaezoo.capture import Captured, Function, one_fake_mode
 
-__all__ = ["NotCompiledError", "compile_graph", "expected_seconds"]
+__all__ = ["NotCompiledError", "compile_function", "compile_graph", "expected_seconds"]
 
 SECONDS_PER_NODE = 0.15
 SECONDS_FROM_CACHE = 4.0
@@ -48,6 +49,28 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
         return tuple(compiled(*captured.owned, *args))
 
     return run
+
+
+def compile_function(
+    function: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor]
+) -> Callable[..., Sequence[Tensor]]:
+    """Return a function of tensors, compiled for the shapes and strides of some examples.
+
+    Raises
+    ------
+    NotCompiledError
+        When there is no C++ compiler, or Inductor refuses the function.
+    """
+    try:
+        with torch.no_grad(), one_fake_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = make_fx(function)(*examples)
+            compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(
+                graph, list(examples), options={"cpp_wrapper": True}
+            )
+    except Exception as error:
+        raise NotCompiledError(_reason(error)) from error
+    return compiled
 
 
 def expected_seconds(graph: fx.GraphModule) -> float:

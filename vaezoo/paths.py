@@ -6,7 +6,7 @@ past runs in a loop; prior, likelihood and their densities are computed for all 
 model and guide share the states that the guide's draw went through.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import pyro
@@ -65,22 +65,26 @@ class Unrolled:
                 self._encoded = e.transpose(0, 1).flatten(0, 1)
         return self._encoded
 
-    def draw(self, side: Side) -> "Unrolled":
-        """Draw a path from the guide, or from the prior given the frames before each step."""
+    def draw(self, side: Side, family: "Family") -> "Unrolled":
+        """Draw a path from the guide, or from the prior given the frames before each step.
+
+        ``family`` is that of a latent on this side.
+        """
         given = self.encoded if side == "posterior" else self.features[:, :0]
         inputs = [self._by_step(given), self._by_step(self.features)]
-        steps = DrawStep(self.pair, side)
-        z, h, *parameters = self.recurrence(steps, inputs, self.pair.initial(self.x))
+        _, (z, h, *parameters) = self.recurrence(
+            DrawStep(self.pair, side, family), inputs, self.pair.initial(self.x)
+        )
         self.z, self.h = z.transpose(0, 1), h.flatten(0, 1)
         if parameters:
             flat = [value.flatten(0, 1) for value in parameters]
-            self._drawn_from = (side, steps.family.rebuild(flat))
+            self._drawn_from = (side, family.rebuild(flat))
         return self
 
     def through(self, z: Tensor) -> "Unrolled":
         """Take the path ``z (B, T, z_dim)``, and no other."""
         inputs = [z.transpose(0, 1), self._by_step(self.features)]
-        h = loop(FollowStep(self.pair), inputs, self.pair.initial(self.x))[0]
+        _, (h,) = self.recurrence(FollowStep(self.pair), inputs, self.pair.initial(self.x))
         self.z, self.h = z, h.flatten(0, 1)
         return self
 
@@ -139,21 +143,17 @@ class Family:
 
 
 class DrawStep:
-    """One step of drawing a path: ``(h, e_t, f_t)`` to ``(h', z_t, h, parameters of z_t)``.
+    """One step of drawing a path: ``(h, e_t, f_t)`` to ``(h', z_t, h, parameters of z_t)``."""
 
-    ``family`` is known after the first step.
-    """
-
-    family: Family
-
-    def __init__(self, pair: SequencePair, side: Side) -> None:
+    def __init__(self, pair: SequencePair, side: Side, family: Family) -> None:
         self.pair = pair
+        self.kind: str = side
+        self.family = family
         self.conditional = conditional(pair, side)
 
     def __call__(self, h: Tensor, e: Tensor, f: Tensor) -> tuple[Tensor, ...]:
         fn = self.conditional(e, h)
-        fn = fn if fn.batch_shape else fn.expand(h.shape[:1])
-        self.family = Family(fn)
+        fn = fn if fn.batch_shape == h.shape[:1] else fn.expand(h.shape[:1])
         z = fn.rsample() if fn.has_rsample else fn.sample()
         return self.pair.transition(f, z, h), z, h, *self.family.parameters(fn)
 
@@ -163,16 +163,17 @@ class FollowStep:
 
     def __init__(self, pair: SequencePair) -> None:
         self.pair = pair
+        self.kind = "given"
 
     def __call__(self, h: Tensor, z: Tensor, f: Tensor) -> tuple[Tensor, ...]:
         return self.pair.transition(f, z, h), h
 
 
-Step = Callable[..., tuple[Tensor, ...]]
-Recurrence = Callable[[Step, list[Tensor], Tensor], list[Tensor]]
+Step = DrawStep | FollowStep
+Recurrence = Callable[[Step, Sequence[Tensor], Tensor], tuple[Tensor, list[Tensor]]]
 
 
-def loop(step: Step, inputs: list[Tensor], h: Tensor) -> list[Tensor]:
+def loop(step: Step, inputs: Sequence[Tensor], h: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Run a step along time.
 
     Parameters
@@ -186,14 +187,14 @@ def loop(step: Step, inputs: list[Tensor], h: Tensor) -> list[Tensor]:
 
     Returns
     -------
-    list of Tensor
-        The outputs of all steps, each ``(T, B, ...)``.
+    tuple
+        The last state, and the outputs of all steps, each ``(T, B, ...)``.
     """
     outputs = []
     for values in zip(*[tensor.unbind(0) for tensor in inputs], strict=True):
         h, *out = step(h, *values)
         outputs.append(out)
-    return [torch.stack(values) for values in zip(*outputs, strict=True)]
+    return h, [torch.stack(values) for values in zip(*outputs, strict=True)]
 
 
 class Path(TorchDistribution):
@@ -243,7 +244,7 @@ class Path(TorchDistribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         if len(sample_shape):
             raise NotImplementedError("a path is drawn once; repeat the sequences")
-        self.known = self.begin().draw(self.side)
+        self.known = self.begin().draw(self.side, Family(self.latent))
         return self.known.z
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -10,7 +10,7 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
-__all__ = ["changes", "origin", "reduce_graph"]
+__all__ = ["changes", "is_random", "origin", "reduce_graph", "simplify"]
 
 aten = torch.ops.aten
 
@@ -41,12 +41,17 @@ def reduce_graph(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphMod
         with torch.no_grad():
             functional: Callable[..., Any] = torch.func.functionalize(graph, remove="mutations")
             graph = make_fx(functional)(*inputs)
-    _skip_what_changes_nothing(graph.graph)
-    _merge_repetitions(graph.graph)
+    simplify(graph.graph)
     _separate_outputs(graph.graph)
     graph.graph.eliminate_dead_code(is_impure_node=_has_effect)
     graph.recompile()
     return graph
+
+
+def simplify(graph: fx.Graph) -> None:
+    """Skip steps that change nothing, and do once what is done twice."""
+    _skip_what_changes_nothing(graph)
+    _merge_repetitions(graph)
 
 
 def changes(node: fx.Node) -> bool:
@@ -70,13 +75,14 @@ def _is_view(node: fx.Node) -> bool:
     return isinstance(target, OpOverload) and target._schema.arguments[0].alias_info is not None
 
 
-def _is_random(node: fx.Node) -> bool:
+def is_random(node: fx.Node) -> bool:
+    """Whether a node draws from torch's generators."""
     is_op = isinstance(node.target, OpOverload)
     return is_op and torch.Tag.nondeterministic_seeded in node.target.tags  # type: ignore[union-attr]
 
 
 def _has_effect(node: fx.Node) -> bool:
-    return node.is_impure() or _is_random(node) or changes(node)
+    return node.is_impure() or is_random(node) or changes(node)
 
 
 def _fills_fresh_memory(node: fx.Node) -> bool:

@@ -21,6 +21,8 @@ COMMANDS = {
     "train": "Train a model.",
     "sample": "Draw new data from a trained model.",
     "reconstruct": "Reconstruct data.",
+    "forecast": "Forecast the next frames of sequences.",
+    "impute": "Fill in missing entries of data.",
     "encode": "Write the latents of data.",
     "evaluate": "Estimate how good a trained model is.",
     "new": "Write a model/guide pair to start from.",

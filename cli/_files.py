@@ -8,7 +8,7 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.plots import grid, pairs_grid
+from vaezoo.figures import draw_data, draw_pairs
 from vaezoo.runs import Run
 from vaezoo.storage import write_bytes
 
@@ -21,15 +21,20 @@ def require_ending(path: Path, endings: tuple[str, ...]) -> None:
         raise RequestError(f"cannot write '{path}': use a file ending in {' or '.join(endings)}")
 
 
-def write_data(path: Path, arrays: Mapping[str, Array], run: Run) -> None:
-    """Write ``x`` as a picture, or all arrays as ``.npz``; two arrays make alternating rows."""
+def write_data(
+    path: Path, arrays: Mapping[str, Array], run: Run, *, begun: int | None = None
+) -> None:
+    """Write ``x`` as a picture, or all arrays as ``.npz``; two arrays make alternating rows.
+
+    Of sequences, the first ``begun`` frames were given.
+    """
     require_ending(path, (".png", ".npz"))
     if path.suffix == ".npz":
         write_npz(path, arrays)
     elif len(arrays) == 2:
-        pairs_grid(arrays["data"], arrays["x"], path, scale=run.transform.scale)
+        draw_pairs(run, path, arrays["data"], arrays["x"])
     else:
-        grid(arrays["x"], path, scale=run.transform.scale)
+        draw_data(run, path, arrays["x"], begun=begun)
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -19,7 +19,7 @@ from vaezoo.cli._shared import (
 from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
-    from vaezoo.evaluation import Evaluation
+    from vaezoo.evaluation import Bound, Evaluation
     from vaezoo.runs import Run
 
 
@@ -35,6 +35,18 @@ if TYPE_CHECKING:
     metavar="K,...",
     help="Numbers of draws of the importance-weighted bound on log p(x).",
 )
+@click.option(
+    "--fivo",
+    metavar="K,...",
+    help="Numbers of particles of the filtering and the predictive bound, for sequences.",
+)
+@click.option(
+    "--free-running",
+    "prefix",
+    type=int,
+    metavar="FRAMES",
+    help="Predict sequences from their first frames only, the model running by itself.",
+)
 @click.option("-n", "limit", type=click.IntRange(min=1), help="Only the first so many rows.")
 @seed_option
 @device_option
@@ -46,6 +58,8 @@ def evaluate(
     data_dir: str | None,
     split: str,
     iwae: str,
+    fivo: str | None,
+    prefix: int | None,
     limit: int | None,
     seed: int,
     device: str,
@@ -57,6 +71,15 @@ def evaluate(
     \b
     Example:
       vaezoo evaluate runs/my-run --iwae 1,10,100,1000
+      vaezoo evaluate runs/my-vrnn --fivo 5,100 --free-running 4
+    
+    Of sequences, in nats per frame and per sequence:
+      IWAE, FIVO    bounds on log p(x), from draws of the guide; FIVO is a
+                    particle filter (filtering: z_t is drawn knowing x_t)
+      predictive    the same with the prior as proposal: x_t is predicted from
+                    the frames before it
+      free-running  log p(x_t | first frames), the model fed with its own
+                    frames; per frame, beside filtering on the same frames
     """
     from vaezoo.cli._progress import rows_bar
     from vaezoo.evaluation import evaluate as evaluate_run
@@ -69,7 +92,9 @@ def evaluate(
             loaded,
             data,
             split=split,
-            iwae=_numbers(iwae),
+            iwae=_numbers(iwae, "--iwae takes numbers of draws, as 1,10,100"),
+            fivo=_numbers(fivo, "--fivo takes numbers of particles, as 5,100") if fivo else (),
+            prefix=prefix,
             limit=limit,
             seed=seed,
             data_dir=data_dir,
@@ -82,23 +107,19 @@ def evaluate(
     draw_evaluation(loaded, result)
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(text: str, rule: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError as error:
-        raise RequestError(f"--iwae takes numbers of draws, as 1,10,100 (got '{text}')") from error
+        raise RequestError(f"{rule} (got '{text}')") from error
 
 
 def _print(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
-    unit = "nats per frame" if run.info.get("data_kind") == "sequences" else "nats per datum"
-    click.echo(f"{run.name}: {result.num_rows} {result.split} rows, {unit}")
-    click.echo(
-        f"  ELBO           {metrics.elbo:10.3f}  = {metrics.recon:.3f} - KL {metrics.kl:.3f}"
-    )
-    for bound in result.iwae:
-        error = "" if bound.standard_error is None else f"  +- {bound.standard_error:.3f}"
-        click.echo(f"  IWAE {bound.num_samples:<9} {bound.value:10.3f}{error}")
+    if result.num_frames is None:
+        _print_bounds(run, result)
+    else:
+        _print_sequence_bounds(run, result)
     click.echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])
@@ -113,3 +134,59 @@ def _print(run: "Run", result: "Evaluation") -> None:
             f"  information    {result.information:10.3f}  of z about x, on "
             f"{result.information_rows} rows; marginal KL {metrics.kl - result.information:.3f}"
         )
+
+
+def _print_bounds(run: "Run", result: "Evaluation") -> None:
+    metrics = result.metrics
+    click.echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum")
+    click.echo(
+        f"  ELBO           {metrics.elbo:10.3f}  = {metrics.recon:.3f} - KL {metrics.kl:.3f}"
+    )
+    for bound in result.iwae:
+        value = _estimate(bound.value, bound.standard_error)
+        click.echo(f"  {f'IWAE {bound.num_samples}':<14} {value}".rstrip())
+
+
+def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
+    metrics = result.metrics
+    click.echo(
+        f"{run.name}: {result.num_rows} {result.split} sequences, {result.num_frames} frames"
+    )
+    click.echo(f"{'':17}{'nats per frame':>21}   {'nats per sequence':>25}")
+    click.echo(_row("ELBO", metrics.elbo, None, result.elbo_per_sequence, None))
+    click.echo(f"  {'':14} {'':10}  = {metrics.recon:.3f} - KL {metrics.kl:.3f} per frame")
+    named = (("IWAE", result.iwae), ("FIVO", result.fivo), ("predictive", result.predictive))
+    for name, bounds in named:
+        for bound in bounds:
+            click.echo(_bound_row(name, bound))
+    alone = result.free_running
+    if alone:
+        value = _estimate(alone.value, alone.standard_error)
+        given = f"given {alone.prefix} frames" if alone.prefix else "from nothing"
+        click.echo(f"  {'free-running':<14} {value}   {given}, {alone.num_samples} particles")
+        click.echo(
+            f"  {'filtering':<14} {alone.filtering:10.3f}   the same {alone.num_frames} frames"
+        )
+
+
+def _bound_row(name: str, bound: "Bound") -> str:
+    label = f"{name} {bound.num_samples}"
+    return _row(
+        label, bound.value, bound.standard_error, bound.per_sequence, bound.per_sequence_error
+    )
+
+
+def _row(
+    label: str,
+    per_frame: float,
+    frame_error: float | None,
+    per_sequence: float | None,
+    sequence_error: float | None,
+) -> str:
+    left = f"{_estimate(per_frame, frame_error):<24}"
+    right = "" if per_sequence is None else _estimate(per_sequence, sequence_error, width=12)
+    return f"  {label:<14} {left}{right}".rstrip()
+
+
+def _estimate(value: float, error: float | None, width: int = 10) -> str:
+    return f"{value:{width}.3f}" + ("" if error is None else f"  +- {error:.3f}")

@@ -1,16 +1,24 @@
 """``vaezoo sample``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vaezoo.cli._shared import (
+    data_dir_option,
+    data_option,
     device_option,
     model_option,
     run_argument,
     seed_option,
+    split_option,
     x_option,
 )
+
+if TYPE_CHECKING:
+    from vaezoo.data.dataset import Array
+    from vaezoo.runs import Run
 
 
 @click.command()
@@ -20,10 +28,25 @@ from vaezoo.cli._shared import (
 )
 @x_option
 @click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Frames of a sequence.  [default: as the data usually have]",
+)
+@click.option(
+    "--prefix",
+    type=click.IntRange(min=1),
+    metavar="FRAMES",
+    help="Continue the first so many frames of data; --steps come after them.",
+)
+@data_option
+@data_dir_option
+@split_option
+@click.option("--rate", type=click.IntRange(min=1), help="Samples a second of a .wav file.")
+@click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    help="A .png or .npz file.  [default: RUN/figures/samples.png]",
+    help="A .png, .npz or (sound) .wav file.  [default: RUN/figures/samples.png]",
 )
 @seed_option
 @device_option
@@ -32,6 +55,12 @@ def sample(
     run: Path,
     num_samples: int,
     x: str,
+    steps: int | None,
+    prefix: int | None,
+    data: str | None,
+    data_dir: str | None,
+    split: str,
+    rate: int | None,
     out: Path | None,
     seed: int,
     device: str,
@@ -39,17 +68,54 @@ def sample(
 ) -> None:
     """Draw new data from a trained model.
 
-    z is drawn from the prior p(z); --x says whether the mean of p(x | z) is shown or a draw.
+    z is drawn from the prior p(z); --x says whether the mean of p(x | z) is shown or a draw. A
+    sequence goes on from draws of its own frames, whatever is shown.
 
     \b
     Example:
       vaezoo sample runs/my-run -n 64 -o samples.png
+      vaezoo sample runs/my-run --prefix 20 --steps 40 -n 12 --x sample
+      vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
-    from vaezoo.cli._files import write_data
+    from vaezoo.cli._files import require_ending
+    from vaezoo.continuation import continuations
+    from vaezoo.errors import RequestError
     from vaezoo.figures import samples
     from vaezoo.runs import load_run
+    from vaezoo.sound import sampling_rate
 
     loaded = load_run(run, device=device, model=model)
     path = out or loaded.folder() / "figures" / "samples.png"
-    write_data(path, {"x": samples(loaded, num_samples, x=x, seed=seed)}, loaded)  # type: ignore[arg-type]
-    click.echo(f"{num_samples} samples, z: sample (prior), x: {x}, seed {seed} -> {path}")
+    require_ending(path, (".png", ".npz", ".wav"))
+    if path.suffix == ".wav":
+        rate = sampling_rate(loaded, rate)
+    if data and not prefix:
+        raise RequestError("--data takes --prefix with it: without one, nothing of it is used")
+    if prefix:
+        drawn = continuations(
+            loaded,
+            num_samples,
+            prefix=prefix,
+            steps=steps,
+            data=data,
+            split=split,
+            x=x,  # type: ignore[arg-type]
+            seed=seed,
+            data_dir=data_dir,
+        )
+        origin = f"the first {prefix} frames of {split} rows, continued"
+    else:
+        drawn = samples(loaded, num_samples, x=x, seed=seed, steps=steps)  # type: ignore[arg-type]
+        origin = "z: sample (prior)"
+    _write(loaded, drawn, path, prefix, rate)
+    click.echo(f"{len(drawn)} samples, {origin}, x: {x}, seed {seed} -> {path}")
+
+
+def _write(run: "Run", drawn: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
+    from vaezoo.cli._files import write_data
+    from vaezoo.sound import write_wav
+
+    if path.suffix == ".wav" and rate:
+        write_wav(drawn, path, rate)
+    else:
+        write_data(path, {"x": drawn}, run, begun=prefix)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEDULE = (
     *("epochs", "steps", "batch_size", "lr", "optimizer", "clip_norm", "objective"),
     *("num_particles", "free_bits", "beta", "kl_warmup", "plateau", "patience", "seed", "device"),
-    *("engine", "precision"),
+    *("engine", "precision", "truncate"),
 )
 
 
@@ -51,6 +51,9 @@ SCHEDULE = (
 @click.option("--objective", help="What is optimised. [default: elbo]")
 @click.option("--num-particles", type=click.IntRange(min=1), help="Draws per datum. [default: 1]")
 @click.option("--free-bits", type=float, metavar="NATS", help="Not counted in each latent's KL.")
+@click.option(
+    "--truncate", type=int, metavar="FRAMES", help="Cut gradients in time. [default: 0, never]"
+)
 @click.option(
     "--plateau", type=int, help="Epochs until the rate is halved, 0: never. [default: 15]"
 )

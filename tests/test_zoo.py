@@ -8,14 +8,25 @@ from vaezoo import evaluate, fit, get, list_models, posterior, to_arviz
 from vaezoo._arviz import import_arviz
 from vaezoo.config import build
 from vaezoo.data.contract import probe
+from vaezoo.errors import RequestError
 from vaezoo.figures import latent_codes, reconstructions, samples
+from vaezoo.objectives import ELBO
+from vaezoo.registry import entry_of
 from vaezoo.runs import Run
 from vaezoo.sites import elbo_terms, log_weights
+from vaezoo.testing import made_up_batch
 
 
 @pytest.fixture(scope="module", params=list_models())
 def run(request: pytest.FixtureRequest) -> Run:
     return fit(request.param, training={"epochs": 1})
+
+
+@pytest.fixture
+def with_latents(run: Run) -> Run:
+    if not getattr(run.pair, "has_latents", True):
+        pytest.skip("the pair has no latents")
+    return run
 
 
 def batch(run: Run, num_rows: int = 12) -> tuple[torch.Tensor, ...]:
@@ -68,7 +79,8 @@ def test_reconstructions_are_not_the_data(run: Run) -> None:
     assert (data != made).any()
 
 
-def test_codes_are_the_means_of_the_guide(run: Run) -> None:
+def test_codes_are_the_means_of_the_guide(with_latents: Run) -> None:
+    run = with_latents
     codes = latent_codes(run, limit=7)
     again = latent_codes(run, limit=7, seed=1)
     assert codes["z"].shape[0] == 7
@@ -82,17 +94,18 @@ def test_bounds_are_ordered(run: Run) -> None:
     assert low.value < high.value + 3 * low.standard_error
 
 
-def test_posterior_is_a_tree_that_arviz_reads(run: Run) -> None:
+def test_posterior_is_a_tree_that_arviz_reads(with_latents: Run) -> None:
+    run = with_latents
     tree = posterior(run, limit=3, num_samples=40)
     assert isinstance(tree, xr.DataTree)
     sizes = tree["posterior"].to_dataset()["z"].sizes
     assert (sizes["chain"], sizes["draw"], sizes["datum"]) == (4, 10, 3)
     summary = import_arviz().summary(to_arviz(tree), var_names=["z"])
-    assert len(summary) == 3 * sizes["latent"]
+    assert len(summary) == 3 * sizes.get("time", 1) * sizes["latent"]
 
 
-def test_weights_of_the_posterior_are_those_of_its_draws(run: Run) -> None:
-    tree = posterior(run, limit=3, num_samples=8)
+def test_weights_of_the_posterior_are_those_of_its_draws(with_latents: Run) -> None:
+    tree = posterior(with_latents, limit=3, num_samples=8)
     stats = tree["sample_stats"].to_dataset()
     difference = stats["lp"] - stats["log_q"] - stats["log_weight"]
     assert abs(float(difference.max())) < 1e-3
@@ -106,14 +119,20 @@ def test_every_parameter_belongs_to_the_module(run: Run) -> None:
 
 @pytest.mark.parametrize("name", list_models())
 def test_gradients_reach_every_parameter(name: str) -> None:
-    from vaezoo.objectives import ELBO
-
-    pair = build(get(name), {}, (6, 6))
-    x = torch.bernoulli(torch.full((9, 6, 6), 0.5))
-    ELBO().loss(pair, (x,)).backward()
+    x_shape = (6,) if entry_of(get(name)).data == "sequences" else (6, 6)
+    pair = build(get(name), {}, x_shape)
+    ELBO().loss(pair, made_up_batch(pair, x_shape)).backward()
     for parameter_name, parameter in pair.named_parameters():
         assert parameter.grad is not None, parameter_name
         assert bool(torch.isfinite(parameter.grad).all()), parameter_name
+
+
+def test_nothing_is_drawn_or_encoded_without_latents() -> None:
+    run = fit("rnn", training={"epochs": 1})
+    with pytest.raises(RequestError, match="no latents"):
+        latent_codes(run, limit=3)
+    with pytest.raises(RequestError, match="no latents"):
+        posterior(run, limit=3, num_samples=8)
 
 
 def test_evaluation_tells_how_far_it_is(run: Run) -> None:

@@ -1,6 +1,9 @@
 """A pair under examination: how the checks of :mod:`vaezoo.testing` run it and watch it."""
 
 import inspect
+import linecache
+import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +14,13 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from vaezoo import sequence
 from vaezoo.lines import calling_line, line_of, line_that_sets, one_line, raised_at
+from vaezoo.sequence import SequencePair
 from vaezoo.sites import (
     Args,
     PairTrace,
@@ -71,7 +77,10 @@ class _Recorder(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         self.visits.append(msg["name"])
-        self.lines[self.side, msg["name"]] = calling_line()
+        # Empty for a sequence pair, whose sample statements are vaezoo's.
+        line = calling_line(below=TraceHandler.get_trace.__code__)
+        if line:
+            self.lines[self.side, msg["name"]] = line
 
     def _pyro_param(self, msg: Any) -> None:
         self.lines["param", msg["name"]] = calling_line()
@@ -233,9 +242,16 @@ class Subject:
         return tuple(inspect.signature(getattr(self.pair, side)).parameters)
 
     def where(self, side: str, name: str = "") -> str:
-        """Return file and line of a sample statement, or else of ``model`` or ``guide``."""
+        """Return file and line of a sample statement, or else of ``model`` or ``guide``.
+
+        For a sequence pair it is the line of the conditional that is sampled.
+        """
         if (side, name) in self.lines:
             return self.lines[side, name]
+        if name and isinstance(self.pair, SequencePair):
+            latent = "posterior" if side == "guide" else "prior"
+            part = latent if base_of(name) == "z" else "likelihood"
+            return line_of_part(type(self.pair), part)
         return line_of(getattr(type(self.pair), side, type(self.pair)))
 
     def where_attribute(self, name: str) -> str:
@@ -244,16 +260,46 @@ class Subject:
 
     def explain(self, check: str, error: Exception) -> Failure:
         """Return what an exception inside the pair means."""
-        where = raised_at(error, type(self.pair))
         site = _site_of(error.__traceback__)
+        where = self._where_raised(error, site)
         if self.recorder.repeated and "Multiple sample sites" in str(error):
             what = f"two sites of the {self.recorder.side} are called '{self.recorder.repeated}'"
             place = self.where(self.recorder.side, self.recorder.repeated)
             return Failure("sites", place, what, "give each sample statement a name of its own")
         if site and "Shape mismatch inside plate" in str(error):
             return self._explain_shape(site, where)
+        unequal = self._unequal_latents()
+        if unequal:
+            return unequal
         named = f"site '{site['name']}': " if site else ""
         return Failure(check, where, named + one_line(error), "correct this line")
+
+    def _where_raised(self, error: Exception, site: Site | None) -> str:
+        """Return the innermost line of the user's code that led to an exception."""
+        cls = type(self.pair)
+        where = raised_at(error, cls)
+        if where != line_of(cls) or not isinstance(self.pair, SequencePair):
+            return where
+        part = part_called(error)
+        if part:
+            return line_of_part(cls, part)
+        return self.where(self.recorder.side, site["name"]) if site else where
+
+    def _unequal_latents(self) -> Failure | None:
+        """Compare prior and posterior of the first step of a sequence pair."""
+        pair = self.pair
+        if not (isinstance(pair, SequencePair) and pair.has_latents):
+            return None
+        try:
+            h = pair.initial(self.args[0])
+            p, q = pair.prior(h), pair.posterior(pair.encode(*self.args)[:, 0], h)
+        except Exception:  # another failure than this one
+            return None
+        if p.event_shape == q.event_shape:
+            return None
+        shapes = f"event shape {tuple(q.event_shape)}, the prior {tuple(p.event_shape)}"
+        where, repair = self.where("guide", "z_0"), "give both z_dim elements"
+        return Failure("shapes", where, f"the posterior has {shapes}", repair)
 
     def _explain_shape(self, site: Site, where: str) -> Failure:
         batch, shape = self.batch, tuple(site["fn"].batch_shape)
@@ -266,6 +312,25 @@ class Subject:
         what = f"site '{site['name']}' has batch shape {shape} instead of ({batch},)"
         repair = f"add .to_event({extra})" if extra else "make one distribution per row of x"
         return Failure("shapes", where, what, repair)
+
+
+def line_of_part(cls: type, name: str) -> str:
+    """Return the line that defines ``prior`` or another part of a sequence pair."""
+    own = getattr(cls, name, None)
+    if own is None or own is getattr(SequencePair, name, None):
+        return line_that_sets(cls, name)
+    return line_of(own)
+
+
+def part_called(error: Exception) -> str:
+    """Return what of a sequence pair one step of model or guide was calling, as ``prior``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    steps = [frame for frame in frames if frame.filename == sequence.__file__]
+    if not (steps and steps[-1].lineno):
+        return ""
+    line = linecache.getline(steps[-1].filename, steps[-1].lineno)
+    called = re.search(r"self\.(\w+)", line[steps[-1].colno or 0 : steps[-1].end_colno])
+    return called[1] if called else ""
 
 
 def base_of(name: str) -> str:

@@ -39,7 +39,8 @@ def alarms(
             f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
             "bounded by --sigma-floor alone; try --sigma shared"
         )
-    if is_late and validation.kl < COLLAPSED_KL:
+    has_latents = validation.kl != 0.0 or bool(validation.kl_per_latent)
+    if is_late and has_latents and validation.kl < COLLAPSED_KL:
         found["collapse"] = (
             f"the latents carry nothing, KL {validation.kl:.3f} nats: every datum has the same "
             "posterior; try a smaller --beta, a --kl-warmup, or --sigma shared"

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from vaezoo.device import rng_state
 from vaezoo.lines import (
     calling_line,
+    class_of,
     line_of,
     line_that_sets,
     location,
@@ -37,6 +38,8 @@ from vaezoo.trials import plain_state, untouched
 __all__ = ["Captured", "NotCapturedError", "capture", "one_fake_mode", "without_reads"]
 
 _PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
+FEWEST_STEPS_CAPTURED = 500
+
 _LINE = "vaezoo_line"
 _GENERATIONS = 4
 _READS = (
@@ -106,7 +109,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         from call to call.
     """
     owned = (*pair.parameters(), *pair.buffers())
-    device, cls = args[0].device, type(pair)
+    device, cls = args[0].device, class_of(pair)
     with one_fake_mode():
         with untouched(pair, device):
             before, first_start = plain_state(pair), rng_state(device)
@@ -219,14 +222,14 @@ def _trace(
         return function(tensors[len(owned) :])
 
     try:
-        with without_reads(), _Watch(type(pair), flat.__code__):
+        with without_reads(), _Watch(class_of(pair), flat.__code__):
             return make_fx(flat)(*owned, *_copies(args))
     except Exception as error:
         if isinstance(error, _ReadError) or "aten._local_scalar_dense" in str(error):
             reason = "the value of a tensor is read (.item(), float() or if)"
         else:
             reason = one_line(error)
-        raise NotCapturedError(reason, raised_at(error, type(pair))) from error
+        raise NotCapturedError(reason, raised_at(error, class_of(pair))) from error
 
 
 def _refuse_changes(pair: nn.Module, before: Mapping[str, object]) -> None:
@@ -235,7 +238,7 @@ def _refuse_changes(pair: nn.Module, before: Mapping[str, object]) -> None:
         if after[name] == before.get(name):
             continue
         if name in ("random", "numpy.random"):
-            where = _line_with(type(pair), f"{name}.", "np.random.")
+            where = _line_with(class_of(pair), f"{name}.", "np.random.")
             raise NotCapturedError(f"numbers are drawn from {name} instead of torch", where)
         owner, _, attribute = name.rpartition(".")
         where = line_that_sets(type(pair.get_submodule(owner)), attribute, after_init=True)

@@ -38,6 +38,7 @@ class State:
     best_train_elbo: float = -math.inf
     warned: str = ""
     compiled: bool = False
+    compiled_steps: bool = False
 
 
 @dataclass(frozen=True)

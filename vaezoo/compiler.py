@@ -12,10 +12,17 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.capture import Captured, Function, one_fake_mode
 
-__all__ = ["NotCompiledError", "compile_function", "compile_graph", "expected_seconds"]
+__all__ = [
+    "NotCompiledError",
+    "compile_function",
+    "compile_graph",
+    "expected_seconds",
+    "seconds_saved",
+]
 
 SECONDS_PER_NODE = 0.15
 SECONDS_FROM_CACHE = 4.0
+SECONDS_SAVED_PER_NODE = 3e-6
 
 
 class NotCompiledError(Exception):
@@ -77,6 +84,11 @@ def expected_seconds(graph: fx.GraphModule) -> float:
     """Return about how long compiling a graph will take; short when it has been done before."""
     seconds = SECONDS_PER_NODE * len(graph.graph.nodes)
     return min(seconds, SECONDS_FROM_CACHE) if _mark(graph).exists() else seconds
+
+
+def seconds_saved(num_operations: float) -> float:
+    """Return about how much shorter so many operations take when they are compiled."""
+    return SECONDS_SAVED_PER_NODE * num_operations
 
 
 def _mark(graph: fx.GraphModule) -> Path:

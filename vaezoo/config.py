@@ -24,6 +24,7 @@ from pydantic import (
 from torch import nn
 
 from vaezoo import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
+from vaezoo import mixtures as _mixtures  # noqa: F401
 from vaezoo import posteriors as _posteriors  # noqa: F401
 from vaezoo import priors as _priors  # noqa: F401
 from vaezoo.data.transform import Binarize
@@ -75,6 +76,9 @@ class Training(Settings):
     objective, num_particles, free_bits
         What is optimised, how many draws of the latents estimate it, and the nats per latent that
         the KL term does not count.
+    truncate
+        Frames after which gradients do not flow on into the past, for long sequences (truncated
+        backpropagation through time); 0 for never.
     beta, kl_warmup
         Weight of the KL term, and the number of steps in which it rises to there from 0.
     plateau, patience
@@ -99,6 +103,7 @@ class Training(Settings):
     objective: str = "elbo"
     num_particles: PositiveInt = 1
     free_bits: NonNegativeFloat = 0.0
+    truncate: NonNegativeInt = 0
     beta: NonNegativeFloat = 1.0
     kl_warmup: NonNegativeInt = 0
     plateau: NonNegativeInt = 15

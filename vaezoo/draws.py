@@ -97,6 +97,8 @@ def _draw(run: Run, args: Args, num_samples: int) -> dict[str, Array]:
 def _draw_once(run: Run, args: Args) -> dict[str, Tensor]:
     trace = trace_pair(run.pair, args)
     latents = {name: q["value"] for name, (_, q) in trace.latents.items()}
+    if not latents:
+        raise RequestError(f"the pair of '{run.name}' has no latents, so there is nothing to draw")
     log_likelihood = total_log_density(trace.observed.values())
     log_prior = total_log_density(p for p, _ in trace.latents.values())
     log_q = total_log_density(sample_sites(trace.guide).values())

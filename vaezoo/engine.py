@@ -32,17 +32,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vaezoo.capture import Captured, Function, NotCapturedError, capture
-from vaezoo.compiler import NotCompiledError, compile_graph, expected_seconds
+from vaezoo.capture import FEWEST_STEPS_CAPTURED, Captured, Function, NotCapturedError, capture
+from vaezoo.compiler import NotCompiledError, compile_graph, expected_seconds, seconds_saved
 from vaezoo.cudagraph import CudaGraph
-from vaezoo.errors import RunError
+from vaezoo.errors import NonFiniteError
 from vaezoo.gradients import Prepare, describe_failure, filled_up, loss_and_gradients
-from vaezoo.lines import line_of, one_line
+from vaezoo.lines import class_of, line_of, one_line
 from vaezoo.objectives import Objective, ignores_padding
 from vaezoo.optimizers import Optimizer
 from vaezoo.precision import Precision
+from vaezoo.recurrence import Planned
 from vaezoo.sites import sample_sites, trace_pair
-from vaezoo.trials import untouched
+from vaezoo.trials import largest_error, untouched
 
 __all__ = ["Engine", "EngineName", "NonFiniteError"]
 
@@ -51,17 +52,11 @@ EngineName = Literal["auto", "eager", "graph", "compiled"]
 CHECKED_EVERY = 1_000
 CONSIDERED_EVERY = 256
 MOST_KINDS = 64
-FEWEST_STEPS_CAPTURED = 500
 MOST_SITES_CAPTURED = 64
 TOLERANCE = {("graph", "float32"): 1e-5, ("compiled", "float32"): 1e-3}
 TOLERANCE_IN_BF16 = 0.05
 NUM_TRIALS = 3
-SECONDS_SAVED_PER_NODE = 3e-6
 _UNOWNED = "a tensor that belongs to no module is used, and is not saved; register it as a buffer"
-
-
-class NonFiniteError(RunError):
-    """The loss or a gradient is NaN or infinite. The parameters are those before the step."""
 
 
 @dataclass
@@ -146,6 +141,8 @@ class Engine:
         self._next_check = CHECKED_EVERY
         self._all_rows = torch.ones(batch_size, dtype=torch.bool, device=self.device)
         self._may_compile = engine in ("auto", "compiled")
+        recurrence = getattr(pair, "recurrence", None)
+        self._recurrence = recurrence if isinstance(recurrence, Planned) else None
 
     def __call__(self, raw: Sequence[Tensor], beta: float = 1.0) -> Tensor:
         """Take one step on a batch and return its loss, a scalar on the device.
@@ -185,6 +182,11 @@ class Engine:
         for kind in self._kinds.values():
             counts[kind.tier] = counts.get(kind.tier, 0) + kind.num_calls
         return counts
+
+    @property
+    def has_compiled_steps(self) -> bool:
+        """Whether the steps of a recurrence are compiled."""
+        return self._recurrence is not None and self._recurrence.compiled
 
     def _step(self, kind: Kind, inputs: Sequence[Tensor]) -> Tensor:
         before = [buffer.clone() for buffer in kind.written]
@@ -246,6 +248,8 @@ class Engine:
             if self.num_calls >= self._next_check:
                 self._next_check = self.num_calls + CHECKED_EVERY
                 self._check_against_eager(kind, inputs)
+            if self.num_calls % CONSIDERED_EVERY == 0 and self._compiling_steps_repays():
+                self.compile_steps()
             if kind.num_calls % CONSIDERED_EVERY == 0 and self._compiling_repays(kind):
                 self._compile(kind, inputs)
         return kind
@@ -284,10 +288,12 @@ class Engine:
             _, *raw = inputs
             trace = trace_pair(self.pair, self.prepare(raw[1:] if self._masks_rows else raw))
         num_sites = len(sample_sites(trace.model))
+        if self._recurrence is not None and self._recurrence.failed:
+            num_sites = max(len(site["value"][0]) for site in trace.observed.values())
         if num_sites > MOST_SITES_CAPTURED:
             self._fall_back(
                 f"a graph of {num_sites} sites takes too long to capture (--engine graph does it): "
-                f"{line_of(type(self.pair))}"
+                f"{line_of(class_of(self.pair))}"
             )
         return num_sites <= MOST_SITES_CAPTURED
 
@@ -297,7 +303,7 @@ class Engine:
         if error:
             self._fall_back(
                 f"the captured step differs from the eager one by {error:.1g}, because it depends "
-                f"on something that is no argument: {line_of(type(self.pair))}"
+                f"on something that is no argument: {line_of(class_of(self.pair))}"
             )
 
     def _difference(self, kind: Kind, run: Function, tier: str, inputs: Sequence[Tensor]) -> float:
@@ -312,7 +318,7 @@ class Engine:
             seed = self.num_calls + trial
             expected, _, seconds = self._outcome(kind.eager, inputs, seed)
             kind.eager_seconds = min(kind.eager_seconds, seconds)
-            error = _largest_error(self._outcome(run, inputs, seed)[0], expected)
+            error = largest_error(self._outcome(run, inputs, seed)[0], expected)
             if error <= limit:
                 return 0.0
         return error
@@ -350,9 +356,24 @@ class Engine:
         left = share * (self.num_steps - self.num_calls)
         num_nodes = len(kind.captured.graph.graph.nodes)
         saved = kind.num_calls * (kind.eager_seconds - (median(kind.times) if kind.times else 0.0))
-        return saved > cost and left * num_nodes * SECONDS_SAVED_PER_NODE > 2 * cost
+        return saved > cost and seconds_saved(left * num_nodes) > 2 * cost
+
+    def _compiling_steps_repays(self) -> bool:
+        if self._recurrence is None or not self._may_compile:
+            return False
+        return self._recurrence.compiling_repays(self.num_steps / self.num_calls - 1)
+
+    def compile_steps(self) -> None:
+        """Compile the steps of a recurrence, where the pair has one."""
+        try:
+            if self._recurrence:
+                self._recurrence.compile()
+        except NotCompiledError as error:
+            self._may_compile = False
+            self.notify("compiler", f"training is not compiled: {error}")
 
     def _compile(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+        self.compile_steps()
         if not (self._may_compile and kind.captured):
             return
         try:
@@ -376,16 +397,3 @@ class Engine:
         optimizer = self.optimizer
         state = [*kind.captured.owned, *optimizer.state_dict().values(), optimizer.failed]
         kind.recorded = CudaGraph(lambda given: self._step(kind, given), inputs, state)
-
-
-def _largest_error(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Return the largest difference between two outcomes, in units of the norm of each tensor.
-
-    In the norm a unit of a ReLU network that is zero but for rounding weighs little.
-    """
-    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if b.numel()]
-    if not all(bool(torch.isfinite(b).all()) for _, b in pairs):
-        return 0.0
-    largest = max(float(b.norm()) for _, b in pairs)
-    errors = [(a - b).norm() / (b.norm() + 1e-3 * largest) for a, b in pairs]
-    return float(torch.stack(errors).nan_to_num(float("inf")).max())

@@ -40,3 +40,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(option) for option in close)}?"
     return f"choose from: {', '.join(names)}" if names else "there are none"
+
+
+class NonFiniteError(RunError):
+    """The loss or a gradient is NaN or infinite. The parameters are those before the step."""

@@ -15,6 +15,7 @@ import torch
 
 __all__ = [
     "calling_line",
+    "class_of",
     "line_of",
     "line_that_sets",
     "location",
@@ -54,6 +55,11 @@ def calling_line(file: str = "", *, below: CodeType | None = None) -> str:
             nearest = location(name, frame.f_lineno)
         frame = frame.f_back
     return nearest
+
+
+def class_of(pair: torch.nn.Module) -> type:
+    """Return the class that the author wrote: of a pair in another form, that of the pair in it."""
+    return type(getattr(pair, "pair", pair))
 
 
 def line_of(function: Any, *, full: bool = False) -> str:

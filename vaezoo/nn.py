@@ -7,18 +7,25 @@ output, so that a distribution can ask for as many heads as it has parameters.
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 
-__all__ = ["Activation", "Decoder", "Encoder", "GaussianHead", "Head", "Net"]
+__all__ = ["Activation", "Decoder", "DecoderHead", "Encoder", "GaussianHead", "Head", "Net"]
 
 Activation = Literal["tanh", "relu", "elu", "softplus", "silu"]
 Net = Literal["mlp", "conv"]
 Head = Callable[[], nn.Module]
+
+
+class DecoderHead(Protocol):
+    """Makes layers from the features of a decoder, as :meth:`Decoder.head`."""
+
+    def __call__(self, num_outputs: int | None = None) -> nn.Module: ...
+
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -121,13 +128,24 @@ class Decoder(nn.Module):
         h = self.body(z.reshape(-1, z.shape[-1]))
         return torch.as_tensor(h.reshape(*z.shape[:-1], *h.shape[1:]))
 
-    def head(self) -> nn.Module:
-        """Return a new layer from the features to one parameter per element of x."""
+    def head(self, num_outputs: int | None = None) -> nn.Module:
+        """Return a new layer from the features to one parameter per element of x.
+
+        With ``num_outputs`` it is a linear layer to so many parameters, ``(B, num_outputs)``.
+        """
+        if num_outputs is not None:
+            return self._flat_head(num_outputs)
         if self.net == "mlp":
             flat = nn.Linear(self.num_features, math.prod(self.x_shape))
             return nn.Sequential(flat, nn.Unflatten(-1, self.x_shape))
         image = _image_shape(self.x_shape)
         return _ImageHead(_upsample(image[0], self.sizes[0]), self.x_shape)
+
+    def _flat_head(self, num_outputs: int) -> nn.Module:
+        if self.net == "mlp":
+            return nn.Linear(self.num_features, num_outputs)
+        width = _CHANNELS * math.prod(self.sizes[1])
+        return nn.Sequential(nn.Flatten(-3), nn.Linear(width, num_outputs))
 
 
 class _ImageHead(nn.Module):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 from torch import nn
 
 from vaezoo.errors import RequestError, nearest
-from vaezoo.nn import Head
+from vaezoo.nn import DecoderHead, Head
 
 __all__ = [
     "LIKELIHOODS",
@@ -86,6 +86,6 @@ LIKELIHOODS = Axis("likelihood")
 PRIORS = Axis("prior")
 POSTERIORS = Axis("posterior")
 
-Likelihood = Annotated[Callable[[Head, Sequence[int]], nn.Module], LIKELIHOODS]
+Likelihood = Annotated[Callable[[DecoderHead, Sequence[int]], nn.Module], LIKELIHOODS]
 Prior = Annotated[Callable[[int], nn.Module], PRIORS]
 Posterior = Annotated[Callable[[Head], nn.Module], POSTERIORS]

@@ -6,24 +6,32 @@ asked for, blocks of steps are compiled, of a size that does not depend on the l
 """
 
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.utils.flop_counter import register_flop_formula
 
-from vaezoo.capture import NotCapturedError
-from vaezoo.compiler import compile_function
-from vaezoo.lines import line_of, one_line
-from vaezoo.paths import Step, loop
+from vaezoo.capture import FEWEST_STEPS_CAPTURED, NotCapturedError
+from vaezoo.compiler import NotCompiledError, compile_function, seconds_saved
+from vaezoo.lines import class_of, line_of, one_line
+from vaezoo.paths import training_form
 from vaezoo.step_graph import NotPlannedError, StepGraph, step_graph
-from vaezoo.trials import untouched
+from vaezoo.trials import largest_error, untouched
+from vaezoo.unrolled import Step, loop
 
-__all__ = ["Planned"]
+if TYPE_CHECKING:
+    from vaezoo.config import Training
+
+__all__ = ["Planned", "planned_form"]
 
 BLOCK = 8
-TOLERANCE = 1e-4
+SECONDS_TO_COMPILE = 15.0
+TOLERANCE = 1e-3
 NUM_TRIALS = 2
 
 
@@ -76,19 +84,27 @@ class Sweep:
         return carry, *[torch.stack(values) for values in zip(*ordered, strict=True)]
 
     def compile(self) -> None:
-        """Compile a block of steps."""
+        """Compile a block of steps.
+
+        Raises
+        ------
+        NotCompiledError
+            When it cannot be compiled, or gives something else then.
+        """
         nodes = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
-        kinds = [node.meta["val"] for node in nodes]
-        examples = [torch.zeros(kinds[0].shape, dtype=kinds[0].dtype, device=kinds[0].device)]
-        for kind in kinds[1 : len(kinds) - self.num_constants]:
-            shape = (BLOCK, *kind.shape)
-            examples.append(torch.zeros(shape, dtype=kind.dtype, device=kind.device))
-        for kind in kinds[len(kinds) - self.num_constants :]:
-            strided = torch.empty_strided(
-                kind.shape, kind.stride(), dtype=kind.dtype, device=kind.device
-            )
-            examples.append(strided.zero_())
-        self.block = compile_function(self.steps, examples)
+        last_row = len(nodes) - self.num_constants - 1
+        examples = []
+        for i, node in enumerate(nodes):
+            kind = node.meta["val"]
+            shape = (BLOCK, *kind.shape) if 1 <= i <= last_row else kind.shape
+            examples.append(torch.rand(shape, dtype=kind.dtype, device=kind.device))
+        block = compile_function(self.steps, examples)
+        with torch.inference_mode():
+            expected, found = self.steps(*examples), block(*examples)
+        error = largest_error(found, expected)
+        if error > TOLERANCE:
+            raise NotCompiledError(f"compiled steps differ by {error:.1g} from those that are not")
+        self.block = block
 
 
 class Plan:
@@ -100,23 +116,21 @@ class Plan:
         Names the plan in a captured graph.
     """
 
-    known: "weakref.WeakValueDictionary[int, Plan]" = weakref.WeakValueDictionary()
-    _numbers = itertools.count()
-
     def __init__(self, graph: StepGraph) -> None:
         self.graph = graph
         self.derivative = graph.derivative
         num_constants = graph.num_constants
         self.forward = Sweep(self.derivative.forward, num_constants, backwards=False)
         self.backward = Sweep(self.derivative.backward, num_constants, backwards=True)
-        self.number = next(self._numbers)
-        self.known[self.number] = self
+        self.operations = 0
+        self.number = next(_NUMBERS)
+        _PLANS[self.number] = self
 
     def __call__(
         self, inputs: Sequence[Tensor], h: Tensor, parameters: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the last state, and the outputs of all steps, each ``(T, B, ...)``."""
-        constants = [value.contiguous() for value in self.graph.constants(*parameters)]
+        constants = [value.contiguous() for value in self.graph.constants.forward(*parameters)]
         num_steps = len(inputs[0])
         noise = [h.new_empty(num_steps, *shape).normal_() for shape in self.graph.noise]
         products = []
@@ -160,15 +174,21 @@ class Plan:
         return [dh, *gradients[:num_rows], *[of_constants[i] for i in found.constants]]
 
 
+_NUMBERS = itertools.count()
+_PLANS: weakref.WeakValueDictionary[int, Plan] = weakref.WeakValueDictionary()
+
+
 @torch.library.custom_op("vaezoo::recurrence", mutates_args=())
 def _forward(plan: int, h: Tensor, rows: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
-    last, values = Plan.known[plan].forward(h, rows, constants)
+    known = _PLANS[plan]
+    known.operations += len(rows[0]) * known.derivative.num_operations
+    last, values = known.forward(h, rows, constants)
     return [last.clone(), *values]
 
 
 @_forward.register_fake
 def _(plan: int, h: Tensor, rows: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
-    shapes = Plan.known[plan].derivative.shapes
+    shapes = _PLANS[plan].derivative.shapes
     return [torch.empty_like(h), *[h.new_empty(len(rows[0]), *shape) for shape in shapes]]
 
 
@@ -181,7 +201,7 @@ def _backward(
     rows: list[Tensor],
     constants: list[Tensor],
 ) -> list[Tensor]:
-    first, *rest = Plan.known[plan].gradients(dh, tangents, values, rows, constants)
+    first, *rest = _PLANS[plan].gradients(dh, tangents, values, rows, constants)
     return [first.clone(), *rest]
 
 
@@ -194,43 +214,45 @@ def _(
     rows: list[Tensor],
     constants: list[Tensor],
 ) -> list[Tensor]:
-    found = Plan.known[plan].derivative
+    found = _PLANS[plan].derivative
     like = [*[rows[i] for i in found.rows], *[constants[i] for i in found.constants]]
     return [torch.empty_like(dh), *[tensor.new_empty(tensor.shape) for tensor in like]]
 
 
-def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: list[Tensor]) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     ctx.plan, _, rows, constants = inputs
     ctx.sizes = len(rows), len(constants)
-    ctx.save_for_backward(*rows, *constants, *output[1:])
+    ctx.save_for_backward(output[0], *rows, *constants, *output[1:])
 
 
-def _differentiate(ctx, gradients: list[Tensor | None]):
+def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
     num_rows, num_constants = ctx.sizes
-    saved = ctx.saved_tensors
+    h, *saved = ctx.saved_tensors
     rows, constants = list(saved[:num_rows]), list(saved[num_rows : num_rows + num_constants])
     values = list(saved[num_rows + num_constants :])
-    found = Plan.known[ctx.plan].derivative
-    first, *rest = gradients
-    dh = first.contiguous()
-    tangents = [
-        torch.zeros_like(values[i]) if rest[i] is None else rest[i].contiguous()
-        for i in found.outputs
-    ]
+    found = _PLANS[ctx.plan].derivative
+    last, *rest = gradients
+    dh = torch.zeros_like(h) if last is None else last.contiguous()
+    pairs = [(rest[i], values[i]) for i in found.outputs]
+    tangents = [torch.zeros_like(v) if g is None else g.contiguous() for g, v in pairs]
     d_first, *d_rest = torch.ops.vaezoo.recurrence_backward(
         ctx.plan, dh, tangents, values, rows, constants
     )
     d_rows = dict(zip(found.rows, d_rest, strict=False))
     d_constants = dict(zip(found.constants, d_rest[len(found.rows) :], strict=True))
-    return (
-        None,
-        d_first,
-        [d_rows.get(i) for i in range(num_rows)],
-        [d_constants.get(i) for i in range(num_constants)],
-    )
+    rows_of, constants_of = range(num_rows), range(num_constants)
+    return None, d_first, [*map(d_rows.get, rows_of)], [*map(d_constants.get, constants_of)]
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
+
+
+@register_flop_formula(torch.ops.vaezoo.recurrence)
+def _count(plan: int, h: Any, rows: Any, constants: Any, *, out_shape: Any = None) -> int:
+    """Return the operations of the products inside a loop, forward and backward."""
+    known = _PLANS[plan].derivative
+    num_rows = rows[0][0] * rows[0][1]
+    return sum(6 * num_rows * math.prod(constants[p.weight]) for p in known.products)
 
 
 class Planned:
@@ -248,7 +270,19 @@ class Planned:
     def __init__(self, notify: Callable[[str, str], None] = lambda kind, line: None) -> None:
         self.notify = notify
         self.compiled = False
+        self.failed = False
         self._plans: dict[object, Plan | None] = {}
+
+    def compiling_repays(self, left: float) -> bool:
+        """Whether compiled steps would have cost less than they would have saved so far.
+
+        And half of what they will save in ``left`` times as many calls. Numbers of calls decide, so
+        that a repetition of a run rounds as the run did.
+        """
+        num_operations = sum(plan.operations for plan in self._plans.values() if plan)
+        saved = seconds_saved(num_operations)
+        repays = saved > SECONDS_TO_COMPILE and left * saved > 2 * SECONDS_TO_COMPILE
+        return repays and not self.compiled
 
     def __call__(
         self, step: Step, inputs: Sequence[Tensor], h: Tensor
@@ -267,7 +301,13 @@ class Planned:
         return plan(inputs, h, owned(step.pair))
 
     def compile(self) -> None:
-        """Compile blocks of the plans that there are, and of those that will be made."""
+        """Compile blocks of the plans that there are, and of those that will be made.
+
+        Raises
+        ------
+        NotCompiledError
+            When that cannot be done.
+        """
         self.compiled = True
         for plan in self._plans.values():
             self._compile(plan)
@@ -291,15 +331,26 @@ class Planned:
                 if self.compiled:
                     self._compile(plan)
                 return plan
+        self.failed = True
         self.notify(
             "recurrence",
             f"the recurrence runs as a plain loop, because of its step: {reason}: "
-            f"{line_of(type(pair))}",
+            f"{line_of(class_of(pair))}",
         )
         return None
 
 
+def planned_form(
+    pair: nn.Module, training: "Training", num_steps: int, notify: Callable[[str, str], None]
+) -> nn.Module:
+    """Return the pair that is trained; sequences by a plan wherever training is captured."""
+    is_short = training.engine == "auto" and num_steps < FEWEST_STEPS_CAPTURED
+    recurrence = loop if training.engine == "eager" or is_short else Planned(notify)
+    return training_form(pair, recurrence, truncate=training.truncate)
+
+
 def owned(pair: nn.Module) -> list[Tensor]:
+    """Return what a step may use: parameters and buffers."""
     return [*pair.parameters(), *pair.buffers()]
 
 
@@ -307,18 +358,16 @@ def _refuse_difference(plan: Plan, step: Step, inputs: Sequence[Tensor], h: Tens
     """Refuse a plan whose outputs or gradients differ from those of the step, under one seed."""
     one = [value.detach().unsqueeze(0).requires_grad_() for value in inputs]
     state = torch.randn_like(h).requires_grad_()
-    parameters = [value for value in owned(step.pair) if value.requires_grad]
-    leaves = [*one, state, *parameters]
+    own = owned(step.pair)
+    leaves = [*one, state, *[value for value in own if value.requires_grad]]
     for seed in range(NUM_TRIALS):
         outcomes = []
-        for run in (lambda: loop(step, one, state), lambda: plan(one, state, owned(step.pair))):
+        for planned in (False, True):
             torch.manual_seed(seed)
-            last, outputs = run()
+            last, outputs = plan(one, state, own) if planned else loop(step, one, state)
             ends = [value for value in (last, *outputs) if value.requires_grad]
             total = torch.stack([(value * value.detach().cos()).sum() for value in ends]).sum()
             found = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
             outcomes.append([value.detach() for value in (last, *outputs, *found)])
-        for ours, theirs in zip(*outcomes, strict=True):
-            error = float(torch.linalg.vector_norm(ours - theirs))
-            if error > TOLERANCE * (1 + float(torch.linalg.vector_norm(ours))):
-                raise NotPlannedError(f"it gives {error:.1g} else when it is called again")
+        if largest_error(outcomes[1], outcomes[0]) > TOLERANCE:
+            raise NotPlannedError("it gives something else when it is called again")

@@ -66,6 +66,12 @@ class Derivative:
         found = {product.weight for product in self.products} | set(self.direct)
         return tuple(sorted(found | {p.bias for p in self.products if p.bias is not None}))
 
+    @property
+    def num_operations(self) -> int:
+        """Operations of a step, forward and backward."""
+        nodes = [*self.forward.graph.nodes, *self.backward.graph.nodes]
+        return sum(node.op == "call_function" for node in nodes)
+
 
 class _Recorder(fx.Interpreter):
     """Runs a step, and keeps what went into every product with a weight, and what came out.

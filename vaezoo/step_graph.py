@@ -139,7 +139,7 @@ def _trace(
 
 def _lift_noise(graph: fx.Graph, position: int) -> tuple[torch.Size, ...]:
     """Make standard normal draws inputs, behind the first ``position`` ones."""
-    shapes = []
+    shapes: list[torch.Size] = []
     last = _placeholders(graph)[position - 1]
     for node in list(graph.nodes):
         is_plain = len(node.args) == 1 and not set(node.kwargs) & {"generator"}
@@ -276,5 +276,3 @@ def _apart(
             values[node] = rest.node_copy(node, lambda n: values[n])
     rest.eliminate_dead_code()
     return fx.GraphModule({}, before), rest, {node: i for i, node in enumerate(needed)}
-
-

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 
@@ -21,11 +20,12 @@ from vaezoo.errors import RequestError
 from vaezoo.metrics import Metrics
 from vaezoo.objectives import kl_weight, make_objective
 from vaezoo.optimizers import Optimizer
+from vaezoo.recurrence import planned_form
 from vaezoo.runs import STATE, Run
 from vaezoo.signals import asked_to_stop
 from vaezoo.sites import argument_names, isolated
 from vaezoo.threads import count_flops, threads_for
-from vaezoo.trials import untouched
+from vaezoo.trials import refuse_global_parameters, untouched
 from vaezoo.validation import Validation
 
 __all__ = ["Trainer", "num_steps"]
@@ -72,12 +72,13 @@ class Trainer:
             weight_decay=self.training.weight_decay,
             lr_decay=self.training.lr_decay,
         )
+        self.form = planned_form(self.pair, self.training, self.total, self._warn_once)
         self.engine = self._make_engine(self.training.engine)
         self.state = State()
         self.losses: list[Tensor] = []
         self.rng: dict[str, Tensor] | None = None
         self.validation = Validation(
-            self.pair, self.batches, run.transform, self.objective, seed=self.training.seed
+            self.form, self.batches, run.transform, self.objective, seed=self.training.seed
         )
         self.measured_at = -1
         self.best: dict[str, Tensor] = {}
@@ -90,7 +91,7 @@ class Trainer:
         training = self.training
         has_short_batch = self.batches.size("train") % training.batch_size > 0
         return Engine(
-            self.pair,
+            self.form,
             self.objective,
             self.optimizer,
             clip_norm=training.clip_norm,
@@ -140,6 +141,8 @@ class Trainer:
         self.state = checkpoint.state
         if self.state.compiled and self.training.engine == "auto":
             self.engine = self._make_engine("compiled")
+        if self.state.compiled_steps:
+            self.engine.compile_steps()
         self.engine.num_calls = self.state.step
         ended = self.state.step == self.total or self._stops_early()
         if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
@@ -157,6 +160,7 @@ class Trainer:
         began = time.monotonic()
         self._write_best()
         self.state.compiled = "compiled" in self.engine.calls_by_tier
+        self.state.compiled_steps = self.engine.has_compiled_steps
         save_checkpoint(
             self.run.path / STATE,
             self.pair,
@@ -206,9 +210,10 @@ class Trainer:
         first = next(self.batches.fixed("train", limit=2))
         rows = min(self.training.batch_size, self.batches.size("train"))
         with untouched(self.pair, self.device):
-            self.objective.prepare(self.pair, first)
-            _refuse_global_parameters(set(self.pair.parameters()))
+            self.objective.prepare(self.form, first)
+            refuse_global_parameters(set(self.pair.parameters()))
             raw = self.batches.gather("train", torch.arange(rows))
+            self.engine.evaluate(raw)  # makes the plan of a recurrence
             return count_flops(lambda: self.engine.evaluate(raw))
 
     def _set_generators(self) -> None:
@@ -222,7 +227,7 @@ class Trainer:
         size = self.training.batch_size
         order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
         order = order.to(self.device)
-        self.pair.train()
+        self.form.train()
         left = order[state.position :][: (self.total - state.step) * size]
         for start in range(0, len(left), size):
             self._one_step(left[start : start + size])
@@ -389,12 +394,3 @@ class Trainer:
             )
         self.pair.load_state_dict(self.best)
         self.pair.eval()
-
-
-def _refuse_global_parameters(own: set[torch.nn.Parameter]) -> None:
-    for name, value in pyro.get_param_store().named_parameters():
-        if not any(value is parameter for parameter in own):
-            raise RequestError(
-                f"parameter '{name}' lives in Pyro's global store; make it an nn.Parameter (or a "
-                "PyroParam) of the pair, so that it is saved and two models never share it"
-            )

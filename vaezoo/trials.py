@@ -1,17 +1,19 @@
 """Trials: a pair is run to learn something of it, and nothing remembers that it was."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+import pyro
 import torch
 from torch import Tensor, nn
 
 from vaezoo.device import rng_state, set_rng_state
+from vaezoo.errors import RequestError
 
-__all__ = ["plain_state", "untouched"]
+__all__ = ["largest_error", "plain_state", "refuse_global_parameters", "untouched"]
 
 OF_TORCH = frozenset(vars(nn.Module()))
 
@@ -111,3 +113,26 @@ def plain_state(pair: nn.Module) -> dict[str, object]:
     state["numpy.random"] = (algorithm, np.asarray(keys).tobytes(), *rest)
     state["random"] = random.getstate()
     return state
+
+
+def largest_error(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Return the largest difference between two outcomes, in units of the norm of each tensor.
+
+    In the norm a unit of a ReLU network that is zero but for rounding weighs little.
+    """
+    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if b.numel()]
+    if not all(bool(torch.isfinite(b).all()) for _, b in pairs):
+        return 0.0
+    largest = max(float(b.norm()) for _, b in pairs)
+    errors = [(a - b).norm() / (b.norm() + 1e-3 * largest) for a, b in pairs]
+    return float(torch.stack(errors).nan_to_num(float("inf")).max())
+
+
+def refuse_global_parameters(own: set[nn.Parameter]) -> None:
+    """Refuse a parameter in Pyro's global store that is not one of the pair's own."""
+    for name, value in pyro.get_param_store().named_parameters():
+        if not any(value is parameter for parameter in own):
+            raise RequestError(
+                f"parameter '{name}' lives in Pyro's global store; make it an nn.Parameter (or a "
+                "PyroParam) of the pair, so that it is saved and two models never share it"
+            )

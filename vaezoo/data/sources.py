@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from vaezoo.data.readers import decompress, is_matlab, read_idx, read_matlab
 from vaezoo.data.speech import read_spoken_digits
 from vaezoo.errors import RequestError, nearest
 
-__all__ = ["SOURCES", "Source", "fetch_source", "get_source", "load_source"]
+__all__ = ["SOURCES", "Picture", "Source", "fetch_source", "get_source", "load_source"]
 
+Picture = Literal["image", "roll", "sound", "pen", "lines"]
 _ROW_OF_DIGITS = 2 * 784  # "0 1 ... 0\n"
 
 
@@ -37,6 +39,10 @@ class Source:
         From the paths of its files, in order, to the data.
     remotes
         Its files; none when it comes with an installed package.
+    picture
+        How a sequence is drawn; None for what are no sequences.
+    rate
+        Samples a second, of sound.
     """
 
     name: str
@@ -47,6 +53,8 @@ class Source:
     citation: str
     read: Callable[[Sequence[Path]], Data]
     remotes: tuple[Remote, ...] = ()
+    picture: Picture | None = None
+    rate: int | None = None
 
     @property
     def size(self) -> int:
@@ -247,24 +255,25 @@ _ALL = (
            _read_binarized_mnist, _BINARIZED),
     Source("digits", "grey handwritten digits", "images", (1797, 8, 8), *_DIGITS, _read_digits),
     Source("digits-rows", "digits, one row a step", "sequences", (1797, 8, 8), *_DIGITS,
-           _read_digits_rows),
+           _read_digits_rows, picture="image"),
     Source("fashion-mnist", "grey pictures of clothes", "images", (70000, 28, 28), "MIT",
            "Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747", _read_mnist, _FASHION),
     Source("frey", "video frames of a face", "images", (1965, 28, 20),
            "none stated; published for research", "Brendan Frey and Sam Roweis",
            _read_frey, (_FREY,)),
     Source("jsb", "chorales by Bach, 88 keys", "sequences", (382, 160, 88),
-           "none stated; the chorales are public domain", _POLYPHONIC, read_piano_rolls, (_JSB,)),
+           "none stated; the chorales are public domain", _POLYPHONIC, read_piano_rolls, (_JSB,),
+           "roll"),
     Source("mnist", "grey handwritten digits", "images", (70000, 28, 28), "CC BY-SA 3.0",
            "LeCun, Bottou, Bengio & Haffner 1998, Proc. IEEE 86(11)", _read_mnist, _MNIST),
     Source("nottingham", "folk tunes, 88 keys", "sequences", (1037, 1793, 88),
-           "none stated", _POLYPHONIC, read_piano_rolls, (_NOTTINGHAM,)),
+           "none stated", _POLYPHONIC, read_piano_rolls, (_NOTTINGHAM,), "roll"),
     Source("pendigits", "paths of a pen", "sequences", (10992, 230, 3),
            "CC BY 4.0", "Alimoglu & Alpaydin 1998, UCI 81, doi:10.24432/C5MG6K",
-           read_pen_digits, _PEN),
+           read_pen_digits, _PEN, "pen"),
     Source("spoken-digits", "sound, 25 ms a frame", "sequences", (2500, 91, 200),
            "CC BY-SA 4.0", "Jackson et al., Free Spoken Digit Dataset 1.0.9",
-           read_spoken_digits, (_SPOKEN,)),
+           read_spoken_digits, (_SPOKEN,), "sound", 8000),
 )
 # fmt: on
 

@@ -12,10 +12,11 @@ x_t   ``x_shape``   observed frame, binary
 ====  ============  =========================
 """
 
-import pyro
+import math
+
 import torch
 from pydantic import PositiveInt
-from pyro import poutine
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo.likelihoods import Bernoulli
@@ -23,12 +24,17 @@ from vaezoo.nn import Decoder, Encoder
 from vaezoo.parts import Likelihood, Posterior
 from vaezoo.posteriors import DiagonalNormal
 from vaezoo.registry import register
+from vaezoo.sequence import SequencePair
 
 __all__ = ["MySequenceVae"]
 
 
+# A SequencePair is written as one step, on rows (N, ...): many sequences, and many steps of each,
+# go through these methods side by side. The loop over time, the model and the guide are made of
+# them. Also there to be changed: initial(x), the first h; embed(x), the features f of frames; and
+# encode(x, length), what the guide sees of a sequence at each step, by default that same f.
 @register("my-sequence-vae", data="sequences")
-class MySequenceVae(nn.Module):
+class MySequenceVae(SequencePair):
     """Variational recurrent network, a first sequence pair of one's own."""
 
     # Every argument is a setting, `--set z_dim=2`; x_shape, of one frame, is given by the data.
@@ -42,37 +48,27 @@ class MySequenceVae(nn.Module):
         posterior: Posterior = DiagonalNormal,
     ) -> None:
         super().__init__()
-        self.hidden = hidden
-        x_dim = x_shape[0]
-        # p(z_t | h_t) = N(z_t; mu(h_t), diag sigma(h_t)^2)
-        self.prior = DiagonalNormal(lambda: nn.Linear(hidden, z_dim))
-        # p(x_t | z_t, h_t), of the family that --likelihood names
+        self.hidden = hidden  # the width of h, which starts at zero
+        x_dim = math.prod(x_shape)
+        self.prior_head = DiagonalNormal(lambda: nn.Linear(hidden, z_dim))
         self.decoder = Decoder(z_dim + hidden, [hidden], x_shape, activation="relu", net="mlp")
-        self.likelihood = likelihood(self.decoder.head, x_shape)
-        # q(z_t | x_t, h_t) = N(z_t; mu(x_t, h_t), diag sigma(x_t, h_t)^2)
+        self.decoder_head = likelihood(self.decoder.head, x_shape)
         self.encoder = Encoder((x_dim + hidden,), [hidden], activation="relu", net="mlp")
-        self.posterior = posterior(self.encoder.head(z_dim))
-        # h_{t+1} = GRU([x_t, z_t], h_t)
-        self.transition = nn.GRUCell(x_dim + z_dim, hidden)
+        self.encoder_head = posterior(self.encoder.head(z_dim))
+        self.gru = nn.GRUCell(x_dim + z_dim, hidden)
 
-    def model(self, x: Tensor, length: Tensor) -> None:
-        """prod_t p(z_t | h_t) p(x_t | z_t, h_t) of ``x (B, T, D)`` and ``length (B,)``."""
-        h = x.new_zeros(len(x), self.hidden)
-        with pyro.plate("data", len(x)):
-            for t in range(x.shape[1]):
-                with poutine.mask(mask=t < length):  # type: ignore[call-overload]
-                    z_t = pyro.sample(f"z_{t}", self.prior(h))
-                    p_x = self.likelihood(self.decoder(torch.cat([z_t, h], -1)))
-                    # The value that comes back is x[:, t], or the model's own draw in prediction.
-                    x_t = pyro.sample(f"x_{t}", p_x, obs=x[:, t])
-                h = self.transition(torch.cat([x_t, z_t], -1), h)
+    def prior(self, h: Tensor) -> TorchDistribution:
+        """p(z_t | h_t) of ``h (N, hidden)``."""
+        return self.prior_head(h)
 
-    def guide(self, x: Tensor, length: Tensor) -> None:
-        """prod_t q(z_t | x_t, h_t) of ``x (B, T, D)`` and ``length (B,)``."""
-        h = x.new_zeros(len(x), self.hidden)
-        with pyro.plate("data", len(x)):
-            for t in range(x.shape[1]):
-                with poutine.mask(mask=t < length):  # type: ignore[call-overload]
-                    features = self.encoder(torch.cat([x[:, t], h], -1))
-                    z_t = pyro.sample(f"z_{t}", self.posterior(features))
-                h = self.transition(torch.cat([x[:, t], z_t], -1), h)
+    def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        """p(x_t | z_t, h_t) of ``z (N, z_dim)``, of the family that --likelihood names."""
+        return self.decoder_head(self.decoder(torch.cat([z, h], -1)))
+
+    def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
+        """q(z_t | x_t, h_t); e is what the guide sees, here x_t ``(N, x_dim)``."""
+        return self.encoder_head(self.encoder(torch.cat([e, h], -1)))
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        """h_{t+1}; f are the features of x_t, here x_t itself ``(N, x_dim)``."""
+        return self.gru(torch.cat([f, z], -1), h)

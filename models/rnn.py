@@ -1,0 +1,84 @@
+"""A recurrent network without latents: what the models with latents have to beat.
+
+    p(x)     = prod_t p(x_t | h_t)
+    q(z | x) = 1, there are no latents
+    h_0 = 0,  h_{t+1} = GRU(phi_x(x_t), h_t)
+
+    phi_x and the network of the decoder have one hidden layer, ReLU
+
+====  ============  ===========================================
+site  event shape   meaning
+====  ============  ===========================================
+x_t   ``x_shape``   observed frame, t = 0 ... T - 1
+====  ============  ===========================================
+
+Its ELBO is log p(x) itself, and its KL is 0. The elements of a frame are independent given the
+frames before, unless the likelihood joins them: ``--likelihood gaussian-mixture`` is the paper's
+RNN-GMM, ``gaussian`` its RNN-Gauss, and ``handwriting`` the network of Graves 2013
+(arXiv:1308.0850).
+
+Reference
+    Chung et al. 2015, *A Recurrent Latent Variable Model for Sequential Data*, arXiv:1506.02216,
+    eqs. 1-2, and the baselines of section 4.
+
+Differs from the paper
+    A GRU instead of an LSTM, and one hidden layer in each network.
+"""
+
+from typing import ClassVar
+
+from pydantic import PositiveInt
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from vaezoo.likelihoods import Bernoulli
+from vaezoo.nn import Decoder, Encoder
+from vaezoo.parts import Likelihood
+from vaezoo.registry import register
+from vaezoo.sequence import SequencePair
+
+__all__ = ["RNN"]
+
+
+@register(
+    "rnn",
+    data="sequences",
+    reference="arXiv:1506.02216",
+    presets={
+        "default": {"training": {"clip_norm": 10.0}},
+        "small": {"hidden": 32},
+        "speech": {"hidden": 128, "likelihood": {"name": "gaussian"}},
+    },
+)
+class RNN(SequencePair):
+    """Recurrent network without latents, the baseline of the others."""
+
+    has_latents: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        x_shape: tuple[int, ...],
+        hidden: PositiveInt = 64,
+        likelihood: Likelihood = Bernoulli,
+    ) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.phi_x = Encoder(x_shape, [hidden], activation="relu", net="mlp")
+        # p(x_t | h_t), of the family that --likelihood names
+        self.decoder = Decoder(hidden, [hidden], x_shape, activation="relu", net="mlp")
+        self.decoder_head = likelihood(self.decoder.head, x_shape)
+        # h_{t+1} = GRU(phi_x(x_t), h_t)
+        self.gru = nn.GRUCell(hidden, hidden)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """phi_x(x_t) ``(N, hidden)``."""
+        return self.phi_x(x)
+
+    def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        """p(x_t | h_t)."""
+        return self.decoder_head(self.decoder(h))
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        """h_{t+1} = GRU(phi_x(x_t), h_t)."""
+        return self.gru(f, h)

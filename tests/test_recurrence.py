@@ -1,0 +1,205 @@
+"""Backpropagation through time by a plan equals autograd, step by step and compiled."""
+
+import pytest
+import torch
+from pyro.distributions import MultivariateNormal, Normal, TorchDistribution
+from torch import Tensor, nn
+
+from vaezoo import get, list_models
+from vaezoo.config import Training, build
+from vaezoo.engine import Engine
+from vaezoo.errors import RequestError
+from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.objectives import ELBO
+from vaezoo.optimizers import Optimizer
+from vaezoo.paths import PathPair, training_form
+from vaezoo.recurrence import BLOCK, Planned
+from vaezoo.registry import entry_of
+from vaezoo.sequence import SequencePair
+from vaezoo.unrolled import Recurrence, loop
+
+SEQUENCE_MODELS = [name for name in list_models() if entry_of(get(name)).data == "sequences"]
+
+Args = tuple[Tensor, Tensor]
+
+
+class Plain(SequencePair):
+    """Gates with a parameter of their own, and a weight that is used twice."""
+
+    hidden = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Linear(6, 6)
+        self.scale = nn.Parameter(torch.full((4,), 0.3))
+        self.out = nn.Linear(6, 4)
+        self.read = nn.Linear(5 + 6, 4)
+        self.x_out = nn.Linear(4 + 6, 5)
+
+    def prior(self, h: Tensor) -> TorchDistribution:
+        return Normal(self.out(h), self.scale.exp()).to_event(1)
+
+    def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
+        return Normal(self.read(torch.cat([h, e], -1)), self.scale.exp()).to_event(1)
+
+    def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
+        return Normal(self.x_out(torch.cat([z, h], -1)), 1.0).to_event(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.shared(h))
+        new = torch.tanh(self.shared(h * self.scale.sum()) + torch.cat([z, f[:, :2]], -1))
+        return gate * h + (1 - gate) * new
+
+
+class FullCovariance(Plain):
+    """A posterior whose parameter is a matrix."""
+
+    def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
+        scale = torch.eye(4, dtype=h.dtype) + 0.1 * self.out.weight[:, :4].tril()
+        return MultivariateNormal(self.read(torch.cat([h, e], -1)), scale_tril=scale)
+
+
+class Dropping(Plain):
+    """Draws that are not normal: no plan."""
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        return torch.dropout(super().transition(f, z, h), 0.5, train=True)
+
+
+class Counting(Plain):
+    """A step that depends on how often it was called: no plan."""
+
+    calls = 0.0
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        self.calls += 1.0
+        return super().transition(f, z, h) * self.calls
+
+
+def data(num_frames: int = 11, *, dtype: torch.dtype = torch.float32) -> Args:
+    """Four sequences. With four latents a step draws 16 numbers, the unit of torch's generator.
+
+    So noise that is drawn for all steps at once is the noise that is drawn step by step.
+    """
+    x = torch.bernoulli(torch.full((4, num_frames, 5), 0.4, dtype=dtype))
+    return x, torch.tensor([num_frames, 1, 3, 7]).clamp(max=num_frames)
+
+
+def gradients(pair: SequencePair, recurrence: Recurrence, args: Args, **form: int) -> list[Tensor]:
+    """Return the loss and its gradients."""
+    torch.manual_seed(1)
+    loss = ELBO().loss(PathPair(pair, recurrence, **form), args)
+    parameters = list(pair.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    return [loss.detach(), *found]
+
+
+def same(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 11])
+@pytest.mark.parametrize("cls", [Plain, FullCovariance])
+def test_a_plan_equals_autograd(cls: type[SequencePair], num_frames: int) -> None:
+    pair, args = cls().double(), data(num_frames, dtype=torch.float64)
+    planned = Planned()
+    same(gradients(pair, planned, args), gradients(pair, loop, args), 1e-10)
+    assert not planned.failed
+
+
+@pytest.mark.parametrize("name", SEQUENCE_MODELS)
+def test_every_model_of_the_zoo_has_a_plan(name: str) -> None:
+    settings = {"z_dim": 4} if name != "rnn" else {}
+    likelihood = {} if name == "lgssm" else settings
+    pair, args = build(get(name), likelihood or settings, (5,)), data()
+    planned = Planned()
+    same(gradients(pair, planned, args), gradients(pair, loop, args), 1e-5)
+    assert not planned.failed
+
+
+@pytest.mark.parametrize("cls", [Dropping, Counting])
+def test_a_step_without_a_plan_runs_as_a_loop(cls: type[SequencePair]) -> None:
+    said: list[str] = []
+    planned = Planned(lambda kind, line: said.append(line))
+    pair = cls()
+    gradients(pair, planned, data())
+    assert planned.failed
+    assert len(said) == 1
+    assert said[0].startswith("the recurrence runs as a plain loop, because of its step: it ")
+    assert "test_recurrence.py:" in said[0]
+
+
+def test_a_plan_is_made_once_for_sequences_of_all_lengths() -> None:
+    pair, planned = Plain(), Planned()
+    for num_frames in (3, 9, 30):
+        gradients(pair, planned, data(num_frames))
+    assert len(planned._plans) == 1
+
+
+def test_making_a_plan_leaves_the_generators_alone() -> None:
+    pair, planned, args = Plain(), Planned(), data()
+    first, second = gradients(pair, planned, args), gradients(pair, planned, args)
+    same(first, second, 0.0)
+
+
+def test_cut_gradients_are_those_of_a_state_that_is_detached() -> None:
+    """One cut in the middle: autograd with the state detached there."""
+    pair, args = Plain().double(), data(8, dtype=torch.float64)
+    cut = gradients(pair, loop, args, truncate=4)
+    calls = []
+
+    def detaching(step: object, inputs: list[Tensor], h: Tensor) -> tuple[Tensor, list[Tensor]]:
+        halves = []
+        for half in (slice(0, 4), slice(4, 8)):
+            h, outputs = loop(step, [value[half] for value in inputs], h.detach())  # type: ignore[arg-type]
+            halves.append(outputs)
+        calls.append(1)
+        return h, [torch.cat(values) for values in zip(*halves, strict=True)]
+
+    same(cut, gradients(pair, detaching, args), 1e-12)
+    assert calls
+
+
+def test_cut_gradients_leave_the_loss_alone_and_differ() -> None:
+    pair, args = Plain(), data(8)
+    whole, cut = gradients(pair, loop, args), gradients(pair, loop, args, truncate=2)
+    torch.testing.assert_close(whole[0], cut[0])
+    assert any(bool((a - b).abs().max() > 1e-4) for a, b in zip(whole, cut, strict=True))
+
+
+def test_a_plan_cuts_gradients_alike() -> None:
+    pair, args = Plain().double(), data(11, dtype=torch.float64)
+    ours, theirs = (gradients(pair, run, args, truncate=4) for run in (Planned(), loop))
+    same(ours, theirs, 1e-10)
+
+
+def test_cutting_gradients_needs_steps() -> None:
+    pair = VAEBernoulli(x_shape=(4,))
+    with pytest.raises(RequestError, match=r"--truncate .* VAEBernoulli is none; drop it"):
+        training_form(pair, truncate=3)
+    assert Training(truncate=3).truncate == 3
+
+
+def test_a_captured_step_has_one_operation_for_the_loop() -> None:
+    """So that the graph does not grow with the length of a sequence."""
+    pair = Plain()
+    optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
+    engine = Engine(PathPair(pair, Planned()), ELBO(), optimizer, engine="graph")
+    sizes = []
+    for num_frames in (8, 40):
+        engine(data(num_frames))
+        (kind,) = list(engine._kinds.values())[-1:]
+        assert kind.tier == "graph"
+        assert kind.captured is not None
+        sizes.append(len(kind.captured.graph.graph.nodes))
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.slow
+def test_compiled_blocks_equal_the_loop() -> None:
+    pair, planned, args = Plain(), Planned(), data(2 * BLOCK + 3)
+    expected = gradients(pair, loop, args)
+    gradients(pair, planned, args)
+    planned.compile()
+    same(gradients(pair, planned, args), expected, 1e-5)

@@ -1,0 +1,116 @@
+"""Figures of forecasts and of missing entries that were filled in."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
+from vaezoo.forecasting import quantiles, values_of
+from vaezoo.imputation import Imputation
+from vaezoo.plots import grid
+from vaezoo.runs import Run
+from vaezoo.sequence_plots import (
+    Band,
+    Panel,
+    Style,
+    draw_bands,
+    draw_panels,
+    sequence_style,
+    without_end,
+)
+
+__all__ = ["draw_forecast", "draw_imputation"]
+
+_MOST_ROWS = {"image": 8, "roll": 4, "sound": 6, "pen": 8, "lines": 4}
+_DRAWS = {"image": 8, "pen": 8}
+
+
+def draw_forecast(run: Run, tree: xr.DataTree, path: Path) -> None:
+    """Write a forecast as a picture of its kind.
+
+    Real values as bands; piano-rolls as what came beside the probability of each note; drawings and
+    images as what came and several draws.
+    """
+    style = sequence_style(run)
+    if style is None:
+        raise RequestError(f"{run.name} is no run on sequences")
+    rows = _MOST_ROWS[style.picture]
+    begun = [without_end(one) for one in values_of(tree, "observed_data", "x")[:rows]]
+    truth = values_of(tree, "truth", "x")[:rows]
+    if style.picture in ("sound", "lines"):
+        bands = quantiles(tree).values
+        draw_bands(
+            [Band(one, bands[:, row], truth[row]) for row, one in enumerate(begun)],
+            path,
+            style,
+        )
+    elif style.picture == "roll" and "probability" in tree["predictions"]:
+        probability = values_of(tree, "predictions", "probability") * style.scale
+        _draw_rolls(begun, truth, probability, path, style)
+    else:
+        _draw_continuations(begun, truth, values_of(tree, "predictions", "x")[0], path, style)
+
+
+def _draw_rolls(
+    begun: list[Array], truth: Array, probability: Array, path: Path, style: Style
+) -> None:
+    panels = []
+    for row, one in enumerate(begun):
+        titles = ("what came", "probability of each note") if row == 0 else ("", "")
+        for title, after in zip(titles, (without_end(truth[row]), probability[row]), strict=True):
+            panels.append(Panel(np.concatenate([one, after]), title, begun=len(one)))
+    draw_panels(panels, path, style, columns=2)
+
+
+def _draw_continuations(
+    begun: list[Array], truth: Array, draws: Array, path: Path, style: Style
+) -> None:
+    count = min(_DRAWS.get(style.picture, 3), len(draws))
+    panels = []
+    for row, one in enumerate(begun):
+        came = without_end(truth[row])
+        panels.append(Panel(np.concatenate([one, came]), "what came" if row == 0 else "", len(one)))
+        for draw in range(count):
+            title = f"draw {draw + 1}" if row == 0 else ""
+            panels.append(Panel(np.concatenate([one, draws[draw, row]]), title, len(one)))
+    draw_panels(panels, path, style, columns=1 + count)
+
+
+def draw_imputation(run: Run, found: Imputation, path: Path) -> None:
+    """Write what is known, the mean of the draws, draws, and what is true, side by side.
+
+    Images are written as rows of that order.
+    """
+    style = sequence_style(run)
+    if style is None:
+        _draw_images(found, path, run.transform.scale)
+        return
+    count = 6 if style.picture == "pen" else 1
+    panels = []
+    for row in range(min(len(found.truth), _MOST_ROWS[style.picture])):
+        truth, new = found.truth[row], found.missing[row]
+        pictures = {
+            "known": np.where(new, np.nan, truth),
+            "mean": found.mean[row],
+            **{f"draw {n + 1}": found.x[-1 - n, row] for n in range(min(count, len(found.x)))},
+            "what is true": truth,
+        }
+        if style.picture == "pen":
+            del pictures["known"]
+        end = len(truth) if found.length is None else int(found.length[row])
+        for title, x in pictures.items():
+            if title == "what is true" and np.isnan(x[:end]).any():
+                x = x[:0]
+            panels.append(Panel(x[:end], title if row == 0 else "", new=new[:end][: len(x)]))
+    draw_panels(panels, path, style, columns=len(pictures))
+
+
+def _draw_images(found: Imputation, path: Path, scale: float) -> None:
+    some = slice(0, 16)
+    known = np.where(found.missing[some], scale / 2, found.truth[some])
+    rows = [known, found.mean[some], found.x[-1, some]]
+    if not np.isnan(found.truth[some]).any():
+        rows.append(found.truth[some])
+    grid(np.concatenate(rows), path, columns=len(known), scale=scale)

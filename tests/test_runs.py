@@ -125,6 +125,7 @@ def test_everything_that_the_flags_say_is_in_the_config(vaezoo: Vaezoo, tmp_path
         "device": "cpu",
         "engine": "graph",
         "precision": "bf16",
+        "truncate": 0,
     }
     likelihood = {"name": "gaussian", "sigma": "shared", "floor": 0.02, "mean": "linear"}
     assert values["config"]["likelihood"] == likelihood

@@ -16,9 +16,9 @@ together, along the states that they make,
 
     z*_t ~ q(z_t | e_t, h*_t),  x*_t,missing ~ p(x_t,missing | z*_t, h*_t),
 
-all other frames stay, and the whole is taken or left (Metropolis & Hastings). The windows are of
-random place and size, from a frame to the sequence, so that something is taken also where the
-proposal of a whole sequence never is.
+all other frames stay, and the whole is taken or left (Metropolis & Hastings). The windows
+hold a missing frame and are of random place and size, from a frame to the sequence, so that
+something is taken also where the proposal of a whole sequence never is.
 
 With ``correct=False`` everything is taken: the pseudo-Gibbs sampler of Rezende et al. 2014
 (arXiv:1401.4082, App. F), which is right only as far as the guide is.
@@ -62,7 +62,8 @@ def draw_missing(
     Parameters
     ----------
     pair
-        Any pair with a site ``x`` whose elements are independent given the latents.
+        Any pair with a site ``x`` whose elements are independent given the latents; those of a
+        frame need not be where all of them are missing.
     args
         A batch, tensors of ``(B, ...)``. The missing entries of x are where the chain starts, and
         have to be values that the pair can explain.
@@ -149,16 +150,22 @@ def _log_weight(trace: PairTrace) -> Tensor:
     return log_p - total_log_density(guide) if guide else log_p
 
 
-def _elements(fn: Any) -> Any:
-    """Return the distribution of the elements of x, which have to be independent."""
-    while isinstance(fn, Independent):
-        fn = fn.base_dist
-    if fn.event_shape:
-        raise RequestError(
-            f"the elements of x are not independent given z ({type(fn).__name__}): "
-            "entries that are missing cannot be drawn by themselves"
-        )
-    return fn
+def _elements(fn: Any, whole: bool = False) -> Any:
+    """Return the distribution of the elements of x, which have to be independent.
+
+    Where whole frames are missing, and no parts of one, a joint distribution is taken as it is.
+    """
+    base = fn
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if not base.event_shape:
+        return base
+    if whole:
+        return fn
+    raise RequestError(
+        f"the elements of x are not independent given z ({type(base).__name__}): parts of a frame "
+        "or of a datum cannot be drawn by themselves"
+    )
 
 
 def _like(mask: Tensor, values: Tensor) -> Tensor:
@@ -184,6 +191,10 @@ class _PathChain:
         self.x, self.length = named["x"], named["length"]
         self.mask = frame_mask(self.length, self.x.shape[1])
         self.missing = missing & _like(self.mask, self.x)
+        entries = self.missing.flatten(2)
+        self.whole = bool((entries.any(2) == entries.all(2)).all())
+        gaps = entries.any(2).float()
+        self.chosen = torch.where(gaps.any(1, keepdim=True), gaps, self.mask.float())
         self.z = self._first_latents()
 
     def _first_latents(self) -> Tensor:
@@ -208,12 +219,12 @@ class _PathChain:
         return self.pair.encode(x, self.length)
 
     def _window(self) -> Tensor:
-        """Frames ``(B, T)`` to draw anew: of each sequence 1, 2, 4, ... frames, or all."""
+        """Frames ``(B, T)`` to draw anew: 1, 2, 4, ... of them or all, one a missing one."""
         steps = torch.arange(self.x.shape[1], device=self.x.device)
-        length = self.length.unsqueeze(-1)
-        most = length.float().log2().ceil().long()
-        size = 2 ** (torch.rand_like(most.float()) * (most + 1)).long()
-        start = (torch.rand_like(size.float()) * (length + size - 1)).long() - size + 1
+        most = self.length.unsqueeze(-1).float().log2().ceil()
+        size = 2 ** (torch.rand_like(most) * (most + 1)).long()
+        frame = torch.multinomial(self.chosen, 1)
+        start = frame - (torch.rand_like(most) * size).long()
         return (steps >= start) & (steps < start + size)
 
     def _pass(self, x: Tensor, z: Tensor, e: Tensor, window: Tensor, *, draw: bool) -> _Passed:
@@ -231,13 +242,14 @@ class _PathChain:
                 log_q, log_prior = posterior.log_prob(z_t), prior.log_prob(z_t)
             else:
                 log_q = log_prior = x.new_zeros(len(x))
-            fn = _elements(self.pair.likelihood(z_t, h))
+            fn = _elements(self.pair.likelihood(z_t, h), self.whole)
             new = self.missing[:, t] & _like(inside, x_t)
             if draw:
                 x_t = torch.where(new, fn.sample(), x_t)
-            log_x = fn.log_prob(x_t).flatten(1)
+            log_x = fn.log_prob(x_t).reshape(len(x), -1)
             log_p = log_p + torch.where(self.mask[:, t], log_prior + log_x.sum(1), 0.0)
-            drawn_x = torch.where(new.flatten(1), log_x, 0.0).sum(1)
+            is_new = new.flatten(1) if log_x.shape[1] > 1 else new.flatten(1)[:, :1]
+            drawn_x = torch.where(is_new, log_x, 0.0).sum(1)
             proposed = torch.where(inside, log_q, 0.0) + drawn_x
             log_proposal = log_proposal + torch.where(self.mask[:, t], proposed, 0.0)
             frames.append(x_t)

@@ -116,10 +116,8 @@ class Run:
             data = load(self.data.name, data_dir=directory, seed=self.data.split_seed)
             trained_on = self.info.get("data_checksum")
             if trained_on and data.checksum != trained_on:
-                raise RequestError(
-                    f"{data.name} has changed since {self.name} was trained on it; "
-                    "name other data with --data"
-                )
+                changed = f"{data.name} has changed since {self.name} was trained on it"
+                raise RequestError(f"{changed}; name other data with --data")
         else:
             if isinstance(data, str):
                 data = load(data, data_dir=data_dir, seed=self.data.split_seed)
@@ -128,8 +126,10 @@ class Run:
 
     def _check_other(self, data: Data) -> None:
         """Refuse data of another shape, another scale, or that the pair cannot explain."""
+        for name in self.shapes.keys() - data.arrays.keys():
+            raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
         for name, shape in self.shapes.items():
-            given = data.arrays[name].shape[1:] if name in data.arrays else shape
+            given = data.arrays[name].shape[1:]
             steps = name == "x" and "length" in self.shapes
             if given[steps:] != shape[steps:] or len(given) != len(shape):
                 raise RequestError(

@@ -87,24 +87,30 @@ def draw_imputation(run: Run, found: Imputation, path: Path) -> None:
     if style is None:
         _draw_images(found, path, run.transform.scale)
         return
-    count = 6 if style.picture == "pen" else 1
-    panels = []
+    panels: list[Panel] = []
     for row in range(min(len(found.truth), _MOST_ROWS[style.picture])):
-        truth, new = found.truth[row], found.missing[row]
-        pictures = {
-            "known": np.where(new, np.nan, truth),
-            "mean": found.mean[row],
-            **{f"draw {n + 1}": found.x[-1 - n, row] for n in range(min(count, len(found.x)))},
-            "what is true": truth,
-        }
-        if style.picture == "pen":
-            del pictures["known"]
-        end = len(truth) if found.length is None else int(found.length[row])
-        for title, x in pictures.items():
-            if title == "what is true" and np.isnan(x[:end]).any():
-                x = x[:0]
-            panels.append(Panel(x[:end], title if row == 0 else "", new=new[:end][: len(x)]))
-    draw_panels(panels, path, style, columns=len(pictures))
+        panels += _filled_in(found, row, style)
+    columns = len(_filled_in(found, 0, style))
+    draw_panels(panels, path, style, columns=columns)
+
+
+def _filled_in(found: Imputation, row: int, style: Style) -> list[Panel]:
+    """Draw one sequence: what is known of it, the mean, draws, and what is true."""
+    truth, new = found.truth[row], found.missing[row]
+    end = len(truth) if found.length is None else int(found.length[row])
+    is_drawing, is_grid = style.picture == "pen", style.picture in ("image", "roll")
+    shown = {} if is_drawing else {"known": np.where(new, np.nan, truth)}
+    shown["mean"] = found.mean[row]
+    draws = np.linspace(0, len(found.x) - 1, 6 if is_drawing else 2)[1:].round().astype(int)
+    shown |= {f"draw {n + 1}": found.x[n, row] for n in draws}
+    shown["what is true"] = truth[:0] if np.isnan(truth[:end]).any() else truth
+    marked = {"known"} if is_grid else set(shown)
+    return [
+        Panel(
+            x[:end], title if row == 0 else "", new=new[: len(x[:end])] if title in marked else None
+        )
+        for title, x in shown.items()
+    ]
 
 
 def _draw_images(found: Imputation, path: Path, scale: float) -> None:

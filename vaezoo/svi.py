@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from vaezoo import registry
@@ -169,12 +170,19 @@ def prepare(
             "data_kind": loaded.kind,
             "columns": list(loaded.columns),
             "values": example_values(loaded, names),
+            **_usual_length(loaded),
             "device": str(device),
             "seed": schedule.seed,
             "status": "running",
         },
     )
     return run, loaded
+
+
+def _usual_length(data: Data) -> dict[str, int]:
+    """Return the median number of frames of sequences."""
+    length = data.arrays.get("length")
+    return {} if length is None else {"median_length": int(np.median(length))}
 
 
 def _check_sites(trace: PairTrace) -> None:

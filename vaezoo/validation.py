@@ -22,7 +22,8 @@ ROWS_AT_ONCE = 100
 class Validation:
     """Measures a pair on the validation rows, and on as many of the training rows.
 
-    Few rows are measured several times, so that the noise of an epoch is small.
+    Few rows (or frames of sequences) are measured several times, so that the noise of an epoch is
+    small.
 
     Parameters
     ----------
@@ -85,7 +86,8 @@ class Validation:
             size = min(self.batches.size("validation"), MOST_ROWS)
             generator = torch.Generator().manual_seed(0)
             positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
-            times = math.ceil(FEWEST_DRAWS / size)
-            batches = self.batches.fixed(split, positions=positions)
+            batches = list(self.batches.fixed(split, positions=positions))
+            units = sum(int(num_units(self.pair, args)) for args in batches)
+            times = math.ceil(FEWEST_DRAWS / units)
             self._rows[split] = [repeat_rows(args, times) for args in batches]
         return self._rows[split]

@@ -175,8 +175,8 @@ def test_first_missing_value_is_named_by_sequence_and_frame() -> None:
 
 
 def test_missing_values_in_sequences_are_refused(tmp_path: Path) -> None:
-    scaffold.write(tmp_path / "rnn.py", sequence=True)
-    pair = build(get(f"{tmp_path / 'rnn.py'}"), {"hidden": 4}, (2,))
+    scaffold.write(tmp_path / "my_rnn.py", sequence=True)
+    pair = build(get(f"{tmp_path / 'my_rnn.py'}"), {"hidden": 4}, (2,))
     broken = WALKS[2].copy()
     broken[4] = np.nan
     with pytest.raises(RequestError, match=r"2 values .* first in sequence 2, frame 4; remove"):
@@ -302,3 +302,13 @@ def test_table_arrays_and_list_make_the_same_data(tmp_path: Path, npz: Callable[
     for data in (of_npz, of_list):
         assert np.array_equal(data.arrays["length"], of_table.arrays["length"])
         torch.testing.assert_close(torch.tensor(data.x), torch.tensor(of_table.x))
+
+
+def test_a_pen_is_not_standardised() -> None:
+    """What is 0 or 1 in every frame stays so; the offsets get mean 0 and deviation 1."""
+    rng = np.random.default_rng(0)
+    offsets = rng.normal(3, 7, (9, 5, 2))
+    x = np.concatenate([offsets, rng.integers(0, 2, (9, 5, 1))], -1)
+    mean, std = standardization(from_sequences(list(x)))
+    assert (mean[2], std[2]) == (0.0, 1.0)
+    assert (std[:2] > 3).all()

@@ -12,7 +12,6 @@ from vaezoo.data.contract import Summary, summarize
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
 from vaezoo.data.sources import SOURCES, Source
-from vaezoo.registry import entries
 
 __all__ = ["describe"]
 
@@ -129,8 +128,11 @@ def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, str
     family = likelihood.partition(",")[0]
     model = f"vae-{family}"
     if loaded.kind == "sequences":
-        model = next((entry.name for entry in entries() if entry.data == "sequences"), "MODEL")
-        if family == "gaussian" and binary:
+        model = "vrnn"
+        if family == "gaussian" and binary and binary == list(loaded.columns)[2:3]:
+            likelihood = "handwriting, after --standardize"
+            flags = ["--likelihood", "handwriting", "--standardize"]
+        elif family == "gaussian" and binary:
             likelihood, flags = f"bernoulli for {', '.join(binary)}, gaussian for the rest", []
         elif family == "gaussian":
             flags = ["--likelihood", family, *flags]

@@ -85,12 +85,16 @@ class Transform:
 def standardization(data: Data) -> tuple[Array, Array]:
     """Return mean and deviation per element of the scaled training rows, shape ``x_shape``.
 
-    A constant element has the deviation 1.
+    A constant element has the deviation 1. Of sequences, what is 0 or 1 in every frame, as a pen
+    that is up or down, stays as it is.
     """
     rows = data.rows("train")
     stored = data.x[rows]
     if "length" in data.arrays:
         stored = stored[is_frame(data.arrays["length"][rows], stored.shape[1])]
     x = np.asarray(stored, dtype=np.float64) / data.scale
-    std = x.std(axis=0)
-    return x.mean(axis=0), np.where(std > 0, std, 1.0)
+    mean, std = x.mean(axis=0), x.std(axis=0)
+    if "length" in data.arrays:
+        is_binary = ((x == 0) | (x == 1)).all(axis=0)
+        mean, std = np.where(is_binary, 0.0, mean), np.where(is_binary, 1.0, std)
+    return mean, np.where(std > 0, std, 1.0)

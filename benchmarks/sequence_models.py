@@ -1,0 +1,181 @@
+"""How good are the models of sequences? Chorales, folk tunes, speech and pen drawings.
+
+``--run DATA`` trains and evaluates (a result is kept in ``--folder`` and not made again);
+``--write`` writes what the folder holds into docs/results. Data are read from ``VAEZOO_DATA``.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from _report import RESULTS, environment, markdown
+
+import vaezoo
+from vaezoo.config import DataSettings
+
+parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+parser.add_argument("--run", help="jsb, nottingham, spoken-digits or pendigits")
+parser.add_argument("--models", help="names of the rows to run [default: all]")
+parser.add_argument("--seeds", default="0,1,2")
+parser.add_argument("--folder", type=Path, default=Path("sequence-results"))
+parser.add_argument("--write", action="store_true")
+
+MUSIC = {"batch_size": 16, "lr": 3e-3, "epochs": 200, "clip_norm": 10.0}
+SPEECH = {"batch_size": 32, "lr": 1e-3, "epochs": 40, "clip_norm": 10.0}
+PEN = {"batch_size": 64, "lr": 1e-3, "epochs": 12, "clip_norm": 10.0}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on a data set, how it is trained, and what its likelihood is."""
+
+    model: str
+    config: Mapping[str, Any]
+    training: Mapping[str, Any]
+    likelihood: str = "bernoulli"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def paper(size: Mapping[str, Any], training: Mapping[str, Any], likelihood: str) -> dict[str, Row]:
+    """Return the rows of the claim of Chung et al. 2015 (arXiv:1506.02216), table 1."""
+    rest = (training, likelihood, {"standardize": True})
+    width = {"hidden": size["hidden"]}
+    return {
+        "RNN": Row("rnn", width, *rest),
+        "VRNN-I": Row("vrnn", {**size, "prior": "static"}, *rest),
+        "VRNN": Row("vrnn", size, *rest),
+    }
+
+
+SMALL = {"z_dim": 32, "hidden": 32}
+DMM = Row(
+    "dmm",
+    {"z_dim": 64, "hidden": 128},
+    {**MUSIC, "lr": 2e-3, "epochs": 250, "kl_warmup": 1500},
+)
+ROWS: dict[str, dict[str, Row]] = {
+    "jsb": {
+        "vrnn": Row("vrnn", SMALL, MUSIC),
+        "srnn": Row("srnn", SMALL, MUSIC),
+        "storn": Row("storn", SMALL, MUSIC),
+        "rnn": Row("rnn", {"hidden": 32}, MUSIC),
+        "dmm": DMM,
+    },
+    "nottingham": {
+        "vrnn": Row("vrnn", {"z_dim": 64, "hidden": 64}, {**MUSIC, "epochs": 30}),
+        "rnn": Row("rnn", {"hidden": 64}, {**MUSIC, "epochs": 30}),
+    },
+    "spoken-digits": paper({"z_dim": 32, "hidden": 128}, SPEECH, "gaussian"),
+    "pendigits": paper({"z_dim": 16, "hidden": 64}, PEN, "gaussian"),
+}
+TITLES = {
+    "jsb": "JSB chorales, 77 test sequences, 4,725 frames (floor: Markov chain, -10.47)",
+    "nottingham": "Nottingham, 170 test sequences, 44,463 frames (floor: Markov chain, -5.16)",
+    "spoken-digits": "Spoken digits, frames of 200 samples, standardised",
+    "pendigits": "Pen digits, frames (dx, dy, pen), offsets standardised",
+}
+
+
+def run(data: str, name: str, seed: int, folder: Path) -> None:
+    """Train and evaluate one row, unless its result is there."""
+    path = folder / f"{data}-{name}-{seed}.json"
+    if path.exists():
+        return
+    row = ROWS[data][name]
+    began = time.monotonic()
+    trained = vaezoo.fit(
+        row.model,
+        DataSettings(name=data, **row.settings),
+        config={**row.config, "likelihood": {"name": row.likelihood}},
+        training={**row.training, "seed": seed},
+        out=folder / path.stem,
+    )
+    seconds = time.monotonic() - began
+    found = vaezoo.evaluate(trained, iwae=(1, 5), fivo=(5,))
+    path.write_text(json.dumps({"seconds": seconds, **found.to_dict()}), encoding="utf-8")
+    print(f"{path.stem}: {seconds:.0f} s, ELBO {found.metrics.elbo:.3f}", flush=True)
+
+
+def rows_of(data: str, folder: Path) -> list[list[str]]:
+    """Return a table of means over seeds and their standard deviations."""
+    per = "frame" if data in ("jsb", "nottingham") else "sequence"
+    table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL", "minutes"]]
+    for name in ROWS[data]:
+        paths = sorted(folder.glob(f"{data}-{name}-[0-9].json"))
+        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if not found:
+            continue
+        cells = [_elbo(r, per) for r in found], [_bound(r["iwae"][-1], per) for r in found]
+        fivo = [_bound(r["fivo"][0], per) for r in found]
+        scale = [1.0 if per == "frame" else r["num_frames"] / r["num_rows"] for r in found]
+        kl = [r["metrics"]["kl"] * s for r, s in zip(found, scale, strict=True)]
+        minutes = mean(r["seconds"] for r in found) / 60
+        values = [_spread(values) for values in (*cells, fivo, kl)]
+        table.append([f"`{name}`", str(len(found)), *values, f"{minutes:.1f}"])
+    return table
+
+
+def _elbo(result: Mapping[str, Any], per: str) -> float:
+    if per == "frame":
+        return float(result["metrics"]["elbo"])
+    return float(result["elbo_per_sequence"])
+
+
+def _bound(bound: Mapping[str, Any], per: str) -> float:
+    return float(bound["value" if per == "frame" else "per_sequence"])
+
+
+def _spread(values: list[float]) -> str:
+    digits = 2 if abs(values[0]) < 100 else 1
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+TEXT = """\
+Bounds on log p(x) of test sequences, higher is better: mean ± standard deviation over seeds. `RNN`
+is `rnn`, `VRNN-I` is `vrnn --set prior=static`. Weights are those with the best validation ELBO.
+IWAE and FIVO have 5 particles and are bounds of the model that was trained by its ELBO."""
+
+
+def report(folder: Path, began: float) -> str:
+    """Return the page."""
+    parts = ["# Models of sequences: results", TEXT]
+    for data, title in TITLES.items():
+        table = rows_of(data, folder)
+        if len(table) > 1:
+            parts += [f"## {title}", markdown(table), _settings(data)]
+    parts.append(f"Made by `benchmarks/sequence_models.py`: {environment(began)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _settings(data: str) -> str:
+    lines = []
+    for name, row in ROWS[data].items():
+        values = {**row.config, **row.training}
+        words = ", ".join(f"{key} {value}" for key, value in values.items())
+        lines.append(f"- `{name}`: {row.likelihood}, {words}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    began, options = time.monotonic(), parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.run:
+        names = options.models.split(",") if options.models else list(ROWS[options.run])
+        for seed in options.seeds.split(","):
+            for name in names:
+                run(options.run, name, int(seed), options.folder)
+    page = report(options.folder, began)
+    if options.write:
+        (RESULTS / "sequence-models.md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Forecasts against a linear-Gaussian pair, whose next frames have known moments."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pyro import distributions as dist
+from torch import Tensor
+
+from vaezoo import RequestError
+from vaezoo.continuation import continuations, continue_sequences, states_after, usual_steps
+from vaezoo.data import from_sequences
+from vaezoo.draws import save_netcdf, to_arviz
+from vaezoo.forecasting import forecast, quantiles, values_of
+from vaezoo.runs import Run
+from vaezoo.scores import binary_scores, crps
+from vaezoo.sequence import SequencePair
+from vaezoo.svi import fit
+
+A, B, C, D, SIGMA = 0.6, -0.3, 0.5, 0.8, 0.4
+
+
+class Linear(SequencePair):
+    """z ~ N(A h, 1), x ~ N(z + B h, SIGMA^2), h' = C h + D x: the guide has no part in h."""
+
+    hidden = 1
+
+    def prior(self, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(A * h, 1.0).to_event(1)
+
+    def posterior(self, e: Tensor, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(e + h, 1.0).to_event(1)
+
+    def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(z + B * h, SIGMA).to_event(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        return C * h + D * f
+
+
+class Smoothing(Linear):
+    """A guide that sees all frames to come, and a state that remembers z."""
+
+    def encode(self, x: Tensor, length: Tensor) -> Tensor:
+        return x.flip(1).cumsum(1).flip(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        return C * h + D * z
+
+
+X = torch.tensor([[1.0, -0.5, 2.0, 9.0], [0.3, 1.5, 9.0, 9.0]]).unsqueeze(-1)
+LENGTH = torch.tensor([3, 2])
+
+
+def state(frames: list[float]) -> float:
+    h = 0.0
+    for x in frames:
+        h = C * h + D * x
+    return h
+
+
+def test_states_are_those_after_the_own_end() -> None:
+    found = states_after(Linear(), X, LENGTH, 1)
+    wanted = [state([1.0, -0.5, 2.0]), state([0.3, 1.5])]
+    torch.testing.assert_close(found, torch.tensor(wanted).unsqueeze(-1))
+
+
+def test_moments_of_the_next_two_frames() -> None:
+    """Five standard errors, 8 numbers: fails once in 200000 runs."""
+    count = 40000
+    found = continue_sequences(Linear(), X, LENGTH, 2, count)[..., 0].double()
+    h = states_after(Linear(), X, LENGTH, 1)[:, 0].double()
+    variance = 1 + SIGMA**2
+    gain = C + D * (A + B)
+    means = torch.stack([(A + B) * h, (A + B) * gain * h], 1)
+    second = variance * (1 + ((A + B) * D) ** 2)
+    variances = torch.tensor([variance, second], dtype=torch.float64)
+    error = (found.mean(1) - means) / (variances / count).sqrt()
+    assert float(error.abs().max()) < 5
+    error = (found.var(1) / variances - 1) / math.sqrt(2 / count)
+    assert float(error.abs().max()) < 5
+
+
+def test_nothing_behind_the_end_is_looked_at() -> None:
+    """Not even by a guide that looks ahead."""
+    other = X.clone()
+    other[0, 3:], other[1, 2:] = -7.0, 4.0
+    drawn = []
+    for x in (X, other, X[:, :3]):
+        torch.manual_seed(1)
+        drawn.append(states_after(Smoothing(), x, LENGTH, 4))
+    torch.testing.assert_close(drawn[0], drawn[1])
+    torch.testing.assert_close(drawn[0][:4], drawn[2][:4])
+
+
+def test_a_mean_is_shown_of_what_follows_draws() -> None:
+    torch.manual_seed(0)
+    drawn = continue_sequences(Linear(), X, LENGTH, 3, 5)
+    torch.manual_seed(0)
+    means = continue_sequences(Linear(), X, LENGTH, 3, 5, x_choice="mean")
+    assert drawn.shape == means.shape == (2, 5, 3, 1)
+    residual = (drawn - means) / SIGMA
+    assert 0.2 < float(residual.std()) < 2
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """On binary images, row by row."""
+    return fit("vrnn", "digits-rows", config={"z_dim": 2, "hidden": 8}, training={"steps": 2})
+
+
+REAL = from_sequences([np.cumsum(np.full((n, 2), 0.1), 0) for n in range(5, 35)])
+
+
+@pytest.fixture(scope="module")
+def real_run() -> Run:
+    config = {"z_dim": 2, "hidden": 8, "likelihood": {"name": "gaussian"}}
+    return fit("vrnn", REAL, config=config, training={"steps": 2})
+
+
+def test_truth_is_what_came(run: Run) -> None:
+    tree = forecast(run, prefix=5, horizon=4, num_samples=7, limit=6)
+    (x, _) = next(run.batches().fixed("test", limit=6))
+    wanted = run.transform.invert(x).numpy()
+    np.testing.assert_array_equal(values_of(tree, "observed_data", "x"), wanted[:, :5])
+    truth = values_of(tree, "truth", "x")
+    np.testing.assert_array_equal(truth[:, :3], wanted[:, 5:])
+    assert np.isnan(truth[:, 3]).all()
+    assert tree["predictions"]["x"].dims == ("chain", "draw", "datum", "time", "element")
+    assert values_of(tree, "predictions", "x").shape == (1, 7, 6, 4, 8)
+
+
+def test_half_of_each_sequence_is_given(run: Run) -> None:
+    tree = forecast(run, horizon=2, num_samples=2, limit=3)
+    assert values_of(tree, "predictions_constant_data", "prefix").tolist() == [4, 4, 4]
+
+
+def test_probabilities_are_the_means_of_draws(run: Run) -> None:
+    """Six standard errors of 0.5, 4 x 8 numbers: fails once in ten million runs."""
+    tree = forecast(run, horizon=2, num_samples=2000, limit=2)
+    drawn = values_of(tree, "predictions", "x")[0].mean(0) / run.transform.scale
+    error = np.abs(drawn - values_of(tree, "predictions", "probability"))
+    assert error.max() < 6 * 0.5 / math.sqrt(2000)
+
+
+def test_scores_are_those_of_the_draws(real_run: Run) -> None:
+    tree = forecast(real_run, REAL, split="train", horizon=3, num_samples=9, limit=4)
+    draws, truth = values_of(tree, "predictions", "x")[0], values_of(tree, "truth", "x")
+    np.testing.assert_allclose(
+        values_of(tree, "scores", "crps"), crps(draws, truth).mean(-1), rtol=1e-5
+    )
+    assert quantiles(tree).shape == (5, 4, 3, 2)
+
+
+def test_all_frames_may_be_given(real_run: Run) -> None:
+    tree = forecast(real_run, REAL, split="train", prefix="all", horizon=1, num_samples=2, limit=3)
+    assert np.isnan(values_of(tree, "truth", "x")).all()
+
+
+def test_arviz_takes_a_forecast(run: Run, tmp_path: Path) -> None:
+    tree = forecast(run, horizon=2, num_samples=4, limit=2)
+    assert to_arviz(tree)["predictions"]["x"].shape == (1, 4, 2, 2, 8)
+    save_netcdf(tree, tmp_path / "forecast.nc")
+    assert (tmp_path / "forecast.nc").stat().st_size > 1000
+
+
+def test_continuations_begin_with_the_data(run: Run) -> None:
+    found = continuations(run, 3, prefix=5)
+    (x, _) = next(run.batches().fixed("test", limit=3))
+    assert found.shape == (3, usual_steps(run), 8)
+    np.testing.assert_array_equal(found[:, :5], run.transform.invert(x).numpy()[:, :5])
+
+
+def test_a_prefix_longer_than_a_sequence_is_refused(run: Run) -> None:
+    with pytest.raises(RequestError, match=r"--prefix 9 is longer than sequence 0.*at most 8"):
+        forecast(run, prefix=9, horizon=1)
+
+
+def test_a_pair_without_time_is_refused() -> None:
+    flat = fit("vae-linear", "digits", config={"z_dim": 2}, training={"steps": 1})
+    with pytest.raises(RequestError, match="needs a sequence pair"):
+        forecast(flat, horizon=1)
+
+
+# Scores
+
+
+def test_crps_of_a_normal() -> None:
+    """sigma (2 phi(0) - 1 / sqrt(pi)) at the mean; its standard error is below 0.004."""
+    draws = np.random.default_rng(0).normal(size=20000) * 2
+    wanted = 2 * (2 / math.sqrt(2 * math.pi) - 1 / math.sqrt(math.pi))
+    assert abs(float(crps(draws, np.array(0.0))) - wanted) < 0.02
+
+
+def test_crps_is_the_sum_over_pairs() -> None:
+    draws = np.random.default_rng(0).normal(size=(7, 3))
+    truth = np.array([0.1, -2.0, 0.5])
+    spread = np.abs(draws[:, None] - draws[None]).sum((0, 1)) / (7 * 6)
+    np.testing.assert_allclose(crps(draws, truth), np.abs(draws - truth).mean(0) - spread / 2)
+
+
+def test_a_single_draw_is_scored_by_its_distance() -> None:
+    assert crps(np.array([[3.0]]), np.array([1.0])).tolist() == [2.0]
+
+
+def test_scores_of_probabilities() -> None:
+    found = binary_scores(np.array([[0.5, 0.8]]), np.array([[1.0, 0.0]]))
+    assert found["brier"] == pytest.approx((0.25 + 0.64) / 2)
+    assert found["log_loss"] == pytest.approx(-math.log(0.5) - math.log(0.2))

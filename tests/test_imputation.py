@@ -1,0 +1,253 @@
+"""Missing entries against closed forms, for guides that are wrong on purpose."""
+
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from pyro import distributions as dist
+from torch import Tensor
+
+from vaezoo import RequestError
+from vaezoo.data import from_arrays, from_sequences
+from vaezoo.imputation import impute
+from vaezoo.metropolis import draw_missing
+from vaezoo.models.vae_linear import VAELinear
+from vaezoo.models.vrnn import VRNN
+from vaezoo.runs import Run
+from vaezoo.sequence import SequencePair
+from vaezoo.svi import fit
+
+CHAINS = 4000
+MOST = 5.0  # standard errors
+
+
+def conditional(
+    mean: Tensor, covariance: Tensor, x: Tensor, missing: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean and variances of the missing elements of a Gaussian vector given the others."""
+    cross = covariance[missing][:, ~missing] @ torch.linalg.inv(covariance[~missing][:, ~missing])
+    found = mean[missing] + cross @ (x[~missing] - mean[~missing])
+    rest = covariance[missing][:, missing] - cross @ covariance[~missing][:, missing]
+    return found, rest.diagonal()
+
+
+def check_moments(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
+    """Compare independent draws ``(CHAINS, D)`` with exact moments."""
+    draws = draws.double()
+    error = (draws.mean(0) - mean) / (variance / len(draws)).sqrt()
+    assert float(error.abs().max()) < MOST
+    error = (draws.var(0) / variance - 1) / (2 / len(draws)) ** 0.5
+    assert float(error.abs().max()) < MOST
+
+
+def test_a_linear_gaussian_pair() -> None:
+    """The guide has the wrong mean and width; 6 numbers at 5 standard errors: once in 3e5 runs."""
+    pair = VAELinear(x_shape=(5,), z_dim=2)
+    with torch.no_grad():
+        pair.log_sigma.fill_(-0.3)
+    weight, bias = pair.decoder.weight.detach().double(), pair.decoder.bias.detach().double()
+    noise = pair.log_sigma.detach().double().exp() ** 2
+    covariance = weight @ weight.T + noise * torch.eye(5, dtype=torch.float64)
+    x = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.0])
+    missing = torch.tensor([False, True, True, False, True])
+    args = (torch.where(missing, 0.0, x).expand(CHAINS, 5),)
+    drawn, taken = draw_missing(pair, args, missing.expand(CHAINS, 5), num_samples=60, burn_in=60)
+    check_moments(drawn[-1][:, missing], *conditional(bias, covariance, x.double(), missing))
+    torch.testing.assert_close(drawn[-1][:, ~missing], x[~missing].expand(CHAINS, 2))
+    assert 0.1 < taken < 1
+
+
+class Linear(SequencePair):
+    """z ~ N(0.6 h, 1), x ~ N(z - 0.3 h, 0.5^2), h' = 0.5 h + 0.8 x + 0.4 z."""
+
+    hidden = 1
+
+    def prior(self, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(0.6 * h, 1.0).to_event(1)
+
+    def posterior(self, e: Tensor, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(0.5 * e + 0.1, 1.2).to_event(1)
+
+    def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(z - 0.3 * h, 0.5).to_event(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        return 0.5 * h + 0.8 * f + 0.4 * z
+
+
+class LinearSmoothing(Linear):
+    """A guide that sees the frames to come, those that are missing, too."""
+
+    def encode(self, x: Tensor, length: Tensor) -> Tensor:
+        return x + 0.3 * torch.cat([x[:, 1:], 0 * x[:, :1]], 1)
+
+
+class LinearWithoutLatents(Linear):
+    """x ~ N(0.3 h, 0.5^2), h' = 0.5 h + 0.8 x."""
+
+    has_latents = False
+
+    def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(0.3 * h, 0.5).to_event(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        return 0.5 * h + 0.8 * f
+
+
+def covariance_of(pair: SequencePair, steps: int) -> Tensor:
+    """Of the frames, from the effect of each unit of noise, ``(steps, steps)``."""
+    h = torch.zeros(2 * steps, dtype=torch.float64)
+    rows = []
+    for t in range(steps):
+        noise = torch.eye(2 * steps, dtype=torch.float64)[2 * t : 2 * t + 2]
+        if pair.has_latents:
+            z = 0.6 * h + noise[0]
+            x = z - 0.3 * h + 0.5 * noise[1]
+            h = 0.5 * h + 0.8 * x + 0.4 * z
+        else:
+            x = 0.3 * h + 0.5 * noise[1]
+            h = 0.5 * h + 0.8 * x
+        rows.append(x)
+    effect = torch.stack(rows)
+    return effect @ effect.T
+
+
+@pytest.mark.parametrize("pair", [Linear(), LinearSmoothing(), LinearWithoutLatents()])
+def test_a_linear_gaussian_sequence(pair: SequencePair) -> None:
+    """A gap in the middle; 4 numbers at 5 standard errors: each fails once in 400000 runs."""
+    steps, length = 6, 5
+    x = torch.tensor([1.0, 0.5, 0.0, 0.0, -1.5, 0.0])
+    missing = torch.tensor([False, False, True, True, False, False])
+    args = (x.expand(CHAINS, steps).unsqueeze(-1), torch.full((CHAINS,), length))
+    where = missing.expand(CHAINS, steps).unsqueeze(-1)
+    drawn, _ = draw_missing(pair, args, where, num_samples=150, burn_in=50)
+    covariance = covariance_of(pair, steps)[:length, :length]
+    mean = torch.zeros(length, dtype=torch.float64)
+    wanted = conditional(mean, covariance, x[:length].double(), missing[:length])
+    check_moments(drawn[-1][:, missing, 0], *wanted)
+
+
+def test_everything_is_taken_of_an_exact_guide() -> None:
+    """Then pseudo-Gibbs is Gibbs."""
+
+    class Exact(VAELinear):
+        def guide(self, x: Tensor) -> None:
+            precision = torch.eye(2) + self.decoder.weight.T @ self.decoder.weight
+            covariance = torch.linalg.inv(precision)
+            mean = (x - self.decoder.bias) @ self.decoder.weight @ covariance
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.MultivariateNormal(mean, covariance))
+
+    pair = Exact(x_shape=(4,), z_dim=2)
+    missing = torch.rand(50, 4) < 0.5
+    _, taken = draw_missing(pair, (torch.randn(50, 4),), missing, num_samples=10, burn_in=0)
+    assert taken > 0.999
+
+
+def test_elements_that_depend_on_each_other_are_refused() -> None:
+    class Joint(VAELinear):
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+                pyro.sample("x", dist.MultivariateNormal(torch.zeros(3), torch.eye(3)), obs=x)
+
+    pair, x = Joint(x_shape=(3,), z_dim=2), torch.zeros(2, 3)
+    with pytest.raises(RequestError, match="not independent given z"):
+        draw_missing(pair, (x,), x == 0, num_samples=1, burn_in=0)
+
+
+def test_whole_frames_of_a_joint_distribution_can_be_missing() -> None:
+    """Independent frames, of which the missing one has its own moments: once in 400000 runs."""
+    factor = torch.tensor([[1.0, 0.0], [0.8, 0.5]])
+
+    class Joint(LinearWithoutLatents):
+        def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
+            mean = h.new_ones(len(h), 2)
+            return dist.MultivariateNormal(mean, scale_tril=factor)
+
+        def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+            return h
+
+    x, length = torch.zeros(CHAINS, 3, 2), torch.full((CHAINS,), 3)
+    missing = torch.zeros(CHAINS, 3, 2, dtype=torch.bool)
+    missing[:, 1] = True
+    drawn, taken = draw_missing(Joint(), (x, length), missing, num_samples=2, burn_in=0)
+    variance = (factor @ factor.T).diagonal().double()
+    check_moments(drawn[-1][:, 1], torch.ones(2, dtype=torch.float64), variance)
+    assert taken == pytest.approx(1)
+    missing[:, 1, 0] = False
+    with pytest.raises(RequestError, match="parts of a frame"):
+        draw_missing(Joint(), (x, length), missing, num_samples=1, burn_in=0)
+
+
+# Runs
+
+
+@pytest.fixture(scope="module")
+def sequences() -> Run:
+    return fit("vrnn", "digits-rows", config={"z_dim": 2, "hidden": 8}, training={"steps": 2})
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Run:
+    return fit("vae-linear", "digits", config={"z_dim": 2}, training={"steps": 2})
+
+
+def test_only_hidden_entries_change(sequences: Run) -> None:
+    found = impute(sequences, gap=(2, 4), limit=5, num_samples=3, burn_in=2)
+    assert found.missing[:, 2:4].all()
+    assert found.missing.sum() == 5 * 2 * 8
+    assert found.x.shape == (3, 5, 8, 8)
+    known = ~found.missing
+    np.testing.assert_array_equal(found.x[:, known], found.truth[known][None].repeat(3, 0))
+
+
+def test_the_hidden_have_no_say(vectors: Run) -> None:
+    """The same is drawn whatever stood in the entries that are hidden."""
+    x = np.random.default_rng(0).integers(0, 17, (6, 8, 8)).astype(np.float32)
+    first = impute(vectors, from_arrays(x, scale=16.0), fraction=0.3, num_samples=3, burn_in=2)
+    other = from_arrays(np.where(first.missing, 16 - x, x), scale=16.0)
+    second = impute(vectors, other, fraction=0.3, num_samples=3, burn_in=2)
+    np.testing.assert_array_equal(first.x, second.x)
+
+
+def test_nan_is_missing_and_its_truth_unknown() -> None:
+    x = [np.cumsum(np.full((n, 2), 0.1), 0) for n in range(5, 35)]
+    config = {"z_dim": 2, "hidden": 8, "likelihood": {"name": "gaussian"}}
+    run = fit("vrnn", x, config=config, training={"steps": 2})
+    x[3][2:4, 1] = np.nan
+    found = impute(run, from_sequences(x), num_samples=2, burn_in=2)
+    assert np.argwhere(found.missing).tolist() == [[3, 2, 1], [3, 3, 1]]
+    assert np.isnan(found.truth[3, 2:4, 1]).all()
+    assert np.isfinite(found.mean[3, :8]).all()
+    assert np.isnan(found.mean[3, 8:]).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "nothing is missing in digits-rows.*--missing 0.2"),
+        ({"gap": (5, 9)}, "--gap 5:9 ends behind sequence 0.*at most 8"),
+        ({"gap": (4, 4)}, "holds no frame"),
+        ({"fraction": 1.5}, "a share from 0 to 1"),
+    ],
+)
+def test_what_cannot_be_hidden_is_refused(sequences: Run, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        impute(sequences, **given)
+
+
+def test_gaps_of_what_has_no_frames_are_refused(vectors: Run) -> None:
+    with pytest.raises(RequestError, match="--gap takes a run on sequences"):
+        impute(vectors, gap=(1, 2))
+
+
+def test_rows_without_gaps_stay_as_they_are() -> None:
+    pair = VRNN(x_shape=(3,), z_dim=2, hidden=4)
+    x, length = torch.ones(2, 4, 3), torch.tensor([4, 2])
+    missing = torch.zeros(2, 4, 3, dtype=torch.bool)
+    missing[0, 1] = True
+    drawn, _ = draw_missing(pair, (x, length), missing, num_samples=3, burn_in=1)
+    assert (drawn[:, 1] == 1).all()

@@ -37,11 +37,11 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vaezoo.lengths import read_backwards
 from vaezoo.likelihoods import Bernoulli
 from vaezoo.nn import Decoder
 from vaezoo.parts import Likelihood, Posterior
 from vaezoo.posteriors import DiagonalNormal
+from vaezoo.reading import read_backwards
 from vaezoo.registry import register
 from vaezoo.sequence import SequencePair
 
@@ -110,7 +110,7 @@ class DMM(SequencePair):
         self.decoder = Decoder(z_dim, emission, x_shape, activation="relu", net="mlp")
         self.decoder_head = likelihood(self.decoder.head, x_shape)
         # q(z_t | c_t), c_t = 1/2 (tanh(U z_{t-1} + u) + r_t)
-        self.smoother = nn.GRU(math.prod(x_shape), hidden, batch_first=True)
+        self.smoother = nn.GRUCell(math.prod(x_shape), hidden)
         self.combiner = nn.Linear(z_dim, hidden)
         self.encoder_head = posterior(lambda: nn.Linear(hidden, z_dim))
 

@@ -31,14 +31,26 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo.kalman import KalmanModel
-from vaezoo.lengths import frame_mask
 from vaezoo.nn import sigma_of
+from vaezoo.reading import read_backwards
 from vaezoo.registry import register
 from vaezoo.sequence import SequencePair
 
 __all__ = ["LGSSM"]
 
 FLOOR = 0.01
+
+
+class _Linear(nn.Module):
+    """e_t = read_t + F e_{t+1}."""
+
+    def __init__(self, z_dim: int) -> None:
+        super().__init__()
+        self.hidden_size = z_dim
+        self.F = nn.Parameter(0.5 * torch.eye(z_dim))
+
+    def forward(self, read: Tensor, e: Tensor) -> Tensor:
+        return read + e @ self.F.T
 
 
 @register(
@@ -61,18 +73,13 @@ class LGSSM(SequencePair):
         self.emission = nn.Linear(z_dim, x_dim)  # C z_t + d
         self.log_r = nn.Parameter(torch.zeros(x_dim))
         self.reader = nn.Linear(x_dim, z_dim)  # K x_t + k
-        self.F = nn.Parameter(0.5 * torch.eye(z_dim))
+        self.smoother = _Linear(z_dim)
         self.M = nn.Parameter(torch.stack([torch.eye(z_dim), 0.5 * torch.eye(z_dim)]))
         self.log_S = nn.Parameter(torch.zeros(2, z_dim, z_dim))  # of the first step and the others
 
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
         """e_t ``(B, T, z_dim)``, linear in the frames t ... length - 1."""
-        read = self.reader(x.flatten(2)) * frame_mask(length, x.shape[1]).unsqueeze(-1)
-        e, states = torch.zeros_like(read[:, 0]), []
-        for frame in reversed(read.unbind(1)):
-            e = frame + e @ self.F.T
-            states.append(e)
-        return torch.stack(states[::-1], 1)
+        return read_backwards(self.smoother, self.reader(x.flatten(2)), length)
 
     def prior(self, h: Tensor) -> TorchDistribution:
         """p(z_t | z_{t-1})."""

@@ -32,11 +32,11 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.lengths import read_backwards
 from vaezoo.likelihoods import Bernoulli
 from vaezoo.nn import Decoder, Encoder, GaussianHead
 from vaezoo.parts import Likelihood
 from vaezoo.posteriors import DiagonalNormal
+from vaezoo.reading import read, read_backwards
 from vaezoo.registry import register
 from vaezoo.sequence import SequencePair
 
@@ -71,7 +71,7 @@ class SRNN(SequencePair):
         self.residual = residual
         self.phi_x = Encoder(x_shape, [hidden], activation="relu", net="mlp")
         # d_{t+1} = GRU(phi_x(x_t), d_t)
-        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.gru = nn.GRUCell(hidden, hidden)
         # p(z_t | z_{t-1}, d_t)
         self.prior_net = Encoder((hidden + z_dim,), [hidden], activation="relu", net="mlp")
         self.prior_head = DiagonalNormal(self.prior_net.head(z_dim))
@@ -79,7 +79,7 @@ class SRNN(SequencePair):
         self.decoder = Decoder(hidden + z_dim, [hidden], x_shape, activation="relu", net="mlp")
         self.decoder_head = likelihood(self.decoder.head, x_shape)
         # q(z_t | z_{t-1}, a_t), a_t = GRU([d_t, phi_x(x_t)], a_{t+1})
-        self.smoother = nn.GRU(2 * hidden, hidden, batch_first=True)
+        self.smoother = nn.GRUCell(2 * hidden, hidden)
         self.encoder = Encoder((hidden + z_dim,), [hidden], activation="relu", net="mlp")
         self.encoder_head = GaussianHead(self.encoder.head(z_dim), floor=1e-4)
 
@@ -94,7 +94,7 @@ class SRNN(SequencePair):
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
         """a_t of ``x (B, T, *x_shape)``, what the frames t ... length - 1 say, given d_t."""
         f = self.embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        after, _ = self.gru(f)
+        after = read(self.gru, f)
         d = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
         return read_backwards(self.smoother, torch.cat([d, f], -1), length)
 
@@ -117,5 +117,5 @@ class SRNN(SequencePair):
 
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = [GRU(phi_x(x_t), d_t), z_t]."""
-        d_next = torch.gru_cell(f, h[:, : self.hidden], *self.gru.all_weights[0])
+        d_next = self.gru(f, h[:, : self.hidden])
         return torch.cat([d_next, z], -1)

@@ -35,6 +35,7 @@ from vaezoo.nn import Decoder
 from vaezoo.parts import Likelihood, Posterior
 from vaezoo.posteriors import DiagonalNormal
 from vaezoo.priors import StandardNormal
+from vaezoo.reading import read
 from vaezoo.registry import register
 from vaezoo.sequence import SequencePair
 
@@ -73,7 +74,7 @@ class STORN(SequencePair):
         self.decoder = Decoder(hidden, [], x_shape, activation="relu", net="mlp")
         self.decoder_head = likelihood(self.decoder.head, x_shape)
         # q(z_t | r_t), r_t = GRU(x_t, r_{t-1})
-        self.recognition = nn.GRU(self.x_dim, hidden, batch_first=True)
+        self.recognition = nn.GRUCell(self.x_dim, hidden)
         self.encoder_head = posterior(lambda: nn.Linear(hidden, z_dim))
 
     def initial(self, x: Tensor) -> Tensor:
@@ -82,8 +83,7 @@ class STORN(SequencePair):
 
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
         """r_t of ``x (B, T, *x_shape)``, what the frames 0 ... t say."""
-        r, _ = self.recognition(x.flatten(2))
-        return r
+        return read(self.recognition, x.flatten(2))
 
     def prior(self, h: Tensor) -> TorchDistribution:
         """p(z_t)."""

@@ -299,7 +299,7 @@ def test_memory_of_the_srnn_is_the_same_in_guide_and_model() -> None:
     handle = pair.smoother.register_forward_hook(lambda _, args, out: read.append(args[0]))
     pair.encode(x, torch.full_like(length, x.shape[1]))
     handle.remove()
-    d = read[0].flip(1)[..., : pair.hidden]
+    d = torch.stack(read, 1).flip(1)[..., : pair.hidden]
     h, z = pair.initial(x), torch.randn(len(x), 3).double()
     for t in range(x.shape[1]):
         torch.testing.assert_close(d[:, t], h[:, : pair.hidden])

@@ -1,4 +1,4 @@
-"""log p(x) and the posterior of one or two latents by summing over a grid: the truth to compare with.
+"""log p(x) and the posterior of one or two latents by summing over a grid: the exact answer.
 
 A smooth density that vanishes at the edges of a grid has its integral by the trapezoidal rule with
 an error that falls faster than any power of the spacing; the difference to the sum over every
@@ -103,16 +103,15 @@ def _log_joint(target: Target, points: Tensor) -> Tensor:
     """Return log p(x, u) ``(G, B)``, the decoder seeing each point once where a pair allows it."""
     few = points[:: max(1, len(points) // 5)].unsqueeze(1)
     spread = few.expand(-1, target.num_data, -1)
+    shared = False
     if target.in_plate:
         try:
             once, each = target.log_joint(few), target.log_joint(spread)
-            share = once.shape == each.shape and torch.allclose(once, each, rtol=1e-4, atol=1e-4)
+            shared = once.shape == each.shape and torch.allclose(once, each, rtol=1e-4, atol=1e-4)
         except Exception:  # whatever a pair does with a batch dimension that it does not expect
-            share = False
-    else:
-        share = False
+            shared = False
     rows = points.unsqueeze(1)
-    if not share:
+    if not shared:
         rows = rows.expand(-1, target.num_data, -1)
     return torch.cat(in_pieces(target.log_joint, rows, target.rows_at_once()))
 

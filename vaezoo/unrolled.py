@@ -1,17 +1,27 @@
 """Sequences on a path of latents: a loop over time, and the rest for all steps at once."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol
 
 import torch
 from pyro.distributions import TorchDistribution
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Independent
 
 from vaezoo.lengths import frame_mask
 from vaezoo.sequence import SequencePair
 
-__all__ = ["Family", "Recurrence", "Side", "Step", "Unrolled", "conditional", "loop"]
+__all__ = [
+    "Family",
+    "Recurrence",
+    "Side",
+    "Step",
+    "Unrolled",
+    "conditional",
+    "loop",
+    "running_recurrence",
+]
 
 Side = Literal["prior", "posterior"]
 
@@ -62,7 +72,11 @@ class Unrolled:
             if type(self.pair).encode is SequencePair.encode:
                 self._encoded = self.features
             else:
-                e = self.pair.encode(self.x, self.length)
+                token = _RUNNING.set(self.recurrence)
+                try:
+                    e = self.pair.encode(self.x, self.length)
+                finally:
+                    _RUNNING.reset(token)
                 self._encoded = e.transpose(0, 1).flatten(0, 1)
         return self._encoded
 
@@ -161,7 +175,8 @@ class DrawStep:
         self.family = family
         self.conditional = conditional(pair, side)
 
-    def __call__(self, h: Tensor, e: Tensor, f: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        e, f = inputs
         fn = self.conditional(e, h)
         fn = fn if fn.batch_shape == h.shape[:1] else fn.expand(h.shape[:1])
         z = fn.rsample() if fn.has_rsample else fn.sample()
@@ -175,11 +190,26 @@ class FollowStep:
         self.pair = pair
         self.kind = "given"
 
-    def __call__(self, h: Tensor, z: Tensor, f: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        z, f = inputs
         return self.pair.transition(f, z, h), h
 
 
-Step = DrawStep | FollowStep
+class Step(Protocol):
+    """One step of a loop over time: from the state and its inputs to the next one and outputs.
+
+    Steps of one ``kind`` of one module, ``pair``, are alike.
+    """
+
+    @property
+    def pair(self) -> nn.Module: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]: ...
+
+
 Recurrence = Callable[[Step, Sequence[Tensor], Tensor], tuple[Tensor, list[Tensor]]]
 
 
@@ -205,3 +235,11 @@ def loop(step: Step, inputs: Sequence[Tensor], h: Tensor) -> tuple[Tensor, list[
         h, *out = step(h, *values)
         outputs.append(out)
     return h, [torch.stack(values) for values in zip(*outputs, strict=True)]
+
+
+_RUNNING: ContextVar[Recurrence] = ContextVar("recurrence", default=loop)
+
+
+def running_recurrence() -> Recurrence:
+    """Return what runs the loops of the pair that is being encoded."""
+    return _RUNNING.get()

@@ -203,3 +203,25 @@ def test_compiled_blocks_equal_the_loop() -> None:
     gradients(pair, planned, args)
     planned.compile()
     same(gradients(pair, planned, args), expected, 1e-5)
+
+
+def test_compiling_repays_when_it_would_have_by_now() -> None:
+    """It costs 15 s; 5 million operations would have saved that, and 10 million are to come."""
+    planned = Planned()
+    gradients(Plain(), planned, data())
+    (plan,) = planned._plans.values()
+    assert plan is not None
+    assert not planned.compiling_repays(left=1e6)
+    plan.operations = 6_000_000
+    assert planned.compiling_repays(left=2.0)
+    assert not planned.compiling_repays(left=1.0)
+
+
+def test_operations_are_counted_by_frames() -> None:
+    pair, planned = Plain(), Planned()
+    gradients(pair, planned, data(4))
+    (plan,) = planned._plans.values()
+    assert plan is not None
+    before = plan.operations
+    gradients(pair, planned, data(10))
+    assert plan.operations - before == 10 * plan.derivative.num_operations

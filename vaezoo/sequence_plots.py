@@ -228,7 +228,8 @@ def _roll(axis: Any, panel: Panel, style: Style) -> None:
     if len(notes) == _NUM_NOTES:
         octaves = range(3, _NUM_NOTES, 12)  # C1 is the fourth key
         axis.set_yticks(octaves, [_note(key) for key in octaves])
-        axis.grid(axis="y", color="0.9", linewidth=0.5)
+        for key in octaves:
+            axis.axhline(key - 0.5, color="0.9", linewidth=0.5)
     axis.set_xlabel("frame", fontsize=7)
     axis.label_outer()
 

@@ -100,8 +100,8 @@ class Target:
 
     def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return u of latents by site ``(S, B, *event)``."""
-        parts = [latent.transform.inv(values[latent.name]).flatten(2) for latent in self.latents]
-        return torch.cat(parts, -1)
+        parts = [latent.transform.inv(values[latent.name]) for latent in self.latents]
+        return torch.cat([part.reshape(*part.shape[:2], -1) for part in parts], -1)
 
     def log_terms(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(u) and log p(x | u)."""

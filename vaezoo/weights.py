@@ -51,7 +51,7 @@ ROWS_OF_TRIAL = 8
 SHORTEST_TAIL = 5
 PRIOR_SCALE, PRIOR_SHAPE = 3, 10
 UNDERFLOW = math.log(torch.finfo(torch.float64).tiny)
-NO_SPREAD = 1e-10
+NO_SPREAD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Smoothed:
     k_hat
         Shape of the tail, ``(B,)``. Up to 0.7 averages can be trusted, above 1 they cannot
         (:func:`largest_good_k`); with 1,000 draws its noise is 0.1, with 4,000 half of that.
-        0 where the largest weight is shared by a whole tail, as that of an exact guide is;
+        0 where the largest weights are equal to 0.1 %, as those of an exact guide are;
         infinite where there are too few draws to say.
     """
 

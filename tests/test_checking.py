@@ -1,0 +1,367 @@
+"""Verdicts on posteriors: the alarms ring for broken guides, and are silent for exact ones.
+
+Every estimate is compared with quadrature or a closed form.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from vaezoo import RequestError
+from vaezoo.checking import PosteriorCheck, check_posteriors, estimate_seconds
+from vaezoo.exact import LinearGaussian
+from vaezoo.gaps import local_elbo
+from vaezoo.hmc import hmc
+from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.proposals import Students, mixture_weights
+from vaezoo.quadrature import Quadrature, quadrature
+from vaezoo.weights import (
+    effective_share,
+    importance_weights,
+    log_evidence,
+    log_evidence_error,
+    pareto_smooth,
+    resample,
+)
+
+Sides = Literal["both", "right"]
+
+
+class LinearPair(nn.Module):
+    """The linear-Gaussian model; its guide is the best diagonal one, scaled, or shifted by sds."""
+
+    def __init__(self, weight: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> None:
+        super().__init__()
+        self.linear = LinearGaussian(weight, weight.new_zeros(len(weight)), 0.5)
+        self.scale, self.shift = scale, shift
+
+    def model(self, x: Tensor) -> None:
+        weight = self.linear.weight
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(weight.shape[1]), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ weight.T, 0.5).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        mean, _ = self.linear.posterior(x)
+        sd = self.linear.precision.diagonal().rsqrt()
+        with pyro.plate("data", len(x)):
+            q = dist.Normal(mean + self.shift * sd, self.scale * sd)
+            pyro.sample("z", q.to_event(1))
+
+
+class Folded(nn.Module):
+    """x_1 ~ N(z_1^2, 0.3^2), x_2 ~ N(z_2, 0.3^2): the posterior has a mode on each side of zero."""
+
+    def __init__(self, sides: Sides) -> None:
+        super().__init__()
+        self.signs = torch.tensor([1.0, -1.0] if sides == "both" else [1.0])
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            loc = torch.stack([z[..., 0] ** 2, z[..., 1]], -1)
+            pyro.sample("x", dist.Normal(loc, 0.3).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        """The Laplace approximation of one mode, or of both."""
+        height = (x[:, 0] - 0.045).sqrt()
+        along = (4 * height**2 / 0.09).rsqrt()
+        loc = torch.stack([height * s for s in self.signs], -1)
+        loc = torch.stack([loc, (x[:, 1:] / 1.09).expand_as(loc)], -1)
+        scale = torch.stack([along, torch.full_like(along, math.sqrt(0.09 / 1.09))], -1)
+        components = dist.Normal(loc, scale.unsqueeze(1)).to_event(1)
+        with pyro.plate("data", len(x)):
+            which = dist.Categorical(torch.ones_like(loc[..., 0]))
+            pyro.sample("z", dist.MixtureSameFamily(which, components))
+
+
+ORTHOGONAL = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+CORRELATED = torch.tensor([[1.0, 0.6], [0.5, 1.0], [0.2, 0.7], [-0.4, 0.3]], dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def x() -> Tensor:
+    return torch.randn(40, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def folded_x() -> Tensor:
+    draw = torch.Generator().manual_seed(1)
+    first = 0.8 + 2 * torch.rand(40, dtype=torch.float64, generator=draw)
+    return torch.stack([first, torch.randn(40, dtype=torch.float64, generator=draw)], -1)
+
+
+@pytest.fixture(scope="module")
+def folded(folded_x: Tensor) -> Quadrature:
+    return quadrature(Folded("both"), (folded_x,))
+
+
+@pytest.fixture(scope="module")
+def one_mode(folded_x: Tensor) -> PosteriorCheck:
+    return check_posteriors(Folded("right"), (folded_x,), gaps=False)
+
+
+def checked(x: Tensor, **broken: float) -> PosteriorCheck:
+    return check_posteriors(LinearPair(ORTHOGONAL, **broken), (x,), gaps=False)
+
+
+# Quadrature
+
+
+def test_quadrature_is_exact_for_a_gaussian(x: Tensor) -> None:
+    pair = LinearPair(CORRELATED)
+    found = quadrature(pair, (x,))
+    mean, covariance = pair.linear.posterior(x)
+    torch.testing.assert_close(found.log_evidence, pair.linear.log_prob(x), atol=1e-9, rtol=0)
+    torch.testing.assert_close(found.mean, mean, atol=1e-9, rtol=0)
+    torch.testing.assert_close(found.sd, covariance.diagonal().sqrt().expand_as(mean))
+    assert float(found.error.max()) < 1e-9
+
+
+def test_quadrature_of_one_latent(x: Tensor) -> None:
+    pair = LinearPair(CORRELATED[:, :1])
+    found = quadrature(pair, (x,))
+    torch.testing.assert_close(found.log_evidence, pair.linear.log_prob(x), atol=1e-9, rtol=0)
+
+
+def test_quadrature_tells_that_a_grid_is_too_coarse(folded_x: Tensor) -> None:
+    assert float(quadrature(Folded("both"), (folded_x,), num_points=15).error.min()) > 0.01
+
+
+def test_quadrature_of_folded_posteriors_is_symmetric(folded: Quadrature) -> None:
+    assert float(folded.mean[:, 0].abs().max()) < 1e-6
+    assert float(folded.error.max()) < 1e-6
+
+
+def test_quadrature_refuses_more_latents() -> None:
+    pair = LinearPair(torch.ones(4, 3, dtype=torch.float64))
+    with pytest.raises(RequestError, match="1 or 2 latents, and LinearPair has 3; use"):
+        quadrature(pair, (torch.zeros(2, 4, dtype=torch.float64),))
+
+
+# The mixture proposal
+
+
+def test_density_of_students_is_that_of_pyro() -> None:
+    chains = torch.randn(2, 60, 3, 4, dtype=torch.float64)
+    students, u = Students.fit(chains), torch.randn(7, 3, 4, dtype=torch.float64)
+    df = torch.tensor(5.0, dtype=torch.float64)
+    each = dist.MultivariateStudentT(df, students.loc, students.factor)
+    expected = each.log_prob(u.unsqueeze(1)).logsumexp(1) - math.log(2)
+    torch.testing.assert_close(students.log_prob(u), expected)
+
+
+def test_students_have_the_moments_of_their_chains() -> None:
+    """Variance 5/3 of the scale; 200,000 draws. Failure rate below 1e-4."""
+    chain = torch.randn(1, 5000, 1, 2, dtype=torch.float64) * torch.tensor([1.0, 3.0]) + 2
+    draws = Students.fit(chain).draw(200_000)
+    torch.testing.assert_close(draws.mean((0, 1)), chain.mean((0, 1, 2)), atol=0.05, rtol=0)
+    ratio = draws.var((0, 1)) / chain.var((0, 1, 2))
+    torch.testing.assert_close(ratio, torch.full_like(ratio, 5 / 3), atol=0.1, rtol=0)
+
+
+def test_mixture_finds_the_evidence_that_a_guide_misses(
+    folded_x: Tensor, folded: Quadrature
+) -> None:
+    """The guide is too low by log 2; the mixture has 40 errors of sd 1. Failure rate 1e-4."""
+    pair = Folded("right")
+    guide = log_evidence(importance_weights(pair, (folded_x,)).log_weights)
+    torch.testing.assert_close(
+        folded.log_evidence - guide, torch.full_like(guide, math.log(2)), atol=0.05, rtol=0
+    )
+    chains = hmc(pair, (folded_x,), num_samples=100, num_warmup=150)
+    found = mixture_weights(pair, (folded_x,), chains)
+    difference = log_evidence(found.log_weights) - folded.log_evidence
+    assert float(difference.abs().max()) < 0.1
+    errors = difference / log_evidence_error(found.log_weights)
+    assert float(errors.abs().max()) < 5
+    assert float(effective_share(found.log_weights).min()) > 0.2
+
+
+def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadrature) -> None:
+    """Chains that went nowhere: less precise, and still right. Failure rate 1e-4."""
+    pair = Folded("right")
+    chains = hmc(pair, (folded_x,), num_samples=5, num_warmup=0, start="guide")
+    found = mixture_weights(pair, (folded_x,), chains, 20_000)
+    difference = log_evidence(found.log_weights) - folded.log_evidence
+    assert float((difference / log_evidence_error(found.log_weights)).abs().max()) < 5
+
+
+def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> None:
+    """Half of the draws on each side; sds within 10 %. Failure rate below 1e-3."""
+    pair = Folded("right")
+    chains = hmc(pair, (folded_x,), num_samples=100, num_warmup=150)
+    found = mixture_weights(pair, (folded_x,), chains)
+    smoothed = pareto_smooth(found.log_weights)
+    z = resample(found.latents, smoothed.log_weights, 2000)["z"]
+    right = (z[..., 0] > 0).double().mean(0)
+    assert float((right - 0.5).abs().max()) < 0.12
+    torch.testing.assert_close(z.std(0) / folded.sd, torch.ones_like(folded.sd), atol=0.1, rtol=0)
+
+
+def test_mixture_refuses_chains_of_other_data(folded_x: Tensor) -> None:
+    pair = Folded("both")
+    chains = hmc(pair, (folded_x[:3],), num_samples=5, num_warmup=0)
+    with pytest.raises(RequestError, match="chains are of other data"):
+        mixture_weights(pair, (folded_x,), chains)
+    with pytest.raises(RequestError, match="add up to one, got 1.5"):
+        mixture_weights(pair, (folded_x[:3],), chains, shares=(0.5, 0.5, 0.5))
+
+
+# The alarms
+
+
+def test_exact_guide_is_trusted(x: Tensor) -> None:
+    """40 data, the mean known to 0.02 sd where 0.25 is allowed. Failure rate below 1e-4."""
+    found = checked(x)
+    assert found.counts == {"trusted": 40, "repaired": 0, "not trusted": 0}
+    assert found.explain(0) == "trusted: all checks are good"
+    exact = LinearPair(ORTHOGONAL).linear.log_prob(x)
+    torch.testing.assert_close(found.log_evidence, exact, atol=0.05, rtol=0)
+    torch.testing.assert_close(found.elbo, exact, atol=1e-9, rtol=0)
+    assert found.k_hat.tolist() == [0.0] * 40
+
+
+def test_guide_that_is_too_narrow_is_bad(x: Tensor) -> None:
+    """The ratio of sds is 0.5 +- 0.02, and bad below 0.67. Failure rate below 1e-6."""
+    found = checked(x, scale=0.5)
+    assert found.grades["sd_ratio"].tolist() == [2] * 40
+    assert found.counts["trusted"] == 0
+    assert "too narrow or too wide (bad sd_ratio)" in found.explain(3)
+
+
+def test_guide_that_is_shifted_is_bad(x: Tensor) -> None:
+    """The shift is 1 +- 0.05 sd, and bad from 0.5. Failure rate below 1e-6."""
+    found = checked(x, shift=1.0)
+    assert found.grades["mean_shift"].tolist() == [2] * 40
+    assert found.counts["trusted"] == 0
+
+
+def test_guide_without_a_mode_is_bad(one_mode: PosteriorCheck) -> None:
+    """log p(x) differs by log 2 +- 0.03, and is bad above 0.5. Failure rate below 1e-6."""
+    assert one_mode.grades["log_evidence"].tolist() == [2] * 40
+    assert one_mode.counts["trusted"] == 0
+
+
+def test_weights_of_the_guide_alone_do_not_see_the_missing_mode(one_mode: PosteriorCheck) -> None:
+    """This is why there is a second opinion."""
+    assert float((one_mode.k_hat < 0.7).double().mean()) > 0.8
+    assert float((one_mode.ess > 0.1).double().mean()) > 0.9
+
+
+def test_missing_mode_is_repaired(one_mode: PosteriorCheck, folded: Quadrature) -> None:
+    """98 % or more of the data; of those, log p(x) within 0.2 nats and the mean within 0.3 sd."""
+    repaired = one_mode.verdict == 1
+    assert float(repaired.double().mean()) >= 0.95
+    difference = (one_mode.log_evidence - folded.log_evidence)[repaired]
+    assert float(difference.abs().max()) < 0.2
+    shift = (one_mode.draws["z"].mean(0) - folded.mean) / folded.sd
+    assert float(shift[repaired].abs().max()) < 0.3
+
+
+def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor) -> None:
+    found = check_posteriors(Folded("both"), (folded_x,), gaps=False)
+    assert float((found.grades["log_evidence"] == 0).double().mean()) == 1.0
+    assert found.counts["trusted"] >= 36
+    assert found.counts["not trusted"] == 0
+
+
+# The gap
+
+
+def test_gap_of_the_best_diagonal_guide_is_all_approximation(x: Tensor) -> None:
+    """The closed form is 1/2 (sum log Lambda_ii - log det Lambda). Failure rate below 1e-4."""
+    pair = LinearPair(CORRELATED)
+    found = check_posteriors(pair, (x,))
+    gap = pair.linear.mean_field_gap()
+    assert found.approximation_gap is not None
+    assert found.amortisation_gap is not None
+    assert float(found.approximation_gap.mean()) == pytest.approx(gap, abs=0.02)
+    assert float(found.amortisation_gap.mean()) == pytest.approx(0.0, abs=0.02)
+    torch.testing.assert_close(found.gap, found.approximation_gap + found.amortisation_gap)
+
+
+def test_gap_of_a_broken_encoder_is_amortisation(x: Tensor) -> None:
+    """KL of N(m + 2 s, s^2 / 4) from N(m, s^2), for two latents. Failure rate below 1e-4."""
+    pair = LinearPair(ORTHOGONAL, scale=0.5, shift=2.0)
+    best = local_elbo(pair, (x,))
+    torch.testing.assert_close(best, pair.linear.log_prob(x), atol=0.1, rtol=0)
+    found = check_posteriors(pair, (x,))
+    assert found.amortisation_gap is not None
+    kl = 2 * (math.log(2) + (0.25 + 4) / 2 - 0.5)
+    assert float(found.amortisation_gap.mean()) == pytest.approx(kl, abs=0.03)
+
+
+# What the request says
+
+
+@pytest.fixture
+def untrained() -> VAEBernoulli:
+    return VAEBernoulli(x_shape=(8,), z_dim=3, hidden=(8,))
+
+
+def test_same_seed_same_report_and_batches_join(untrained: VAEBernoulli) -> None:
+    x = torch.randint(0, 2, (7, 8)).float()
+    first, second = (
+        check_posteriors(untrained, (x,), num_samples=1000, num_resampled=20, max_data=5)
+        for _ in range(2)
+    )
+    assert torch.equal(first.log_evidence, second.log_evidence)
+    assert torch.equal(first.draws["z"], second.draws["z"])
+    assert first.draws["z"].shape == (20, 7, 3)
+    assert len(first.verdicts) == sum(first.counts.values()) == 7
+    for values in (first.k_hat, first.r_hat, first.local_elbo, *first.grades.values()):
+        assert values is not None
+        assert values.shape == (7,)
+
+
+def test_draws_have_the_moments_of_the_posterior(x: Tensor) -> None:
+    """Of a guide that is shifted by a sd; 1,000 of 4,000 draws. Failure rate below 1e-3."""
+    found = checked(x, shift=1.0)
+    mean, covariance = LinearPair(ORTHOGONAL).linear.posterior(x)
+    sd = covariance.diagonal().sqrt()
+    z = found.draws["z"]
+    assert float(((z.mean(0) - mean) / sd).abs().max()) < 0.2
+    np.testing.assert_allclose(z.std(0) / sd, 1.0, atol=0.15)
+
+
+def test_estimate_is_in_proportion(untrained: VAEBernoulli) -> None:
+    x = torch.randint(0, 2, (16, 8)).float()
+    seconds = estimate_seconds(untrained, (x,), 1600, num_samples=1000)
+    assert 0.5 < seconds < 5000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_samples": 100}, "takes 1000 draws"),
+        ({"num_resampled": 0}, "between 1 and 4000, got 0"),
+    ],
+    ids=["few", "none"],
+)
+def test_numbers_out_of_range_are_refused(
+    untrained: VAEBernoulli, change: dict[str, int], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        check_posteriors(untrained, (torch.zeros(2, 8),), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fn", [check_posteriors, quadrature, local_elbo])
+def test_pair_without_latents_is_refused_in_its_name(fn: Callable[..., object]) -> None:
+    class NoLatents(nn.Module):
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(x.new_tensor(0.0), 1.0), obs=x)
+
+        def guide(self, x: Tensor) -> None:
+            pass
+
+    with pytest.raises(RequestError, match="needs latents, and NoLatents has none"):
+        fn(NoLatents(), (torch.zeros(3),))

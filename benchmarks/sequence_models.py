@@ -27,7 +27,7 @@ parser.add_argument("--write", action="store_true")
 
 MUSIC = {"batch_size": 16, "lr": 3e-3, "epochs": 200, "clip_norm": 10.0}
 SPEECH = {"batch_size": 32, "lr": 1e-3, "epochs": 40, "clip_norm": 10.0}
-PEN = {"batch_size": 64, "lr": 1e-3, "epochs": 12, "clip_norm": 10.0}
+PEN = {"batch_size": 64, "lr": 1e-3, "epochs": 6, "clip_norm": 10.0}
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def paper(size: Mapping[str, Any], training: Mapping[str, Any], likelihood: str)
 SMALL = {"z_dim": 32, "hidden": 32}
 DMM = Row(
     "dmm",
-    {"z_dim": 64, "hidden": 128},
-    {**MUSIC, "lr": 2e-3, "epochs": 250, "kl_warmup": 1500},
+    {"z_dim": 64, "hidden": 200, "transition_hidden": 128, "emission_hidden": 100},
+    {**MUSIC, "lr": 2e-3, "epochs": 800, "kl_warmup": 3000},
 )
 ROWS: dict[str, dict[str, Row]] = {
     "jsb": {

@@ -20,7 +20,7 @@ from vaezoo.exact import LinearGaussian
 from vaezoo.gaps import local_elbo
 from vaezoo.hmc import hmc
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.proposals import Students, mixture_weights
+from vaezoo.proposals import Students, mixture_weights, short_chains
 from vaezoo.quadrature import Quadrature, quadrature
 from vaezoo.weights import (
     effective_share,
@@ -100,7 +100,7 @@ def folded_x() -> Tensor:
 
 @pytest.fixture(scope="module")
 def folded(folded_x: Tensor) -> Quadrature:
-    return quadrature(Folded("both"), (folded_x,))
+    return quadrature(Folded("both"), (folded_x,), num_points=401)
 
 
 @pytest.fixture(scope="module")
@@ -151,17 +151,18 @@ def test_quadrature_refuses_more_latents() -> None:
 
 def test_density_of_students_is_that_of_pyro() -> None:
     chains = torch.randn(2, 60, 3, 4, dtype=torch.float64)
-    students, u = Students.fit(chains), torch.randn(7, 3, 4, dtype=torch.float64)
+    students, u = Students.fit(chains, chains[:, 0]), torch.randn(7, 3, 4, dtype=torch.float64)
     df = torch.tensor(5.0, dtype=torch.float64)
-    each = dist.MultivariateStudentT(df, students.loc, students.factor)
-    expected = each.log_prob(u.unsqueeze(1)).logsumexp(1) - math.log(2)
+    each = dist.MultivariateStudentT(df, students.loc, students.factor).log_prob(u.unsqueeze(1))
+    shares = torch.tensor([[1 / 3], [1 / 3], [1 / 6], [1 / 6]], dtype=torch.float64)
+    expected = (each + shares.log()).logsumexp(1)
     torch.testing.assert_close(students.log_prob(u), expected)
 
 
 def test_students_have_the_moments_of_their_chains() -> None:
     """Variance 5/3 of the scale; 200,000 draws. Failure rate below 1e-4."""
     chain = torch.randn(1, 5000, 1, 2, dtype=torch.float64) * torch.tensor([1.0, 3.0]) + 2
-    draws = Students.fit(chain).draw(200_000)
+    draws = Students.fit(chain, chain.mean(1)).draw(200_000)
     torch.testing.assert_close(draws.mean((0, 1)), chain.mean((0, 1, 2)), atol=0.05, rtol=0)
     ratio = draws.var((0, 1)) / chain.var((0, 1, 2))
     torch.testing.assert_close(ratio, torch.full_like(ratio, 5 / 3), atol=0.1, rtol=0)
@@ -176,13 +177,13 @@ def test_mixture_finds_the_evidence_that_a_guide_misses(
     torch.testing.assert_close(
         folded.log_evidence - guide, torch.full_like(guide, math.log(2)), atol=0.05, rtol=0
     )
-    chains = hmc(pair, (folded_x,), num_samples=100, num_warmup=150)
+    chains = short_chains(pair, (folded_x,))
     found = mixture_weights(pair, (folded_x,), chains)
     difference = log_evidence(found.log_weights) - folded.log_evidence
     assert float(difference.abs().max()) < 0.1
     errors = difference / log_evidence_error(found.log_weights)
     assert float(errors.abs().max()) < 5
-    assert float(effective_share(found.log_weights).min()) > 0.2
+    assert float(effective_share(found.log_weights).median()) > 0.3
 
 
 def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadrature) -> None:
@@ -197,7 +198,7 @@ def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadr
 def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> None:
     """Half of the draws on each side; sds within 10 %. Failure rate below 1e-3."""
     pair = Folded("right")
-    chains = hmc(pair, (folded_x,), num_samples=100, num_warmup=150)
+    chains = short_chains(pair, (folded_x,))
     found = mixture_weights(pair, (folded_x,), chains)
     smoothed = pareto_smooth(found.log_weights)
     z = resample(found.latents, smoothed.log_weights, 2000)["z"]
@@ -211,7 +212,7 @@ def test_mixture_refuses_chains_of_other_data(folded_x: Tensor) -> None:
     chains = hmc(pair, (folded_x[:3],), num_samples=5, num_warmup=0)
     with pytest.raises(RequestError, match="chains are of other data"):
         mixture_weights(pair, (folded_x,), chains)
-    with pytest.raises(RequestError, match="add up to one, got 1.5"):
+    with pytest.raises(RequestError, match=r"add up to one, got 1\.5"):
         mixture_weights(pair, (folded_x[:3],), chains, shares=(0.5, 0.5, 0.5))
 
 
@@ -257,7 +258,10 @@ def test_weights_of_the_guide_alone_do_not_see_the_missing_mode(one_mode: Poster
 
 
 def test_missing_mode_is_repaired(one_mode: PosteriorCheck, folded: Quadrature) -> None:
-    """98 % or more of the data; of those, log p(x) within 0.2 nats and the mean within 0.3 sd."""
+    """95 % or more of the data; of those, log p(x) within 0.2 nats and the mean within 0.3 sd.
+
+    Over seeds 98 % are repaired: 4 of 40 that are not would be a failure rate of 1 %.
+    """
     repaired = one_mode.verdict == 1
     assert float(repaired.double().mean()) >= 0.95
     difference = (one_mode.log_evidence - folded.log_evidence)[repaired]
@@ -266,9 +270,12 @@ def test_missing_mode_is_repaired(one_mode: PosteriorCheck, folded: Quadrature) 
     assert float(shift[repaired].abs().max()) < 0.3
 
 
-def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor) -> None:
+def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor, folded: Quadrature) -> None:
+    """Only where its own estimate is off, as by a draw of a large weight, is there a caution."""
     found = check_posteriors(Folded("both"), (folded_x,), gaps=False)
-    assert float((found.grades["log_evidence"] == 0).double().mean()) == 1.0
+    error = (found.iwae - folded.log_evidence).abs()
+    assert found.grades["log_evidence"][error < 0.1].tolist() == [0] * int((error < 0.1).sum())
+    assert bool((found.grades["log_evidence"][error > 0.3] > 0).all())
     assert found.counts["trusted"] >= 36
     assert found.counts["not trusted"] == 0
 
@@ -309,17 +316,18 @@ def untrained() -> VAEBernoulli:
 
 def test_same_seed_same_report_and_batches_join(untrained: VAEBernoulli) -> None:
     x = torch.randint(0, 2, (7, 8)).float()
-    first, second = (
-        check_posteriors(untrained, (x,), num_samples=1000, num_resampled=20, max_data=5)
-        for _ in range(2)
+    whole = check_posteriors(untrained, (x,), num_samples=1000, num_resampled=20, max_data=5)
+    first = check_posteriors(
+        untrained, (x[:5],), num_samples=1000, num_resampled=20, max_data=5, gaps=False
     )
-    assert torch.equal(first.log_evidence, second.log_evidence)
-    assert torch.equal(first.draws["z"], second.draws["z"])
-    assert first.draws["z"].shape == (20, 7, 3)
-    assert len(first.verdicts) == sum(first.counts.values()) == 7
-    for values in (first.k_hat, first.r_hat, first.local_elbo, *first.grades.values()):
+    assert torch.equal(whole.log_evidence[:5], first.log_evidence)
+    assert torch.equal(whole.draws["z"][:, :5], first.draws["z"])
+    assert whole.draws["z"].shape == (20, 7, 3)
+    assert len(whole.verdicts) == sum(whole.counts.values()) == 7
+    for values in (whole.k_hat, whole.r_hat, whole.local_elbo, *whole.grades.values()):
         assert values is not None
         assert values.shape == (7,)
+    assert first.approximation_gap is None
 
 
 def test_draws_have_the_moments_of_the_posterior(x: Tensor) -> None:

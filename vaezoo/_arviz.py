@@ -3,9 +3,11 @@
 import warnings
 from typing import Any
 
+import xarray as xr
+
 from vaezoo.errors import RunError
 
-__all__ = ["import_arviz"]
+__all__ = ["import_arviz", "to_arviz"]
 
 
 def import_arviz() -> Any:
@@ -24,3 +26,11 @@ def import_arviz() -> Any:
             f"ArviZ cannot be imported: {error}; set XDG_CACHE_HOME to a folder it can write to"
         ) from error
     return arviz
+
+
+def to_arviz(tree: xr.DataTree) -> Any:
+    """Return what the installed ArviZ works on: a DataTree on 1.x, an InferenceData on 0.23."""
+    az = import_arviz()
+    if int(az.__version__.partition(".")[0]) >= 1:
+        return tree
+    return az.from_datatree(tree)

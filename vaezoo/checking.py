@@ -36,9 +36,9 @@ from torch import Tensor, nn
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
 from vaezoo.gaps import NUM_STEPS, best_elbo
-from vaezoo.hmc import HMCResult, Settings, largest_r_hat, run_chains
+from vaezoo.hmc import Settings, largest_r_hat
 from vaezoo.particles import probing
-from vaezoo.proposals import weigh
+from vaezoo.proposals import Students, explore, weigh
 from vaezoo.sites import Args
 from vaezoo.target import Target, in_pieces
 from vaezoo.weights import (
@@ -223,8 +223,9 @@ def _check(
         lambda u: target.log_joint(u) - target.log_guide(u), drawn, target.rows_at_once()
     )
     of_guide = torch.cat(pieces).cpu().double()
-    chains = _short_chains(target, drawn)
-    u, of_mixture = weigh(target, chains, num_samples)
+    chains = explore(target, CHAINS, Settings(DRAWS, WARMUP, LEAPFROG))
+    students = Students.fit(chains.unconstrained, chains.start)
+    u, of_mixture = weigh(target, students, num_samples)
     of_mixture = of_mixture.cpu().double()
     smoothed = pareto_smooth(of_mixture)
     mean_shift, sd_ratio = _compare(drawn, u, smoothed.log_weights)
@@ -254,12 +255,6 @@ def _check(
         draws=target.constrain(kept)[0],
         seconds=time.perf_counter() - begun,
     )
-
-
-def _short_chains(target: Target, drawn: Tensor) -> HMCResult:
-    """Run chains, half of them from draws of the guide, half from the prior."""
-    start = torch.cat([drawn[: CHAINS // 2], target.draw_prior(CHAINS - CHAINS // 2)])
-    return run_chains(target, start, Settings(DRAWS, WARMUP, LEAPFROG))
 
 
 def _compare(drawn: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:

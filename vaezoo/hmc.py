@@ -52,6 +52,8 @@ class HMCResult:
         Draws by site, ``(C, S, B, *event)``.
     unconstrained
         The same as vectors of reals, ``(C, S, B, L)``; see :mod:`vaezoo.target`.
+    start
+        Where the chains began, ``(C, B, L)``.
     log_joint
         log p(x, z) of the draws, ``(C, S, B)``, in nats.
     acceptance
@@ -66,6 +68,7 @@ class HMCResult:
 
     latents: Mapping[str, Tensor]
     unconstrained: Tensor
+    start: Tensor
     log_joint: Tensor
     acceptance: Tensor
     step_size: Tensor
@@ -193,6 +196,7 @@ def run_chains(target: Target, start: Tensor, settings: Settings) -> HMCResult:
     return HMCResult(
         values,
         draws,
+        start,
         log_p - log_volume,
         acceptance,
         sampler.step_size.averaged,

@@ -19,7 +19,7 @@ from vaezoo.target import Target, in_pieces
 
 __all__ = ["Quadrature", "quadrature"]
 
-NUM_POINTS = {1: 2001, 2: 201}
+NUM_POINTS = {1: 2001, 2: 301}
 WIDTH = 7.0
 DRAWS_OF_PRIOR = 2000
 
@@ -63,7 +63,7 @@ def quadrature(
     args
         A batch, tensors of ``(B, ...)``.
     num_points
-        Points on each axis; by default 2,001 for one latent and 201 for two.
+        Points on each axis; by default 2,001 for one latent and 301 for two.
     width
         Half the length of an axis, in standard deviations of the prior.
 

@@ -44,6 +44,7 @@ __all__ = [
     "log_evidence_error",
     "pareto_smooth",
     "resample",
+    "systematic",
 ]
 
 DATA_AT_ONCE = 256
@@ -213,13 +214,13 @@ def resample(
     or down.
     """
     with seeded(seed, torch.device("cpu")):
-        chosen = _systematic(log_weights, num_samples)
+        chosen = systematic(log_weights, num_samples)
         chosen = chosen.gather(0, torch.rand(chosen.shape).argsort(0))
     data = torch.arange(chosen.shape[1])
     return {name: z[chosen.to(z.device), data.to(z.device)] for name, z in latents.items()}
 
 
-def _systematic(log_weights: Tensor, num_samples: int) -> Tensor:
+def systematic(log_weights: Tensor, num_samples: int) -> Tensor:
     """Return the places ``(R, B)`` of draws in proportion to their weights."""
     cumulative = log_weights.cpu().double().softmax(0).cumsum(0).T.contiguous()
     start = torch.rand(len(cumulative), 1, dtype=torch.float64)

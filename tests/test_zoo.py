@@ -54,11 +54,11 @@ def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
 
 
 def test_log_weights_average_to_the_elbo(run: Run) -> None:
-    """Failure rate below 1e-6: means of 2,000 draws agree within 6 standard errors."""
+    """Failure rate below 1e-6: means of 2,000 and 100 draws agree within 6 standard errors."""
     args = batch(run, 3)
     weights = log_weights(run.pair, args, 2000)
-    terms = torch.stack([elbo_terms(run.pair, args).elbo.detach() for _ in range(500)])
-    error = (weights.var(0) / 2000 + terms.var(0) / 500).sqrt()
+    terms = torch.stack([elbo_terms(run.pair, args).elbo.detach() for _ in range(100)])
+    error = (weights.var(0) / 2000 + terms.var(0) / 100).sqrt()
     assert bool(((weights.mean(0) - terms.mean(0)).abs() < 6 * error + 1e-3).all())
 
 
@@ -129,9 +129,9 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 
 def test_nothing_is_drawn_or_encoded_without_latents() -> None:
     run = fit("rnn", training={"epochs": 1})
-    with pytest.raises(RequestError, match="no latents"):
+    with pytest.raises(RequestError, match="latents"):
         latent_codes(run, limit=3)
-    with pytest.raises(RequestError, match="no latents"):
+    with pytest.raises(RequestError, match="latents"):
         posterior(run, limit=3, num_samples=8)
 
 

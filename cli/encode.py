@@ -1,6 +1,7 @@
 """``vaezoo encode``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from vaezoo.cli._shared import (
     split_option,
     z_option,
 )
+
+if TYPE_CHECKING:
+    from vaezoo.runs import Run
 
 
 @click.command()
@@ -79,41 +83,43 @@ def encode(
       vaezoo encode runs/my-run -n 100 -o posterior.nc
       vaezoo encode runs/my-run --groups posterior,prior -o posterior.zarr
     """
-    from vaezoo.cli._files import require_ending, write_csv, write_npz
-    from vaezoo.draws import DEFAULT_GROUPS, plan
-    from vaezoo.figures import latent_codes
+    from vaezoo.cli._files import require_ending
+    from vaezoo.errors import RequestError
     from vaezoo.runs import load_run
-    from vaezoo.trees import require_writable, save_tree
+    from vaezoo.trees import require_writable
 
     require_ending(out, (".npz", ".csv", ".nc", ".zarr"))
-    if out.suffix in (".nc", ".zarr"):
+    as_tree = out.suffix in (".nc", ".zarr")
+    if as_tree:
         require_writable(out)
+    elif groups:
+        raise RequestError(f"'{out}' has no groups; drop --groups, or write a .nc or .zarr")
     loaded = load_run(run, device=device, model=model)
-    if out.suffix in (".nc", ".zarr"):
-        names = tuple(name.strip() for name in groups.split(",")) if groups else DEFAULT_GROUPS
-        planned = plan(
-            loaded,
-            data,
-            split=split,
-            limit=limit or 100,
-            num_samples=draws,
-            seed=seed,
-            data_dir=data_dir,
-            groups=names,
-        )
-        planned.check_size(max_gib)
-        save_tree(planned.pieces(), out)
-        click.echo(f"{draws} draws for each of {planned.num_rows} rows -> {out}")
-        return
-    codes = latent_codes(
-        loaded,
-        data,
-        split=split,
-        z=z,  # type: ignore[arg-type]
-        limit=limit,
-        seed=seed,
-        data_dir=data_dir,
-    )
+    rows = {"data": data, "split": split, "seed": seed, "data_dir": data_dir}
+    if as_tree:
+        _write_draws(loaded, {**rows, "limit": limit or 100}, out, draws, groups, max_gib)
+    else:
+        _write_codes(loaded, {**rows, "limit": limit}, out, z)
+
+
+def _write_draws(
+    run: "Run", rows: dict[str, Any], out: Path, num_samples: int, groups: str | None, cap: float
+) -> None:
+    from vaezoo.draws import DEFAULT_GROUPS, plan
+    from vaezoo.trees import save_tree
+
+    names = [name.strip() for name in groups.split(",")] if groups else DEFAULT_GROUPS
+    draws = plan(run, **rows, num_samples=num_samples, groups=names)
+    draws.check_size(cap)
+    save_tree(draws.pieces(), out)
+    click.echo(f"{num_samples} draws for each of {draws.num_rows} rows -> {out}")
+
+
+def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
+    from vaezoo.cli._files import write_csv, write_npz
+    from vaezoo.figures import latent_codes
+
+    codes = latent_codes(run, **rows, z=z)  # type: ignore[arg-type]
     (write_npz if out.suffix == ".npz" else write_csv)(out, codes)
-    rows = len(next(iter(codes.values())))
-    click.echo(f"latents of {rows} {split} rows, z: {z} -> {out}")
+    count = len(next(iter(codes.values())))
+    click.echo(f"latents of {count} {rows['split']} rows, z: {z} -> {out}")

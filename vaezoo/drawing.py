@@ -25,6 +25,7 @@ from vaezoo.runs import Run
 from vaezoo.sites import (
     MOST_ROWS,
     Args,
+    PairTrace,
     Site,
     log_density,
     prior_predictive,
@@ -135,7 +136,7 @@ class Draws:
         held = [name for name in self.groups if start == 0 or name not in WITHOUT_DATA]
         length = self._length(start, stop) if self._is_sequence else None
         tree = xr.DataTree.from_dict(
-            {name: self._labels.dataset(name, found[name], start, length) for name in held}
+            {name: self.labels.dataset(name, found[name], start, length) for name in held}
         )
         tree.attrs.update(self._attributes())
         return tree
@@ -143,8 +144,8 @@ class Draws:
     # What the pair is like
 
     @cached_property
-    def _example(self) -> Any:
-        """One datum through the pair, a site per step."""
+    def example(self) -> PairTrace:
+        """One datum through the pair, of sequences with a site per step."""
         with torch.no_grad(), seeded(self.seed, self.run.device):
             return trace_pair(self.run.pair, self._args(0, 1))
 
@@ -153,18 +154,26 @@ class Draws:
         """Names of the latents and their shapes, of sequences without time."""
         return {
             _base(name, self._is_sequence): tuple(q["value"].shape[1:])
-            for name, (_, q) in self._example.latents.items()
+            for name, (_, q) in self.example.latents.items()
         }
 
     @cached_property
     def _with_time(self) -> frozenset[str]:
-        """Names that have a site per step."""
-        names = sample_sites(self._example.model)
-        steps = (name for name in names if self._is_sequence and step_of(name))
-        return frozenset(_base(name, True) for name in steps)
+        """Names of what has a value per frame: sites with steps, and arrays."""
+        if not self._is_sequence:
+            return frozenset()
+        steps = {_base(name, True) for name in sample_sites(self.example.model) if step_of(name)}
+        return frozenset({"mask"} | steps | self._arrays_with_time)
 
     @cached_property
-    def _labels(self) -> Labels:
+    def _arrays_with_time(self) -> set[str]:
+        arrays = self.batches.data.arrays
+        frames = arrays["x"].shape[1:2]
+        return {name for name in self.batches.names if arrays[name].shape[1:2] == frames}
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Names of the dimensions of the groups."""
         columns = tuple(self.run.info.get("columns") or ())
         frames = self._longest if self._is_sequence else 0
         return Labels(self.latents, self._with_time, columns, frames)
@@ -201,9 +210,11 @@ class Draws:
         (args,) = self.batches.fixed(self.split, positions=torch.arange(start, stop))
         if not self._is_sequence:
             return args
-        frames = args[self.batches.names.index("x")].shape[1]
         longest = int(self._length(start, stop).max())
-        return tuple(arg[:, :longest] if arg.shape[1:2] == (frames,) else arg for arg in args)
+        return tuple(
+            arg[:, :longest] if name in self._arrays_with_time else arg
+            for name, arg in zip(self.batches.names, args, strict=True)
+        )
 
     # Draws
 
@@ -294,7 +305,7 @@ class Draws:
     def _known(self, args: Args, start: int, stop: int) -> Groups:
         """Return what comes with the data: what the model observes, and all else."""
         named = dict(zip(self.batches.names, args, strict=True))
-        observed = {_base(name, self._is_sequence) for name in self._example.observed} | {"x"}
+        observed = {_base(name, self._is_sequence) for name in self.example.observed} | {"x"}
         values = _arrays({"": self._in_data_units(named)})[""]
         rows, arrays = self._rows(start, stop), self.batches.data.arrays
         constant = {name: array[rows] for name, array in arrays.items() if array.ndim == 1}
@@ -307,7 +318,7 @@ class Draws:
         if transform.mean is not None and transform.std is not None:
             constant |= {"x_mean": transform.mean, "x_std": transform.std}
         return {
-            "observed_data": {name: values[name] for name in values.keys() & observed},
+            "observed_data": {name: values[name] for name in values if name in observed},
             "constant_data": {"row": rows, **constant},
         }
 
@@ -357,6 +368,7 @@ def _moments(run: Run, args: Args) -> dict[str, Array]:
         f"{name}_{kind}": value.cpu().numpy()
         for kind, values in kinds.items()
         for name, value in site_values(run.pair, values).items()
+        if not value.isnan().all()  # as torch says of a category
     }
 
 

@@ -6,9 +6,12 @@ import xarray as xr
 
 from vaezoo._arviz import to_arviz
 from vaezoo.data import Data
+from vaezoo.device import seeded
 from vaezoo.drawing import DEFAULT_GROUPS, GROUPS, MOST_GIB, NUM_CHAINS, Draws
 from vaezoo.errors import RequestError, nearest
+from vaezoo.labels import DIMS
 from vaezoo.runs import Run
+from vaezoo.target import refuse_without_density
 from vaezoo.trees import joined, save_netcdf
 
 __all__ = ["DEFAULT_GROUPS", "GROUPS", "plan", "posterior", "save_netcdf", "to_arviz"]
@@ -76,7 +79,8 @@ def posterior(
     Raises
     ------
     RequestError
-        When the pair has no latents, a group is unknown, or the tree would be too large.
+        When the pair has no latents, or its guide one value for each as an autoencoder has, a group
+        is unknown, or the tree would be too large.
     """
     draws = plan(
         run,
@@ -115,17 +119,27 @@ def plan(
     """
     if num_samples < NUM_CHAINS or num_samples % NUM_CHAINS:
         raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")
+    if limit is not None and limit < 1:
+        raise RequestError(f"the number of rows must be at least 1, not {limit}")
     run.pair.eval()
-    batches = run.batches(data, data_dir=data_dir)
-    found = Draws(run, batches, split, limit, num_samples, seed, _checked_groups(groups))
-    if not found.latents:
-        raise RequestError(f"the pair of '{run.name}' has no latents, so there is nothing to draw")
-    return found
+    with seeded(seed, run.device):
+        batches = run.batches(data, data_dir=data_dir)
+    draws = Draws(run, batches, split, limit, num_samples, seed, _checked_groups(groups))
+    refuse_without_density(run.pair, draws.example, "a tree of draws")
+    _refuse_names({*draws.latents, *draws.example.observed, *batches.data.arrays})
+    return draws
+
+
+def _refuse_names(names: set[str]) -> None:
+    for name in sorted(names.intersection(DIMS)):
+        raise RequestError(
+            f"'{name}' is a dimension of a tree of draws; give the site or array another name"
+        )
 
 
 def _checked_groups(groups: str | Sequence[str]) -> tuple[str, ...]:
     names = (groups,) if isinstance(groups, str) else tuple(groups)
-    if names == ("all",):
+    if "all" in names:
         return GROUPS
     for name in names:
         if name not in GROUPS:

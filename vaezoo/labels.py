@@ -10,8 +10,9 @@ import xarray as xr
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 
-__all__ = ["WITHOUT_DATA", "Labels"]
+__all__ = ["DIMS", "WITHOUT_DATA", "Labels"]
 
+DIMS = ("chain", "draw", "datum", "time", "latent", "element")
 WITHOUT_DATA = {"prior", "prior_predictive"}
 _WITHOUT_DRAWS = {"guide", "observed_data", "constant_data"}
 _OF_THE_TRANSFORM = ("x_mean", "x_std")  # one for all data
@@ -27,7 +28,7 @@ class Labels:
     latents
         Names of the latents and their shapes, of sequences without time.
     with_time
-        Names of the sites that a sequence has at every step.
+        Names of what a sequence has at every step.
     columns
         Names of the elements of a datum, if they have any.
     frames
@@ -54,7 +55,7 @@ class Labels:
         leading: tuple[str, ...] = () if group in _WITHOUT_DRAWS else ("chain", "draw")
         leading += () if group in WITHOUT_DATA else ("datum",)
         site = name.removesuffix("_mean").removesuffix("_sd") if group == "guide" else name
-        if len(leading) < ndim and (site in self.with_time or name == "mask"):
+        if len(leading) < ndim and site in self.with_time:
             leading += ("time",)
         return (*leading, *self._of_a_step(site, ndim - len(leading)))
 

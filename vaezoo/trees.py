@@ -5,10 +5,12 @@ whole. A file appears under its name when it is complete.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ __all__ = ["joined", "open_tree", "save_netcdf", "save_tree", "save_zarr", "stac
 ENDINGS = (".nc", ".zarr")
 _PIECE = 2**26  # bytes
 _CHUNK = 2**20
+_Write = Callable[[xr.DataTree, Path], None]
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
@@ -104,24 +107,23 @@ def save_netcdf(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> 
     RunError
         When it cannot be written; what had the name before stays.
     """
-    pieces = in_pieces(tree) if isinstance(tree, xr.DataTree) else iter(tree)
-    with _replacing(Path(path)) as temporary:
-        first = next(pieces)
-        along = {f"/{name}": {"datum"} for name, node in first.children.items() if _has_data(node)}
-        first.to_netcdf(
-            temporary,
-            engine="h5netcdf",
-            unlimited_dims=along,
-            encoding={f"/{name}": _encoding(node) for name, node in first.children.items()},
-        )
-        for piece in pieces:
-            with h5netcdf.File(temporary, "a") as file:
-                for name, node in piece.children.items():
-                    _append(file[name], node.to_dataset())
+    _save(tree, Path(path), _begin_netcdf, _extend_netcdf)
 
 
-def _has_data(node: xr.DataTree) -> bool:
-    return "datum" in node.dims
+def _begin_netcdf(piece: xr.DataTree, path: Path) -> None:
+    groups = piece.children.items()
+    piece.to_netcdf(
+        path,
+        engine="h5netcdf",
+        unlimited_dims={f"/{name}": {"datum"} for name, node in groups if "datum" in node.dims},
+        encoding={f"/{name}": _encoding(node) for name, node in groups},
+    )
+
+
+def _extend_netcdf(piece: xr.DataTree, path: Path) -> None:
+    with h5netcdf.File(path, "a") as file:
+        for name, node in piece.children.items():
+            _append(file[name], node.to_dataset())
 
 
 def _encoding(node: xr.DataTree) -> dict[str, Any]:
@@ -160,20 +162,29 @@ def save_zarr(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> No
     RunError
         When it cannot be written; what had the name before stays.
     """
-    path = Path(path)
-    _require_place_of_zarr(path)
-    pieces = in_pieces(tree) if isinstance(tree, xr.DataTree) else iter(tree)
-    with _replacing(path) as temporary:
-        first = next(pieces)
-        first.to_zarr(temporary, zarr_format=2, consolidated=False, encoding=_zarr_chunks(first))
-        for piece in pieces:
-            for name, node in piece.children.items():
-                grown = node.to_dataset()
-                fixed = [key for key, value in grown.variables.items() if "datum" not in value.dims]
-                grown.drop_vars(fixed).to_zarr(
-                    temporary, group=name, append_dim="datum", zarr_format=2, consolidated=False
-                )
-        import_module("zarr").consolidate_metadata(str(temporary), zarr_format=2)
+    _require_place_of_zarr(Path(path))
+    _save(tree, Path(path), _begin_zarr, _extend_zarr, _consolidate)
+
+
+def _begin_zarr(piece: xr.DataTree, path: Path) -> None:
+    chunks = {
+        f"/{name}": {key: {"chunks": value["chunksizes"]} for key, value in _encoding(node).items()}
+        for name, node in piece.children.items()
+    }
+    piece.to_zarr(path, zarr_format=2, consolidated=False, encoding=chunks)
+
+
+def _extend_zarr(piece: xr.DataTree, path: Path) -> None:
+    for name, node in piece.children.items():
+        grown = node.to_dataset()
+        fixed = [key for key, value in grown.variables.items() if "datum" not in value.dims]
+        grown.drop_vars(fixed).to_zarr(
+            path, group=name, append_dim="datum", zarr_format=2, consolidated=False
+        )
+
+
+def _consolidate(path: Path) -> None:
+    import_module("zarr").consolidate_metadata(str(path), zarr_format=2)
 
 
 def _require_place_of_zarr(path: Path) -> None:
@@ -183,39 +194,64 @@ def _require_place_of_zarr(path: Path) -> None:
 
 
 def _require_zarr() -> None:
-    if find_spec("zarr") is None:
+    if find_spec("zarr") is None or int(version("zarr").partition(".")[0]) < 3:
         raise RequestError(
-            "zarr folders need zarr, which is not installed; pip install zarr, or use .nc"
+            "zarr folders need zarr 3, which is not installed; pip install 'zarr>=3', or use .nc"
         )
-
-
-def _zarr_chunks(tree: xr.DataTree) -> dict[str, Any]:
-    return {
-        f"/{name}": {key: {"chunks": value["chunksizes"]} for key, value in _encoding(node).items()}
-        for name, node in tree.children.items()
-    }
 
 
 def _is_zarr(path: Path) -> bool:
     return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside ``path`` to write to, and move what is there to ``path`` at the end."""
+def _save(
+    tree: xr.DataTree | Iterable[xr.DataTree],
+    path: Path,
+    begin: _Write,
+    extend: _Write,
+    finish: Callable[[Path], None] = lambda path: None,
+) -> None:
+    """Write beside ``path``, piece by piece, and move it there at the end.
+
+    Only what fails in writing is a failure to write: making a piece is another matter.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
-        yield temporary
-        if path.is_dir() and temporary.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        with _failing_to_write(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove(temporary)
+        pieces = in_pieces(tree) if isinstance(tree, xr.DataTree) else tree
+        for number, piece in enumerate(pieces):
+            with _failing_to_write(path):
+                (extend if number else begin)(piece, temporary)
+        with _failing_to_write(path):
+            finish(temporary)
+            _move(temporary, path)
     finally:
         with suppress(OSError):
             _remove(temporary)
+
+
+@contextmanager
+def _failing_to_write(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # h5py raises the latter when a disk is full
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else _line(error)
+        raise RunError(f"cannot write {path}: {reason}") from error
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Put a file or a folder in the place of another; a folder cannot be replaced at once."""
+    if not (path.is_dir() and temporary.is_dir()):
+        temporary.replace(path)
+        return
+    old = path.with_name(f".{path.name}.old")
+    _remove(old)
+    path.replace(old)
+    temporary.replace(path)
+    _remove(old)
 
 
 def _remove(path: Path) -> None:
@@ -292,14 +328,15 @@ def stack_valid(dataset: xr.Dataset, mask: xr.DataArray) -> xr.Dataset:
     dataset
         A group, as ``tree["posterior"].to_dataset()``.
     mask
-        ``tree["constant_data"]["mask"]``.
+        ``tree["constant_data"]["mask"]``; it may have more data than the group.
 
     Returns
     -------
     xarray.Dataset
         With coordinates ``datum`` and ``time`` along ``obs``. Variables without time are left out.
     """
-    datum, time = np.nonzero(mask.transpose("datum", "time").values)
+    mask = mask.sel(datum=dataset["datum"]).transpose("datum", "time")
+    datum, time = np.nonzero(mask.values)
     index = {"datum": xr.DataArray(datum, dims="obs"), "time": xr.DataArray(time, dims="obs")}
     names = [name for name, value in dataset.data_vars.items() if "time" in value.dims]
     stacked = dataset[names].isel(index)

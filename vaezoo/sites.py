@@ -132,12 +132,16 @@ class _TakeMean(Messenger):
 
 def mean_of(fn: Any, name: str) -> Tensor:
     """Return the mean of a distribution; a refusal when it has no closed form."""
+    refusal = RequestError(
+        f"the {type(fn).__name__} of site '{name}' has no closed-form mean; ask for a sample"
+    )
     try:
-        return torch.as_tensor(fn.mean)
+        mean = torch.as_tensor(fn.mean)
     except NotImplementedError as error:
-        raise RequestError(
-            f"the {type(fn).__name__} of site '{name}' has no closed-form mean; ask for a sample"
-        ) from error
+        raise refusal from error
+    if mean.numel() and bool(mean.isnan().all()):  # as a Categorical says it
+        raise refusal
+    return mean
 
 
 def log_density(site: Site, value: Tensor | None = None) -> Tensor:

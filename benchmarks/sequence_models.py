@@ -104,7 +104,7 @@ def run(data: str, name: str, seed: int, folder: Path) -> None:
 def rows_of(data: str, folder: Path) -> list[list[str]]:
     """Return a table of means over seeds and their standard deviations."""
     per = "frame" if data in ("jsb", "nottingham") else "sequence"
-    table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL", "minutes"]]
+    table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL"]]
     for name in ROWS[data]:
         paths = sorted(folder.glob(f"{data}-{name}-[0-9].json"))
         found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -114,9 +114,8 @@ def rows_of(data: str, folder: Path) -> list[list[str]]:
         fivo = [_bound(r["fivo"][0], per) for r in found]
         scale = [1.0 if per == "frame" else r["num_frames"] / r["num_rows"] for r in found]
         kl = [r["metrics"]["kl"] * s for r, s in zip(found, scale, strict=True)]
-        minutes = mean(r["seconds"] for r in found) / 60
         values = [_spread(values) for values in (*cells, fivo, kl)]
-        table.append([f"`{name}`", str(len(found)), *values, f"{minutes:.1f}"])
+        table.append([f"`{name}`", str(len(found)), *values])
     return table
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "impute": "Fill in missing entries of data.",
     "encode": "Write the latents of data.",
     "evaluate": "Estimate how good a trained model is.",
+    "analyse": "Check the posteriors of a trained model, and repair them.",
     "new": "Write a model/guide pair to start from.",
     "check": "Check that a model/guide pair keeps the contract.",
 }

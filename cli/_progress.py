@@ -14,7 +14,7 @@ from vaezoo.callbacks import Callback
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 
-__all__ = ["make_callbacks", "rows_bar"]
+__all__ = ["make_callbacks", "rows_bar", "steps_bar"]
 
 _SECONDS_BETWEEN_LINES = 2.0
 
@@ -108,6 +108,20 @@ def rows_bar() -> Iterator[Callable[[int, int], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def steps_bar() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield what shows which step is under way: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda name, done, total: bar.update(
+            task, completed=done, total=total, description=name
+        )
 
 
 class TensorBoard(Callback):

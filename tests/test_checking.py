@@ -15,7 +15,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.checking import PosteriorCheck, check_posteriors, estimate_seconds
+from vaezoo.checking import PosteriorCheck, check_posteriors
 from vaezoo.exact import LinearGaussian
 from vaezoo.gaps import local_elbo
 from vaezoo.hmc import hmc
@@ -338,12 +338,6 @@ def test_draws_have_the_moments_of_the_posterior(x: Tensor) -> None:
     z = found.draws["z"]
     assert float(((z.mean(0) - mean) / sd).abs().max()) < 0.2
     np.testing.assert_allclose(z.std(0) / sd, 1.0, atol=0.15)
-
-
-def test_estimate_is_in_proportion(untrained: VAEBernoulli) -> None:
-    x = torch.randint(0, 2, (16, 8)).float()
-    seconds = estimate_seconds(untrained, (x,), 1600, num_samples=1000)
-    assert 0.5 < seconds < 5000
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ All of this is about q(z | x) given the weights of the network; it says nothing 
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
-from vaezoo.gaps import NUM_STEPS, best_elbo
+from vaezoo.gaps import best_elbo
 from vaezoo.hmc import Settings, largest_r_hat
 from vaezoo.particles import probing
 from vaezoo.proposals import Students, explore, weigh
@@ -50,7 +50,14 @@ from vaezoo.weights import (
     resample,
 )
 
-__all__ = ["GRADES", "VERDICTS", "PosteriorCheck", "check_posteriors", "estimate_seconds"]
+__all__ = [
+    "GRADES",
+    "VERDICTS",
+    "PosteriorCheck",
+    "check_posteriors",
+    "grade",
+    "grade_guide",
+]
 
 VERDICTS = ("trusted", "repaired", "not trusted")
 GRADES = ("good", "caution", "bad")
@@ -68,7 +75,7 @@ WORDS = {
 FEWEST_DRAWS = 1000
 ENOUGH_EFFECTIVE, FEWEST_EFFECTIVE = 400, 100
 LARGEST_SHARE = 0.01
-CHAINS, WARMUP, DRAWS, LEAPFROG = 4, 150, 100, 8
+CHAINS, SHORT = 4, Settings(num_samples=100, num_warmup=150)
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,9 @@ class PosteriorCheck:
         Place in ``VERDICTS``, ``(B,)``.
     grades
         Place in ``GRADES`` of each check, ``(B,)``.
-    elbo, iwae
-        Of the guide, ``(B,)``, in nats; iwae is log 1/S sum_s w_s.
+    elbo, iwae, psis
+        Of the guide, ``(B,)``, in nats: the mean log weight, the log mean weight, and the latter of
+        smoothed weights.
     log_evidence, standard_error
         log p(x) by the mixture, and its error, ``(B,)``, in nats.
     k_hat, ess
@@ -99,6 +107,8 @@ class PosteriorCheck:
     draws
         Draws from the mixture, resampled by their smoothed weights: by site, ``(R, B, *event)``.
         Draws from the posterior for data that are trusted or repaired.
+    chains, chain_log_joint
+        The short chains, by site ``(C, S, B, *event)``, and log p(x, z) of them ``(C, S, B)``.
     seconds
         What it took.
     """
@@ -107,6 +117,7 @@ class PosteriorCheck:
     grades: Mapping[str, Tensor]
     elbo: Tensor
     iwae: Tensor
+    psis: Tensor
     log_evidence: Tensor
     standard_error: Tensor
     k_hat: Tensor
@@ -120,6 +131,8 @@ class PosteriorCheck:
     divergences: Tensor
     local_elbo: Tensor | None
     draws: Mapping[str, Tensor]
+    chains: Mapping[str, Tensor]
+    chain_log_joint: Tensor
     seconds: float
 
     @property
@@ -135,9 +148,9 @@ class PosteriorCheck:
     def explain(self, index: int) -> str:
         """Return one line on a datum: its verdict, and what is not good."""
         wrong = [
-            f"{WORDS[name]} ({GRADES[grade[index]]} {name})"
-            for name, grade in self.grades.items()
-            if grade[index]
+            f"{WORDS[name]} ({GRADES[places[index]]} {name})"
+            for name, places in self.grades.items()
+            if places[index]
         ]
         return f"{self.verdicts[index]}: {'; '.join(wrong) or 'all checks are good'}"
 
@@ -223,19 +236,20 @@ def _check(
         lambda u: target.log_joint(u) - target.log_guide(u), drawn, target.rows_at_once()
     )
     of_guide = torch.cat(pieces).cpu().double()
-    chains = explore(target, CHAINS, Settings(DRAWS, WARMUP, LEAPFROG))
+    chains = explore(target, CHAINS, SHORT)
     students = Students.fit(chains.unconstrained, chains.start)
     u, of_mixture = weigh(target, students, num_samples)
     of_mixture = of_mixture.cpu().double()
-    smoothed = pareto_smooth(of_mixture)
+    smoothed, of_guide_smoothed = pareto_smooth(of_mixture), pareto_smooth(of_guide)
     mean_shift, sd_ratio = _compare(drawn, u, smoothed.log_weights)
     local = best_elbo(target).cpu().double() if gaps else None
     values = {
         "elbo": of_guide.mean(0),
         "iwae": log_evidence(of_guide),
+        "psis": log_evidence(of_guide_smoothed.log_weights),
         "log_evidence": log_evidence(of_mixture),
         "standard_error": log_evidence_error(of_mixture),
-        "k_hat": pareto_smooth(of_guide).k_hat,
+        "k_hat": of_guide_smoothed.k_hat,
         "ess": effective_share(of_guide),
         "reference_k_hat": smoothed.k_hat,
         "reference_ess": effective_share(of_mixture),
@@ -253,6 +267,8 @@ def _check(
         divergences=chains.divergences.cpu(),
         local_elbo=local,
         draws=target.constrain(kept)[0],
+        chains=chains.latents,
+        chain_log_joint=chains.log_joint,
         seconds=time.perf_counter() - begun,
     )
 
@@ -274,23 +290,31 @@ def _compare(drawn: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tensor, Ten
 
 def _grades(values: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]:
     """Return the place in GRADES of each check."""
-    limit, draws = largest_good_k(num_samples), num_samples * values["ess"]
+    limit = largest_good_k(num_samples)
     difference = (values["log_evidence"] - values["iwae"]).abs()
     log_ratio = values["sd_ratio"].log().abs()
     bounded = (values["reference_ess"] >= 0.1) & (values["largest_share"] <= LARGEST_SHARE)
     enough = num_samples * values["reference_ess"] >= FEWEST_EFFECTIVE
     reference = enough & ((values["reference_k_hat"] <= limit) | bounded)
     return {
-        "k_hat": _grade(values["k_hat"] <= limit, values["k_hat"] > 1),
-        "ess": _grade((values["ess"] >= 0.1) & (draws >= ENOUGH_EFFECTIVE), values["ess"] < 0.01),
-        "log_evidence": _grade(difference < 0.2, difference > 0.5),
-        "mean_shift": _grade(values["mean_shift"] < 0.25, values["mean_shift"] >= 0.5),
-        "sd_ratio": _grade(log_ratio <= math.log(1.25), log_ratio > math.log(1.5)),
-        "reference": _grade(reference, ~reference),
+        **grade_guide(values["k_hat"], values["ess"], num_samples),
+        "log_evidence": grade(difference < 0.2, difference > 0.5),
+        "mean_shift": grade(values["mean_shift"] < 0.25, values["mean_shift"] >= 0.5),
+        "sd_ratio": grade(log_ratio <= math.log(1.25), log_ratio > math.log(1.5)),
+        "reference": grade(reference, ~reference),
     }
 
 
-def _grade(good: Tensor, bad: Tensor) -> Tensor:
+def grade_guide(k_hat: Tensor, ess: Tensor, num_samples: int) -> dict[str, Tensor]:
+    """Return the place in GRADES of what the weights of the guide say by themselves."""
+    enough = (ess >= 0.1) & (num_samples * ess >= ENOUGH_EFFECTIVE)
+    return {
+        "k_hat": grade(k_hat <= largest_good_k(num_samples), k_hat > 1),
+        "ess": grade(enough, ess < 0.01),
+    }
+
+
+def grade(good: Tensor, bad: Tensor) -> Tensor:
     """Return 0, 1 or 2; what is not a number is bad."""
     return torch.where(good, 0, torch.where(bad, 2, 1))
 
@@ -300,6 +324,9 @@ def _verdict(grades: Mapping[str, Tensor]) -> Tensor:
     return torch.where(all_good, 0, torch.where(grades["reference"] == 0, 1, 2))
 
 
+_DATA_DIM = {"draws": 1, "chains": 2, "chain_log_joint": 2}
+
+
 def _joined(parts: Sequence[PosteriorCheck]) -> PosteriorCheck:
     joined: dict[str, Any] = {}
     for field in fields(PosteriorCheck):
@@ -307,48 +334,9 @@ def _joined(parts: Sequence[PosteriorCheck]) -> PosteriorCheck:
         if field.name == "seconds":
             joined[field.name] = sum(values)
         elif isinstance(values[0], Mapping):
-            dim = 1 if field.name == "draws" else 0
+            dim = _DATA_DIM.get(field.name, 0)
             joined[field.name] = {n: torch.cat([v[n] for v in values], dim) for n in values[0]}
         else:
-            joined[field.name] = None if values[0] is None else torch.cat(values)
+            dim = _DATA_DIM.get(field.name, 0)
+            joined[field.name] = None if values[0] is None else torch.cat(values, dim)
     return PosteriorCheck(**joined)
-
-
-def estimate_seconds(
-    pair: nn.Module,
-    args: Args,
-    num_data: int,
-    *,
-    num_samples: int = 4000,
-    gaps: bool = True,
-) -> float:
-    """Estimate what :func:`check_posteriors` takes for ``num_data`` data like those of ``args``.
-
-    Two passes through the model with gradients, and one without, are timed on the batch. A batch
-    of the size that will be checked gives the best estimate, since small ones cost overhead.
-    """
-    with probing(pair, args[0].device), seeded(0, args[0].device):
-        target = Target(pair, args, "a check of posteriors")
-        chains, many = target.draw_guide(CHAINS), target.draw_guide(target.rows_at_once())
-        gradient = _fastest(lambda: _differentiate(target, chains))
-        density = _fastest(lambda: target.log_joint(many).sum() + target.log_guide(many).sum())
-    num_gradients = (WARMUP + DRAWS) * (1 + LEAPFROG) / 2 + (2 * NUM_STEPS if gaps else 0)
-    num_pieces = 2.5 * num_samples / len(many)
-    return (num_gradients * gradient + num_pieces * density) * num_data / target.num_data
-
-
-def _differentiate(target: Target, u: Tensor) -> Tensor:
-    with torch.enable_grad():
-        u = u.requires_grad_()
-        (gradient,) = torch.autograd.grad(target.log_joint(u).sum(), u)
-    return gradient.sum()
-
-
-def _fastest(fn: Callable[[], Tensor], times: int = 3) -> float:
-    """Return the seconds of the fastest of some calls, after one that is not counted."""
-    seconds = []
-    for _ in range(times + 1):
-        begun = time.perf_counter()
-        float(fn())
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds[1:])

@@ -28,6 +28,7 @@ from vaezoo.lengths import frame_mask
 from vaezoo.sequence import SequencePair
 from vaezoo.sites import MOST_ROWS, Args
 from vaezoo.unrolled import Side
+from vaezoo.weights import pareto_smooth
 
 __all__ = ["Filtered", "as_sequence_pair", "free_running", "particle_filter"]
 
@@ -52,6 +53,9 @@ class Filtered:
         Whole paths, traced through their ancestors, ``(B, K, T, z_dim)``, and their normalised log
         weights ``(B, K)``: weighted draws from p(z | x). Early steps have few distinct values.
         ``paths`` is None unless asked for. Without latents all particles are one.
+    k_hat
+        Shape of the tail of the weights that ``ess`` is of, ``(B, T)``; None unless asked for.
+        See :class:`vaezoo.weights.Smoothed`.
     """
 
     log_evidence: Tensor
@@ -61,6 +65,7 @@ class Filtered:
     sd: Tensor
     log_weights: Tensor
     paths: Tensor | None = None
+    k_hat: Tensor | None = None
 
 
 def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
@@ -81,6 +86,7 @@ def particle_filter(
     threshold: float = 0.5,
     proposal: Side = "posterior",
     keep_paths: bool = False,
+    keep_k_hat: bool = False,
     max_rows: int = MOST_ROWS,
 ) -> Filtered:
     """Run a particle filter over each sequence of a batch.
@@ -102,6 +108,8 @@ def particle_filter(
         alg. 1; Le et al. 2018, arXiv:1705.10306). ``prior``: the bootstrap filter.
     keep_paths
         Whether whole paths are returned.
+    keep_k_hat
+        Whether the tail of the weights is fitted at every frame.
     max_rows
         Most rows that go through the pair at a time, unless one sequence alone has more.
 
@@ -126,7 +134,7 @@ def particle_filter(
     parts = []
     for some_x, some_length in zip(x.split(chunk), length.split(chunk), strict=True):
         swarm = _Swarm(pair, some_x, some_length, num_particles if pair.has_latents else 1)
-        found, drawn, ancestors = swarm.filter(proposal, threshold)
+        found, drawn, ancestors = swarm.filter(proposal, threshold, keep_k_hat)
         if keep_paths:
             paths = swarm.by_frame(_traced(drawn, ancestors)).transpose(1, 2)
             found = replace(found, paths=paths)
@@ -186,18 +194,24 @@ class _Swarm:
         self.uniform = torch.full((), -math.log(num_particles), dtype=dtype, device=x.device)
         self.log_w = self.uniform.expand(self.size)
 
-    def filter(self, side: Side, threshold: float) -> tuple[Filtered, list[Tensor], list[Tensor]]:
+    def filter(
+        self, side: Side, threshold: float, keep_k_hat: bool
+    ) -> tuple[Filtered, list[Tensor], list[Tensor]]:
         """Run through all frames; also returns the draws and the ancestors of every step."""
         e = self.pair.encode(self.x, self.length)
-        found, drawn, ancestors = [], [], []
+        found, drawn, ancestors, tails = [], [], [], []
         for t in range(self.num_steps):
             z, log_predictive = self.observe(t, side, e)
             found.append((log_predictive, self.ess(), *self.moments(z)))
             drawn.append(z.unflatten(0, self.size))
+            if keep_k_hat:
+                tails.append(pareto_smooth(self.log_w.T).k_hat.to(self.log_w))
             ancestors.append(self.resample(t, threshold))
         log_p, ess, mean, sd = (self.by_frame(values) for values in zip(*found, strict=True))
         log_evidence = torch.where(frame_mask(self.length, self.x.shape[1]), log_p, 0.0).sum(1)
-        return Filtered(log_evidence, log_p, ess, mean, sd, self.log_w), drawn, ancestors
+        k_hat = self.by_frame(tails) if keep_k_hat else None
+        found_here = Filtered(log_evidence, log_p, ess, mean, sd, self.log_w, k_hat=k_hat)
+        return found_here, drawn, ancestors
 
     def run_freely(self, prefix: int) -> Tensor:
         """Filter the first frames, and score those that follow, ``(B, T)``."""

@@ -13,7 +13,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.storage import write_bytes
 
-__all__ = ["curves", "grid", "iwae_curve", "latents", "pairs_grid"]
+__all__ = ["curves", "grid", "iwae_curve", "latents", "new_figure", "pairs_grid"]
 
 _GRID_PIXELS = 640
 _LARGEST_ZOOM = 8
@@ -93,7 +93,8 @@ def _save(canvas: Array, path: Path) -> None:
     write_bytes(path, content.getvalue())
 
 
-def _figure(rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+def new_figure(rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """Return a figure and its axes, without spines at the top and to the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained", dpi=120)
@@ -111,7 +112,7 @@ def _write(figure: Any, path: Path) -> None:
 
 def curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write ELBO, reconstruction and KL of training and validation by epoch."""
-    figure, axes = _figure(1, 3)
+    figure, axes = new_figure(1, 3)
     epochs = [record["epoch"] for record in metrics]
     for axis, (key, title) in zip(
         axes, [("elbo", "ELBO"), ("recon", "log p(x | z)"), ("kl", "KL(q || p)")], strict=True
@@ -129,7 +130,7 @@ def curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def latents(kl_per_latent: Mapping[str, Sequence[float]], path: Path) -> None:
     """Write the KL of every latent, the largest first; a bar near zero is a latent not in use."""
-    figure, axes = _figure(1, max(1, len(kl_per_latent)))
+    figure, axes = new_figure(1, max(1, len(kl_per_latent)))
     for axis, (name, values) in zip(np.ravel(axes), kl_per_latent.items(), strict=False):
         axis.bar(range(len(values)), sorted(values, reverse=True), width=0.8)
         axis.set(title=f"KL of each element of '{name}'", xlabel="latent, by KL", ylabel="nats")
@@ -139,7 +140,7 @@ def latents(kl_per_latent: Mapping[str, Sequence[float]], path: Path) -> None:
 
 def iwae_curve(bounds: Sequence[Any], elbo: float, path: Path) -> None:
     """Write the importance-weighted bound against the number of draws."""
-    figure, axis = _figure()
+    figure, axis = new_figure()
     ks = [bound.num_samples for bound in bounds]
     values = [bound.value for bound in bounds]
     errors = [bound.standard_error or 0.0 for bound in bounds]

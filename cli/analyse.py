@@ -1,0 +1,129 @@
+"""``vaezoo analyse``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vaezoo.cli._shared import (
+    data_dir_option,
+    data_option,
+    device_option,
+    echo_json,
+    json_option,
+    model_option,
+    run_argument,
+    seed_option,
+    split_option,
+)
+
+if TYPE_CHECKING:
+    from vaezoo.analysis import Report
+
+EXIT_POOR = 3
+
+
+@click.command()
+@run_argument
+@data_option
+@data_dir_option
+@split_option
+@click.option(
+    "-n",
+    "--n",
+    "limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Only the first so many rows.",
+)
+@click.option(
+    "--level",
+    type=click.Choice(["quick", "standard", "full"]),
+    default="standard",
+    show_default=True,
+    help="quick looks at draws of the guide only; standard checks each posterior by short chains "
+    "and a mixture; full adds long chains, annealing and a classifier.",
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Look at fewer rows, so that it takes no longer.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the results.  [default: RUN/analysis]",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["poor", "fair"]),
+    help=f"Exit with code {EXIT_POOR} if the posteriors are poor, or no better than fair.",
+)
+@seed_option
+@device_option
+@model_option
+@json_option
+def analyse(
+    run: Path,
+    data: str | None,
+    data_dir: str | None,
+    split: str,
+    limit: int,
+    level: str,
+    budget: float | None,
+    out: Path | None,
+    fail_on: str | None,
+    seed: int,
+    device: str,
+    model: str | None,
+    as_json: bool,
+) -> int | None:
+    """Check the posteriors of a trained model, and repair them.
+
+    Says of each datum whether draws of the guide can be trusted, and writes draws that can:
+    q.nc (guide), mcmc.nc (chains) and checked.nc (posterior) for ArviZ, diagnostics.nc,
+    report.json, and report.html with figures.
+
+    \b
+    Example:
+      vaezoo analyse runs/my-run
+      vaezoo analyse runs/my-run -n 500 --level quick
+      vaezoo analyse runs/my-run --budget 30 --fail-on poor
+    """
+    from vaezoo.analysis import prepare
+    from vaezoo.cli._progress import steps_bar
+    from vaezoo.runs import load_run
+
+    loaded = load_run(run, device=device, model=model)
+    analysis = prepare(
+        loaded,
+        data,
+        split=split,
+        limit=limit,
+        level=level,  # type: ignore[arg-type]  # one of the choices
+        budget=budget,
+        seed=seed,
+        data_dir=data_dir,
+    )
+    plan = analysis.plan
+    click.echo(
+        f"{plan.num_data} rows at level {plan.level}: about {max(1, plan.seconds):.0f} s", err=True
+    )
+    with steps_bar() as progress:
+        report = analysis.run_checks(progress)
+    written = report.save(out or run / "analysis")
+    if as_json:
+        echo_json(report.to_dict())
+    else:
+        click.echo(report.verdict)
+        click.echo(f"wrote {' '.join(path.name for path in written)} -> {written[0].parent}")
+    return EXIT_POOR if _fails(report, fail_on) else None
+
+
+def _fails(report: "Report", fail_on: str | None) -> bool:
+    if fail_on is None:
+        return False
+    return report.quality in (("poor",) if fail_on == "poor" else ("poor", "fair"))

@@ -1,0 +1,385 @@
+"""`vaezoo analyse`: verdicts against pairs whose posterior is known, files, words, budgets."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+import xarray as xr
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+import vaezoo
+from vaezoo import RequestError, RunError, load_run
+from vaezoo.analysis import Report, check, prepare
+from vaezoo.analysis.sequences import check_sequences
+from vaezoo.config import DataSettings, Training
+from vaezoo.data import SPLITS, Data
+from vaezoo.data.transform import Transform
+from vaezoo.exact import LinearGaussian
+from vaezoo.models.lgssm import LGSSM
+from vaezoo.models.rnn import RNN
+from vaezoo.registry import register
+from vaezoo.runs import Run
+from vaezoo.sites import argument_names
+
+WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
+TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)
+NUM_DATA = 12
+
+
+@register("test-linear", data="vectors")
+class Linear(nn.Module):
+    """The linear-Gaussian model, with its posterior as guide unless that is broken."""
+
+    def __init__(
+        self, *, x_shape: tuple[int, ...] = (3,), scale: float = 1.0, shift: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.x_shape, self.scale, self.shift = x_shape, scale, shift
+        self.sigma = nn.Parameter(torch.tensor(TRUTH.sigma))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z @ WEIGHT.T.to(z), self.sigma).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        mean, covariance = TRUTH.posterior(x.double())
+        sd = covariance.diagonal().sqrt()
+        q = dist.Normal((mean + self.shift * sd).to(x), (self.scale * sd).to(x))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", q.to_event(1))
+
+
+@register("test-states", data="vectors")
+class States(nn.Module):
+    """A discrete latent: k = 0, 1, 2 with p = 0.2, 0.3, 0.5, x ~ N(2 k, 1)."""
+
+    def __init__(self, *, x_shape: tuple[int, ...] = (1,)) -> None:
+        super().__init__()
+        self.x_shape = x_shape
+        self.sigma = nn.Parameter(torch.tensor(1.0))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(x.new_tensor([0.2, 0.3, 0.5])))
+            pyro.sample("x", dist.Normal(2.0 * k[:, None], self.sigma).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Categorical(x.new_ones(3) / 3))
+
+
+@register("test-points", data="vectors")
+class Points(Linear):
+    """An autoencoder: the guide gives one value."""
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Delta(x[:, :2]).to_event(1))
+
+
+def of_model(num_data: int = NUM_DATA) -> Data:
+    """Data of the linear model."""
+    draw = torch.Generator().manual_seed(0)
+    z = torch.randn(num_data, 2, generator=draw, dtype=torch.float64)
+    x = z @ WEIGHT.T + TRUTH.sigma * torch.randn(num_data, 3, generator=draw, dtype=torch.float64)
+    arrays = {"x": x.float().numpy()}
+    return Data("made", arrays, dict.fromkeys(SPLITS, np.arange(num_data)))
+
+
+def of_sequences(x_dim: int) -> Data:
+    rng, length = np.random.default_rng(1), np.array([6, 2, 5, 1, 3, 6])
+    x = rng.integers(0, 2, (6, 6, x_dim)).astype(np.float32)
+    x[np.arange(6) >= length[:, None]] = 0
+    return Data("made", {"x": x, "length": length}, dict.fromkeys(SPLITS, np.arange(6)))
+
+
+def run_of(pair: nn.Module, data: Data) -> Run:
+    shapes = {name: data.arrays[name].shape[1:] for name in argument_names(pair)}
+    return Run(pair, "pair", {}, DataSettings(name="x"), Training(), Transform(), shapes)
+
+
+def linear(**broken: float) -> tuple[Run, Data]:
+    return run_of(Linear(**broken), of_model()), of_model()
+
+
+def kalman() -> tuple[Run, Data]:
+    torch.manual_seed(0)
+    return run_of(LGSSM(x_shape=(2,), z_dim=2), of_sequences(2)), of_sequences(2)
+
+
+@pytest.fixture(scope="module")
+def exact() -> Report:
+    return check(*linear())
+
+
+@pytest.fixture(scope="module")
+def digits(trained: Path) -> Report:
+    return check(load_run(trained), limit=20)
+
+
+# Verdicts
+
+
+def test_exact_guide_is_trusted(exact: Report) -> None:
+    assert exact.shares == {"trusted": 1.0, "repaired": 0.0, "not trusted": 0.0}
+    assert exact.quality == "good"
+
+
+def test_log_evidence_is_exact(exact: Report) -> None:
+    x = torch.from_numpy(of_model().x).double()
+    found = torch.from_numpy(exact.per_datum["log_evidence"].values)
+    torch.testing.assert_close(found, TRUTH.log_prob(x), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("broken", [{"scale": 0.5}, {"shift": 1.5}], ids=["narrow", "shifted"])
+def test_broken_guide_is_repaired(broken: dict[str, float]) -> None:
+    report = check(*linear(**broken))
+    assert report.shares["repaired"] == 1.0
+    assert report.quality == "fair"
+
+
+def test_checked_draws_have_the_moments_of_the_posterior() -> None:
+    """Failure rate below 1e-4: 24 means of 1,000 draws, of an effective 400 or more, in 0.25 sd."""
+    report = check(*linear(shift=1.5))
+    z = report.trees["checked"]["posterior"]["z"].values.reshape(-1, NUM_DATA, 2)
+    mean, covariance = TRUTH.posterior(torch.from_numpy(of_model().x).double())
+    sd = covariance.diagonal().sqrt().numpy()
+    assert np.abs((z.mean(0) - mean.numpy()) / sd).max() < 0.25
+
+
+def test_quick_sees_no_more_than_the_guide() -> None:
+    report = check(*linear(), level="quick")
+    assert report.posteriors is None
+    assert report.guide is not None
+    assert report.shares == {}
+    assert "not checked against other draws" in report.verdict
+
+
+def test_narrow_guide_is_poor_by_its_weights() -> None:
+    """A guide of half the width has k-hat 3/4 for each of two latents, and noise around it."""
+    report = check(*linear(scale=0.3), level="quick")
+    assert report.quality in ("fair", "poor")
+
+
+def test_full_level_asks_the_referees(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaezoo.analysis import referee
+    from vaezoo.hmc import Settings
+
+    monkeypatch.setattr(referee, "LONG", Settings(num_samples=300, num_warmup=100))
+    report = check(*linear(shift=1.5), level="full")
+    assert report.referee is not None
+    assert float(report.referee.comparison.c2st.min()) > 0.6
+    assert float(report.referee.convergence.r_hat.max()) < 1.05
+    assert abs(report.referee.bounds.mean_gap) < 0.3
+    assert report.trees["mcmc"]["posterior"].sizes["draw"] == 300
+
+
+def test_same_seed_same_report() -> None:
+    first, second = (check(*linear(shift=0.5), seed=3) for _ in range(2))
+    xr.testing.assert_identical(
+        first.per_datum.drop_vars("seconds", errors="ignore"),
+        second.per_datum.drop_vars("seconds", errors="ignore"),
+    )
+
+
+def test_global_generator_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    check(*linear(), level="quick")
+    assert torch.equal(torch.rand(3), expected)
+
+
+# Any pair
+
+
+def test_discrete_latents_are_weighed_only() -> None:
+    data = Data(
+        "states",
+        {"x": np.array([-1, 0, 1, 2, 3, 5], dtype=np.float32)[:, None]},
+        dict.fromkeys(SPLITS, np.arange(6)),
+    )
+    report = check(run_of(States(), data), data)
+    assert report.guide is not None
+    assert report.posteriors is None
+    assert "discrete" in report.skipped["posterior"]
+    p = torch.tensor([0.2, 0.3, 0.5]).log() + dist.Normal(
+        torch.tensor([0.0, 2.0, 4.0]), 1.0
+    ).log_prob(torch.from_numpy(data.x))
+    torch.testing.assert_close(report.guide.iwae.float(), p.logsumexp(1), rtol=0, atol=0.2)
+
+
+def test_autoencoder_has_no_posterior() -> None:
+    report = check(run_of(Points(), of_model()), of_model())
+    assert report.quality == "unknown"
+    assert not report.trees
+    assert any("one value" in why for why in report.skipped.values())
+    assert report.predictive is not None
+
+
+def test_baseline_without_latents_is_checked_by_its_data() -> None:
+    torch.manual_seed(0)
+    report = check(run_of(RNN(x_shape=(3,), hidden=4), of_sequences(3)), of_sequences(3))
+    assert report.quality == "unknown"
+    assert report.predictive is not None
+    assert any("has none" in why for why in report.skipped.values())
+
+
+def test_all_reasons_are_said_once() -> None:
+    report = check(run_of(Points(), of_model()), of_model())
+    assert len(set(report.skipped.values())) == len(report.skipped)
+
+
+# Sequences
+
+
+def test_filters_of_a_linear_pair_are_near_the_kalman_filter() -> None:
+    """Failure rate below 1e-3: with 400 particles, log Z of six short sequences is off by 1 nat."""
+    run, data = kalman()
+    args = tuple(torch.from_numpy(data.arrays[name]) for name in ("x", "length"))
+    found = check_sequences(run.pair, args, num_particles=400)
+    assert found.exact is not None
+    assert float((found.fivo - found.exact).abs().max()) < 1.0
+    assert bool((found.elbo <= found.exact + 0.5).all())
+
+
+def test_sequences_are_judged() -> None:
+    report = check(*kalman())
+    assert report.sequences is not None
+    assert sum(report.shares.values()) == pytest.approx(1)
+    found = report.per_datum
+    assert found["ess"].dims == ("datum", "time")
+    assert bool(found["ess"].isnull().equals(found["k_hat"].isnull()))
+    assert float(found["ess"].max()) <= 1 + 1e-6
+    assert float(found["ess"].min()) > 0
+
+
+def test_checked_paths_end_with_their_sequence() -> None:
+    report = check(*kalman())
+    z = report.trees["checked"]["posterior"]["z"]
+    mask = report.trees["checked"]["constant_data"]["mask"]
+    assert bool((z.isnull().any(("chain", "draw", "latent")) == ~mask).all())
+
+
+def test_bad_proposal_is_not_trusted() -> None:
+    run, data = kalman()
+    with torch.no_grad():
+        run.pair.log_S.fill_(-4.0)  # type: ignore[union-attr, operator]
+    report = check(run, data)
+    assert report.shares["trusted"] < 0.5
+
+
+# What is written
+
+
+def test_files_and_figures(digits: Report, tmp_path: Path) -> None:
+    names = {path.name for path in digits.save(tmp_path / "out")}
+    assert names == {
+        "q.nc", "mcmc.nc", "checked.nc", "diagnostics.nc", "report.json", "report.html",
+    }  # fmt: skip
+    content = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert content.count("<figure") == content.count("<figcaption>") == 9
+    assert not re.search(r"""(src|href)=["'](?!data:)""", content)
+
+
+def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
+    digits.save(tmp_path)
+    tree = vaezoo.open_tree(tmp_path / "checked.nc")
+    assert tree["posterior"]["z"].dims == ("chain", "draw", "datum", "latent")
+    assert set(np.unique(tree["constant_data"]["verdict"])) <= {
+        "trusted", "repaired", "not trusted",
+    }  # fmt: skip
+    from vaezoo._arviz import import_arviz
+
+    table = import_arviz().summary(tree["posterior"].to_dataset().isel(datum=[0]), kind="stats")
+    assert np.isfinite(table["mean"].astype(float)).all()
+
+
+def test_json_has_no_nan(digits: Report, tmp_path: Path) -> None:
+    digits.save(tmp_path)
+
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    content = (tmp_path / "report.json").read_text(encoding="utf-8")
+    found = json.loads(content, parse_constant=refuse)
+    assert found["shares"] == digits.shares
+    assert found["means"]["log_evidence"] == pytest.approx(
+        float(digits.per_datum.log_evidence.mean())
+    )
+
+
+def test_verdict_has_its_lines(digits: Report) -> None:
+    labels = [line.split()[0] for line in digits.verdict.splitlines()[1:]]
+    assert labels == [
+        "posterior",
+        "log",
+        "gap",
+        "k-hat",
+        "chains",
+        "calibration",
+        "latents",
+        "data",
+    ]
+
+
+def test_diagnostics_are_those_of_each_datum(digits: Report) -> None:
+    found = digits.per_datum
+    assert found.sizes["datum"] == 20
+    split = found["approximation_gap"] + found["amortisation_gap"]
+    np.testing.assert_allclose(split, found["gap"], atol=1e-9)
+
+
+# Requests
+
+
+def test_arrays_are_data(digits: Report, trained: Path) -> None:
+    run = load_run(trained)
+    ((x,),) = run.batches().fixed("test", limit=20)
+    given = check(run, run.transform.invert(x), limit=None)
+    expected = float(digits.per_datum.iwae.mean())
+    assert float(given.per_datum.iwae.mean()) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"level": "quik"}, "no level 'quik'; did you mean 'quick'"),
+        ({"limit": 0}, "takes 1 datum or more, got 0"),
+        ({"budget": 1e-9}, "is too short: 10 data at level standard take about"),
+        ({"data": np.zeros((3, 2), dtype=np.float32)}, "has rows of shape"),
+        ({"data": {"y": np.zeros(3)}}, "no array 'x' among y"),
+        ({"split": "tset"}, "no split 'tset'; did you mean 'test'"),
+    ],
+)
+def test_bad_requests(change: dict[str, Any], message: str) -> None:
+    run, data = linear()
+    with pytest.raises(RequestError, match=message) as found:
+        check(run, **{"data": data, **change})
+    assert "\n" not in str(found.value)
+
+
+def test_budget_takes_fewer_data() -> None:
+    run, data = run_of(Linear(), of_model(400)), of_model(400)
+    whole = prepare(run, data, limit=400).plan
+    part = prepare(run, data, limit=400, budget=whole.seconds / 3).plan
+    assert 10 <= part.num_data < 400
+
+
+def test_full_disk_is_one_line(
+    exact: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        exact.save(tmp_path)
+    assert (tmp_path / "report.json").exists()

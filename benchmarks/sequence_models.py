@@ -56,7 +56,7 @@ SMALL = {"z_dim": 32, "hidden": 32}
 DMM = Row(
     "dmm",
     {"z_dim": 64, "hidden": 200, "transition_hidden": 128, "emission_hidden": 100},
-    {**MUSIC, "lr": 2e-3, "epochs": 800, "kl_warmup": 3000},
+    {**MUSIC, "lr": 1e-3, "epochs": 1500, "kl_warmup": 6000, "plateau": 40, "patience": 120},
 )
 ROWS: dict[str, dict[str, Row]] = {
     "jsb": {

@@ -2,30 +2,20 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vaezoo.cli._shared import data_dir_option, echo_json, json_option, table
-from vaezoo.data import (
-    SOURCES,
-    Source,
-    fetch_source,
-    get_source,
-    list_data,
-    load,
-    locate,
-)
+from vaezoo.cli._shared import complete_data, data_dir_option, echo_json, json_option, table
+
+if TYPE_CHECKING:
+    from vaezoo.data import Source
 
 __all__ = ["data"]
 
 _WIDTH = 80
 _INDENT = 12
 _MOST_NAMES = 8
-
-
-def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    return [name for name in SOURCES if name.startswith(incomplete)]
 
 
 @click.group()
@@ -48,6 +38,8 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
     Example:
       vaezoo data list --json
     """
+    from vaezoo.data import list_data
+
     sources = list_data()
     if as_json:
         echo_json([_facts(source, data_dir) for source in sources])
@@ -57,7 +49,7 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 
 
 @data.command("show")
-@click.argument("spec", metavar="NAME-or-PATH", shell_complete=_names)
+@click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
 @data_dir_option
 @click.option("--seed", default=0, show_default=True, help="Of the split of your own data.")
 @json_option
@@ -72,6 +64,7 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
     Example:
       vaezoo data show digits
     """
+    from vaezoo.data import load
     from vaezoo.data.profile import describe
 
     loaded = load(spec, data_dir=data_dir, seed=seed)
@@ -83,7 +76,7 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
 
 
 @data.command("fetch")
-@click.argument("name", shell_complete=_names)
+@click.argument("name", shell_complete=complete_data)
 @data_dir_option
 @json_option
 def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
@@ -93,6 +86,8 @@ def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
     Example:
       vaezoo data fetch digits
     """
+    from vaezoo.data import fetch_source, get_source
+
     source = get_source(name)
     paths = fetch_source(name, data_dir=data_dir)
     if as_json:
@@ -103,7 +98,7 @@ def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
         click.echo("\n".join(str(path) for path in paths))
 
 
-def _facts(source: Source, data_dir: str | None) -> dict[str, Any]:
+def _facts(source: "Source", data_dir: str | None) -> dict[str, Any]:
     return {
         "name": source.name,
         "summary": source.summary,
@@ -116,17 +111,19 @@ def _facts(source: Source, data_dir: str | None) -> dict[str, Any]:
     }
 
 
-def _row(source: Source, data_dir: str | None) -> tuple[str, ...]:
+def _row(source: "Source", data_dir: str | None) -> tuple[str, ...]:
     rows, *shape = map(str, source.shape)
     download = _download(source, data_dir)
     return source.name, source.kind, rows, "x".join(shape), download, source.summary
 
 
-def _is_on_disk(source: Source, data_dir: str | None) -> bool:
+def _is_on_disk(source: "Source", data_dir: str | None) -> bool:
+    from vaezoo.data import locate
+
     return all(locate(remote, data_dir=data_dir) for remote in source.remotes)
 
 
-def _download(source: Source, data_dir: str | None) -> str:
+def _download(source: "Source", data_dir: str | None) -> str:
     if not source.remotes:
         return "bundled"
     return "on disk" if _is_on_disk(source, data_dir) else f"{source.size / 2**20:.1f} MiB"

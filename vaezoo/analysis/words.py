@@ -1,5 +1,6 @@
-"""The verdict in about eight lines of plain words."""
+"""The verdict in about eight lines of plain words, wrapped at 80 columns."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["verdict_lines"]
 
-MOST_NAMES = 8
+MOST_NAMES = 4
+WIDTH = 80
 GOOD_R_HAT, GOOD_C2ST = 1.05, 0.6
 
 
 def verdict_lines(report: "Report") -> list[str]:
     """Return the lines, each with a label of its own."""
-    found = [_headline(report)]
-    found += [f"  {label:<12}  {text}" for label, text in _lines(report)]
-    found += [f"  {'left out':<12}  {name}: {why}" for name, why in report.skipped.items()]
+    left_out = [("left out", f"{name}: {why}") for name, why in report.skipped.items()]
+    found = textwrap.wrap(_headline(report), WIDTH, subsequent_indent="  ")
+    for label, text in (*_lines(report), *left_out):
+        indent = " " * 14
+        found += textwrap.wrap(f"  {label:<11} {text}", WIDTH, subsequent_indent=indent)
     return found
 
 
@@ -84,17 +88,17 @@ def _of_posteriors(found: PosteriorCheck, num_samples: int) -> Iterator[tuple[st
     )
     if found.approximation_gap is not None and found.amortisation_gap is not None:
         gap, amortised = float(found.gap.mean()), float(found.amortisation_gap.mean())
-        share = f"; a better encoder would recover {amortised / gap:.0%}" if gap > 0.05 else ""
+        share = f"; a better encoder would recover {_share(amortised / gap)}" if gap > 0.05 else ""
         yield (
             "gap",
             f"{gap:.2f} nats = approximation {_mean(found.approximation_gap)} + "
             f"amortisation {amortised:.2f}{share}",
         )
     yield "k-hat", _of_k_hat(found.k_hat, found.ess, num_samples)
-    met = float((found.r_hat <= GOOD_R_HAT).double().mean())
+    met, divergences = _met(found.r_hat), int(found.divergences.sum())
     yield (
         "chains",
-        f"short; R-hat <= {GOOD_R_HAT} for {met:.0%}, divergences {int(found.divergences.sum())}",
+        f"short; R-hat <= {GOOD_R_HAT} for {_share(met)}, divergences {divergences}",
     )
 
 
@@ -111,8 +115,8 @@ def _of_k_hat(k_hat: Tensor, ess: Tensor, num_samples: int) -> str:
     limit = largest_good_k(num_samples)
     above = float((k_hat > limit).double().mean())
     return (
-        f"median {float(k_hat.median()):.2f}, above {limit:.1f} for {above:.0%}; "
-        f"ESS median {float(ess.median()):.0%} of the draws"
+        f"median {float(k_hat.median()):.2f}, above {limit:.1f} for {_share(above)}; "
+        f"ESS median {_share(ess.median())} of the draws"
     )
 
 
@@ -132,8 +136,8 @@ def _of_sequences(found: SequenceCheck) -> Iterator[tuple[str, str]]:
     worst = int(torch.where(by_frame.isnan(), 2.0, by_frame).argmin())
     yield (
         "particles",
-        f"ESS median {float(found.ess.nanmedian()):.0%}, lowest at frame {worst}: "
-        f"{float(by_frame[worst]):.0%}; k-hat median {float(found.k_hat.nanmedian()):.2f}",
+        f"ESS median {_share(found.ess.nanmedian())}, lowest at frame {worst}: "
+        f"{_share(by_frame[worst])}; k-hat median {float(found.k_hat.nanmedian()):.2f}",
     )
 
 
@@ -141,15 +145,15 @@ def _of_referee(report: "Report") -> Iterator[tuple[str, str]]:
     referee = report.referee
     if referee is None:
         return
-    met = float((referee.convergence.r_hat <= GOOD_R_HAT).double().mean())
+    met, least = _met(referee.convergence.r_hat), float(referee.convergence.ess_bulk.min())
     yield (
         "long chains",
-        f"R-hat <= {GOOD_R_HAT} for {met:.0%}, least ESS {_least(referee.convergence.ess_bulk)}",
+        f"R-hat <= {GOOD_R_HAT} for {_share(met)}, least ESS {least:.0f}",
     )
     told = float((referee.comparison.c2st > GOOD_C2ST).double().mean())
     yield (
         "classifier",
-        f"tells the guide from the chains for {told:.0%} of the data "
+        f"tells the guide from the chains for {_share(told)} of the data "
         f"(median accuracy {float(referee.comparison.c2st.median()):.2f})",
     )
     yield (
@@ -187,6 +191,14 @@ def _of_data(found: PredictiveCheck) -> str:
     return f"replicated data differ in {_names(differ)}"
 
 
+def _met(r_hat: Tensor) -> float:
+    return float((r_hat <= GOOD_R_HAT).double().mean())
+
+
+def _share(share: float | Tensor) -> str:
+    return f"{100 * float(share):.0f} %"
+
+
 def _names(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
@@ -199,7 +211,3 @@ def _mean(values: Tensor, digits: int = 2) -> str:
 def _error(errors: Tensor) -> str:
     """Return the Monte Carlo error of a mean over data, given that of each."""
     return f"{float(errors.square().sum().sqrt() / len(errors)):.3f}"
-
-
-def _least(values: Tensor) -> str:
-    return f"{float(values.min()):.0f}"

@@ -4,13 +4,13 @@ The reference are draws from the posterior that can be trusted, as converged cha
 particles, or those that :mod:`vaezoo.checking` returns. Draws are ``(S, B, L)`` and ``(R, B, L)``,
 for each of B data. Three numbers see different things:
 
-=================  =========================  ==================================================
-number             same distribution          sees
-=================  =========================  ==================================================
+=================  ==========================  =================================================
+number             same distribution           sees
+=================  ==========================  =================================================
 ``wasserstein``    0, in sds of the reference  how far mass has to be moved, in all directions
-``gaussian_kl``    0, in nats                 means and covariances, correlations among them
-``c2st``           1/2                        whether a classifier can tell one draw from another
-=================  =========================  ==================================================
+``gaussian_kl``    0, in nats                  means and covariances, correlations among them
+``c2st``           1/2                         whether a classifier can tell one draw from another
+=================  ==========================  =================================================
 
 With few draws the first two are above 0 also for the same distribution, by about 2 / sqrt(S) and
 L (L + 3) / (2 S). Draws that depend on each other, as those of chains, count as fewer. All is

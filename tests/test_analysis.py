@@ -1,6 +1,7 @@
 """`vaezoo analyse`: verdicts against pairs whose posterior is known, files, words, budgets."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,32 @@ def test_bad_requests(change: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message) as found:
         check(run, **{"data": data, **change})
     assert "\n" not in str(found.value)
+
+
+class Blind(Linear):
+    """A model without a likelihood."""
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+
+
+class Broken(Linear):
+    """A guide that draws no numbers."""
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(math.nan * x[:, :2], 1.0).to_event(1))
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [(Blind(), "observes nothing"), (Broken(), "draws values of 'z' that are not finite")],
+    ids=["no likelihood", "nan"],
+)
+def test_pairs_without_a_posterior_are_refused(pair: nn.Module, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        check(run_of(pair, of_model()), of_model())
 
 
 def test_budget_takes_fewer_data() -> None:

@@ -18,12 +18,10 @@ from vaezoo.models.rnn import RNN
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.predictive import (
     STATISTICS,
-    ecdf_band,
-    grade_of,
     predictive_checks,
     reliability,
-    uniform_p_value,
 )
+from vaezoo.uniformity import ecdf_band, grade_of, uniform_p_value
 
 Likelihood = Callable[[Tensor], Any]
 

@@ -44,7 +44,6 @@ from vaezoo.evaluation import MOST_FRAMES
 from vaezoo.lengths import frame_mask
 from vaezoo.particles import Particles, choose_particles, hold, probing, refuse_shared_sites
 from vaezoo.paths import PathPair, training_form
-from vaezoo.predictive import grade_of, uniform_p_value
 from vaezoo.proposals import mixture_weights, short_chains
 from vaezoo.sites import (
     MOST_ROWS,
@@ -58,6 +57,7 @@ from vaezoo.sites import (
     trace_pair,
 )
 from vaezoo.target import Target, refuse_without_density
+from vaezoo.uniformity import grade_of, uniform_p_value
 from vaezoo.weights import Weighted, pareto_smooth
 
 __all__ = ["LEVELS", "Calibration", "Ranks", "Repair", "calibrate"]

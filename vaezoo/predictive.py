@@ -21,41 +21,37 @@ is a datum, given the frames before it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
-from scipy.special import gammaln
 from torch import Tensor, nn
 from torch.distributions import Independent
 
 from vaezoo._subject import family
-from vaezoo.checking import GRADES
 from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
 from vaezoo.particles import probing, refuse_shared_sites
 from vaezoo.paths import Frames, by_rows, training_form
 from vaezoo.sites import Args, Site, argument_names, step_of, trace_pair
+from vaezoo.uniformity import grade_of, uniform_p_value
 
 __all__ = [
     "STATISTICS",
     "PredictiveCheck",
     "Reliability",
     "StatisticCheck",
-    "ecdf_band",
-    "grade_of",
     "predictive_checks",
     "reliability",
-    "uniform_p_value",
 ]
 
 ROWS_AT_ONCE = 1000
 FEWEST_REPLICATES = 20
 MOST_VALUES = 10_000
-NUM_POINTS, NUM_CURVES, NUM_ECDFS = 50, 199, 4000
+NUM_POINTS, NUM_CURVES = 50, 199
 BAND = (0.025, 0.975)
 
 Statistic = Callable[[Tensor], Tensor]
@@ -351,48 +347,3 @@ def _isotonic(p: Array, share: Array, count: Array) -> tuple[Array, float]:
     curve = isotonic_regression(share, weights=count).x
     excess = np.average((p - share) ** 2 - (curve - share) ** 2, weights=count)
     return curve, float(excess)
-
-
-# Uniformity
-
-
-def grade_of(p_value: float) -> str:
-    """Return ``good`` from 5 %, ``caution`` from 1 %, else ``bad``."""
-    return GRADES[0 if p_value >= 0.05 else 1 if p_value >= 0.01 else 2]
-
-
-def uniform_p_value(pit: Tensor) -> float:
-    """Return how often uniform numbers leave their band as far as these, ``(N,)``, do."""
-    points = np.arange(1, NUM_POINTS) / NUM_POINTS
-    counts = np.searchsorted(np.sort(pit.cpu().numpy()), points, "right")
-    rarity, simulated = _rarities(len(pit))
-    own = rarity[np.arange(NUM_POINTS - 1), counts].min()
-    return float((1 + (simulated <= own).sum()) / (1 + len(simulated)))
-
-
-def ecdf_band(number: int, probability: float = 0.95) -> tuple[Array, Array, Array]:
-    """Return points, and the band in which the ECDF of N uniform numbers lies at all of them.
-
-    ``points``, ``lower`` and ``upper`` are ``(K,)``. At each point it is the central interval of a
-    binomial, of a level that is found by simulation with a fixed seed (Sailynoja et al. 2022,
-    arXiv:2103.10522, algorithm 2).
-    """
-    rarity, simulated = _rarities(number)
-    inside = rarity >= np.quantile(simulated, 1 - probability)
-    lower, upper = inside.argmax(1), number - inside[:, ::-1].argmax(1)
-    return np.arange(1, NUM_POINTS) / NUM_POINTS, lower / number, upper / number
-
-
-@lru_cache(maxsize=4)
-def _rarities(number: int) -> tuple[Array, Array]:
-    """Return the two-sided p value of each count at each point, ``(K, N + 1)``, and least ones.
-
-    The latter, ``(M,)``, are the smallest over the points, of simulated ECDFs.
-    """
-    p, n = np.arange(1, NUM_POINTS)[:, None] / NUM_POINTS, np.arange(number + 1)
-    log_choose = gammaln(number + 1) - gammaln(n + 1) - gammaln(number - n + 1)
-    mass = np.exp(log_choose + n * np.log(p) + (number - n) * np.log1p(-p))
-    rarity = 2 * np.minimum(mass.cumsum(1), mass[:, ::-1].cumsum(1)[:, ::-1])
-    draw, shares = np.random.default_rng(0), np.full(NUM_POINTS, 1 / NUM_POINTS)
-    counts = draw.multinomial(number, shares, size=NUM_ECDFS).cumsum(1)[:, :-1]
-    return rarity, rarity[np.arange(NUM_POINTS - 1), counts].min(1)

@@ -28,11 +28,12 @@ from vaezoo.drawing import NUM_CHAINS, Draws
 from vaezoo.draws import plan as plan_draws
 from vaezoo.errors import RequestError, nearest
 from vaezoo.metrics import measure
+from vaezoo.particles import probing
 from vaezoo.paths import training_form
 from vaezoo.predictive import predictive_checks
 from vaezoo.runs import Run
 from vaezoo.sequence import SequencePair
-from vaezoo.sites import Args
+from vaezoo.sites import Args, trace_pair
 from vaezoo.trees import joined
 
 __all__ = ["Analysis", "check", "prepare"]
@@ -132,6 +133,7 @@ def prepare(
         batches = run.batches(data, data_dir=data_dir)
         total = batches.size(split)
         some = _batch(batches, split, min(DATA_FOR_TIMING, limit or total))
+        _refuse_unusable(run, some)
         plan = make_plan(run.pair, some, total, level, limit or total, budget)
     return Analysis(run, batches, split, plan, seed)
 
@@ -148,6 +150,23 @@ def _as_data(run: Run, given: ArrayLike | Mapping[str, ArrayLike]) -> Data:
     x = arrays.pop("x")
     made = from_arrays(x, name="the array", seed=0, scale=run.transform.scale, **arrays)
     return replace(made, splits={"test": np.arange(len(x))})
+
+
+def _refuse_unusable(run: Run, args: Args) -> None:
+    """Refuse a model that observes nothing, and a guide whose draws are not finite."""
+    with probing(run.pair, run.device):
+        trace = trace_pair(training_form(run.pair), args)
+    if not trace.observed:
+        raise RequestError(
+            f"the model of {run.name} observes nothing, so that there is no posterior; "
+            "give its likelihood obs=x"
+        )
+    for name, (_, q) in trace.latents.items():
+        if not bool(torch.as_tensor(q["value"]).isfinite().all()):
+            raise RequestError(
+                f"the guide of {run.name} draws values of '{name}' that are not finite; "
+                "train it again, with a smaller --lr or --clip-norm"
+            )
 
 
 def _batch(batches: Batches, split: str, limit: int) -> Args:

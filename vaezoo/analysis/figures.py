@@ -12,7 +12,8 @@ from vaezoo.calibration import LEVELS
 from vaezoo.checking import VERDICTS
 from vaezoo.data.dataset import Array
 from vaezoo.plots import new_figure
-from vaezoo.predictive import PredictiveCheck, ecdf_band
+from vaezoo.predictive import PredictiveCheck
+from vaezoo.uniformity import ecdf_band
 from vaezoo.weights import largest_good_k
 
 if TYPE_CHECKING:

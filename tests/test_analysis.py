@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,14 @@ def test_checked_paths_end_with_their_sequence() -> None:
     z = report.trees["checked"]["posterior"]["z"]
     mask = report.trees["checked"]["constant_data"]["mask"]
     assert bool((z.isnull().any(("chain", "draw", "latent")) == ~mask).all())
+
+
+def test_short_sequences_are_as_long_as_the_longest_of_them() -> None:
+    run, data = kalman()
+    some = replace(data, splits={"test": np.array([1, 3, 4])})
+    report = check(run, some)
+    assert report.per_datum.sizes["time"] == 3
+    assert report.trees["checked"]["posterior"].sizes["time"] == 3
 
 
 def test_bad_proposal_is_not_trusted() -> None:

@@ -38,7 +38,7 @@ from vaezoo.trees import joined
 
 __all__ = ["Analysis", "check", "prepare"]
 
-DRAWS_KEPT, MOST_GIB = 1000, 0.5
+MOST_GIB = 0.5
 DATA_FOR_TIMING = 64
 
 Progress = Callable[[str, int, int], None]
@@ -170,8 +170,26 @@ def _refuse_unusable(run: Run, args: Args) -> None:
 
 
 def _batch(batches: Batches, split: str, limit: int) -> Args:
+    """Return some rows as one batch, of sequences as many frames as the longest of them has."""
     parts = list(batches.fixed(split, limit=limit))
-    return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    if "length" not in batches.names:
+        return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    arrays = batches.data.arrays
+    frames = int(arrays["length"][batches.data.rows(split)[:limit]].max())
+    joined = []
+    for name, tensors in zip(batches.names, zip(*parts, strict=True), strict=True):
+        if arrays[name].shape[1:2] == arrays["x"].shape[1:2]:
+            tensors = tuple(_with_frames(tensor, frames) for tensor in tensors)
+        joined.append(torch.cat(tensors))
+    return tuple(joined)
+
+
+def _with_frames(x: Tensor, frames: int) -> Tensor:
+    """Cut or fill up ``(B, T, ...)`` to so many frames."""
+    missing = frames - x.shape[1]
+    if missing <= 0:
+        return x[:, :frames]
+    return torch.cat([x, x.new_zeros(len(x), missing, *x.shape[2:])], 1)
 
 
 @dataclass
@@ -260,7 +278,7 @@ class Analysis:
             self.run.pair,
             args,
             num_samples=self.plan.num_samples,
-            num_resampled=draws.num_samples if draws else DRAWS_KEPT,
+            num_resampled=draws.num_samples if draws else self.plan.num_kept,
             seed=self.seed,
         )
 
@@ -271,13 +289,13 @@ class Analysis:
             self.batches.data,
             split=self.split,
             limit=self.plan.num_data,
-            num_samples=DRAWS_KEPT,
+            num_samples=self.plan.num_kept,
             seed=self.seed,
         )
         share = MOST_GIB * 2**30 / max(1, found.estimate_size())
         if share >= 1:
             return found
-        fewer = max(NUM_CHAINS, int(DRAWS_KEPT * share) // NUM_CHAINS * NUM_CHAINS)
+        fewer = max(NUM_CHAINS, int(self.plan.num_kept * share) // NUM_CHAINS * NUM_CHAINS)
         return replace(found, num_samples=fewer)
 
     def _try(self, name: str, function: Callable[[], Result]) -> Result | None:

@@ -28,6 +28,7 @@ LONG = Settings(num_samples=1000, num_warmup=300)
 SHARE_ANNEALED = 0.1
 FEWEST_DATA, FEWEST_SEQUENCES = 10, 2
 ROWS_OF_TRIAL = 2000
+RANKED = 4.0  # what a path of the calibration costs, in those of a filter
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Plan:
         Data whose posteriors are looked at.
     num_samples
         Draws for each, of guide and of mixture.
+    num_kept
+        Draws for each that are written, of the guide and of the posterior, if they are not too big.
     num_particles
         Particles for each sequence.
     num_simulations, num_ranked
@@ -56,6 +59,7 @@ class Plan:
     level: Level
     num_data: int
     num_samples: int = 4000
+    num_kept: int = 1000
     num_particles: int = 100
     num_simulations: int = 1000
     num_ranked: int = 250
@@ -74,8 +78,8 @@ class _Costs:
     def of(self, plan: Plan) -> float:
         """Return the seconds of a plan."""
         if self.particle:
-            paths = (3 * plan.num_particles + 40) * plan.num_data + 5 * plan.num_simulations
-            return self.particle * paths
+            paths = (plan.num_kept + 3 * plan.num_particles + 40) * plan.num_data
+            return self.particle * (paths + RANKED * plan.num_simulations * plan.num_ranked)
         ranked = plan.num_simulations * plan.num_ranked
         weighed = (1 if plan.level == "quick" else 2.5) * plan.num_samples * plan.num_data
         gradients = 0.0
@@ -123,11 +127,11 @@ def make_plan(
     """
     particles = {"quick": 50, "standard": 100, "full": 400}[level]
     bidirectional = 20 if level == "full" else 0
-    plan = Plan(level, min(num_data, total), 4000, particles, num_bidirectional=bidirectional)
+    plan = Plan(level, min(num_data, total), num_bidirectional=bidirectional)
     costs = _measure(pair, args)
     is_sequence = isinstance(pair, SequencePair)
     if is_sequence:
-        plan = replace(plan, num_simulations=200, num_ranked=100, num_bidirectional=0)
+        plan = Plan(level, plan.num_data, 4000, 200, particles, num_simulations=200, num_ranked=50)
     if budget is not None:
         plan = _within(plan, costs, budget, FEWEST_SEQUENCES if is_sequence else FEWEST_DATA)
     return replace(plan, seconds=costs.of(plan))
@@ -137,7 +141,7 @@ def _within(plan: Plan, costs: _Costs, budget: float, fewest: int) -> Plan:
     """Take fewer simulations first, then fewer data."""
     if costs.of(plan) <= budget:
         return plan
-    plan = replace(plan, num_simulations=plan.num_simulations // 4, num_ranked=100)
+    plan = replace(plan, num_simulations=max(100, plan.num_simulations // 4), num_ranked=50)
     least = replace(plan, num_data=min(fewest, plan.num_data))
     per_datum = costs.of(replace(least, num_data=least.num_data + 1)) - costs.of(least)
     shortest = costs.of(least)

@@ -22,6 +22,7 @@ __all__ = ["verdict_lines"]
 
 MOST_NAMES = 4
 WIDTH = 80
+COMMON = 0.25  # of the sequences have a frame that is spoken of
 GOOD_R_HAT, GOOD_C2ST = 1.05, 0.6
 
 
@@ -133,7 +134,8 @@ def _of_sequences(found: SequenceCheck) -> Iterator[tuple[str, str]]:
         f"{float(found.difference.max()):.2f} at most",
     )
     by_frame = found.ess.nanmedian(0).values
-    worst = int(torch.where(by_frame.isnan(), 2.0, by_frame).argmin())
+    is_common = (~found.ess.isnan()).double().mean(0) >= COMMON
+    worst = int(torch.where(is_common, by_frame, 2.0).argmin())
     yield (
         "particles",
         f"ESS median {_share(found.ess.nanmedian())}, lowest at frame {worst}: "
@@ -179,6 +181,9 @@ def _of_latents(found: Collapse, *, per_frame: bool) -> str:
             f"KL {found.kl:.2f}{unit} = information {at_least}{found.information:.2f} + "
             f"marginal {found.marginal:.2f}"
         )
+    number, total = len(found.collapsed), len(found.kl_per_element)
+    if number > MOST_NAMES:
+        return f"{text}; collapsed: {number} of {total}"
     return f"{text}; collapsed: {_names(list(found.collapsed)) or 'none'}"
 
 

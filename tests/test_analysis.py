@@ -25,6 +25,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.exact import LinearGaussian
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
+from vaezoo.quadrature import quadrature
 from vaezoo.runs import Run
 from vaezoo.sites import argument_names
 
@@ -193,6 +194,13 @@ def test_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     check(*linear(), level="quick")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_checked_log_evidence_is_that_of_quadrature(digits: Report, trained: Path) -> None:
+    run = load_run(trained)
+    exact = quadrature(run.pair, *run.batches().fixed("test", limit=20)).log_evidence
+    error = np.abs(digits.per_datum["log_evidence"].values - exact.numpy())
+    assert error.max() < 0.2
 
 
 # Any pair

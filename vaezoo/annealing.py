@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
 from vaezoo.particles import hold, probing
-from vaezoo.sites import MOST_ROWS, Args, argument_names, log_density, model_of, sample_sites
+from vaezoo.simulation import simulate
+from vaezoo.sites import MOST_ROWS, Args, log_density, model_of, sample_sites
 from vaezoo.target import Target
 from vaezoo.weights import effective_share, log_evidence, systematic
 
@@ -232,9 +233,8 @@ def _parts(args: Args, how: Annealing) -> list[tuple[int, Args]]:
 
 def _bounds(pair: nn.Module, args: Args, how: Annealing) -> Bounds:
     what = "bidirectional Monte Carlo"
-    names = [latent.name for latent in Target(pair, args, what).latents]
-    made, values = _simulate(pair, args)
-    latents = {name: values[name] for name in names}
+    Target(pair, args, what)
+    latents, made = _simulate(pair, args)
     target = Target(pair, made, what)
     moves = _pilot(target, how)
     exact = target.unconstrain({name: z.unsqueeze(0) for name, z in latents.items()})
@@ -242,30 +242,21 @@ def _bounds(pair: nn.Module, args: Args, how: Annealing) -> Bounds:
     return Bounds(made, latents, lower, _backward(target, how, moves, exact))
 
 
-def _simulate(pair: nn.Module, args: Args) -> tuple[Args, dict[str, Tensor]]:
-    """Return a batch whose observed arguments are drawn from the model, and all sites."""
-    model, names = model_of(pair), argument_names(pair)
-    drawn = sample_sites(poutine.trace(poutine.uncondition(model)).get_trace(*args))
-    observed = {n: s for n, s in drawn.items() if s["infer"].get("was_observed", False)}
-    for name in observed.keys() - set(names):
-        raise RequestError(
-            f"data cannot be drawn: the model observes site '{name}', and takes "
-            f"{', '.join(names)}; name the site as its argument"
-        )
-    made = tuple(
-        observed[name]["value"].reshape(arg.shape).to(arg.dtype) if name in observed else arg
-        for name, arg in zip(names, args, strict=True)
-    )
-    values = {name: site["value"] for name, site in drawn.items()}
-    again = sample_sites(poutine.trace(hold(values)(model)).get_trace(*made))
-    for name, site in drawn.items():
-        before, after = log_density(site), log_density(again[name])
-        if not torch.allclose(before, after, rtol=DENSITY_TOLERANCE, atol=DENSITY_TOLERANCE):
+def _simulate(pair: nn.Module, args: Args) -> tuple[dict[str, Tensor], Args]:
+    """Return latents and data of the model; a refusal where a density looks at its own datum."""
+    latents, made = simulate(pair, args)
+    held = hold(latents)(model_of(pair))
+    before, after = (sample_sites(poutine.trace(held).get_trace(*x)) for x in (args, made))
+    for name, site in after.items():
+        density = log_density(before[name], site["value"])
+        if not torch.allclose(
+            density, log_density(site), rtol=DENSITY_TOLERANCE, atol=DENSITY_TOLERANCE
+        ):
             raise RequestError(
                 f"data cannot be drawn: the density of site '{name}' depends on the datum itself; "
                 "use vaezoo.annealing.annealed_evidence on real data"
             )
-    return made, values
+    return latents, made
 
 
 # Particles

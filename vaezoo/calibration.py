@@ -34,17 +34,16 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.collapse import element_names
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError, nearest
 from vaezoo.evaluation import MOST_FRAMES
-from vaezoo.lengths import frame_mask
 from vaezoo.particles import Particles, choose_particles, hold, probing, refuse_shared_sites
 from vaezoo.paths import PathPair, training_form
 from vaezoo.proposals import mixture_weights, short_chains
+from vaezoo.simulation import simulate
 from vaezoo.sites import (
     MOST_ROWS,
     Args,
@@ -52,7 +51,6 @@ from vaezoo.sites import (
     guide_of,
     model_of,
     sample_sites,
-    site_values,
     total_log_density,
     trace_pair,
 )
@@ -207,7 +205,7 @@ def calibrate(
         if repair == "mixture":
             Target(pair, few, "the repair by a mixture")
         trial = choose_particles(whole, few, 2)
-        truth, simulated = _simulate(pair, args, num_simulations)
+        truth, simulated = simulate(pair, args, num_simulations)
         particles = Particles(num_samples, trial.in_plate)
         mixture = _weigh(pair, simulated, num_samples, seed) if repair == "mixture" else None
         found = []
@@ -250,56 +248,6 @@ def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
     frames = args[0].shape[1] if "length" in argument_names(pair) else 1
     step = max(1, min(MOST_ROWS, MOST_FRAMES // frames) // num_samples)
     return [slice(start, start + step) for start in range(0, len(args[0]), step)]
-
-
-# Simulation
-
-
-def _simulate(pair: nn.Module, args: Args, number: int) -> tuple[dict[str, Tensor], Args]:
-    """Return latents by site ``(N, *event)``, and arguments in which the data are the model's."""
-    places = _places_of_data(pair, args)
-    rows = torch.arange(number, device=args[0].device) % len(args[0])
-    parts: list[dict[str, Tensor]] = []
-    for some in rows.split(ROWS_OF_MODEL):
-        model = poutine.uncondition(model_of(pair))
-        trace = poutine.trace(model).get_trace(*[arg[some] for arg in args])
-        sites = sample_sites(trace)
-        parts.append(site_values(pair, {name: site["value"] for name, site in sites.items()}))
-    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    simulated = [arg[rows] for arg in args]
-    for name, place in places.items():
-        drawn = values.pop(name).reshape(simulated[place].shape).to(args[place].dtype)
-        simulated[place] = _with_padding(pair, args, rows, drawn, simulated[place])
-    return values, tuple(simulated)
-
-
-def _places_of_data(pair: nn.Module, args: Args) -> dict[str, int]:
-    """Return which argument each observed site is, by what the model observes."""
-    few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
-    names, places = argument_names(pair), {}
-    observed = {name: site["value"] for name, site in trace_pair(pair, few).observed.items()}
-    for name, value in site_values(pair, observed).items():
-        found = [i for i, arg in enumerate(few) if _is_same(arg, value)]
-        if not found:
-            raise RequestError(
-                f"calibration puts data of the model in the place of the batch, and what site "
-                f"'{name}' observes is none of {', '.join(names)}; observe an argument as it is"
-            )
-        places[name] = next((i for i in found if names[i] == name), found[0])
-    return places
-
-
-def _is_same(arg: Tensor, value: Tensor) -> bool:
-    return arg.numel() == value.numel() and bool((arg.reshape(value.shape) == value).all())
-
-
-def _with_padding(pair: nn.Module, args: Args, rows: Tensor, drawn: Tensor, x: Tensor) -> Tensor:
-    """Return what was drawn; behind the end of a sequence, what stood there."""
-    names = argument_names(pair)
-    if "length" not in names:
-        return drawn
-    mask = frame_mask(args[names.index("length")][rows], x.shape[1])
-    return torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - 2)), drawn, x)
 
 
 # Ranks

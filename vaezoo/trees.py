@@ -196,7 +196,8 @@ def _require_place_of_zarr(path: Path) -> None:
 def _require_zarr() -> None:
     if find_spec("zarr") is None or int(version("zarr").partition(".")[0]) < 3:
         raise RequestError(
-            "zarr folders need zarr 3, which is not installed; pip install 'zarr>=3', or use .nc"
+            "zarr folders need zarr 3, which is not installed; pip install 'vaezoo[zarr]', "
+            "or use .nc"
         )
 
 

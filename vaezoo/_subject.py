@@ -19,6 +19,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from vaezoo import sequence
+from vaezoo.lengths import fill_padding
 from vaezoo.lines import calling_line, line_of, line_that_sets, one_line, raised_at
 from vaezoo.sequence import SequencePair
 from vaezoo.sites import (
@@ -227,13 +228,9 @@ class Subject:
 
     def with_other_padding(self) -> Args:
         """Return the batch with the first frame of each sequence in its padding."""
-        length = self.args[self.names.index("length")]
-        steps = torch.arange(self.args[0].shape[1], device=length.device)
-        padding = steps >= length[:, None]
+        length, shape = self.args[self.names.index("length")], self.args[0].shape[:2]
         return tuple(
-            torch.where(padding.reshape(*padding.shape, *[1] * (arg.dim() - 2)), arg[:, :1], arg)
-            if arg.shape[:2] == padding.shape
-            else arg
+            fill_padding(arg, length, arg[:, :1]) if arg.shape[:2] == shape else arg
             for arg in self.args
         )
 

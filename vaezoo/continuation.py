@@ -22,10 +22,11 @@ from vaezoo.data import Data
 from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
-from vaezoo.lengths import frame_mask
+from vaezoo.lengths import fill_padding
 from vaezoo.runs import Run
 from vaezoo.sequence import SequencePair
 from vaezoo.sites import MOST_ROWS, Choice, mean_of
+from vaezoo.unrolled import over_rows
 
 __all__ = [
     "Beginnings",
@@ -101,14 +102,13 @@ def continue_sequences(
 
 def states_after(pair: SequencePair, x: Tensor, length: Tensor, num_samples: int) -> Tensor:
     """Draw the state after the last given frame of each sequence, ``(B * S, H)``."""
-    mask = frame_mask(length, x.shape[1])
-    x = torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - 2)), x, 0.0)
+    x = fill_padding(x, length, 0.0)
     e = pair.encode(x, length) if pair.has_latents else x.new_empty(*x.shape[:2], 0)
     h, e, x, length = (
         tensor.repeat_interleave(num_samples, 0) for tensor in (pair.initial(x), e, x, length)
     )
     for t in range(x.shape[1]):
-        z = _draw_rows(pair.posterior(e[:, t], h), h) if pair.has_latents else h[:, :0]
+        z = _draw(pair.posterior(e[:, t], h), h) if pair.has_latents else h[:, :0]
         following = pair.transition(pair.embed(x[:, t]), z, h)
         h = torch.where((t < length).unsqueeze(-1), following, h)
     return h
@@ -119,16 +119,16 @@ def roll_out(
 ) -> Iterator[tuple[TorchDistribution, Tensor]]:
     """Yield p(x_t | z_t, h_t) and a draw ``(N, *x_shape)`` of the steps from ``h (N, H)`` on."""
     for _ in range(steps):
-        z = _draw_rows(pair.prior(h), h) if pair.has_latents else h[:, :0]
+        z = _draw(pair.prior(h), h) if pair.has_latents else h[:, :0]
         fn = pair.likelihood(z, h)
         x_t = fn.sample()
         yield fn, x_t
         h = pair.transition(pair.embed(x_t), z, h)
 
 
-def _draw_rows(fn: TorchDistribution, h: Tensor) -> Tensor:
-    """Draw one latent for each row of ``h``, also from a distribution that all rows share."""
-    return torch.as_tensor((fn if fn.batch_shape else fn.expand(h.shape[:1])).sample())
+def _draw(fn: TorchDistribution, h: Tensor) -> Tensor:
+    """Draw one latent for each row of ``h``."""
+    return torch.as_tensor(over_rows(fn, len(h)).sample())
 
 
 @dataclass(frozen=True)
@@ -182,12 +182,8 @@ def beginnings(
     """
     sequence_pair(run.pair, "a continuation")
     batches = run.batches(data, data_dir=data_dir)
-    parts = [
-        dict(zip(batches.names, args, strict=True)) for args in batches.fixed(split, limit=limit)
-    ]
-    longest = max(part["x"].shape[1] for part in parts)
-    x = torch.cat([_padded(part["x"], longest) for part in parts])
-    length = torch.cat([part["length"] for part in parts])
+    named = dict(zip(batches.names, batches.whole(split, limit=limit), strict=True))
+    x, length = named["x"], named["length"]
     if prefix == "all":
         return Beginnings(x, length, length)
     if prefix == "half":
@@ -200,10 +196,6 @@ def beginnings(
             f"has {int(length.min())} frames; use at most {int(length.min())}"
         )
     return Beginnings(x, length, torch.full_like(length, prefix))
-
-
-def _padded(x: Tensor, num_frames: int) -> Tensor:
-    return torch.cat([x, x.new_zeros(len(x), num_frames - x.shape[1], *x.shape[2:])], 1)
 
 
 def continuations(

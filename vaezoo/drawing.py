@@ -207,14 +207,7 @@ class Draws:
 
     def _args(self, start: int, stop: int) -> Args:
         """Return some rows, of sequences as many frames as the longest of them has."""
-        (args,) = self.batches.fixed(self.split, positions=torch.arange(start, stop))
-        if not self._is_sequence:
-            return args
-        longest = int(self._length(start, stop).max())
-        return tuple(
-            arg[:, :longest] if name in self._arrays_with_time else arg
-            for name, arg in zip(self.batches.names, args, strict=True)
-        )
+        return self.batches.whole(self.split, positions=torch.arange(start, stop))
 
     # Draws
 

@@ -365,9 +365,7 @@ def _information(
     if "length" in argument_names(pair):
         return None, 0
     rows = min(batches.size(split, limit), MOST_ROWS_FOR_INFORMATION)
-    parts = list(batches.fixed(split, limit=rows))
-    args = tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    return mutual_information(pair, args), rows
+    return mutual_information(pair, batches.whole(split, limit=rows)), rows
 
 
 @torch.no_grad()

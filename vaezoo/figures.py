@@ -13,7 +13,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
 from vaezoo.evaluation import Evaluation
-from vaezoo.lengths import frame_mask
+from vaezoo.lengths import fill_padding, with_frames
 from vaezoo.runs import Run
 from vaezoo.sequence_plots import draw_sequences, sequence_style
 from vaezoo.sites import Args, Choice, argument_names, encode, prior_predictive, reconstruct
@@ -107,26 +107,16 @@ def reconstructions(
             named = dict(zip(batches.names, args, strict=True))
             made = only_x(reconstruct(run.pair, args, z=z, x=x))
             for found, values in ((originals, named["x"]), (parts, made)):
-                found.append(_ended(run.transform.invert(values), named.get("length")))
+                shown, length = run.transform.invert(values), named.get("length")
+                found.append(shown if length is None else fill_padding(shown, length, torch.nan))
     return _joined(originals), _joined(parts)
-
-
-def _ended(x: Tensor, length: Tensor | None) -> Tensor:
-    """Return ``x (B, T, ...)`` with nan behind the ends of sequences."""
-    if length is None:
-        return x
-    mask = frame_mask(length, x.shape[1])
-    return torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - 2)), x, torch.nan)
 
 
 def _joined(parts: list[Tensor]) -> Array:
     """Join rows; sequences that were cut to different lengths are filled up with nan."""
     longest = max(part.shape[1] for part in parts)
-    joined = []
-    for part in parts:
-        missing = part.new_full((len(part), longest - part.shape[1], *part.shape[2:]), torch.nan)
-        joined.append(torch.cat([part, missing], 1))
-    values: Array = torch.cat(joined).cpu().numpy()
+    filled = [with_frames(part, longest, torch.nan) for part in parts]
+    values: Array = torch.cat(filled).cpu().numpy()
     return values
 
 

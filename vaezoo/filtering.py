@@ -20,14 +20,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.lengths import frame_mask
+from vaezoo.lengths import fill_padding, frame_mask, with_frames
 from vaezoo.sequence import SequencePair
 from vaezoo.sites import MOST_ROWS, Args
-from vaezoo.unrolled import Side
+from vaezoo.unrolled import Side, over_rows
 from vaezoo.weights import pareto_smooth
 
 __all__ = ["Filtered", "as_sequence_pair", "free_running", "particle_filter"]
@@ -224,7 +223,7 @@ class _Swarm:
         scores = [self.log_w.new_full(self.size[:1], math.nan)] * given
         for t in range(given, self.num_steps):
             z, _ = self.draw(t, "prior")
-            fn = self.over_rows(self.pair.likelihood(z, self.h))
+            fn = over_rows(self.pair.likelihood(z, self.h), len(self.h))
             log_p = self.by_particle(fn.log_prob(self.repeat(self.x[:, t])))
             scores.append((self.log_w + log_p).logsumexp(1))
             self.h = self.pair.transition(self.pair.embed(fn.sample()), z, self.h)
@@ -233,7 +232,7 @@ class _Swarm:
     def observe(self, t: int, side: Side, e: Tensor) -> tuple[Tensor, Tensor]:
         """Draw z_t, weigh it by x_t, move on; return it and log p(x_t | x_1 ... x_{t-1})."""
         z, log_ratio = self.draw(t, side, e)
-        fn = self.over_rows(self.pair.likelihood(z, self.h))
+        fn = over_rows(self.pair.likelihood(z, self.h), len(self.h))
         log_p = fn.log_prob(self.repeat(self.x[:, t]))
         weights = self.log_w + self.by_particle(log_p + log_ratio)
         total = weights.logsumexp(1)
@@ -249,10 +248,10 @@ class _Swarm:
         nothing = self.h.new_zeros(())
         if not self.pair.has_latents:
             return self.h[:, :0], nothing
-        prior = self.over_rows(self.pair.prior(self.h))
+        prior = over_rows(self.pair.prior(self.h), len(self.h))
         if side == "prior" or e is None:
             return prior.sample(), nothing
-        posterior = self.over_rows(self.pair.posterior(self.repeat(e[:, t]), self.h))
+        posterior = over_rows(self.pair.posterior(self.repeat(e[:, t]), self.h), len(self.h))
         z = posterior.sample()
         return z, prior.log_prob(z) - posterior.log_prob(z)
 
@@ -288,18 +287,10 @@ class _Swarm:
         """``(B * K,)`` to ``(B, K)``."""
         return rows.unflatten(0, self.size)
 
-    def over_rows(self, fn: TorchDistribution) -> TorchDistribution:
-        """Give every row a distribution of its own where all have one."""
-        rows = torch.Size((self.size.numel(),))
-        return fn if fn.batch_shape == rows else fn.expand(rows)
-
     def by_frame(self, steps: Sequence[Tensor]) -> Tensor:
         """Join steps ``(B, ...)`` to ``(B, T, ...)``, NaN behind the length."""
-        values = torch.stack(list(steps), 1)
-        joined = values.new_full((len(values), self.x.shape[1], *values.shape[2:]), math.nan)
-        joined[:, : self.num_steps] = values
-        mask = frame_mask(self.length, self.x.shape[1])
-        return torch.where(mask.reshape(*mask.shape, *[1] * (joined.dim() - 2)), joined, math.nan)
+        joined = with_frames(torch.stack(list(steps), 1), self.x.shape[1])
+        return fill_padding(joined, self.length, math.nan)
 
 
 def _systematic(w: Tensor) -> Tensor:

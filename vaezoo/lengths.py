@@ -3,12 +3,30 @@
 import torch
 from torch import Tensor
 
-__all__ = ["frame_mask", "reversed_frames"]
+__all__ = ["aligned", "fill_padding", "frame_mask", "reversed_frames", "with_frames"]
 
 
 def frame_mask(length: Tensor, num_frames: int) -> Tensor:
     """Return which of ``num_frames`` are no padding, ``(B, T)``, for lengths ``(B,)``."""
     return torch.arange(num_frames, device=length.device) < length.unsqueeze(-1)
+
+
+def aligned(mask: Tensor, values: Tensor) -> Tensor:
+    """Return a mask with dimensions of one element behind, so that it goes with values."""
+    return mask.reshape(*mask.shape, *[1] * (values.dim() - mask.dim()))
+
+
+def fill_padding(x: Tensor, length: Tensor, value: Tensor | float) -> Tensor:
+    """Return sequences ``(B, T, ...)`` with a value behind the end of each."""
+    return torch.where(aligned(frame_mask(length, x.shape[1]), x), x, value)
+
+
+def with_frames(x: Tensor, num_frames: int, fill: float = 0.0) -> Tensor:
+    """Return sequences ``(B, T, ...)`` cut or filled up to so many frames."""
+    missing = num_frames - x.shape[1]
+    if missing <= 0:
+        return x[:, :num_frames]
+    return torch.cat([x, x.new_full((len(x), missing, *x.shape[2:]), fill)], 1)
 
 
 def reversed_frames(x: Tensor, length: Tensor) -> Tensor:
@@ -22,5 +40,4 @@ def reversed_frames(x: Tensor, length: Tensor) -> Tensor:
     steps = torch.arange(x.shape[1], device=x.device)
     backwards = length.unsqueeze(-1) - 1 - steps
     order = torch.where(backwards >= 0, backwards, steps)
-    order = order.reshape(*order.shape, *[1] * (x.dim() - 2)).expand_as(x)
-    return x.gather(1, order)
+    return x.gather(1, aligned(order, x).expand_as(x))

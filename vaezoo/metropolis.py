@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from vaezoo.errors import RequestError
-from vaezoo.lengths import frame_mask
+from vaezoo.lengths import aligned, frame_mask
 from vaezoo.particles import hold
 from vaezoo.sequence import SequencePair
 from vaezoo.sites import (
@@ -43,6 +43,7 @@ from vaezoo.sites import (
     total_log_density,
     trace_pair,
 )
+from vaezoo.unrolled import over_rows
 
 __all__ = ["draw_missing"]
 
@@ -119,7 +120,7 @@ class _FlatChain:
         accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
         self.trace = self._at(
             {
-                name: torch.where(_like(accepted, site["value"]), site["value"], old["value"])
+                name: torch.where(aligned(accepted, site["value"]), site["value"], old["value"])
                 for (name, (site, _)), (old, _) in zip(
                     new.latents.items(), kept.latents.values(), strict=True
                 )
@@ -168,10 +169,6 @@ def _elements(fn: Any, whole: bool = False) -> Any:
     )
 
 
-def _like(mask: Tensor, values: Tensor) -> Tensor:
-    return mask.reshape(*mask.shape, *[1] * (values.dim() - mask.dim()))
-
-
 @dataclass(frozen=True)
 class _Passed:
     """A pass along time: frames, latents, log p(x, z), and the log-density of what it proposed."""
@@ -190,7 +187,7 @@ class _PathChain:
         named = dict(zip(argument_names(pair), args, strict=True))
         self.x, self.length = named["x"], named["length"]
         self.mask = frame_mask(self.length, self.x.shape[1])
-        self.missing = missing & _like(self.mask, self.x)
+        self.missing = missing & aligned(self.mask, self.x)
         entries = self.missing.flatten(2)
         self.whole = bool((entries.any(2) == entries.all(2)).all())
         gaps = entries.any(2).float()
@@ -209,8 +206,8 @@ class _PathChain:
         back = self._pass(self.x, self.z, self._encoded(new.x), window, draw=False)
         ratio = new.log_p - back.log_p + back.log_proposal - new.log_proposal
         accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
-        self.x = torch.where(_like(accepted, self.x), new.x, self.x)
-        self.z = torch.where(_like(accepted, self.z), new.z, self.z)
+        self.x = torch.where(aligned(accepted, self.x), new.x, self.x)
+        self.z = torch.where(aligned(accepted, self.z), new.z, self.z)
         return self.x, accepted
 
     def _encoded(self, x: Tensor) -> Tensor:
@@ -235,15 +232,16 @@ class _PathChain:
         for t in range(x.shape[1]):
             x_t, z_t, inside = x[:, t], z[:, t], window[:, t]
             if self.pair.has_latents:
-                posterior, prior = self.pair.posterior(e[:, t], h), self.pair.prior(h)
+                posterior = over_rows(self.pair.posterior(e[:, t], h), len(h))
+                prior = over_rows(self.pair.prior(h), len(h))
                 if draw:
                     drawn = posterior.sample()
-                    z_t = torch.where(_like(inside, drawn), drawn, z_t) if z_t.numel() else drawn
+                    z_t = torch.where(aligned(inside, drawn), drawn, z_t) if z_t.numel() else drawn
                 log_q, log_prior = posterior.log_prob(z_t), prior.log_prob(z_t)
             else:
                 log_q = log_prior = x.new_zeros(len(x))
-            fn = _elements(self.pair.likelihood(z_t, h), self.whole)
-            new = self.missing[:, t] & _like(inside, x_t)
+            fn = _elements(over_rows(self.pair.likelihood(z_t, h), len(h)), self.whole)
+            new = self.missing[:, t] & aligned(inside, x_t)
             if draw:
                 x_t = torch.where(new, fn.sample(), x_t)
             log_x = fn.log_prob(x_t).reshape(len(x), -1)

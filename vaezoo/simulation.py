@@ -5,7 +5,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.lengths import frame_mask
+from vaezoo.lengths import fill_padding
 from vaezoo.sites import Args, argument_names, model_of, sample_sites, site_values, trace_pair
 
 __all__ = ["simulate"]
@@ -81,5 +81,4 @@ def _with_padding(pair: nn.Module, args: Args, rows: Tensor, drawn: Tensor, x: T
     names = argument_names(pair)
     if "length" not in names:
         return drawn
-    mask = frame_mask(args[names.index("length")][rows], x.shape[1])
-    return torch.where(mask.reshape(*mask.shape, *[1] * (x.dim() - 2)), drawn, x)
+    return fill_padding(drawn, args[names.index("length")][rows], x)

@@ -9,7 +9,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import Independent
 
-from vaezoo.lengths import frame_mask
+from vaezoo.lengths import aligned, frame_mask
 from vaezoo.sequence import SequencePair
 
 __all__ = [
@@ -116,26 +116,27 @@ class Unrolled:
         """Return the conditionals of all steps, batch shape ``(T * B,)``."""
         if self._drawn_from and self._drawn_from[0] == side:
             return self._drawn_from[1]
-        return self._rows(conditional(self.pair, side)(self.encoded, self.h))
+        fn = conditional(self.pair, side)(self.encoded, self.h)
+        return over_rows(fn, self.size.numel())
 
     def likelihood(self) -> TorchDistribution:
         """Return p(x_t | z_t, h_t) of all steps, batch shape ``(T * B,)``."""
         z = self.z.transpose(0, 1).flatten(0, 1)
-        return self._rows(self.pair.likelihood(z, self.h))
+        return over_rows(self.pair.likelihood(z, self.h), self.size.numel())
 
     def sum_over_steps(self, values: Tensor) -> Tensor:
         """Return the sum over the frames of each sequence of ``(T * B, ...)``, ``(B, ...)``."""
         by_sequence = self._by_step(values).transpose(0, 1)
-        mask = self.mask.reshape(*self.mask.shape, *[1] * (values.dim() - 1))
-        return torch.where(mask, by_sequence, 0.0).sum(1)
+        return torch.where(aligned(self.mask, by_sequence), by_sequence, 0.0).sum(1)
 
     def _by_step(self, rows: Tensor) -> Tensor:
         return rows.unflatten(0, self.size)
 
-    def _rows(self, fn: TorchDistribution) -> TorchDistribution:
-        """Give every row a distribution of its own where all have one."""
-        rows = torch.Size((self.size.numel(),))
-        return fn if fn.batch_shape == rows else fn.expand(rows)
+
+def over_rows(fn: TorchDistribution, number: int) -> TorchDistribution:
+    """Give each of so many rows a distribution of its own where all have one."""
+    rows = torch.Size((number,))
+    return fn if fn.batch_shape == rows else fn.expand(rows)
 
 
 def conditional(pair: SequencePair, side: Side) -> Callable[[Tensor, Tensor], TorchDistribution]:
@@ -177,8 +178,7 @@ class DrawStep:
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         e, f = inputs
-        fn = self.conditional(e, h)
-        fn = fn if fn.batch_shape == h.shape[:1] else fn.expand(h.shape[:1])
+        fn = over_rows(self.conditional(e, h), len(h))
         z = fn.rsample() if fn.has_rsample else fn.sample()
         return self.pair.transition(f, z, h), z, h, *self.family.parameters(fn)
 

@@ -132,7 +132,7 @@ def prepare(
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
         total = batches.size(split)
-        some = _batch(batches, split, min(DATA_FOR_TIMING, limit or total))
+        some = batches.whole(split, limit=min(DATA_FOR_TIMING, limit or total))
         _refuse_unusable(run, some)
         plan = make_plan(run.pair, some, total, level, limit or total, budget)
     return Analysis(run, batches, split, plan, seed)
@@ -169,29 +169,6 @@ def _refuse_unusable(run: Run, args: Args) -> None:
             )
 
 
-def _batch(batches: Batches, split: str, limit: int) -> Args:
-    """Return some rows as one batch, of sequences as many frames as the longest of them has."""
-    parts = list(batches.fixed(split, limit=limit))
-    if "length" not in batches.names:
-        return tuple(torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    arrays = batches.data.arrays
-    frames = int(arrays["length"][batches.data.rows(split)[:limit]].max())
-    joined = []
-    for name, tensors in zip(batches.names, zip(*parts, strict=True), strict=True):
-        if arrays[name].shape[1:2] == arrays["x"].shape[1:2]:
-            tensors = tuple(_with_frames(tensor, frames) for tensor in tensors)
-        joined.append(torch.cat(tensors))
-    return tuple(joined)
-
-
-def _with_frames(x: Tensor, frames: int) -> Tensor:
-    """Cut or fill up ``(B, T, ...)`` to so many frames."""
-    missing = frames - x.shape[1]
-    if missing <= 0:
-        return x[:, :frames]
-    return torch.cat([x, x.new_zeros(len(x), missing, *x.shape[2:])], 1)
-
-
 @dataclass
 class Analysis:
     """An analysis that is planned, and what is known of it so far.
@@ -219,7 +196,7 @@ class Analysis:
         """Do it."""
         begun, tell = time.perf_counter(), _Steps(progress)
         pair, plan, seed = self.run.pair, self.plan, self.seed
-        args = _batch(self.batches, self.split, plan.num_data)
+        args = self.batches.whole(self.split, limit=plan.num_data)
         with seeded(seed, self.run.device):
             metrics = measure(training_form(pair), [args], self.run.transform)
         tell("draws of the guide")

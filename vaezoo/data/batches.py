@@ -9,6 +9,7 @@ from torch import Tensor
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
+from vaezoo.lengths import with_frames
 
 __all__ = ["Batches", "bucket", "epoch_order"]
 
@@ -117,6 +118,23 @@ class Batches:
             else:
                 raw["x"] = self._binarize(split, chunk, raw["x"])
             yield self._cut(raw)
+
+    def whole(
+        self, split: str, *, positions: Tensor | None = None, limit: int | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return rows as one batch, as :meth:`fixed` does in pieces.
+
+        Sequences have as many frames as the longest of them.
+        """
+        parts = list(self.fixed(split, positions=positions, limit=limit))
+        named = dict(zip(self.names, zip(*parts, strict=True), strict=True))
+        if "length" in named:
+            frames = max(int(length.max()) for length in named["length"])
+            arrays = self.data.arrays
+            for name in self.names:
+                if arrays[name].shape[1:2] == arrays["x"].shape[1:2]:
+                    named[name] = tuple(with_frames(part, frames) for part in named[name])
+        return tuple(torch.cat(tensors) for tensors in named.values())
 
     def _gather(self, split: str, positions: Tensor, *, reuse: bool = False) -> dict[str, Tensor]:
         resident = self._resident.get(split)

@@ -48,6 +48,7 @@ from vaezoo.weights import (
     log_evidence_error,
     pareto_smooth,
     resample,
+    summary,
 )
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "check_posteriors",
     "grade",
     "grade_guide",
+    "verdict",
 ]
 
 VERDICTS = ("trusted", "repaired", "not trusted")
@@ -240,17 +242,13 @@ def _check(
     students = Students.fit(chains.unconstrained, chains.start)
     u, of_mixture = weigh(target, students, num_samples)
     of_mixture = of_mixture.cpu().double()
-    smoothed, of_guide_smoothed = pareto_smooth(of_mixture), pareto_smooth(of_guide)
+    smoothed = pareto_smooth(of_mixture)
     mean_shift, sd_ratio = _compare(drawn, u, smoothed.log_weights)
     local = best_elbo(target).cpu().double() if gaps else None
     values = {
-        "elbo": of_guide.mean(0),
-        "iwae": log_evidence(of_guide),
-        "psis": log_evidence(of_guide_smoothed.log_weights),
+        **summary(of_guide, pareto_smooth(of_guide)),
         "log_evidence": log_evidence(of_mixture),
         "standard_error": log_evidence_error(of_mixture),
-        "k_hat": of_guide_smoothed.k_hat,
-        "ess": effective_share(of_guide),
         "reference_k_hat": smoothed.k_hat,
         "reference_ess": effective_share(of_mixture),
         "largest_share": of_mixture.softmax(0).max(0).values,
@@ -260,7 +258,7 @@ def _check(
     grades = _grades(values, num_samples)
     kept = resample({"u": u}, smoothed.log_weights, num_resampled, seed=seed)["u"]
     return PosteriorCheck(
-        verdict=_verdict(grades),
+        verdict=verdict(grades, ["reference"]),
         grades=grades,
         **values,
         r_hat=largest_r_hat(chains),
@@ -319,9 +317,13 @@ def grade(good: Tensor, bad: Tensor) -> Tensor:
     return torch.where(good, 0, torch.where(bad, 2, 1))
 
 
-def _verdict(grades: Mapping[str, Tensor]) -> Tensor:
-    all_good = torch.stack(list(grades.values())).max(0).values == 0
-    return torch.where(all_good, 0, torch.where(grades["reference"] == 0, 1, 2))
+def verdict(grades: Mapping[str, Tensor], of_repair: Sequence[str]) -> Tensor:
+    """Return the place in VERDICTS, given which checks are those of the repaired draws."""
+    all_good, repaired = (
+        torch.stack([grades[name] for name in names]).max(0).values == 0
+        for names in (grades, of_repair)
+    )
+    return torch.where(all_good, 0, torch.where(repaired, 1, 2))
 
 
 _DATA_DIM = {"draws": 1, "chains": 2, "chain_log_joint": 2}

@@ -27,7 +27,7 @@ from vaezoo.lengths import fill_padding, frame_mask, with_frames
 from vaezoo.sequence import SequencePair
 from vaezoo.sites import MOST_ROWS, Args
 from vaezoo.unrolled import Side, over_rows
-from vaezoo.weights import pareto_smooth
+from vaezoo.weights import pareto_smooth, systematic
 
 __all__ = ["Filtered", "as_sequence_pair", "free_running", "particle_filter"]
 
@@ -273,7 +273,8 @@ class _Swarm:
         same = torch.arange(num_particles, device=self.h.device).expand(self.size)
         if not bool(needed.any()):
             return same
-        ancestors = torch.where(needed.unsqueeze(1), _systematic(self.log_w.exp()), same)
+        drawn = systematic(self.log_w.T, num_particles).T
+        ancestors = torch.where(needed.unsqueeze(1), drawn, same)
         first = num_particles * torch.arange(self.size[0], device=self.h.device)
         self.h = self.h[(first.unsqueeze(1) + ancestors).flatten()]
         self.log_w = torch.where(needed.unsqueeze(1), self.uniform, self.log_w)
@@ -291,14 +292,6 @@ class _Swarm:
         """Join steps ``(B, ...)`` to ``(B, T, ...)``, NaN behind the length."""
         joined = with_frames(torch.stack(list(steps), 1), self.x.shape[1])
         return fill_padding(joined, self.length, math.nan)
-
-
-def _systematic(w: Tensor) -> Tensor:
-    """Return ancestors ``(B, K)`` drawn by normalised weights ``(B, K)``, one uniform a row."""
-    num_particles = w.shape[1]
-    start = torch.rand(len(w), 1, dtype=w.dtype, device=w.device)
-    places = (start + torch.arange(num_particles, device=w.device)) / num_particles
-    return torch.searchsorted(w.cumsum(1), places).clamp(max=num_particles - 1)
 
 
 def _traced(drawn: Sequence[Tensor], ancestors: Sequence[Tensor]) -> list[Tensor]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from vaezoo.continuation import (
@@ -19,6 +18,7 @@ from vaezoo.continuation import (
     states_after,
 )
 from vaezoo.data import Data
+from vaezoo.data.contract import is_boolean
 from vaezoo.data.dataset import Array
 from vaezoo.device import seeded
 from vaezoo.errors import RequestError
@@ -111,18 +111,10 @@ def _predict(
             size = (len(x), num_samples)
             steps = list(roll_out(pair, h, horizon))
             draws.append(torch.stack([x_t for _, x_t in steps], 1).unflatten(0, size))
-            if is_binary(steps[0][0]):
+            if is_boolean(steps[0][0]):
                 means = torch.stack([mean_of(fn, "x") for fn, _ in steps], 1)
                 probability.append(means.unflatten(0, size).mean(1))
     return torch.cat(draws), torch.cat(probability) if probability else None
-
-
-def is_binary(fn: TorchDistribution) -> bool:
-    """Return whether a distribution is one of zeros and ones."""
-    support = fn.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support is constraints.boolean
 
 
 def _groups(

@@ -109,7 +109,7 @@ def short_chains(
 def explore(target: Target, num_chains: int, settings: Settings) -> HMCResult:
     """Return the same of a target, for use inside :func:`vaezoo.particles.probing`."""
     u, log_weights = weigh(target, None, NUM_PILOT, (0.0, 1 / 3, 2 / 3))
-    chosen = systematic(log_weights, NUM_CANDIDATES).to(u.device)
+    chosen = systematic(log_weights.cpu().double(), NUM_CANDIDATES).to(u.device)
     candidates = u[chosen, torch.arange(target.num_data, device=u.device)]
     start = [target.draw_prior(1)]
     if num_chains > 1:

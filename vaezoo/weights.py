@@ -44,6 +44,7 @@ __all__ = [
     "log_evidence_error",
     "pareto_smooth",
     "resample",
+    "summary",
     "systematic",
 ]
 
@@ -214,18 +215,35 @@ def resample(
     or down.
     """
     with seeded(seed, torch.device("cpu")):
-        chosen = systematic(log_weights, num_samples)
+        chosen = systematic(log_weights.cpu().double(), num_samples)
         chosen = chosen.gather(0, torch.rand(chosen.shape).argsort(0))
     data = torch.arange(chosen.shape[1])
     return {name: z[chosen.to(z.device), data.to(z.device)] for name, z in latents.items()}
 
 
 def systematic(log_weights: Tensor, num_samples: int) -> Tensor:
-    """Return the places ``(R, B)`` of draws in proportion to their weights."""
-    cumulative = log_weights.cpu().double().softmax(0).cumsum(0).T.contiguous()
-    start = torch.rand(len(cumulative), 1, dtype=torch.float64)
-    places = (start + torch.arange(num_samples)) / num_samples
+    """Return the places ``(R, B)`` of draws in proportion to their weights ``(S, B)``.
+
+    It works where the weights are, in their precision; one number is drawn for each datum.
+    """
+    cumulative = log_weights.softmax(0).cumsum(0).T.contiguous()
+    start = torch.rand_like(cumulative[:, :1])
+    places = (start + torch.arange(num_samples, device=start.device)) / num_samples
     return torch.searchsorted(cumulative, places).clamp(max=len(log_weights) - 1).T
+
+
+def summary(log_weights: Tensor, smoothed: Smoothed) -> dict[str, Tensor]:
+    """Return ``elbo``, ``iwae``, ``psis``, ``k_hat`` and ``ess`` of weights of the guide, ``(B,)``.
+
+    The first three are in nats: mean log weight, log mean weight, and that of smoothed weights.
+    """
+    return {
+        "elbo": log_weights.mean(0),
+        "iwae": log_evidence(log_weights),
+        "psis": log_evidence(smoothed.log_weights),
+        "k_hat": smoothed.k_hat,
+        "ess": effective_share(log_weights),
+    }
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaezoo.checking import grade_guide
 from vaezoo.sites import Args
-from vaezoo.weights import effective_share, importance_weights, log_evidence, pareto_smooth
+from vaezoo.weights import importance_weights, pareto_smooth, summary
 
 __all__ = ["GuideCheck", "check_guide"]
 
@@ -77,7 +77,8 @@ def check_guide(
     for start in range(0, len(args[0]), max_data):
         some = tuple(arg[start : start + max_data] for arg in args)
         weights = importance_weights(pair, some, num_samples, seed=seed + start).log_weights
-        parts.append(_summary(weights.cpu().double()))
+        weights = weights.cpu().double()
+        parts.append(summary(weights, pareto_smooth(weights)))
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return GuideCheck(
         grade_guide(found["k_hat"], found["ess"], num_samples),
@@ -85,14 +86,3 @@ def check_guide(
         seconds=time.perf_counter() - begun,
         **found,
     )
-
-
-def _summary(log_weights: Tensor) -> dict[str, Tensor]:
-    smoothed = pareto_smooth(log_weights)
-    return {
-        "elbo": log_weights.mean(0),
-        "iwae": log_evidence(log_weights),
-        "psis": log_evidence(smoothed.log_weights),
-        "k_hat": smoothed.k_hat,
-        "ess": effective_share(log_weights),
-    }

@@ -21,7 +21,7 @@ from vaezoo.device import device_of
 from vaezoo.errors import RequestError
 from vaezoo.sites import PairTrace, argument_names, isolated, trace_pair
 
-__all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
+__all__ = ["Summary", "check_transform", "choose_transform", "is_boolean", "probe", "summarize"]
 
 _ROWS_AT_A_TIME = 4096
 
@@ -106,7 +106,7 @@ def choose_transform(
         names the flag that solves it.
     """
     summary = _finite_summary(data)
-    needs_binary = any(_is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
+    needs_binary = any(is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
     grey = data.scale != 1.0
     if binarize == "auto":
         draw = needs_binary and grey and not (summary.is_binary or standardize)
@@ -153,7 +153,7 @@ def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) 
     else:
         binary = summary.is_binary and transform.scale == 1.0 and transform.mean is None
     for name, site in probe(pair, data).observed.items():
-        if _is_boolean(site["fn"]) and not binary:
+        if is_boolean(site["fn"]) and not binary:
             flags = "--binarize dynamic or " if unit else ""
             raise RequestError(
                 f"{span}, but site '{name}' explains 0 and 1 only; use {flags}--likelihood gaussian"
@@ -161,7 +161,8 @@ def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) 
         _check_support(name, site["fn"], low, high, span, transform)
 
 
-def _is_boolean(fn: Any) -> bool:
+def is_boolean(fn: Any) -> bool:
+    """Return whether a distribution is one of zeros and ones."""
     return _element_support(fn) is constraints.boolean
 
 
@@ -177,7 +178,7 @@ def _check_support(
 ) -> None:
     """Compare the range with a support that is an interval."""
     support = _element_support(fn)
-    if _is_boolean(fn) or transform.mean is not None:
+    if is_boolean(fn) or transform.mean is not None:
         return
     lower = float(getattr(support, "lower_bound", -np.inf))
     upper = float(getattr(support, "upper_bound", np.inf))

@@ -16,6 +16,7 @@ from typing import Any
 from _report import RESULTS, environment, markdown
 
 import vaezoo
+from vaezoo.alarms import COLLAPSED_KL
 from vaezoo.config import DataSettings
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -104,7 +105,7 @@ def run(data: str, name: str, seed: int, folder: Path) -> None:
 def rows_of(data: str, folder: Path) -> list[list[str]]:
     """Return a table of means over seeds and their standard deviations."""
     per = "frame" if data in ("jsb", "nottingham") else "sequence"
-    table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL"]]
+    table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL", "latents"]]
     for name in ROWS[data]:
         paths = sorted(folder.glob(f"{data}-{name}-[0-9].json"))
         found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
@@ -115,7 +116,7 @@ def rows_of(data: str, folder: Path) -> list[list[str]]:
         scale = [1.0 if per == "frame" else r["num_frames"] / r["num_rows"] for r in found]
         kl = [r["metrics"]["kl"] * s for r, s in zip(found, scale, strict=True)]
         values = [_spread(values) for values in (*cells, fivo, kl)]
-        table.append([f"`{name}`", str(len(found)), *values])
+        table.append([f"`{name}`", str(len(found)), *values, ", ".join(map(_in_use, found))])
     return table
 
 
@@ -129,6 +130,11 @@ def _bound(bound: Mapping[str, Any], per: str) -> float:
     return float(bound["value" if per == "frame" else "per_sequence"])
 
 
+def _in_use(result: Mapping[str, Any]) -> str:
+    kl = result["metrics"]["kl_per_latent"].get("z", [])
+    return str(sum(value > COLLAPSED_KL for value in kl))
+
+
 def _spread(values: list[float]) -> str:
     digits = 2 if abs(values[0]) < 100 else 1
     if len(values) == 1:
@@ -138,7 +144,8 @@ def _spread(values: list[float]) -> str:
 
 TEXT = """\
 Bounds on log p(x) of test sequences, higher is better: mean ± standard deviation over seeds. `RNN`
-is `rnn`, `VRNN-I` is `vrnn --set prior=static`. Weights are those with the best validation ELBO.
+is `rnn`, `VRNN-I` is `vrnn --set prior=static`. *Latents* are those with a KL above 0.01 nats per
+frame, for each seed. Weights are those with the best validation ELBO.
 IWAE and FIVO have 5 particles and are bounds of the model that was trained by its ELBO."""
 
 

@@ -11,8 +11,8 @@ import pytest
 import vaezoo
 
 ROOT = Path(vaezoo.__file__).parent
-LIBRARY = [*ROOT.glob("*.py"), *(ROOT / "data").rglob("*.py")]
-MODELS, CLI = ([*(ROOT / name).rglob("*.py")] for name in ("models", "cli"))
+MODELS, CLI = (sorted((ROOT / name).rglob("*.py")) for name in ("models", "cli"))
+LIBRARY = [path for path in sorted(ROOT.rglob("*.py")) if path not in {*MODELS, *CLI}]
 ALL = [*LIBRARY, *MODELS, *CLI]
 STANDARD_PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
@@ -66,7 +66,16 @@ def test_models_import_neither_commands_nor_each_other(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODELS, ids=name_of)
 def test_models_know_nothing_of_training(path: Path) -> None:
-    kept_apart = ("svi", "trainer", "runs", "engine", "objectives", "evaluate", "metrics", "plots")
+    kept_apart = (
+        "svi",
+        "trainer",
+        "runs",
+        "engine",
+        "objectives",
+        "evaluation",
+        "metrics",
+        "plots",
+    )
     reached = [n for n in imports(path) if any(below(n, f"vaezoo.{m}") for m in kept_apart)]
     assert reached == []
 
@@ -148,7 +157,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_exported_names_exist_and_are_sorted(path: Path) -> None:
+def test_exported_names_exist(path: Path) -> None:
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = importlib.import_module(".".join(("vaezoo", *parts)).removesuffix(".__init__"))
     exported = getattr(module, "__all__", [])

@@ -23,8 +23,7 @@ __all__ = [
     "raised_at",
 ]
 
-_HERE = Path(__file__).parent
-_OWN = tuple(str(path) for path in (*_HERE.glob("*.py"), _HERE / "data"))
+_OWN = tuple(str(path) for path in Path(__file__).parent.iterdir() if path.name != "models")
 _LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, *_OWN)
 
 

@@ -22,10 +22,11 @@ from pyro.infer import SVI, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.optim import Adam
 from torch import Tensor, nn
 
-from vaezoo.engine import Engine, EngineName
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RunError
-from vaezoo.objectives import Objective
-from vaezoo.optimizers import Optimizer
+from vaezoo.objectives.base import Objective
+from vaezoo.options import EngineName
 
 __all__ = ["COMPILED", "HAND", "PYRO", "RECORDED", "SAME", "Candidate", "on_cpu", "on_cuda"]
 
@@ -165,7 +166,7 @@ def _engine_step(
     engine: EngineName,
     clip_norm: float = 200.0,
 ) -> Step:
-    """A step of the engine as :class:`vaezoo.trainer.Trainer` takes it; never on a lower tier."""
+    """A step of the engine as the trainer takes it; never on a lower tier."""
     optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
     take = Engine(pair, objective, optimizer, clip_norm=clip_norm, engine=engine, notify=_refuse)
     return lambda: take((feed(),))

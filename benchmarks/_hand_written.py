@@ -15,8 +15,8 @@ from _nets import Architecture, Feed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaezoo.nn import Activation
-from vaezoo.sites import Args
+from vaezoo.pairs.sites import Args
+from vaezoo.parts.networks import Activation
 
 __all__ = [
     "HandWritten",

@@ -19,8 +19,8 @@ from _timing import cache_in
 
 from vaezoo import Callback, Data, VaezooError, load
 from vaezoo.data import from_arrays
-from vaezoo.svi import prepare
-from vaezoo.trainer import Trainer
+from vaezoo.training.fit import prepare
+from vaezoo.training.trainer import Trainer
 
 __all__ = ["PYTHAE_IS_MISSING", "Timeline", "in_turn", "mnist", "whole_runs"]
 

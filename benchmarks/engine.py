@@ -32,8 +32,8 @@ from _whole_runs import PYTHAE_IS_MISSING, in_turn, mnist, whole_runs
 from torch import Tensor
 
 from vaezoo.errors import RunError
-from vaezoo.sites import isolated
-from vaezoo.threads import count_flops
+from vaezoo.pairs.sites import isolated
+from vaezoo.runtime.threads import count_flops
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--nets", help="letters [default: a,b,c,d,e; a,b,c,d on a GPU]")

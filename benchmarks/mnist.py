@@ -12,7 +12,7 @@ from pathlib import Path
 from _report import write
 
 from vaezoo import Training, evaluate, fit
-from vaezoo.callbacks import Callback
+from vaezoo.training.callbacks import Callback
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--steps", type=int, default=65_000)

@@ -18,16 +18,16 @@ from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 import vaezoo
-from vaezoo._arviz import import_arviz
-from vaezoo.analysis import prepare
-from vaezoo.analysis.costs import LEVELS
-from vaezoo.calibration import LEVELS as REGIONS
-from vaezoo.calibration import calibrate
-from vaezoo.checking import check_posteriors
-from vaezoo.hmc import convergence, hmc
-from vaezoo.quadrature import quadrature
+from vaezoo.diagnostics.calibration import LEVELS as REGIONS
+from vaezoo.diagnostics.calibration import calibrate
+from vaezoo.diagnostics.checking import check_posteriors
+from vaezoo.diagnostics.costs import LEVELS
+from vaezoo.inference.hmc import convergence, hmc
+from vaezoo.inference.quadrature import quadrature
+from vaezoo.pairs.sites import Args, model_of
+from vaezoo.report import prepare
 from vaezoo.runs import Run
-from vaezoo.sites import Args, model_of
+from vaezoo.runtime._arviz import import_arviz
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--part", choices=["grid", "mnist", "time", "jsb"])

@@ -16,8 +16,8 @@ from typing import Any
 from _report import RESULTS, environment, markdown
 
 import vaezoo
-from vaezoo.alarms import COLLAPSED_KL
 from vaezoo.config import DataSettings
+from vaezoo.training.alarms import COLLAPSED_KL
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--run", help="jsb, nottingham, spoken-digits or pendigits")

@@ -15,14 +15,15 @@ from _vrnn import NaivePyro, Networks, looped_loss, vectorised_loss
 from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
-from vaezoo.engine import Engine, EngineName
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.recurrence import Planned
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RunError
 from vaezoo.models.vrnn import VRNN
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
-from vaezoo.paths import PathPair
-from vaezoo.recurrence import Planned
-from vaezoo.unrolled import loop
+from vaezoo.objectives.base import ELBO
+from vaezoo.options import EngineName
+from vaezoo.sequences.paths import PathPair
+from vaezoo.sequences.unrolled import loop
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--rounds", type=int, default=30, help="turns of each step [default: 30]")

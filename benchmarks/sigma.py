@@ -17,8 +17,8 @@ from _report import write
 from vaezoo import fit
 from vaezoo.data import Data, load
 from vaezoo.data.batches import Batches
-from vaezoo.evaluation import evaluate_on
-from vaezoo.exact import fit_ppca
+from vaezoo.inference.linear_gaussian import fit_ppca
+from vaezoo.predict.evaluation import evaluate_on
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--mnist-epochs", type=int, default=25)

@@ -8,9 +8,9 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.figures import draw_data, draw_pairs
+from vaezoo.plots.figures import draw_data, draw_pairs
 from vaezoo.runs import Run
-from vaezoo.storage import write_bytes
+from vaezoo.runtime.storage import write_bytes
 
 __all__ = ["require_ending", "write_csv", "write_data", "write_npz"]
 

@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vaezoo.callbacks import Callback
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
+from vaezoo.training.callbacks import Callback
 
 __all__ = ["make_callbacks", "rows_bar", "steps_bar"]
 

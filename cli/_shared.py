@@ -48,7 +48,7 @@ def complete_data(
 ) -> list[CompletionItem]:
     """Complete the name of a data set, or of a file; from the source text, which loads no numpy."""
     spec = find_spec("vaezoo.data")
-    source = Path(spec.origin).with_name("sources.py") if spec and spec.origin else Path()
+    source = Path(spec.origin).with_name("sets") / "sources.py" if spec and spec.origin else Path()
     names = re.findall(r'Source\("([\w-]+)"', source.read_text(encoding="utf-8"))
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="file")]

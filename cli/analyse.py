@@ -18,7 +18,7 @@ from vaezoo.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from vaezoo.analysis import Report
+    from vaezoo.report import Report
 
 EXIT_POOR = 3
 
@@ -93,8 +93,8 @@ def analyse(
       vaezoo analyse runs/my-run -n 500 --level quick
       vaezoo analyse runs/my-run --budget 30 --fail-on poor
     """
-    from vaezoo.analysis import prepare
     from vaezoo.cli._progress import steps_bar
+    from vaezoo.report import prepare
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)

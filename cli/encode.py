@@ -86,7 +86,7 @@ def encode(
     from vaezoo.cli._files import require_ending
     from vaezoo.errors import RequestError
     from vaezoo.runs import load_run
-    from vaezoo.trees import require_writable
+    from vaezoo.trees.files import require_writable
 
     require_ending(out, (".npz", ".csv", ".nc", ".zarr"))
     as_tree = out.suffix in (".nc", ".zarr")
@@ -105,8 +105,8 @@ def encode(
 def _write_draws(
     run: "Run", rows: dict[str, Any], out: Path, num_samples: int, groups: str | None, cap: float
 ) -> None:
-    from vaezoo.draws import DEFAULT_GROUPS, plan
-    from vaezoo.trees import save_tree
+    from vaezoo.trees.files import save_tree
+    from vaezoo.trees.posterior import DEFAULT_GROUPS, plan
 
     names = [name.strip() for name in groups.split(",")] if groups else DEFAULT_GROUPS
     draws = plan(run, **rows, num_samples=num_samples, groups=names)
@@ -117,7 +117,7 @@ def _write_draws(
 
 def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
     from vaezoo.cli._files import write_csv, write_npz
-    from vaezoo.figures import latent_codes
+    from vaezoo.plots.figures import latent_codes
 
     codes = latent_codes(run, **rows, z=z)  # type: ignore[arg-type]
     (write_npz if out.suffix == ".npz" else write_csv)(out, codes)

@@ -19,7 +19,7 @@ from vaezoo.cli._shared import (
 from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
-    from vaezoo.evaluation import Bound, Evaluation
+    from vaezoo.predict.evaluation import Bound, Evaluation
     from vaezoo.runs import Run
 
 
@@ -82,8 +82,8 @@ def evaluate(
                     frames; per frame, beside filtering on the same frames
     """
     from vaezoo.cli._progress import rows_bar
-    from vaezoo.evaluation import evaluate as evaluate_run
-    from vaezoo.figures import draw_evaluation
+    from vaezoo.plots.figures import draw_evaluation
+    from vaezoo.predict.evaluation import evaluate as evaluate_run
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)

@@ -97,10 +97,10 @@ def forecast(
       vaezoo forecast runs/my-run --horizon 8 --prefix 20 -n 100 -o next.nc
     """
     from vaezoo.cli._files import require_ending
-    from vaezoo.draws import save_netcdf
-    from vaezoo.forecasting import forecast as forecast_run
+    from vaezoo.plots.sequence_figures import draw_forecast
+    from vaezoo.predict.forecasting import forecast as forecast_run
     from vaezoo.runs import load_run
-    from vaezoo.sequence_figures import draw_forecast
+    from vaezoo.trees.posterior import save_netcdf
 
     loaded = load_run(run, device=device, model=model)
     path = out or loaded.folder() / "figures" / "forecast.png"
@@ -129,7 +129,7 @@ def forecast(
 
 def _write_arrays(tree: "xr.DataTree", path: Path) -> None:
     from vaezoo.cli._files import write_npz
-    from vaezoo.forecasting import values_of
+    from vaezoo.predict.forecasting import values_of
 
     write_npz(
         path,
@@ -146,7 +146,7 @@ def _say_scores(tree: "xr.DataTree") -> None:
     """Print the mean scores over the frames that are known."""
     import numpy as np
 
-    from vaezoo.forecasting import values_of
+    from vaezoo.predict.forecasting import values_of
 
     known = int((~np.isnan(values_of(tree, "truth", "x"))).all(-1).sum())
     if known == 0:

@@ -15,7 +15,7 @@ from vaezoo.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from vaezoo.imputation import Imputation
+    from vaezoo.predict.imputation import Imputation
 
 FEWEST_TAKEN = 0.02
 
@@ -100,7 +100,7 @@ def impute(
       vaezoo impute runs/my-run --data with_gaps.npz -o filled.npz
     """
     from vaezoo.cli._files import require_ending
-    from vaezoo.imputation import impute as impute_run
+    from vaezoo.predict.imputation import impute as impute_run
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)
@@ -119,7 +119,7 @@ def impute(
         data_dir=data_dir,
     )
     if path.suffix == ".png":
-        from vaezoo.sequence_figures import draw_imputation
+        from vaezoo.plots.sequence_figures import draw_imputation
 
         draw_imputation(loaded, found, path)
     else:

@@ -21,7 +21,7 @@ def new(file: Path, sequence: bool, force: bool) -> None:
       vaezoo new my_vae.py
       vaezoo new my_rnn.py --sequence
     """
-    from vaezoo import scaffold
+    from vaezoo.testing import scaffold
 
     scaffold.write(file, sequence=sequence, force=force)
     target = file if file.is_absolute() else f"./{file}"

@@ -56,7 +56,7 @@ def reconstruct(
       vaezoo reconstruct runs/my-run --split test -o reconstructions.png
     """
     from vaezoo.cli._files import write_data
-    from vaezoo.figures import reconstructions
+    from vaezoo.plots.figures import reconstructions
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)

@@ -78,11 +78,11 @@ def sample(
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
     from vaezoo.cli._files import require_ending
-    from vaezoo.continuation import continuations
     from vaezoo.errors import RequestError
-    from vaezoo.figures import samples
+    from vaezoo.plots.audio import sampling_rate
+    from vaezoo.plots.figures import samples
+    from vaezoo.predict.continuation import continuations
     from vaezoo.runs import load_run
-    from vaezoo.sound import sampling_rate
 
     loaded = load_run(run, device=device, model=model)
     path = out or loaded.folder() / "figures" / "samples.png"
@@ -113,7 +113,7 @@ def sample(
 
 def _write(run: "Run", drawn: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
     from vaezoo.cli._files import write_data
-    from vaezoo.sound import write_wav
+    from vaezoo.plots.audio import write_wav
 
     if path.suffix == ".wav" and rate:
         write_wav(drawn, path, rate)

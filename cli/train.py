@@ -17,8 +17,8 @@ from vaezoo.cli._shared import (
 from vaezoo.errors import RequestError, VaezooError
 
 if TYPE_CHECKING:
-    from vaezoo.callbacks import Interrupted
     from vaezoo.runs import Run
+    from vaezoo.training.callbacks import Interrupted
 
 SCHEDULE = (
     *("epochs", "steps", "batch_size", "lr", "optimizer", "clip_norm", "objective"),
@@ -124,8 +124,8 @@ def train(model: str | None, resume: Path | None, as_json: bool, **flags: Any) -
 
 
 def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
-    from vaezoo.callbacks import Interrupted
-    from vaezoo.svi import resume
+    from vaezoo.training.callbacks import Interrupted
+    from vaezoo.training.fit import resume
 
     allowed = ("epochs", "steps", "device", "data_dir", "model_file")
     given = [
@@ -149,9 +149,9 @@ def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any
 
 
 def _fit(model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
-    from vaezoo.callbacks import Interrupted
     from vaezoo.config import DataSettings, checked, merge, parse_settings, read_file
-    from vaezoo.svi import fit
+    from vaezoo.training.callbacks import Interrupted
+    from vaezoo.training.fit import fit
 
     file = read_file(flags["config"]) if flags["config"] else {}
     model = _same_model(model, file.get("model"), flags["config"])
@@ -220,7 +220,7 @@ def _data_flags(flags: dict[str, Any]) -> dict[str, Any]:
 
 def _default_data(model: str) -> str:
     from vaezoo.registry import entry_of, get
-    from vaezoo.svi import DEFAULT_DATA
+    from vaezoo.training.fit import DEFAULT_DATA
 
     return DEFAULT_DATA[entry_of(get(model)).data]
 
@@ -251,7 +251,7 @@ def _say_where(stop: "Interrupted") -> StoppedError:
 
 
 def _draw_figures(run: "Run", data_dir: str | None) -> None:
-    from vaezoo.figures import draw_figures
+    from vaezoo.plots.figures import draw_figures
 
     draw_figures(run, data_dir)
 

@@ -37,13 +37,13 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vaezoo.likelihoods import Bernoulli
-from vaezoo.nn import Decoder
-from vaezoo.parts import Likelihood, Posterior
-from vaezoo.posteriors import DiagonalNormal
-from vaezoo.reading import read_backwards
+from vaezoo.parts.axes import Likelihood, Posterior
+from vaezoo.parts.likelihoods import Bernoulli
+from vaezoo.parts.networks import Decoder
+from vaezoo.parts.posteriors import DiagonalNormal
 from vaezoo.registry import register
-from vaezoo.sequence import SequencePair
+from vaezoo.sequences.reading import read_backwards
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["DMM"]
 

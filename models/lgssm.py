@@ -11,10 +11,10 @@ z_t   ``(z_dim,)``  latent, t = 0 ... T - 1
 x_t   ``x_shape``   observed frame, real
 ====  ============  ===========================================
 
-Its log p(x) and the moments of its latents are known exactly (:mod:`vaezoo.kalman`), so that
-whatever vaezoo estimates of a sequence can be compared with the truth. The true posterior of a long
-sequence has the form of the guide: its matrices change near the last frame only. In a sequence pair
-the state is h_t = (z_{t-1}, 1), and zeros at the first step.
+Its log p(x) and the moments of its latents are known exactly (:mod:`vaezoo.inference.kalman`), so
+that whatever vaezoo estimates of a sequence can be compared with the truth. The true posterior of a
+long sequence has the form of the guide: its matrices change near the last frame only. In a sequence
+pair the state is h_t = (z_{t-1}, 1), and zeros at the first step.
 
 Reference
     Kalman 1960, *A New Approach to Linear Filtering and Prediction Problems*; the form of the
@@ -30,11 +30,11 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.kalman import KalmanModel
-from vaezoo.nn import sigma_of
-from vaezoo.reading import read_backwards
+from vaezoo.inference.kalman import KalmanModel
+from vaezoo.parts.networks import sigma_of
 from vaezoo.registry import register
-from vaezoo.sequence import SequencePair
+from vaezoo.sequences.reading import read_backwards
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["LGSSM"]
 

@@ -31,11 +31,11 @@ from pydantic import PositiveInt
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.likelihoods import Bernoulli
-from vaezoo.nn import Decoder, Encoder
-from vaezoo.parts import Likelihood
+from vaezoo.parts.axes import Likelihood
+from vaezoo.parts.likelihoods import Bernoulli
+from vaezoo.parts.networks import Decoder, Encoder
 from vaezoo.registry import register
-from vaezoo.sequence import SequencePair
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["RNN"]
 

@@ -32,13 +32,13 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.likelihoods import Bernoulli
-from vaezoo.nn import Decoder, Encoder, GaussianHead
-from vaezoo.parts import Likelihood
-from vaezoo.posteriors import DiagonalNormal
-from vaezoo.reading import read, read_backwards
+from vaezoo.parts.axes import Likelihood
+from vaezoo.parts.likelihoods import Bernoulli
+from vaezoo.parts.networks import Decoder, Encoder, GaussianHead
+from vaezoo.parts.posteriors import DiagonalNormal
 from vaezoo.registry import register
-from vaezoo.sequence import SequencePair
+from vaezoo.sequences.reading import read, read_backwards
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["SRNN"]
 

@@ -30,14 +30,14 @@ from pydantic import PositiveInt
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.likelihoods import Bernoulli
-from vaezoo.nn import Decoder
-from vaezoo.parts import Likelihood, Posterior
-from vaezoo.posteriors import DiagonalNormal
-from vaezoo.priors import StandardNormal
-from vaezoo.reading import read
+from vaezoo.parts.axes import Likelihood, Posterior
+from vaezoo.parts.likelihoods import Bernoulli
+from vaezoo.parts.networks import Decoder
+from vaezoo.parts.posteriors import DiagonalNormal
+from vaezoo.parts.priors import StandardNormal
 from vaezoo.registry import register
-from vaezoo.sequence import SequencePair
+from vaezoo.sequences.reading import read
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["STORN"]
 

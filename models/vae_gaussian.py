@@ -26,11 +26,11 @@ import pyro
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from vaezoo.likelihoods import Gaussian
-from vaezoo.nn import Activation, Decoder, Encoder, Net
-from vaezoo.parts import Likelihood, Posterior, Prior
-from vaezoo.posteriors import DiagonalNormal
-from vaezoo.priors import StandardNormal
+from vaezoo.parts.axes import Likelihood, Posterior, Prior
+from vaezoo.parts.likelihoods import Gaussian
+from vaezoo.parts.networks import Activation, Decoder, Encoder, Net
+from vaezoo.parts.posteriors import DiagonalNormal
+from vaezoo.parts.priors import StandardNormal
 from vaezoo.registry import register
 
 __all__ = ["VAEGaussian"]

@@ -10,8 +10,9 @@ z     ``(z_dim,)``  latent
 x     ``x_shape``   observed, real
 ====  ============  ===========================================
 
-Its log p(x) and posterior are known in closed form (:mod:`vaezoo.exact`), and at the optimum the
-guide is exact, so that everything that vaezoo estimates can be compared with the truth.
+Its log p(x) and posterior are known in closed form (:mod:`vaezoo.inference.linear_gaussian`), and
+at the optimum the guide is exact, so that everything that vaezoo estimates can be compared with the
+truth.
 
 Reference
     Tipping & Bishop 1999, *Probabilistic Principal Component Analysis*; Lucas et al. 2019,

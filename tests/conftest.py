@@ -77,7 +77,7 @@ def vaezoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Res
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of ``vae-bernoulli`` on the digits, two epochs; not to be changed."""
-    from vaezoo.svi import fit
+    from vaezoo.training.fit import fit
 
     folder = tmp_path_factory.mktemp("trained") / "run"
     config = {"z_dim": 2, "hidden": [16]}
@@ -94,8 +94,8 @@ def run_folder(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def trained_from_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a pair that a user wrote, one epoch; not to be changed."""
-    from vaezoo import scaffold
-    from vaezoo.svi import fit
+    from vaezoo.testing import scaffold
+    from vaezoo.training.fit import fit
 
     home = tmp_path_factory.mktemp("trained")
     scaffold.write(home / "my_vae.py")

@@ -17,17 +17,17 @@ from torch import Tensor, nn
 
 import vaezoo
 from vaezoo import RequestError, RunError, load_run
-from vaezoo.analysis import Report, check, prepare
-from vaezoo.analysis.sequences import check_sequences
 from vaezoo.config import DataSettings, Training
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.transform import Transform
-from vaezoo.exact import LinearGaussian
+from vaezoo.diagnostics.sequences import check_sequences
+from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.inference.quadrature import quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
-from vaezoo.quadrature import quadrature
+from vaezoo.pairs.sites import argument_names
+from vaezoo.report import Report, check, prepare
 from vaezoo.runs import Run
-from vaezoo.sites import argument_names
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
 TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)
@@ -168,8 +168,8 @@ def test_narrow_guide_is_poor_by_its_weights() -> None:
 
 
 def test_full_level_asks_the_referees(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaezoo.analysis import referee
-    from vaezoo.hmc import Settings
+    from vaezoo.inference.hmc import Settings
+    from vaezoo.report import referee
 
     monkeypatch.setattr(referee, "LONG", Settings(num_samples=300, num_warmup=100))
     report = check(*linear(shift=1.5), level="full")
@@ -310,7 +310,7 @@ def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
     assert set(np.unique(tree["constant_data"]["verdict"])) <= {
         "trusted", "repaired", "not trusted",
     }  # fmt: skip
-    from vaezoo._arviz import import_arviz
+    from vaezoo.runtime._arviz import import_arviz
 
     table = import_arviz().summary(tree["posterior"].to_dataset().isel(datum=[0]), kind="stats")
     assert np.isfinite(table["mean"].astype(float)).all()

@@ -10,13 +10,13 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.annealing import Annealed, Annealing, annealed_evidence, bidirectional_bounds
-from vaezoo.exact import LinearGaussian
+from vaezoo.inference.annealing import Annealed, Annealing, annealed_evidence, bidirectional_bounds
+from vaezoo.inference.importance import log_evidence, resample
+from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.inference.quadrature import Quadrature, quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.quadrature import Quadrature, quadrature
-from vaezoo.weights import log_evidence, resample
 
 WEIGHT = torch.tensor(
     [[1.0, 0.6, 0.0], [0.5, 1.0, 0.3], [0.2, 0.7, -0.8], [-0.4, 0.3, 1.2]], dtype=torch.float64

@@ -13,7 +13,7 @@ import torch
 from torch._inductor import config as inductor_config
 
 from vaezoo.data import from_arrays
-from vaezoo.threads import count_flops
+from vaezoo.runtime.threads import count_flops
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not here")

@@ -13,11 +13,11 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.calibration import LEVELS, calibrate
-from vaezoo.exact import LinearGaussian
+from vaezoo.diagnostics.calibration import LEVELS, calibrate
+from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vrnn import VRNN
-from vaezoo.sequence import SequencePair
+from vaezoo.sequences.sequence_pair import SequencePair
 
 ORTHOGONAL = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
 CORRELATED = torch.tensor([[1.0, 0.9], [0.5, 0.6], [0.2, 0.7], [0.4, 0.3]], dtype=torch.float64)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from vaezoo.registry import get
-from vaezoo.scaffold import write
 from vaezoo.testing import check_class
+from vaezoo.testing.scaffold import write
 
 PRIOR = "        return self.prior_head(h)"
 LIKELIHOOD = "        return self.decoder_head(self.decoder(torch.cat([z, h], -1)))"

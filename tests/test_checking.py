@@ -15,14 +15,9 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.checking import PosteriorCheck, check_posteriors
-from vaezoo.exact import LinearGaussian
-from vaezoo.gaps import local_elbo
-from vaezoo.hmc import hmc
-from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.proposals import Students, mixture_weights, short_chains
-from vaezoo.quadrature import Quadrature, quadrature
-from vaezoo.weights import (
+from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
+from vaezoo.inference.hmc import hmc
+from vaezoo.inference.importance import (
     effective_share,
     importance_weights,
     log_evidence,
@@ -30,6 +25,11 @@ from vaezoo.weights import (
     pareto_smooth,
     resample,
 )
+from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.inference.local_fits import local_elbo
+from vaezoo.inference.proposals import Students, mixture_weights, short_chains
+from vaezoo.inference.quadrature import Quadrature, quadrature
+from vaezoo.models.vae_bernoulli import VAEBernoulli
 
 Sides = Literal["both", "right"]
 

@@ -9,12 +9,12 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.collapse import collapse, element_names
 from vaezoo.data.transform import Transform
-from vaezoo.metrics import measure
+from vaezoo.diagnostics.collapse import collapse, element_names
 from vaezoo.models.rnn import RNN
 from vaezoo.models.vrnn import VRNN
-from vaezoo.paths import training_form
+from vaezoo.sequences.paths import training_form
+from vaezoo.training.metrics import measure
 
 SD = (0.5, 0.8, 1.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from vaezoo import RequestError
-from vaezoo.comparison import c2st, compare_draws, gaussian_kl, sliced_wasserstein
+from vaezoo.diagnostics.comparison import c2st, compare_draws, gaussian_kl, sliced_wasserstein
 
 
 def normal(number: int, num_data: int, num_latents: int, seed: int = 0) -> Tensor:

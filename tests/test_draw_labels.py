@@ -15,12 +15,12 @@ from vaezoo.config import DataSettings, Training
 from vaezoo.data import SPLITS, Data, from_sequences
 from vaezoo.data.dataset import Array
 from vaezoo.data.transform import Transform
-from vaezoo.draws import plan, posterior
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae_linear import VAELinear
+from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
-from vaezoo.sites import argument_names
-from vaezoo.trees import joined
+from vaezoo.trees.files import joined
+from vaezoo.trees.posterior import plan, posterior
 
 LENGTHS = (5, 2, 4, 1, 3, 5)
 
@@ -160,7 +160,7 @@ def test_pieces_of_sequences_have_one_length(monkeypatch: pytest.MonkeyPatch) ->
     """Each row is a piece of its own, and shorter than the longest."""
     run, data = kalman()
     whole = posterior(run, data, num_samples=8)
-    monkeypatch.setattr("vaezoo.drawing._PIECE", 1)
+    monkeypatch.setattr("vaezoo.trees.drawing._PIECE", 1)
     pieces = list(plan(run, data, num_samples=8).pieces())
     assert [piece["posterior"].sizes["time"] for piece in pieces] == [5] * 6
     for group in ("guide", "observed_data", "constant_data"):

@@ -17,14 +17,14 @@ from vaezoo.config import DataSettings, Training
 from vaezoo.data import SPLITS, Data, from_sequences
 from vaezoo.data.dataset import Array
 from vaezoo.data.transform import Transform
-from vaezoo.draws import GROUPS, plan, posterior
-from vaezoo.exact import LinearGaussian
-from vaezoo.figures import latent_codes
-from vaezoo.kalman import Moments
+from vaezoo.inference.kalman import Moments
+from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.models.lgssm import LGSSM
+from vaezoo.pairs.sites import argument_names
+from vaezoo.plots.figures import latent_codes
 from vaezoo.runs import Run
-from vaezoo.sites import argument_names
-from vaezoo.trees import joined
+from vaezoo.trees.files import joined
+from vaezoo.trees.posterior import GROUPS, plan, posterior
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
 TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)

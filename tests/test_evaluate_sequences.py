@@ -15,10 +15,10 @@ from vaezoo import evaluate, fit, load_run
 from vaezoo.data import Data, from_sequences
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
-from vaezoo.evaluation import Evaluation, evaluate_on, filter_bounds, iwae_bounds
-from vaezoo.kalman import KalmanModel
+from vaezoo.inference.kalman import KalmanModel
 from vaezoo.models.lgssm import LGSSM
-from vaezoo.paths import training_form
+from vaezoo.predict.evaluation import Evaluation, evaluate_on, filter_bounds, iwae_bounds
+from vaezoo.sequences.paths import training_form
 
 Vaezoo = Callable[..., Result]
 

@@ -16,13 +16,13 @@ from vaezoo import fit
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
-from vaezoo.engine import Engine
-from vaezoo.evaluation import evaluate_on, mutual_information
-from vaezoo.exact import LinearGaussian, fit_ppca
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine
+from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
-from vaezoo.sites import elbo_terms, encode, log_weights
+from vaezoo.objectives.base import ELBO
+from vaezoo.pairs.sites import elbo_terms, encode, log_weights
+from vaezoo.predict.evaluation import evaluate_on, mutual_information
 
 MAXIMUM, VARIANCE, MEAN_KL = -13.154137, 0.250051, 5.895202
 

@@ -11,14 +11,14 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from vaezoo import RequestError
-from vaezoo.filtering import Filtered, free_running, particle_filter
-from vaezoo.kalman import KalmanModel
+from vaezoo.inference.filtering import Filtered, free_running, particle_filter
+from vaezoo.inference.kalman import KalmanModel
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.models.vrnn import VRNN
-from vaezoo.paths import training_form
-from vaezoo.sequence import SequencePair
-from vaezoo.sites import Args, log_weights
-from vaezoo.unrolled import Side
+from vaezoo.pairs.sites import Args, log_weights
+from vaezoo.sequences.paths import training_form
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.unrolled import Side
 
 ANCHOR = -60.282481
 

@@ -10,14 +10,14 @@ from pyro import distributions as dist
 from torch import Tensor
 
 from vaezoo import RequestError
-from vaezoo.continuation import continuations, continue_sequences, states_after, usual_steps
 from vaezoo.data import from_sequences
-from vaezoo.draws import save_netcdf, to_arviz
-from vaezoo.forecasting import forecast, quantiles, values_of
+from vaezoo.predict.continuation import continuations, continue_sequences, states_after, usual_steps
+from vaezoo.predict.forecasting import forecast, quantiles, values_of
+from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
-from vaezoo.scores import binary_scores, crps
-from vaezoo.sequence import SequencePair
-from vaezoo.svi import fit
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.training.fit import fit
+from vaezoo.trees.posterior import save_netcdf, to_arviz
 
 A, B, C, D, SIGMA = 0.6, -0.3, 0.5, 0.8, 0.4
 

@@ -12,14 +12,14 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo._arviz import import_arviz
-from vaezoo.exact import LinearGaussian
-from vaezoo.hmc import HMCResult, convergence, hmc, largest_r_hat
+from vaezoo.inference.hmc import HMCResult, convergence, hmc, largest_r_hat
+from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.inference.quadrature import quadrature
+from vaezoo.inference.target import Target
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.particles import probing
-from vaezoo.quadrature import quadrature
-from vaezoo.target import Target
+from vaezoo.pairs.particles import probing
+from vaezoo.runtime._arviz import import_arviz
 
 
 def truth() -> LinearGaussian:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from vaezoo import RequestError
 from vaezoo.data import from_arrays, from_sequences
-from vaezoo.imputation import impute
-from vaezoo.metropolis import draw_missing
+from vaezoo.inference.metropolis import draw_missing
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.models.vrnn import VRNN
+from vaezoo.predict.imputation import impute
 from vaezoo.runs import Run
-from vaezoo.sequence import SequencePair
-from vaezoo.svi import fit
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.training.fit import fit
 
 CHAINS = 4000
 MOST = 5.0  # standard errors

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.errors import RequestError
-from vaezoo.exact import LinearGaussian, fit_ppca
+from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives import ELBO, IWAE, DReG, Objective
-from vaezoo.sites import log_weights
+from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective
+from vaezoo.pairs.sites import log_weights
 
 THETA = ("decoder.weight", "decoder.bias", "log_sigma")
 PHI = ("encoder.weight", "encoder.bias", "log_s")

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from vaezoo import fit
 from vaezoo.data import from_sequences
-from vaezoo.filtering import particle_filter
-from vaezoo.kalman import KalmanModel, Moments
+from vaezoo.inference.filtering import particle_filter
+from vaezoo.inference.kalman import KalmanModel, Moments
 from vaezoo.models.lgssm import LGSSM
-from vaezoo.paths import training_form
-from vaezoo.sites import Args, log_weights
+from vaezoo.pairs.sites import Args, log_weights
+from vaezoo.sequences.paths import training_form
 
 ANCHOR = -60.282481
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from vaezoo import RequestError
 from vaezoo.config import resolve
-from vaezoo.likelihoods import Bernoulli, Gaussian, share_at_floor
 from vaezoo.models.vae_gaussian import VAEGaussian
-from vaezoo.nn import GaussianHead, sigma_of
+from vaezoo.parts.likelihoods import Bernoulli, Gaussian, share_at_floor
+from vaezoo.parts.networks import GaussianHead, sigma_of
 
 
 def linear_head() -> nn.Module:

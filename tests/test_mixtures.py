@@ -12,11 +12,11 @@ from vaezoo.config import build
 from vaezoo.data import Data
 from vaezoo.data.contract import choose_transform
 from vaezoo.errors import RequestError
-from vaezoo.mixtures import LARGEST_CORRELATION, GaussianMixture, Handwriting, PenOffset
 from vaezoo.models.rnn import RNN
 from vaezoo.models.vae_gaussian import VAEGaussian
-from vaezoo.nn import Decoder
-from vaezoo.sites import elbo_terms
+from vaezoo.pairs.sites import elbo_terms
+from vaezoo.parts.mixtures import LARGEST_CORRELATION, GaussianMixture, Handwriting, PenOffset
+from vaezoo.parts.networks import Decoder
 
 
 def head(num_outputs: int | None = None) -> nn.Module:

@@ -11,10 +11,10 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo.config import Training, build
+from vaezoo.config import build
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives import (
+from vaezoo.objectives.base import (
     ELBO,
     IWAE,
     OBJECTIVES,
@@ -24,11 +24,11 @@ from vaezoo.objectives import (
     num_units,
     scale_latents,
 )
+from vaezoo.pairs.sites import elbo_terms, log_weights, trace_pair
 from vaezoo.registry import get
-from vaezoo.sites import elbo_terms, log_weights, trace_pair
 from vaezoo.testing import made_up_batch
 
-SEQUENCE_PAIR = str(Path(vaezoo.__file__).parent / "templates" / "sequence_pair.py")
+SEQUENCE_PAIR = str(Path(vaezoo.__file__).parent / "testing" / "templates" / "sequence_pair.py")
 
 
 @pytest.fixture
@@ -347,11 +347,11 @@ def test_free_bits_are_refused(pair: nn.Module, words: str) -> None:
 
 
 def test_options_reach_the_objective() -> None:
-    elbo = make_objective(Training(num_particles=3, free_bits=0.5))
+    elbo = make_objective("elbo", num_particles=3, free_bits=0.5)
     assert isinstance(elbo, ELBO)
     assert (elbo.num_particles, elbo.free_bits, elbo.judged_by_elbo) == (3, 0.5, True)
     for name, cls in (("iwae", IWAE), ("dreg", DReG)):
-        objective = make_objective(Training(objective=name, num_particles=3))
+        objective = make_objective(name, num_particles=3)
         assert isinstance(objective, cls)
         assert (objective.num_particles, objective.judged_by_elbo) == (3, False)
 
@@ -360,13 +360,13 @@ def test_options_reach_the_objective() -> None:
 def test_option_that_an_objective_does_not_have_is_refused(name: str) -> None:
     words = f"'{name}' has no 'free_bits', 'elbo' has; drop --free-bits, or use --objective elbo"
     with pytest.raises(RequestError, match=words):
-        make_objective(Training(objective=name, free_bits=0.5))
-    assert make_objective(Training(objective=name, num_particles=1, free_bits=0.0))
+        make_objective(name, free_bits=0.5)
+    assert make_objective(name, num_particles=1, free_bits=0.0)
 
 
 def test_unknown_objective_is_refused() -> None:
     with pytest.raises(RequestError, match="did you mean 'iwae'"):
-        make_objective(Training(objective="iwea"))
+        make_objective("iwea")
 
 
 def test_objective_of_ones_own_takes_the_options_that_it_names(
@@ -377,11 +377,11 @@ def test_objective_of_ones_own_takes_the_options_that_it_names(
             super().__init__(free_bits=free_bits)
 
     monkeypatch.setitem(OBJECTIVES.choices, "plain", Plain)
-    objective = make_objective(Training(objective="plain", free_bits=0.25))
+    objective = make_objective("plain", free_bits=0.25)
     assert isinstance(objective, Plain)
     assert objective.free_bits == 0.25
     with pytest.raises(RequestError, match="drop --num-particles, or use --objective"):
-        make_objective(Training(objective="plain", num_particles=2))
+        make_objective("plain", num_particles=2)
 
 
 def test_rows_that_a_mask_leaves_out_are_no_units() -> None:

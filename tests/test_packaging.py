@@ -39,8 +39,9 @@ def test_every_package_is_installed(project: dict[str, Any]) -> None:
 
 
 def test_templates_are_installed(project: dict[str, Any]) -> None:
-    patterns = project["tool"]["setuptools"]["package-data"]["vaezoo"]
-    files = {path for pattern in patterns for path in (ROOT / "vaezoo").glob(pattern)}
+    data = project["tool"]["setuptools"]["package-data"]
+    folders = {package: ROOT / package.replace(".", "/") for package in data}
+    files = {file for name in data for glob in data[name] for file in folders[name].glob(glob)}
     assert {path.name for path in files} >= {"py.typed", "pair.py", "sequence_pair.py"}
 
 

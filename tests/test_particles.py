@@ -11,16 +11,15 @@ from pyro import distributions as dist
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
-from vaezoo import objectives
 from vaezoo.config import build
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives import ELBO, IWAE, DReG, Objective, ignores_padding
-from vaezoo.particles import Particles, choose_particles, hold, probing
-from vaezoo.registry import entry_of, get, list_models
-from vaezoo.sites import (
+from vaezoo.objectives import base as objectives
+from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective, ignores_padding
+from vaezoo.pairs.particles import Particles, choose_particles, hold, probing
+from vaezoo.pairs.sites import (
     Args,
     argument_names,
     guide_of,
@@ -29,10 +28,11 @@ from vaezoo.sites import (
     sample_sites,
     trace_pair,
 )
+from vaezoo.registry import entry_of, get, list_models
 from vaezoo.testing import made_up_batch
 
 CPU = torch.device("cpu")
-TEMPLATES = Path(__file__).parent.parent / "vaezoo" / "templates"
+TEMPLATES = Path(__file__).parent.parent / "vaezoo" / "testing" / "templates"
 SMALL = {"hidden": (6,), "decoder_hidden": (6,), "z_dim": 3}
 
 
@@ -227,7 +227,7 @@ def test_looking_at_a_pair_leaves_no_trace(name: str) -> None:
 
 
 def _analytic(head: object, x_shape: Sequence[int]) -> nn.Module:
-    from vaezoo.likelihoods import Gaussian
+    from vaezoo.parts.likelihoods import Gaussian
 
     return Gaussian(head, x_shape, sigma="analytic")  # type: ignore[arg-type]
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from vaezoo import RequestError
-from vaezoo.evaluation import Bound
-from vaezoo.plots import curves, grid, iwae_curve, latents, pairs_grid
+from vaezoo.plots.grids import curves, grid, iwae_curve, latents, pairs_grid
+from vaezoo.predict.evaluation import Bound
 
 
 def pixels(path: Path) -> np.ndarray:

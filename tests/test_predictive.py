@@ -13,15 +13,15 @@ from scipy import stats
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.models.lgssm import LGSSM
-from vaezoo.models.rnn import RNN
-from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.predictive import (
+from vaezoo.diagnostics.predictive import (
     STATISTICS,
     predictive_checks,
     reliability,
 )
-from vaezoo.uniformity import ecdf_band, grade_of, uniform_p_value
+from vaezoo.diagnostics.uniformity import ecdf_band, grade_of, uniform_p_value
+from vaezoo.models.lgssm import LGSSM
+from vaezoo.models.rnn import RNN
+from vaezoo.models.vae_bernoulli import VAEBernoulli
 
 Likelihood = Callable[[Tensor], Any]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from vaezoo.lengths import frame_mask, reversed_frames
-from vaezoo.reading import read, read_backwards
+from vaezoo.pairs.lengths import frame_mask, reversed_frames
+from vaezoo.sequences.reading import read, read_backwards
 
 
 def gru_of(cell: nn.GRUCell) -> nn.GRU:

@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from vaezoo import get, list_models
 from vaezoo.config import Training, build
-from vaezoo.engine import Engine
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.recurrence import BLOCK, Planned
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
-from vaezoo.paths import PathPair, training_form
-from vaezoo.recurrence import BLOCK, Planned
+from vaezoo.objectives.base import ELBO
 from vaezoo.registry import entry_of
-from vaezoo.sequence import SequencePair
-from vaezoo.unrolled import Recurrence, loop
+from vaezoo.sequences.paths import PathPair, training_form
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.unrolled import Recurrence, loop
 
 SEQUENCE_MODELS = [name for name in list_models() if entry_of(get(name)).data == "sequences"]
 

@@ -18,7 +18,7 @@ from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from vaezoo import scaffold
+from vaezoo.testing import scaffold
 
 Prepare = Callable[[Path], None]
 Vaezoo = Callable[..., Result]

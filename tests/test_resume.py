@@ -22,7 +22,7 @@ from torch import Tensor
 
 from vaezoo import Callback, Run, fit, resume
 from vaezoo.errors import RequestError
-from vaezoo.trainer import Interrupted
+from vaezoo.training.trainer import Interrupted
 
 Vaezoo = Callable[..., Result]
 
@@ -173,7 +173,7 @@ def test_averages_of_a_likelihood_go_on(tmp_path: Path) -> None:
 def test_death_after_a_checkpoint_within_an_epoch(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    monkeypatch.setattr("vaezoo.trainer.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("vaezoo.training.trainer.CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(SystemExit):
         train(tmp_path / "run", KillAfter(step), epochs=3, kl_warmup=20)
     resume(tmp_path / "run")
@@ -188,7 +188,7 @@ def test_death_while_an_epoch_is_measured(
             if record["epoch"] == 2:
                 raise SystemExit
 
-    monkeypatch.setattr("vaezoo.trainer.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("vaezoo.training.trainer.CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(SystemExit):
         train(tmp_path / "run", DieAfterRecord(), epochs=3, kl_warmup=20)
     resume(tmp_path / "run")

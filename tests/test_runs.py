@@ -19,11 +19,12 @@ from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file
 
-from vaezoo import RequestError, Run, RunError, evaluate, fit, load_run, resume, scaffold
+from vaezoo import RequestError, Run, RunError, evaluate, fit, load_run, resume
 from vaezoo.config import DataSettings
-from vaezoo.figures import latent_codes, reconstructions, samples
+from vaezoo.plots.figures import latent_codes, reconstructions, samples
 from vaezoo.runs import read_metrics
-from vaezoo.storage import load_tensors, save_tensors, write_bytes
+from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes
+from vaezoo.testing import scaffold
 
 Vaezoo = Callable[..., Result]
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from vaezoo.cli.new import new
 from vaezoo.errors import RequestError
 from vaezoo.registry import entry_of, get
-from vaezoo.scaffold import source, write
 from vaezoo.testing import check_class
+from vaezoo.testing.scaffold import source, write
 
 
 @pytest.mark.parametrize("sequence", [False, True])

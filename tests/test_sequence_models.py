@@ -14,12 +14,9 @@ from torch.nn.functional import binary_cross_entropy, linear
 
 from vaezoo.config import build, schema
 from vaezoo.models.dmm import FLOOR, GatedTransition
-from vaezoo.objectives import ELBO
-from vaezoo.particles import hold
-from vaezoo.paths import PathPair
-from vaezoo.registry import entry_of, get, list_models
-from vaezoo.sequence import SequencePair
-from vaezoo.sites import (
+from vaezoo.objectives.base import ELBO
+from vaezoo.pairs.particles import hold
+from vaezoo.pairs.sites import (
     Args,
     Site,
     Terms,
@@ -30,6 +27,9 @@ from vaezoo.sites import (
     sample_sites,
     trace_pair,
 )
+from vaezoo.registry import entry_of, get, list_models
+from vaezoo.sequences.paths import PathPair
+from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.testing import made_up_batch
 
 X_SHAPE = (4,)

@@ -9,8 +9,7 @@ from PIL import Image
 from vaezoo.config import DataSettings, Training
 from vaezoo.data import Transform
 from vaezoo.models.vrnn import VRNN
-from vaezoo.runs import Run
-from vaezoo.sequence_plots import (
+from vaezoo.plots.sequences import (
     Band,
     Panel,
     Style,
@@ -21,6 +20,7 @@ from vaezoo.sequence_plots import (
     sequence_style,
     without_end,
 )
+from vaezoo.runs import Run
 
 INK, NEW = (0, 0, 0), (196, 78, 31)
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from vaezoo import Callback, RequestError, Training, fit, load_run
 from vaezoo.data import from_arrays
-from vaezoo.engine import Engine, NonFiniteError
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
-from vaezoo.svi import prepare
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine, NonFiniteError
+from vaezoo.objectives.base import ELBO
+from vaezoo.training.fit import prepare
 
 SMALL = {"z_dim": 3, "hidden": [16]}
 

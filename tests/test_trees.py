@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 from vaezoo import RequestError, RunError, to_arviz
-from vaezoo._arviz import import_arviz
-from vaezoo.trees import (
+from vaezoo.runtime._arviz import import_arviz
+from vaezoo.trees.files import (
     in_pieces,
     joined,
     open_tree,
@@ -212,7 +212,7 @@ def test_below_a_file(tree: xr.DataTree, tmp_path: Path) -> None:
 def test_zarr_is_not_needed(
     tree: xr.DataTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaezoo.trees.find_spec", lambda name: None)
+    monkeypatch.setattr("vaezoo.trees.files.find_spec", lambda name: None)
     (tmp_path / "old.zarr").mkdir()
     (tmp_path / "old.zarr" / ".zgroup").write_text("{}")
     with pytest.raises(RequestError, match="need zarr 3, which is not installed; pip install"):

@@ -10,11 +10,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo._arviz import import_arviz
-from vaezoo.exact import LinearGaussian
-from vaezoo.models.lgssm import LGSSM
-from vaezoo.models.rnn import RNN
-from vaezoo.weights import (
+from vaezoo.inference.importance import (
     effective_share,
     importance_weights,
     largest_good_k,
@@ -23,6 +19,10 @@ from vaezoo.weights import (
     pareto_smooth,
     resample,
 )
+from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.models.lgssm import LGSSM
+from vaezoo.models.rnn import RNN
+from vaezoo.runtime._arviz import import_arviz
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
 TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)

@@ -5,15 +5,15 @@ import torch
 import xarray as xr
 
 from vaezoo import evaluate, fit, get, list_models, posterior, to_arviz
-from vaezoo._arviz import import_arviz
 from vaezoo.config import build
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
-from vaezoo.figures import latent_codes, reconstructions, samples
-from vaezoo.objectives import ELBO
+from vaezoo.objectives.base import ELBO
+from vaezoo.pairs.sites import elbo_terms, log_weights
+from vaezoo.plots.figures import latent_codes, reconstructions, samples
 from vaezoo.registry import entry_of
 from vaezoo.runs import Run
-from vaezoo.sites import elbo_terms, log_weights
+from vaezoo.runtime._arviz import import_arviz
 from vaezoo.testing import made_up_batch
 
 
@@ -48,7 +48,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(run: Run) -> None:
 
 
 def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    from vaezoo.sites import reconstruct
+    from vaezoo.pairs.sites import reconstruct
 
     return reconstruct(run.pair, args, z="mean", x="mean")["x"]
 

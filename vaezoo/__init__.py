@@ -3,47 +3,22 @@
 Importing this package loads neither torch nor pyro; its names are loaded when they are used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from vaezoo.lazy import lazy_names
+
 if TYPE_CHECKING:
-    from vaezoo.analysis import Report, check
-    from vaezoo.callbacks import Callback
     from vaezoo.config import Training, build
     from vaezoo.data import Data, load
-    from vaezoo.draws import posterior, to_arviz
     from vaezoo.errors import RequestError, RunError, VaezooError
-    from vaezoo.evaluation import evaluate
+    from vaezoo.predict.evaluation import evaluate
     from vaezoo.registry import get, list_models, register
+    from vaezoo.report import Report, check
     from vaezoo.runs import Run, load_run
-    from vaezoo.svi import fit, resume
-    from vaezoo.trees import open_tree, save_tree, stack_valid
-
-_HOME = {
-    "Callback": "callbacks",
-    "Data": "data",
-    "Report": "analysis",
-    "RequestError": "errors",
-    "Run": "runs",
-    "RunError": "errors",
-    "Training": "config",
-    "VaezooError": "errors",
-    "build": "config",
-    "check": "analysis",
-    "evaluate": "evaluation",
-    "fit": "svi",
-    "get": "registry",
-    "list_models": "registry",
-    "load": "data",
-    "load_run": "runs",
-    "open_tree": "trees",
-    "posterior": "draws",
-    "register": "registry",
-    "resume": "svi",
-    "save_tree": "trees",
-    "stack_valid": "trees",
-    "to_arviz": "draws",
-}
+    from vaezoo.training.callbacks import Callback
+    from vaezoo.training.fit import fit, resume
+    from vaezoo.trees.files import open_tree, save_tree, stack_valid
+    from vaezoo.trees.posterior import posterior, to_arviz
 
 __all__ = [
     "Callback",
@@ -71,14 +46,31 @@ __all__ = [
     "to_arviz",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'vaezoo' has no attribute '{name}'")
-    value = getattr(import_module(f"vaezoo.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Callback": "training.callbacks",
+        "Data": "data",
+        "Report": "report",
+        "RequestError": "errors",
+        "Run": "runs",
+        "RunError": "errors",
+        "Training": "config",
+        "VaezooError": "errors",
+        "build": "config",
+        "check": "report",
+        "evaluate": "predict.evaluation",
+        "fit": "training.fit",
+        "get": "registry",
+        "list_models": "registry",
+        "load": "data",
+        "load_run": "runs",
+        "open_tree": "trees.files",
+        "posterior": "trees.posterior",
+        "register": "registry",
+        "resume": "training.fit",
+        "save_tree": "trees.files",
+        "stack_valid": "trees.files",
+        "to_arviz": "trees.posterior",
+    },
+)

@@ -8,7 +8,7 @@ import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -23,16 +23,13 @@ from pydantic import (
 )
 from torch import nn
 
-from vaezoo import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
-from vaezoo import mixtures as _mixtures  # noqa: F401
-from vaezoo import posteriors as _posteriors  # noqa: F401
-from vaezoo import priors as _priors  # noqa: F401
-from vaezoo.data.transform import Binarize
-from vaezoo.engine import EngineName
 from vaezoo.errors import RequestError, nearest
-from vaezoo.optimizers import OptimizerName
-from vaezoo.parts import Axis, Part
-from vaezoo.precision import Precision
+from vaezoo.options import Binarize, Device, EngineName, OptimizerName, Precision
+from vaezoo.parts import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
+from vaezoo.parts import mixtures as _mixtures  # noqa: F401
+from vaezoo.parts import posteriors as _posteriors  # noqa: F401
+from vaezoo.parts import priors as _priors  # noqa: F401
+from vaezoo.parts.axes import Axis, Part
 from vaezoo.registry import entry_of
 
 __all__ = [
@@ -89,7 +86,8 @@ class Training(Settings):
     device
         ``auto`` takes a GPU when there is one.
     engine, precision
-        How a step is executed, see :mod:`vaezoo.engine`, and in which precision networks multiply.
+        How a step is executed, see :mod:`vaezoo.engine.tiers`, and in which precision networks
+        multiply.
     """
 
     epochs: PositiveInt | None = None
@@ -109,7 +107,7 @@ class Training(Settings):
     plateau: NonNegativeInt = 15
     patience: NonNegativeInt = 40
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     engine: EngineName = "auto"
     precision: Precision = "float32"
 

@@ -17,16 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vaezoo.errors import RequestError, VaezooError, nearest
+from vaezoo.options import DataKind
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Entry", "entries", "entry_of", "get", "list_models", "register", "source_file"]
 
-DataKind = Literal["images", "vectors", "sequences"]
 Pair = TypeVar("Pair", bound=type)
 
 ENTRY_POINTS = "vaezoo.models"

@@ -35,10 +35,10 @@ from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
-from vaezoo.device import device_of, find_device
 from vaezoo.errors import RequestError, RunError
-from vaezoo.sites import Args, argument_names
-from vaezoo.storage import load_tensors, save_tensors, write_bytes, write_json
+from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.runtime.device import device_of, find_device
+from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes, write_json
 
 __all__ = ["Run", "load_run", "read_metrics"]
 

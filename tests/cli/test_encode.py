@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from vaezoo.draws import DEFAULT_GROUPS, GROUPS, posterior
 from vaezoo.runs import load_run
-from vaezoo.svi import fit
-from vaezoo.trees import open_tree
+from vaezoo.training.fit import fit
+from vaezoo.trees.files import open_tree
+from vaezoo.trees.posterior import DEFAULT_GROUPS, GROUPS, posterior
 
 Vaezoo = Callable[..., Result]
 

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 from click.testing import Result
 
-from vaezoo.sound import write_wav
-from vaezoo.svi import fit
+from vaezoo.plots.audio import write_wav
+from vaezoo.training.fit import fit
 
 Vaezoo = Callable[..., Result]
 

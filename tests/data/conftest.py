@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vaezoo.data import download
+from vaezoo.data.sets import download
 
 _NAMED = os.environ.get("VAEZOO_DATA")
 _SHARED = Path(__file__).parents[3] / "shared" / "data"

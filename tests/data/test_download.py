@@ -9,8 +9,8 @@ from typing import Any
 import pooch
 import pytest
 
-from vaezoo.data import download
-from vaezoo.data.download import Remote, fetch, locate
+from vaezoo.data.sets import download
+from vaezoo.data.sets.download import Remote, fetch, locate
 from vaezoo.errors import RequestError, RunError
 
 BODY = b"sixty thousand digits" * 20000

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from vaezoo import build, get, scaffold
+from vaezoo import build, get
 from vaezoo.data import choose_transform, from_arrays, from_sequences, load_file, standardization
 from vaezoo.data.contract import summarize
 from vaezoo.data.padding import clear_padding, pad
 from vaezoo.errors import RequestError
+from vaezoo.testing import scaffold
 
 RNG = np.random.default_rng(0)
 LENGTHS = (3, 1, 5, 2)

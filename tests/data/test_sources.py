@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vaezoo.data.readers import read_idx
-from vaezoo.data.sources import SOURCES, Source, get_source, load_source
+from vaezoo.data.sets.readers import read_idx
+from vaezoo.data.sets.sources import SOURCES, Source, get_source, load_source
 from vaezoo.errors import RequestError
 
 BUNDLED = ["digits", "digits-rows"]

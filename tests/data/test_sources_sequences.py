@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from vaezoo.data import Data
-from vaezoo.data.handwriting import PEN_UNIT, read_pen_digits
-from vaezoo.data.polyphonic import read_piano_rolls
-from vaezoo.data.sources import SOURCES, load_source
-from vaezoo.data.speech import read_spoken_digits
+from vaezoo.data.sets.handwriting import PEN_UNIT, read_pen_digits
+from vaezoo.data.sets.polyphonic import read_piano_rolls
+from vaezoo.data.sets.sources import SOURCES, load_source
+from vaezoo.data.sets.speech import read_spoken_digits
 from vaezoo.errors import RequestError
 
 NAMES = ["jsb", "nottingham", "pendigits", "spoken-digits"]

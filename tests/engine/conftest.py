@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaezoo.engine import Engine
-from vaezoo.objectives import ELBO, Objective
-from vaezoo.optimizers import Optimizer
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine
+from vaezoo.objectives.base import ELBO, Objective
+from vaezoo.pairs.sites import isolated
 from vaezoo.registry import get
-from vaezoo.sites import isolated
 
 Batch = tuple[Tensor, ...]
 

@@ -12,14 +12,14 @@ import vaezoo
 from vaezoo.data import Data, from_arrays, from_sequences
 from vaezoo.data.batches import Batches, bucket
 from vaezoo.data.transform import Transform, standardization
-from vaezoo.engine import Engine
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
+from vaezoo.objectives.base import ELBO
 from vaezoo.registry import get
 
 CPU = torch.device("cpu")
-TEMPLATE = Path(vaezoo.__file__).parent / "templates" / "sequence_pair.py"
+TEMPLATE = Path(vaezoo.__file__).parent / "testing" / "templates" / "sequence_pair.py"
 SequenceVae: Any = get(str(TEMPLATE))
 Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
 
@@ -203,7 +203,7 @@ def test_the_cut_changes_neither_loss_nor_gradients(sequences: Data) -> None:
 
 def loss_and_gradients_of_means(pair: nn.Module, args: tuple[Tensor, ...]) -> list[Tensor]:
     """The negative ELBO at the means of the posterior, and its gradients."""
-    from vaezoo.sites import elbo_terms, trace_pair
+    from vaezoo.pairs.sites import elbo_terms, trace_pair
 
     terms = elbo_terms(pair, args, trace=trace_pair(pair, args, z="mean"))
     loss = -terms.elbo.sum() / args[1].sum()

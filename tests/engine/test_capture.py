@@ -16,12 +16,12 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from vaezoo.capture import Function, NotCapturedError, capture
-from vaezoo.gradients import loss_and_gradients
+from vaezoo.engine.capture import Function, NotCapturedError, capture
+from vaezoo.engine.gradients import loss_and_gradients
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
-from vaezoo.objectives import ELBO
-from vaezoo.parts import Part
+from vaezoo.objectives.base import ELBO
+from vaezoo.parts.axes import Part
 from vaezoo.registry import get
 
 Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
@@ -193,7 +193,7 @@ def analytic() -> nn.Module:
 
 
 def get_gaussian() -> Any:
-    from vaezoo.likelihoods import Gaussian
+    from vaezoo.parts.likelihoods import Gaussian
 
     return Gaussian
 

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaezoo import compiler, list_models
-from vaezoo.capture import Captured, capture
-from vaezoo.compiler import NotCompiledError, compile_graph, expected_seconds
+from vaezoo import list_models
 from vaezoo.config import build, resolve
+from vaezoo.engine import compiler
+from vaezoo.engine.capture import Captured, capture
+from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds
 from vaezoo.errors import RequestError
-from vaezoo.objectives import ELBO, IWAE, Objective
+from vaezoo.objectives.base import ELBO, IWAE, Objective
 from vaezoo.registry import entry_of, get
 from vaezoo.testing import made_up_batch
 
@@ -221,11 +222,11 @@ def test_bf16_is_near_bf16(take_steps: Any, vectors: Any) -> None:
 ONE_STEP = """
 import sys, time
 import torch
-from vaezoo.compiler import expected_seconds
-from vaezoo.engine import Engine
+from vaezoo.engine.compiler import expected_seconds
+from vaezoo.engine.tiers import Engine
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
+from vaezoo.objectives.base import ELBO
+from vaezoo.engine.optimizers import Optimizer
 
 pair = VAEBernoulli(x_shape=(6,), z_dim=2, hidden=(4,))
 objective, x = ELBO(), torch.bernoulli(torch.rand(8, 6))

@@ -12,16 +12,16 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo import engine as engines
 from vaezoo import list_models
-from vaezoo.compiler import NotCompiledError
 from vaezoo.config import build, resolve
-from vaezoo.engine import Engine, Kind, NonFiniteError
+from vaezoo.engine import tiers as engines
+from vaezoo.engine.compiler import NotCompiledError
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine, Kind, NonFiniteError
 from vaezoo.errors import RequestError
-from vaezoo.objectives import ELBO, IWAE, DReG, Objective, kl_weight
-from vaezoo.optimizers import Optimizer
+from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective, kl_weight
+from vaezoo.pairs.sites import trace_pair
 from vaezoo.registry import entry_of, get
-from vaezoo.sites import trace_pair
 from vaezoo.testing import made_up_batch
 
 Batch = tuple[Tensor, ...]

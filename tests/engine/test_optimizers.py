@@ -8,10 +8,10 @@ import torch
 from pyro.optim.clipped_adam import ClippedAdam
 from torch import Tensor, nn
 
-from vaezoo.engine import Engine
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
+from vaezoo.objectives.base import ELBO
 
 SHAPES = [(3, 4), (3,), (), (1, 2, 2)]
 

@@ -10,14 +10,14 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vaezoo.engine import Engine
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.precision import check_precision, networks_in
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives import ELBO
-from vaezoo.optimizers import Optimizer
-from vaezoo.precision import check_precision, networks_in
+from vaezoo.objectives.base import ELBO
+from vaezoo.pairs.sites import log_density, sample_sites, trace_pair
 from vaezoo.registry import get
-from vaezoo.sites import log_density, sample_sites, trace_pair
 
 CPU = torch.device("cpu")
 Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from vaezoo.reduction import reduce_graph
+from vaezoo.engine.reduction import reduce_graph
 
 Function = Callable[..., Any]
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vaezoo import Callback, engine, fit
+from vaezoo import Callback, fit
 from vaezoo.data import from_arrays
+from vaezoo.engine import tiers as engine
 from vaezoo.runs import Run
 
 NUM_STEPS = 30

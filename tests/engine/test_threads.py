@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vaezoo import threads
-from vaezoo.threads import count_flops, threads_for
+from vaezoo.runtime import threads
+from vaezoo.runtime.threads import count_flops, threads_for
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vaezoo.data.dataset import SPLITS, Array, Data, from_arrays, from_sequences, random_splits
-from vaezoo.data.download import DATA_VARIABLE, Remote, fetch, locate
 from vaezoo.data.files import load_file
-from vaezoo.data.sources import SOURCES, Source, fetch_source, get_source, load_source
+from vaezoo.data.sets.download import DATA_VARIABLE, Remote, fetch, locate
+from vaezoo.data.sets.sources import SOURCES, Source, fetch_source, get_source, load_source
 from vaezoo.errors import RequestError, nearest
 
 if TYPE_CHECKING:
     from vaezoo.data.batches import Batches, epoch_order
     from vaezoo.data.contract import Summary, choose_transform, probe, summarize
-    from vaezoo.data.transform import Binarize, Transform, standardization
+    from vaezoo.data.transform import Transform, standardization
 
 __all__ = [
     "DATA_VARIABLE",
@@ -25,7 +25,6 @@ __all__ = [
     "SPLITS",
     "Array",
     "Batches",
-    "Binarize",
     "Data",
     "Remote",
     "Source",
@@ -51,7 +50,6 @@ __all__ = [
 
 _NEEDS_TORCH = {
     "Batches": "batches",
-    "Binarize": "transform",
     "Summary": "contract",
     "Transform": "transform",
     "choose_transform": "contract",

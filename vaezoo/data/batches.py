@@ -9,7 +9,7 @@ from torch import Tensor
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
-from vaezoo.lengths import with_frames
+from vaezoo.pairs.lengths import with_frames
 
 __all__ = ["Batches", "bucket", "epoch_order"]
 

@@ -16,10 +16,11 @@ from torch import nn
 
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
-from vaezoo.data.transform import Binarize, Transform, standardization
-from vaezoo.device import device_of
+from vaezoo.data.transform import Transform, standardization
 from vaezoo.errors import RequestError
-from vaezoo.sites import PairTrace, argument_names, isolated, trace_pair
+from vaezoo.options import Binarize
+from vaezoo.pairs.sites import PairTrace, argument_names, isolated, trace_pair
+from vaezoo.runtime.device import device_of
 
 __all__ = ["Summary", "check_transform", "choose_transform", "is_boolean", "probe", "summarize"]
 

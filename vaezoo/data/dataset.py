@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vaezoo.data.padding import clear_padding, pad
 from vaezoo.errors import RequestError, nearest
+from vaezoo.options import DataKind
 
 __all__ = [
     "SPLITS",
@@ -22,7 +23,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Kind = Literal["images", "vectors", "sequences"]
 SPLITS = ("train", "validation", "test")
 
 
@@ -66,7 +66,7 @@ class Data:
         return self.x.shape[2:] if "length" in self.arrays else self.x.shape[1:]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> DataKind:
         """Sequences have lengths, images two dimensions or more, all else are vectors."""
         if "length" in self.arrays:
             return "sequences"

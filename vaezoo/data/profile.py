@@ -11,7 +11,7 @@ import numpy as np
 from vaezoo.data.contract import Summary, summarize
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
-from vaezoo.data.sources import SOURCES, Source
+from vaezoo.data.sets.sources import SOURCES, Source
 
 __all__ = ["describe"]
 

@@ -11,9 +11,7 @@ from torch import Tensor
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
 
-__all__ = ["Binarize", "Transform", "standardization"]
-
-Binarize = Literal["auto", "dynamic", "static", "none"]
+__all__ = ["Transform", "standardization"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Verdicts on posteriors: is the guide right, and what does it miss?"""

@@ -1,0 +1,348 @@
+"""Calibration: does a guide know how little it knows? Tested on data that the model itself made.
+
+The model draws latents and data (z*, x*); to the posterior p(z | x*) the truth z* is one draw more.
+So the rank of z* among draws from an exact guide is uniform, and a region that holds 90 % of the
+draws holds z* in 90 % of the simulations (simulation-based calibration, Talts et al. 2018,
+arXiv:1804.06788). Ranks are made continuous at random, and are then called PIT, in 0 ... 1. They
+are taken of each element of the latents, and of the densities log p(x, z), log p(x | z) and
+log q(z | x), which see how the elements go together and whether the data are used (Modrak et al.
+2023, arXiv:2211.02383). Where q is highest are the regions of the guide (Hyndman 1996), where
+p(x, z) is highest those of repaired draws.
+
+Their ECDF has a simultaneous band (Sailynoja et al. 2022, arXiv:2103.10522): **good** is inside the
+band of 95 %, **caution** inside that of 99 %, **bad** outside. Of 20 good quantities one is a
+caution by chance. How the PIT of a latent are distributed says what is wrong:
+
+==================  =========  =================================================================
+word                histogram  the guide
+==================  =========  =================================================================
+``overconfident``   U          is too narrow: the truth lies outside too often
+``underconfident``  hump       is too wide
+``shifted down``    rising     has its draws below the truth
+``shifted up``      falling    has its draws above the truth
+``misshapen``       other      has the right place and width, and another form
+==================  =========  =================================================================
+
+All of this is an average over data of the model, not over those that a person has, and says nothing
+about the weights of the network.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.diagnostics.collapse import element_names
+from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
+from vaezoo.errors import RequestError, nearest
+from vaezoo.inference.importance import Weighted, pareto_smooth
+from vaezoo.inference.proposals import mixture_weights, short_chains
+from vaezoo.inference.target import Target, refuse_without_density
+from vaezoo.pairs.particles import Particles, choose_particles, hold, probing, refuse_shared_sites
+from vaezoo.pairs.simulation import simulate
+from vaezoo.pairs.sites import (
+    MOST_ROWS,
+    Args,
+    argument_names,
+    guide_of,
+    model_of,
+    sample_sites,
+    total_log_density,
+    trace_pair,
+)
+from vaezoo.predict.evaluation import MOST_FRAMES
+from vaezoo.runtime.device import seeded
+from vaezoo.sequences.paths import PathPair, training_form
+
+__all__ = ["LEVELS", "Calibration", "Ranks", "Repair", "calibrate"]
+
+Repair = Literal["none", "psis", "mixture"]
+REPAIRS = ("none", "psis", "mixture")
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+JOINT, LIKELIHOOD, GUIDE = "log p(x, z)", "log p(x | z)", "log q(z | x)"
+DENSITIES = (JOINT, LIKELIHOOD, GUIDE)
+FEWEST_SIMULATIONS, FEWEST_SAMPLES = 100, 20
+ROWS_OF_TRIAL, ROWS_OF_MODEL, DATA_AT_ONCE = 8, 1000, 256
+ROUNDING = 1e-5  # of a log-density: closer ones are equal, as those of one discrete latent are
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """PIT of N simulations, of Q quantities: the elements of the latents, and the densities.
+
+    Attributes
+    ----------
+    names
+        Of the quantities, as ``z[0]`` and ``log p(x, z)``.
+    pit
+        Share of the draws that lie below the truth, ``(N, Q)``.
+    density
+        Name of the quantity whose highest values make regions.
+    """
+
+    names: tuple[str, ...]
+    pit: Tensor
+    density: str
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        return self.names[: -len(DENSITIES)]
+
+    @cached_property
+    def p_values(self) -> dict[str, float]:
+        """Probability that exact draws leave the band as much or more, by name."""
+        return {name: uniform_p_value(self.of(name)) for name in self.names}
+
+    @property
+    def grades(self) -> dict[str, str]:
+        """``good``, ``caution`` or ``bad``, by name."""
+        return {name: grade_of(p) for name, p in self.p_values.items()}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What is wrong with the latents that are not good, by name."""
+        grades = self.grades
+        return {name: _word(self.of(name)) for name in self.latents if grades[name] != "good"}
+
+    @property
+    def coverage(self) -> dict[float, float]:
+        """Share of simulations whose truth lies in the region of each level of ``LEVELS``."""
+        level = 1 - self.of(self.density)
+        return {alpha: float((level <= alpha).double().mean()) for alpha in LEVELS}
+
+    def of(self, name: str) -> Tensor:
+        """Return the PIT of one quantity, ``(N,)``."""
+        if name not in self.names:
+            raise RequestError(f"no quantity '{name}' was ranked; {nearest(name, self.names)}")
+        return self.pit[:, self.names.index(name)]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well a guide is calibrated, and its draws once they are repaired.
+
+    Attributes
+    ----------
+    guide
+        Ranks among draws from the guide.
+    repaired
+        Ranks among draws that have weights; None without a repair.
+    repair
+        What gave the weights.
+    k_hat
+        Of those weights, ``(N,)``: up to 0.7 the repair is reliable; None without one.
+    num_samples
+        Draws S for each simulation.
+    """
+
+    guide: Ranks
+    repaired: Ranks | None
+    repair: Repair
+    k_hat: Tensor | None
+    num_samples: int
+
+    def explain(self) -> str:
+        """Return one line on the regions of 90 %."""
+        share = self.guide.coverage[0.9]
+        word = "overconfident" if share < 0.9 else "underconfident"
+        word = "calibrated" if self.guide.grades[GUIDE] == "good" else word
+        after = f"; after repair {100 * self.repaired.coverage[0.9]:.0f} %" if self.repaired else ""
+        return f"90 % regions of q hold {100 * share:.0f} %: {word}{after}"
+
+
+def calibrate(
+    pair: nn.Module,
+    args: Args,
+    num_simulations: int = 1000,
+    num_samples: int = 250,
+    *,
+    repair: Repair = "psis",
+    seed: int = 0,
+) -> Calibration:
+    """Rank the truth of simulations among draws from the guide.
+
+    Parameters
+    ----------
+    pair
+        Any pair whose latents are the same on both sides, continuous or discrete. Of a sequence
+        pair one frame of each simulation is ranked, taken at random, since the frames of a sequence
+        go together; densities are those of whole paths.
+    args
+        A batch, tensors of ``(B, ...)``. What the model does not draw, as labels and lengths, comes
+        from its rows, one after the other, and from the first again.
+    num_simulations
+        N.
+    num_samples
+        Draws S for each simulation.
+    repair
+        What weighs the draws: ``psis``, smoothed importance weights of the guide, which cannot
+        bring back what it misses; ``mixture``, that of :mod:`vaezoo.inference.proposals`, for
+        continuous latents without time, slower; ``none``.
+    seed
+        Seed of everything.
+
+    Raises
+    ------
+    RequestError
+        When the pair has no latents, others on one side, or data that cannot be put in the place
+        of the batch.
+    """
+    if min(num_simulations / FEWEST_SIMULATIONS, num_samples / FEWEST_SAMPLES) < 1:
+        raise RequestError(
+            f"calibration takes {FEWEST_SIMULATIONS} simulations and {FEWEST_SAMPLES} draws or "
+            f"more, got {num_simulations} and {num_samples}"
+        )
+    if repair not in REPAIRS:
+        raise RequestError(f"there is no repair '{repair}'; {nearest(repair, REPAIRS)}")
+    whole, device = training_form(pair), args[0].device
+    with probing(pair, device), seeded(seed, device):
+        few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+        _refuse(whole, few)
+        if repair == "mixture":
+            Target(pair, few, "the repair by a mixture")
+        trial = choose_particles(whole, few, 2)
+        truth, simulated = simulate(pair, args, num_simulations)
+        particles = Particles(num_samples, trial.in_plate)
+        mixture = _weigh(pair, simulated, num_samples, seed) if repair == "mixture" else None
+        found = []
+        for some in _pieces(whole, simulated, num_samples):
+            part = tuple(arg[some] for arg in simulated)
+            ranking = _Ranking(whole, part, {n: z[some] for n, z in truth.items()})
+            found.append(ranking.run(particles, mixture and _some(mixture, some)))
+    pit, of_repaired, k_hat = (torch.cat(values) for values in zip(*found, strict=True))
+    names = (*(n for name, z in truth.items() for n in _names(whole, name, z)), *DENSITIES)
+    guide = Ranks(names, pit, GUIDE)
+    if repair == "none":
+        return Calibration(guide, None, repair, None, num_samples)
+    return Calibration(guide, Ranks(names, of_repaired, JOINT), repair, k_hat, num_samples)
+
+
+def _refuse(pair: nn.Module, few: Args) -> None:
+    if "length" in argument_names(pair) and not isinstance(pair, PathPair):
+        raise RequestError(
+            f"calibration of sequences takes a SequencePair, and {type(pair).__name__} is none; "
+            "write it as one step, or leave it out"
+        )
+    trace = trace_pair(pair, few)
+    refuse_without_density(pair, trace, "calibration")
+    refuse_shared_sites(trace, len(few[0]), "calibration needs", "leave this pair out")
+    model, guide = (set(sample_sites(side)) for side in (trace.model, trace.guide))
+    for name in sorted(model.symmetric_difference(guide) - set(trace.observed)):
+        side, other = ("model", "guide") if name in model else ("guide", "model")
+        raise RequestError(
+            f"calibration needs the same latents on both sides, and site '{name}' is in the "
+            f"{side} only; add it to the {other}"
+        )
+
+
+def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:
+    return element_names(name, z.shape[2:] if "length" in argument_names(pair) else z.shape[1:])
+
+
+def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
+    """Return the simulations whose draws go through a pair at a time."""
+    frames = args[0].shape[1] if "length" in argument_names(pair) else 1
+    step = max(1, min(MOST_ROWS, MOST_FRAMES // frames) // num_samples)
+    return [slice(start, start + step) for start in range(0, len(args[0]), step)]
+
+
+# Ranks
+
+
+def _weigh(pair: nn.Module, args: Args, num_samples: int, seed: int) -> Weighted:
+    """Return draws of the mixture of :mod:`vaezoo.inference.proposals` for each datum."""
+    parts = []
+    for start in range(0, len(args[0]), DATA_AT_ONCE):
+        part = tuple(arg[start : start + DATA_AT_ONCE] for arg in args)
+        chains = short_chains(pair, part, seed=seed + start)
+        parts.append(mixture_weights(pair, part, chains, num_samples, seed=seed + start))
+    latents = {n: torch.cat([part.latents[n] for part in parts], 1) for n in parts[0].latents}
+    return Weighted(latents, torch.cat([part.log_weights for part in parts], 1))
+
+
+def _some(weighted: Weighted, data: slice) -> Weighted:
+    latents = {name: z[:, data] for name, z in weighted.latents.items()}
+    return Weighted(latents, weighted.log_weights[:, data])
+
+
+class _Ranking:
+    """Some simulations: their data and their truth by site, ``(n, *event)``."""
+
+    def __init__(self, pair: nn.Module, args: Args, truth: Mapping[str, Tensor]) -> None:
+        self.pair, self.args = pair, args
+        self.frame = self._frames() if "length" in argument_names(pair) else None
+        self.truth, *_ = self._quantities(
+            Particles(1), {name: z.unsqueeze(0) for name, z in truth.items()}
+        )
+        num_latents = self.truth.shape[-1] - len(DENSITIES)
+        rounding = ROUNDING * self.truth.abs().clamp(min=1)
+        rounding[..., :num_latents] = 0
+        self.rounding = rounding
+
+    def run(self, particles: Particles, mixture: Weighted | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the PIT of draws of the guide and of repaired ones, ``(n, Q)``, and k-hat.
+
+        Draws of a mixture are the repaired ones, or else those of the guide, weighed.
+        """
+        draws, log_p, log_q = self._quantities(particles, None)
+        log_weights = log_p - log_q
+        of_guide = self._pit(draws, torch.zeros_like(log_weights))
+        if mixture is not None:
+            draws, *_ = self._quantities(particles, mixture.latents)
+            log_weights = mixture.log_weights
+        smoothed = pareto_smooth(log_weights)
+        return of_guide, self._pit(draws, smoothed.log_weights), smoothed.k_hat
+
+    def _quantities(
+        self, particles: Particles, latents: Mapping[str, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is ranked ``(S, n, Q)``, log p(x, z) and log q(z | x), each ``(S, n)``.
+
+        Latents are ``(S, n, *event)``, by default draws from the guide.
+        """
+        held = {name: particles.by_row(z) for name, z in (latents or {}).items()}
+        guide = hold(held)(guide_of(self.pair))
+        trace = particles.trace(model_of(self.pair), guide, self.args)
+        log_q = particles.by_datum(total_log_density(sample_sites(trace.guide).values()))
+        log_p = particles.by_datum(total_log_density(sample_sites(trace.model).values()))
+        log_likelihood = particles.by_datum(total_log_density(trace.observed.values()))
+        drawn = [particles.by_datum(q["value"]) for _, q in trace.latents.values()]
+        elements = [self._at_frame(z).flatten(2) if z.dim() > 2 else z[..., None] for z in drawn]
+        densities = torch.stack([log_p, log_likelihood, log_q], -1).cpu().double()
+        ranked = torch.cat([*[z.cpu().double() for z in elements], densities], -1)
+        return ranked, log_p, log_q
+
+    def _frames(self) -> Tensor:
+        """Return one frame of each sequence, at random, ``(n,)``."""
+        length = self.args[argument_names(self.pair).index("length")]
+        return (torch.rand(len(length), device=length.device) * length).long()
+
+    def _at_frame(self, z: Tensor) -> Tensor:
+        if self.frame is None:
+            return z
+        return z[:, torch.arange(z.shape[1], device=z.device), self.frame]
+
+    def _pit(self, draws: Tensor, log_weights: Tensor) -> Tensor:
+        """Return the share of draws below the truth, ties broken at random, ``(n, Q)``."""
+        number, truth = len(draws), self.truth[0]
+        share = log_weights.cpu().double().softmax(0).unsqueeze(-1)
+        below = (share * (draws < truth - self.rounding[0])).sum(0)
+        up_to = (share * (draws <= truth + self.rounding[0])).sum(0)
+        noise = torch.rand(truth.shape, dtype=truth.dtype)
+        return (number * below + noise * (number * (up_to - below) + 1)) / (number + 1)
+
+
+def _word(pit: Tensor) -> str:
+    """Return what is wrong, by the mean and the variance of PIT ``(N,)`` in standard errors."""
+    number = len(pit)
+    slope = float(pit.mean() - 0.5) * math.sqrt(12 * number)
+    width = float(pit.var() - 1 / 12) * math.sqrt(180 * number)
+    if max(abs(slope), abs(width)) < 2:
+        return "misshapen"
+    if abs(slope) >= abs(width):
+        return "shifted down" if slope > 0 else "shifted up"
+    return "overconfident" if width > 0 else "underconfident"

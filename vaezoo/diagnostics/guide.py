@@ -1,0 +1,88 @@
+"""What draws from the guide alone say of each posterior. They are blind to what the guide missed.
+
+==========  ====================  ============  =========================
+check       good                  bad           of what
+==========  ====================  ============  =========================
+``k_hat``   up to 0.7             above 1       importance weights (PSIS)
+``ess``     10 %, and 400 draws   below 1 %     importance weights
+==========  ====================  ============  =========================
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.diagnostics.checking import grade_guide
+from vaezoo.inference.importance import importance_weights, pareto_smooth, summary
+from vaezoo.pairs.sites import Args
+
+__all__ = ["GuideCheck", "check_guide"]
+
+
+@dataclass(frozen=True)
+class GuideCheck:
+    """Importance weights of draws from the guide, for each of B data.
+
+    Attributes
+    ----------
+    grades
+        Place in :data:`vaezoo.diagnostics.checking.GRADES` of each check, ``(B,)``.
+    elbo, iwae, psis
+        ``(B,)``, in nats: mean log weight, log mean weight, and that of smoothed weights.
+    k_hat, ess
+        ``(B,)``; the effective sample size is a share of the draws.
+    num_samples
+        Draws for each datum.
+    seconds
+        What it took.
+    """
+
+    grades: Mapping[str, Tensor]
+    elbo: Tensor
+    iwae: Tensor
+    psis: Tensor
+    k_hat: Tensor
+    ess: Tensor
+    num_samples: int
+    seconds: float
+
+
+def check_guide(
+    pair: nn.Module, args: Args, *, num_samples: int = 4000, seed: int = 0, max_data: int = 256
+) -> GuideCheck:
+    """Weigh draws from the guide of each datum.
+
+    Parameters
+    ----------
+    pair
+        Any pair with latents, continuous or discrete.
+    args
+        A batch, tensors of ``(B, ...)``.
+    num_samples
+        Draws for each datum.
+    seed
+        Seed of the draws.
+    max_data
+        Data that are worked on at a time.
+
+    Raises
+    ------
+    RequestError
+        When the pair has no latents, or a guide without a density.
+    """
+    begun, parts = time.perf_counter(), []
+    for start in range(0, len(args[0]), max_data):
+        some = tuple(arg[start : start + max_data] for arg in args)
+        weights = importance_weights(pair, some, num_samples, seed=seed + start).log_weights
+        weights = weights.cpu().double()
+        parts.append(summary(weights, pareto_smooth(weights)))
+    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return GuideCheck(
+        grade_guide(found["k_hat"], found["ess"], num_samples),
+        num_samples=num_samples,
+        seconds=time.perf_counter() - begun,
+        **found,
+    )

@@ -1,0 +1,1 @@
+"""One step of stochastic variational inference, as fast as the hardware."""

@@ -1,0 +1,107 @@
+"""Inductor: a captured graph as compiled loops, and what compiling it costs."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from vaezoo.engine.capture import Captured, Function, one_fake_mode
+
+__all__ = [
+    "NotCompiledError",
+    "compile_function",
+    "compile_graph",
+    "expected_seconds",
+    "seconds_saved",
+]
+
+SECONDS_PER_NODE = 0.15
+SECONDS_FROM_CACHE = 4.0
+SECONDS_SAVED_PER_NODE = 3e-6
+
+
+class NotCompiledError(Exception):
+    """Inductor cannot compile a graph on this machine. The message is a line."""
+
+
+def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
+    """Return a captured function, compiled; random numbers stay those of torch's generators.
+
+    Inductor keeps what it compiles on disk (``TORCHINDUCTOR_CACHE_DIR``), so that the next run of
+    the same step starts in seconds.
+
+    Raises
+    ------
+    NotCompiledError
+        When there is no C++ compiler, or Inductor refuses the graph.
+    """
+    inputs: list[Tensor | int | torch.SymInt | None] = [*captured.owned, *args]
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled = torch._inductor.compile(
+                captured.graph, inputs, options={"fallback_random": True}
+            )
+            _mark(captured.graph).touch()
+    except Exception as error:
+        raise NotCompiledError(_reason(error)) from error
+
+    @torch.inference_mode()
+    def run(args: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(compiled(*captured.owned, *args))
+
+    return run
+
+
+def compile_function(
+    function: Callable[..., Sequence[Tensor]], examples: Sequence[Tensor]
+) -> Callable[..., Sequence[Tensor]]:
+    """Return a function of tensors, compiled for the shapes and strides of some examples.
+
+    Raises
+    ------
+    NotCompiledError
+        When there is no C++ compiler, or Inductor refuses the function.
+    """
+    try:
+        with torch.no_grad(), one_fake_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = make_fx(function)(*examples)
+            compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(
+                graph, list(examples), options={"cpp_wrapper": True}
+            )
+    except Exception as error:
+        raise NotCompiledError(_reason(error)) from error
+    return compiled
+
+
+def expected_seconds(graph: fx.GraphModule) -> float:
+    """Return about how long compiling a graph will take; short when it has been done before."""
+    seconds = SECONDS_PER_NODE * len(graph.graph.nodes)
+    return min(seconds, SECONDS_FROM_CACHE) if _mark(graph).exists() else seconds
+
+
+def seconds_saved(num_operations: float) -> float:
+    """Return about how much shorter so many operations take when they are compiled."""
+    return SECONDS_SAVED_PER_NODE * num_operations
+
+
+def _mark(graph: fx.GraphModule) -> Path:
+    """A file beside Inductor's own that says that a graph has been compiled here."""
+    kinds = [
+        str(node.meta.get("val", "")) for node in graph.graph.nodes if node.op == "placeholder"
+    ]
+    text = repr((graph.code, kinds, torch.__version__, torch.get_num_threads()))
+    return Path(cache_dir()) / f"vaezoo-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _reason(error: Exception) -> str:
+    if "InvalidCxxCompiler" in f"{type(error)}{error}":
+        return "no C++ compiler was found; install one (g++, clang or MSVC)"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"

@@ -1,0 +1,278 @@
+"""One step of a recurrence as a graph, ready for backpropagation through time.
+
+What does not depend on the past leaves the loop: noise is drawn for all steps at once, what is made
+of parameters alone is computed once (*constants*), and products of a step's inputs with weights are
+one product for all steps. What remains becomes a graph of a step forward and one of a step
+backward. Gradients of weights are in neither: what went into every product, and the gradient of
+what came out of it, give them in one product after the loop.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from vaezoo.engine.capture import one_fake_mode
+from vaezoo.engine.reduction import changes, is_random, simplify
+from vaezoo.engine.step_derivative import Derivative, differentiate
+
+__all__ = ["Hoisted", "NotPlannedError", "StepGraph", "step_graph"]
+
+aten = torch.ops.aten
+
+_NOISE = (aten.normal_.default, aten.randn.default)
+
+Step = Callable[..., tuple[Tensor, ...]]
+
+
+class NotPlannedError(Exception):
+    """A step cannot be taken apart. The message is a clause: what it does."""
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """A product of an input of all steps: ``inputs[index] @ constants[weight] + constants[bias]``.
+
+    ``bias`` is None where nothing is added.
+    """
+
+    index: int
+    weight: int
+    bias: int | None
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """A step taken apart.
+
+    Attributes
+    ----------
+    constants
+        From the parameters to the constants.
+    noise
+        Shapes of the standard normal draws of a step.
+    hoisted
+        Products that are inputs of a step, behind its own inputs and the noise.
+    derivative
+        A step forward and a step backward, as functions of ``(h, *rows, *constants)``; the rows
+        are inputs, noise, and hoisted products.
+    num_constants
+        How many there are.
+    """
+
+    constants: fx.GraphModule
+    noise: tuple[torch.Size, ...]
+    hoisted: tuple[Hoisted, ...]
+    derivative: Derivative
+    num_constants: int
+
+
+def step_graph(
+    step: Step, h: Tensor, inputs: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> StepGraph:
+    """Take a step apart.
+
+    Parameters
+    ----------
+    step
+        From ``(h, *inputs)`` to ``(h', *outputs)``.
+    h
+        A state ``(B, H)``.
+    inputs
+        The inputs of one step.
+    parameters
+        Parameters and buffers that the step may use.
+
+    Raises
+    ------
+    NotPlannedError
+        When the step draws anything but normal noise, changes something, or uses a tensor that is
+        no parameter.
+    """
+    with one_fake_mode():
+        graph, noise = _trace(step, h, inputs, parameters)
+        num_rows = 1 + len(inputs) + len(noise)
+        lifted = _hoist(graph, len(inputs), num_rows)
+        constants, rest, numbers = _apart(graph, num_rows + len(lifted), lifted)
+        hoisted = tuple(
+            Hoisted(index, numbers[weight], None if bias is None else numbers[bias])
+            for index, weight, bias in lifted
+        )
+        trainable = [value.requires_grad for value in constants(*parameters)]
+        derivative = differentiate(
+            rest, num_rows + len(lifted), trainable, range(len(inputs), num_rows - 1)
+        )
+    return StepGraph(constants, noise, hoisted, derivative, len(trainable))
+
+
+def _trace(
+    step: Step, h: Tensor, inputs: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> tuple[fx.Graph, tuple[torch.Size, ...]]:
+    """Record a step; its placeholders are h, inputs, noise, parameters."""
+    num = 1 + len(inputs)
+
+    def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return step(*tensors[:num])
+
+    own = [tensor.detach().clone() for tensor in (h, *inputs)]
+    with pyro.validation_enabled(False), torch.no_grad():
+        recorded = make_fx(flat)(*own, *parameters)
+        noise = _lift_noise(recorded.graph, num)
+        recorded.recompile()
+        if any(changes(node) for node in recorded.graph.nodes):
+            drawn = [torch.zeros(shape, dtype=h.dtype, device=h.device) for shape in noise]
+            functional: Any = torch.func.functionalize(recorded, remove="mutations")
+            recorded = make_fx(functional)(*own, *drawn, *parameters)
+    graph = recorded.graph
+    simplify(graph)
+    graph.eliminate_dead_code()
+    if any(changes(node) or is_random(node) for node in graph.nodes):
+        raise NotPlannedError("it draws other than normal noise, or changes a buffer")
+    if any(node.op == "get_attr" for node in graph.nodes):
+        raise NotPlannedError("it uses a tensor that belongs to no module")
+    return graph, noise
+
+
+def _lift_noise(graph: fx.Graph, position: int) -> tuple[torch.Size, ...]:
+    """Make standard normal draws inputs, behind the first ``position`` ones."""
+    shapes: list[torch.Size] = []
+    last = _placeholders(graph)[position - 1]
+    for node in list(graph.nodes):
+        is_plain = len(node.args) == 1 and not set(node.kwargs) & {"generator"}
+        if node.target in _NOISE and is_plain:
+            last = _new_input(graph, last, f"noise_{len(shapes)}", node)
+            shapes.append(node.meta["val"].shape)
+            node.replace_all_uses_with(last)
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    return tuple(shapes)
+
+
+def _new_input(graph: fx.Graph, behind: fx.Node, name: str, like: fx.Node) -> fx.Node:
+    with graph.inserting_after(behind):
+        node = graph.placeholder(name)
+    node.meta = dict(like.meta)
+    return node
+
+
+def _placeholders(graph: fx.Graph) -> list[fx.Node]:
+    return [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def _constant_nodes(graph: fx.Graph, num_rows: int) -> set[fx.Node]:
+    """Return the nodes that depend on parameters only."""
+    found = set(_placeholders(graph)[num_rows:])
+    for node in graph.nodes:
+        if node.op == "call_function" and all(n in found for n in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _hoist(graph: fx.Graph, num_inputs: int, num_rows: int) -> list[tuple[int, Any, Any]]:
+    """Make products of a step's inputs with weights inputs themselves.
+
+    ``[x, h] W + b`` becomes ``h W_h + (x W_x + b)``.
+
+    Returns
+    -------
+    list
+        Position of the input, node of the weight, node of the bias or None.
+    """
+    constant = _constant_nodes(graph, num_rows)
+    rows = _placeholders(graph)[:num_rows]
+    inputs, last = rows[1 : 1 + num_inputs], rows[-1]
+    hoisted: list[tuple[int, Any, Any]] = []
+    for node in list(graph.nodes):
+        found = _product(node)
+        if found is None or not all(n in constant for n in (found[0], found[2]) if n is not None):
+            continue
+        bias, a, weight = found
+        parts = list(a.args[0]) if _is_concatenation(a) else [a]
+        given = [part for part in parts if part in inputs]
+        if len(given) != 1:
+            continue
+        with graph.inserting_before(node):
+            weights = _rows_of(graph, weight, parts)
+            last = new = _new_input(graph, last, f"product_{len(hoisted)}", node)
+            at = parts.index(given[0])
+            if len(parts) > 1:
+                rest = _concatenate(graph, parts[:at] + parts[at + 1 :], -1)
+                below = _concatenate(graph, weights[:at] + weights[at + 1 :], 0)
+                new = _call(graph, aten.addmm.default, last, rest, below)
+        hoisted.append((inputs.index(given[0]), weights[at], bias))
+        node.replace_all_uses_with(new)
+        graph.erase_node(node)
+    return hoisted
+
+
+def _product(node: fx.Node) -> tuple[Any, Any, Any] | None:
+    """Return bias (or None), input and weight of a product of matrices."""
+    if node.target is aten.addmm.default and not node.kwargs:
+        return node.args[0], node.args[1], node.args[2]
+    if node.target is aten.mm.default:
+        return None, node.args[0], node.args[1]
+    return None
+
+
+def _is_concatenation(node: fx.Node) -> bool:
+    return node.target is aten.cat.default and node.args[1:] in ((-1,), (1,))
+
+
+def _rows_of(graph: fx.Graph, weight: fx.Node, parts: Sequence[fx.Node]) -> list[fx.Node]:
+    """Return the rows of a weight that each part of its factor meets."""
+    if len(parts) == 1:
+        return [weight]
+    rows, start = [], 0
+    for part in parts:
+        stop = start + part.meta["val"].shape[-1]
+        rows.append(_call(graph, aten.slice.Tensor, weight, 0, start, stop))
+        start = stop
+    return rows
+
+
+def _concatenate(graph: fx.Graph, nodes: list[fx.Node], dim: int) -> fx.Node:
+    return nodes[0] if len(nodes) == 1 else _call(graph, aten.cat.default, nodes, dim)
+
+
+def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
+    """Append a call, described by what it gives."""
+    node = graph.call_function(target, args)
+    node.meta["val"] = target(*fx.node.map_arg(args, lambda n: n.meta["val"]))
+    return node
+
+
+def _apart(
+    graph: fx.Graph, num_rows: int, lifted: Sequence[tuple[int, Any, Any]]
+) -> tuple[fx.GraphModule, fx.Graph, dict[fx.Node, int]]:
+    """Return the graph of the constants, that of a step as a function of them, their numbers."""
+    graph.lint()
+    constant = _constant_nodes(graph, num_rows)
+    outside = {node for _, *pair in lifted for node in pair if node is not None}
+    needed = [
+        node
+        for node in graph.nodes
+        if node in outside or (node in constant and any(u not in constant for u in node.users))
+    ]
+    needed = [node for node in needed if node in constant]
+    before, rest = fx.Graph(), fx.Graph()
+    values: dict[fx.Node, fx.Node] = {}
+    for node in _placeholders(graph)[num_rows:]:
+        values[node] = before.node_copy(node)
+    for node in graph.nodes:
+        if node in constant and node.op == "call_function":
+            values[node] = before.node_copy(node, lambda n: values[n])
+    before.output(tuple(values[node] for node in needed))
+    before.eliminate_dead_code()
+    values = {node: rest.node_copy(node) for node in _placeholders(graph)[:num_rows]}
+    for number, node in enumerate(needed):
+        values[node] = rest.placeholder(f"constant_{number}")
+        values[node].meta = dict(node.meta)
+    for node in graph.nodes:
+        if node.op in ("call_function", "output") and node not in constant:
+            values[node] = rest.node_copy(node, lambda n: values[n])
+    rest.eliminate_dead_code()
+    return fx.GraphModule({}, before), rest, {node: i for i, node in enumerate(needed)}

@@ -1,0 +1,400 @@
+"""The engine: one step of stochastic variational inference, as fast as its arithmetic allows.
+
+A step is an evaluation, which gives the loss and its gradients, and an update of the parameters.
+Only the evaluation has tiers:
+
+``eager``
+    Pyro's estimator and autograd as they are: the reference.
+``graph``
+    The operations of that evaluation, captured once and called one after the other: no Python of
+    Pyro, of the pair or of autograd runs any more. Needs no compiler.
+``compiled``
+    The same graph through Inductor: fused loops.
+
+On a GPU, evaluation and update of the last two are recorded as one CUDA graph.
+
+Invariants
+    1. All tiers draw the same noise from the same generators and share one update, so that a change
+       of tier changes nothing but rounding and speed.
+    2. Parameters, buffers and optimiser state are updated in place: they are true at all times.
+    3. A captured step is compared with the eager one when it is made and every 1,000 steps. What
+       cannot be captured, or differs, runs eagerly, and one line says why.
+    4. A step that is not finite changes nothing, in any tier.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.engine.capture import (
+    FEWEST_STEPS_CAPTURED,
+    Captured,
+    Function,
+    NotCapturedError,
+    capture,
+)
+from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds, seconds_saved
+from vaezoo.engine.cudagraph import CudaGraph
+from vaezoo.engine.gradients import Prepare, describe_failure, filled_up, loss_and_gradients
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.recurrence import Planned
+from vaezoo.errors import NonFiniteError
+from vaezoo.objectives.base import Objective, ignores_padding
+from vaezoo.options import EngineName, Precision
+from vaezoo.pairs.blame import class_of, line_of, one_line
+from vaezoo.pairs.sites import sample_sites, trace_pair
+from vaezoo.pairs.trials import largest_error, untouched
+
+__all__ = ["Engine", "NonFiniteError"]
+
+CHECKED_EVERY, CONSIDERED_EVERY = 1_000, 256
+MOST_KINDS, MOST_SITES_CAPTURED = 64, 64
+TOLERANCE = {("graph", "float32"): 1e-5, ("compiled", "float32"): 1e-3}
+TOLERANCE_IN_BF16 = 0.05
+NUM_TRIALS = 3
+_UNOWNED = "a tensor that belongs to no module is used, and is not saved; register it as a buffer"
+
+
+@dataclass
+class Kind:
+    """How inputs of one kind (shapes, dtypes, mode) are evaluated, and what that takes.
+
+    ``run`` is the evaluation of ``tier``; ``written`` are the buffers that it changes; the times of
+    the last calls are in seconds.
+    """
+
+    eager: Function
+    run: Function
+    tier: str = "eager"
+    captured: Captured | None = None
+    recorded: CudaGraph | None = None
+    written: tuple[Tensor, ...] = ()
+    num_calls: int = 0
+    eager_seconds: float = 0.0
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=CONSIDERED_EVERY // 4))
+
+
+class Engine:
+    """Takes steps.
+
+    Parameters
+    ----------
+    pair
+        The pair to train.
+    objective
+        Gives the loss, in nats per datum (per frame for sequences).
+    optimizer
+        Over the parameters of the pair.
+    clip_norm
+        Largest norm of the gradient; 0 for no clipping.
+    engine
+        The tier; ``auto`` takes the graph from 500 planned steps on, and compiles it when that
+        repays.
+    precision
+        Of the products inside networks; log-densities are in float32.
+    prepare
+        From rows as they are stored to the arguments of model and guide, as a part of the step.
+    batch_size
+        With one, shorter batches are filled up to it with rows that a mask leaves out, so that all
+        are of one kind; not where the rows of a batch depend on each other, as in batch norm.
+    num_steps
+        How many steps are planned.
+    notify
+        Is told in one line what is not done as asked: kind of the notice, and the line.
+    """
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        objective: Objective,
+        optimizer: Optimizer,
+        *,
+        clip_norm: float = 0.0,
+        engine: EngineName = "auto",
+        precision: Precision = "float32",
+        prepare: Prepare = tuple,
+        batch_size: int = 0,
+        num_steps: int = 0,
+        notify: Callable[[str, str], None] = lambda kind, line: None,
+    ) -> None:
+        self.pair = pair
+        self.objective = objective
+        self.optimizer = optimizer
+        self.max_norm = clip_norm or float("inf")
+        self.engine = engine
+        self.precision: Precision = precision
+        self.prepare = prepare
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.notify = notify
+        self.num_calls = 0
+        self.device = optimizer.parameters[0].device
+        self.beta = torch.ones((), device=self.device)
+        self._beta = 1.0
+        self._last: Sequence[Tensor] = ()
+        self._kinds: dict[object, Kind] = {}
+        self._masks_rows: bool | None = None
+        self._next_check = CHECKED_EVERY
+        self._all_rows = torch.ones(batch_size, dtype=torch.bool, device=self.device)
+        self._may_compile = engine in ("auto", "compiled")
+        recurrence = getattr(pair, "recurrence", None)
+        self._recurrence = recurrence if isinstance(recurrence, Planned) else None
+
+    def __call__(self, raw: Sequence[Tensor], beta: float = 1.0) -> Tensor:
+        """Take one step on a batch and return its loss, a scalar on the device.
+
+        Raises
+        ------
+        NonFiniteError
+            On the CPU, when loss or gradients are not finite. Elsewhere :meth:`check` says so, and
+            no step changes anything until then.
+        """
+        self._last = raw
+        inputs = self._inputs(raw, beta)
+        kind = self._kind(inputs)
+        loss = kind.recorded(inputs) if kind.recorded else self._step(kind, inputs)
+        kind.num_calls += 1
+        self.num_calls += 1
+        if self.device.type == "cpu":
+            self.check()
+        return loss
+
+    def check(self) -> None:
+        """Raise :class:`NonFiniteError` when a step was not finite."""
+        if bool(self.optimizer.failed):
+            with untouched(self.pair, self.device):
+                raise NonFiniteError(describe_failure(self.pair, self.prepare(self._last)))
+
+    def evaluate(self, raw: Sequence[Tensor], beta: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+        """Return the eager loss of a batch and its gradients; take no step."""
+        kl_weight = torch.full_like(self.beta, beta)
+        loss, _, _, *gradients = self._function(masked=False)((kl_weight, *raw))
+        return loss, gradients
+
+    @property
+    def calls_by_tier(self) -> dict[str, int]:
+        """Number of steps by the tier on which batches of their kind run now."""
+        counts: dict[str, int] = {}
+        for kind in self._kinds.values():
+            counts[kind.tier] = counts.get(kind.tier, 0) + kind.num_calls
+        return counts
+
+    @property
+    def has_compiled_steps(self) -> bool:
+        """Whether the steps of a recurrence are compiled."""
+        return self._recurrence is not None and self._recurrence.compiled
+
+    def _step(self, kind: Kind, inputs: Sequence[Tensor]) -> Tensor:
+        before = [buffer.clone() for buffer in kind.written]
+        began = time.perf_counter()
+        loss, divisor, finite, *gradients = kind.run(inputs)
+        kind.times.append(time.perf_counter() - began)
+        self.optimizer.update(gradients, divisor, finite)
+        with torch.no_grad():
+            for buffer, value in zip(kind.written, before, strict=True):
+                buffer.copy_(torch.where(finite, buffer, value))
+        return loss
+
+    def _inputs(self, raw: Sequence[Tensor], beta: float) -> tuple[Tensor, ...]:
+        """Return ``(beta, *raw)``, or ``(beta, mask, *raw)`` with the rows filled up."""
+        raw = [tensor.contiguous() for tensor in raw]
+        if beta != self._beta:
+            self.beta.fill_(beta)
+            self._beta = beta
+        if self._masks_rows is None:
+            self._masks_rows = self._look_at_pair(raw)
+        if not self._masks_rows:
+            return (self.beta, *raw)
+        if len(raw[0]) == self.batch_size:
+            return (self.beta, self._all_rows, *raw)
+        mask, filled = filled_up(raw, self.batch_size)
+        return (self.beta, mask, *filled)
+
+    def _look_at_pair(self, raw: Sequence[Tensor]) -> bool:
+        """Prepare the objective, and return whether batches are filled up.
+
+        They are when shorter ones will come, and what is masked out changes nothing.
+        """
+        with untouched(self.pair, self.device):
+            at_least_two = [torch.cat([t, t]) if len(t) == 1 else t.clone() for t in raw]
+            args = self.prepare(at_least_two)
+            self.objective.prepare(self.pair, args)
+            return bool(self.batch_size) and ignores_padding(self.objective, self.pair, args)
+
+    def _function(self, *, masked: bool) -> Function:
+        return loss_and_gradients(
+            self.pair,
+            self.objective,
+            self.optimizer.parameters,
+            self.prepare,
+            max_norm=self.max_norm,
+            precision=self.precision,
+            masked=masked,
+        )
+
+    def _kind(self, inputs: tuple[Tensor, ...]) -> Kind:
+        """Return how inputs like these are evaluated, after what is due: check, compile."""
+        key = (self.pair.training, *[(tensor.shape, tensor.dtype) for tensor in inputs])
+        kind = self._kinds.get(key)
+        if kind is None:
+            function = self._function(masked=bool(self._masks_rows))
+            kind = self._kinds[key] = Kind(eager=function, run=function)
+            self._make(kind, inputs)
+        elif kind.captured is not None:
+            if self.num_calls >= self._next_check:
+                self._next_check = self.num_calls + CHECKED_EVERY
+                self._check_against_eager(kind, inputs)
+            if self.num_calls % CONSIDERED_EVERY == 0 and self._compiling_steps_repays():
+                self.compile_steps()
+            if kind.num_calls % CONSIDERED_EVERY == 0 and self._compiling_repays(kind):
+                self._compile(kind, inputs)
+        return kind
+
+    def _make(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+        """Take a new kind as far as it goes: eager, captured, compiled."""
+        _, kind.written, kind.eager_seconds = self._outcome(kind.eager, inputs, 0)
+        if self.engine == "eager" or not self._capturing_repays(inputs):
+            return
+        if len(self._kinds) > MOST_KINDS:
+            self.notify("shapes", f"batches of more than {MOST_KINDS} shapes; others run eagerly")
+            return
+        try:
+            kind.captured = capture(kind.eager, self.pair, inputs)
+        except NotCapturedError as error:
+            self._fall_back(str(error))
+            return
+        for line in kind.captured.unowned:
+            self.notify(f"unowned:{line}", f"{_UNOWNED}: {line}")
+        kind.run, kind.tier = kind.captured, "graph"
+        self._check_against_eager(kind, inputs)
+        if self.engine == "compiled":
+            self._compile(kind, inputs)
+        self._record(kind, inputs)
+
+    def _capturing_repays(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether steps are many, and their graph is not that of a recurrence written out.
+
+        Nothing that differs between a run and its resumption decides, so that both round alike.
+        """
+        if self.engine != "auto":
+            return True
+        if self.num_steps < FEWEST_STEPS_CAPTURED:
+            return False
+        with untouched(self.pair, self.device), torch.no_grad():
+            _, *raw = inputs
+            trace = trace_pair(self.pair, self.prepare(raw[1:] if self._masks_rows else raw))
+        num_sites = len(sample_sites(trace.model))
+        if self._recurrence is not None and self._recurrence.failed:
+            num_sites = max(len(site["value"][0]) for site in trace.observed.values())
+        if num_sites > MOST_SITES_CAPTURED:
+            self._fall_back(
+                f"a graph of {num_sites} sites takes too long to capture (--engine graph does it): "
+                f"{line_of(class_of(self.pair))}"
+            )
+        return num_sites <= MOST_SITES_CAPTURED
+
+    def _check_against_eager(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+        """Fall back when an evaluation differs from the eager one under the same noise."""
+        error = self._difference(kind, kind.run, kind.tier, inputs)
+        if error:
+            self._fall_back(
+                f"the captured step differs from the eager one by {error:.1g}, because it depends "
+                f"on something that is no argument: {line_of(class_of(self.pair))}"
+            )
+
+    def _difference(self, kind: Kind, run: Function, tier: str, inputs: Sequence[Tensor]) -> float:
+        """Return by how much an evaluation differs from the eager one: 0 for no more than rounding.
+
+        Rounding alone may turn a unit of a ReLU network on or off, under one noise but not under
+        three; what is frozen differs under all.
+        """
+        limit = TOLERANCE.get((tier, self.precision), TOLERANCE_IN_BF16)
+        error = 0.0
+        for trial in range(NUM_TRIALS):
+            seed = self.num_calls + trial
+            expected, _, seconds = self._outcome(kind.eager, inputs, seed)
+            kind.eager_seconds = min(kind.eager_seconds, seconds)
+            error = largest_error(self._outcome(run, inputs, seed)[0], expected)
+            if error <= limit:
+                return 0.0
+        return error
+
+    def _outcome(
+        self, run: Function, inputs: Sequence[Tensor], seed: int
+    ) -> tuple[list[Tensor], tuple[Tensor, ...], float]:
+        """Return what a trial gives, loss, gradients and buffers; buffers it wrote; its seconds."""
+        with untouched(self.pair, self.device):
+            before = [(buffer, buffer.clone()) for buffer in self.pair.buffers()]
+            torch.manual_seed(seed)
+            began = time.perf_counter()
+            loss, _, _, *gradients = run([tensor.clone() for tensor in inputs])
+            seconds = time.perf_counter() - began
+            buffers = [buffer.clone() for buffer in self.pair.buffers()]
+            written = tuple(b for b, value in before if not torch.equal(b, value))
+        return [loss, *gradients, *buffers], written, seconds
+
+    def _fall_back(self, reason: str) -> None:
+        """Run everything eagerly from now on."""
+        self.notify("engine", f"training runs eagerly, because {reason}")
+        self.engine, self._may_compile = "eager", False
+        for kind in self._kinds.values():
+            kind.run, kind.tier, kind.captured, kind.recorded = kind.eager, "eager", None, None
+
+    def _compiling_repays(self, kind: Kind) -> bool:
+        """Whether compiling costs less than the graph has saved, and half of what it will save.
+
+        By the first condition a run never takes longer than an eager one, even if it stops early.
+        """
+        if not (self._may_compile and kind.captured and kind.tier == "graph"):
+            return False
+        cost = expected_seconds(kind.captured.graph)
+        share = kind.num_calls / sum(other.num_calls for other in self._kinds.values())
+        left = share * (self.num_steps - self.num_calls)
+        num_nodes = len(kind.captured.graph.graph.nodes)
+        saved = kind.num_calls * (kind.eager_seconds - (median(kind.times) if kind.times else 0.0))
+        return saved > cost and seconds_saved(left * num_nodes) > 2 * cost
+
+    def _compiling_steps_repays(self) -> bool:
+        if self._recurrence is None or not self._may_compile:
+            return False
+        return self._recurrence.compiling_repays(self.num_steps / self.num_calls - 1)
+
+    def compile_steps(self) -> None:
+        """Compile the steps of a recurrence, where the pair has one."""
+        try:
+            if self._recurrence:
+                self._recurrence.compile()
+        except NotCompiledError as error:
+            self._may_compile = False
+            self.notify("compiler", f"training is not compiled: {error}")
+
+    def _compile(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+        self.compile_steps()
+        if not (self._may_compile and kind.captured):
+            return
+        try:
+            compiled = compile_graph(kind.captured, inputs)
+            difference = self._difference(kind, compiled, "compiled", inputs)
+            if difference:
+                raise NotCompiledError(f"it would differ from the eager step by {difference:.1g}")
+        except Exception as error:  # whatever Inductor, or what it wrote, does
+            reason = str(error) if isinstance(error, NotCompiledError) else one_line(error)
+            self._may_compile = False
+            self.notify("compiler", f"training is not compiled: {reason}")
+            return
+        kind.run, kind.tier = compiled, "compiled"
+        kind.times.clear()
+        self._record(kind, inputs)
+
+    def _record(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+        """Make evaluation and update of a captured step one CUDA graph."""
+        if self.device.type != "cuda" or kind.captured is None:
+            return
+        optimizer = self.optimizer
+        state = [*kind.captured.owned, *optimizer.state_dict().values(), optimizer.failed]
+        kind.recorded = CudaGraph(lambda given: self._step(kind, given), inputs, state)

@@ -1,0 +1,1 @@
+"""p(z | x) by other means than the guide."""

@@ -1,0 +1,391 @@
+"""log p(x) and the posterior by annealing, and how far off that is: the slow referee.
+
+Particles of each datum start at draws from the prior, and go to the posterior through
+
+    f_k(z) = p(z) p(x | z)^beta_k,    0 = beta_0 < ... < beta_K = 1,
+
+by weighing, resampling, and HMC moves that leave f_k where it is (annealed importance sampling,
+Neal 2001, arXiv:physics/9803008; with resampling, Del Moral, Doucet & Jasra 2006). Modes that lie
+apart get their weights while beta is small and particles can still cross.
+
+Temperatures are fixed, and so are the moves before the particles that count are drawn: a pilot with
+16 particles of its own finds step sizes and scales, for each datum and temperature. So the mean
+weight is an unbiased estimate of p(x) for any number of particles and temperatures, resampled or
+not, and its logarithm a lower bound of log p(x) in expectation.
+
+On data that the model itself made, the latents that made them are an exact draw from the posterior.
+Particles that start there and go back to the prior have a mean weight of expectation 1 / p(x),
+whence an upper bound (bidirectional Monte Carlo, Grosse et al. 2015, arXiv:1511.02543; Wu et al.
+2017, arXiv:1611.04273). The gap between the two is the error of both, on such data.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+from vaezoo.inference.importance import effective_share, log_evidence, systematic
+from vaezoo.inference.target import Target
+from vaezoo.pairs.particles import hold, probing
+from vaezoo.pairs.simulation import simulate
+from vaezoo.pairs.sites import MOST_ROWS, Args, log_density, model_of, sample_sites
+from vaezoo.runtime.device import seeded
+
+__all__ = ["Annealed", "Annealing", "Bounds", "anneal", "annealed_evidence", "bidirectional_bounds"]
+
+Start = Literal["prior", "guide"]
+Moves = list[tuple[float, float, Tensor, Tensor]]
+
+STEEPNESS = 4.0
+RESAMPLE_BELOW = 0.5
+NUM_PILOT, FIRST_MOVES, GAIN, TRUST = 16, 20, 0.5, 0.75
+SMALLEST_STEP, LARGEST_STEP = 1e-3, 2.0
+DENSITY_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How particles are annealed.
+
+    Attributes
+    ----------
+    num_particles
+        Particles S for each datum; they are resampled when fewer than S / 2 count.
+    num_temperatures
+        K, with one move at each.
+    max_leapfrog
+        The number of leapfrog steps of a move is uniform from 1 to this.
+    target_acceptance
+        Acceptance probability that the pilot aims at.
+    start
+        ``guide``: from q(z | x) instead of the prior, through q^(1 - beta) p(x, z)^beta. Faster
+        where the guide is good, and blind to the modes that it misses.
+    """
+
+    num_particles: int = 64
+    num_temperatures: int = 100
+    max_leapfrog: int = 4
+    target_acceptance: float = 0.8
+    start: Start = "prior"
+
+    def __post_init__(self) -> None:
+        if self.num_particles < 2 or min(self.num_temperatures, self.max_leapfrog) < 1:
+            raise RequestError("annealing takes 2 particles or more, and 1 temperature and step")
+        if not 0 < self.target_acceptance < 1:
+            raise RequestError(f"target_acceptance lies in (0, 1), got {self.target_acceptance}")
+        if self.start not in ("prior", "guide"):
+            raise RequestError(f"annealing starts at 'prior' or 'guide', got '{self.start}'")
+
+    @property
+    def betas(self) -> list[float]:
+        """beta_0 = 0 to beta_K = 1, on a sigmoid: closer at both ends (Wu et al. 2017)."""
+        number = self.num_temperatures
+        raw = [math.tanh(0.5 * STEEPNESS * (2 * k / number - 1)) for k in range(number + 1)]
+        return [(value - raw[0]) / (raw[-1] - raw[0]) for value in raw]
+
+
+DEFAULT = Annealing()
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """Estimates of log p(x), and draws from the posterior, of each of B data.
+
+    Attributes
+    ----------
+    log_evidence
+        Of log p(x), ``(B,)``, in nats: a lower bound in expectation. It is
+        :func:`vaezoo.inference.importance.log_evidence` of the weights below.
+    acceptance
+        Mean acceptance probability of the moves, ``(B,)``.
+    latents, log_weights
+        The S particles, by site ``(S, B, *event)``, and their weights ``(S, B)``;
+        :func:`vaezoo.inference.importance.resample` makes draws from the posterior of them.
+    unconstrained
+        The particles as vectors of reals, ``(S, B, L)``; see :mod:`vaezoo.inference.target`.
+    """
+
+    log_evidence: Tensor
+    acceptance: Tensor
+    latents: Mapping[str, Tensor]
+    log_weights: Tensor
+    unconstrained: Tensor
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Both bounds of log p(x) of B data that the model made.
+
+    Attributes
+    ----------
+    args
+        The data, tensors of ``(B, ...)``; all but what the model observes is as it was given.
+    latents
+        What made them, by site ``(B, *event)``: an exact draw from each posterior.
+    lower, upper
+        Bounds of log p(x) in expectation, each ``(B,)``, in nats. By chance they can cross.
+    """
+
+    args: Args
+    latents: Mapping[str, Tensor]
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def gap(self) -> Tensor:
+        """Upper minus lower bound, ``(B,)``, in nats."""
+        return self.upper - self.lower
+
+    @property
+    def mean_gap(self) -> float:
+        """Mean of the gap over data; log p(x) of such data is off by less, on average."""
+        return float(self.gap.mean())
+
+
+def annealed_evidence(
+    pair: nn.Module, args: Args, how: Annealing = DEFAULT, *, seed: int = 0
+) -> Annealed:
+    """Estimate log p(x) of each datum by annealing, and draw from its posterior.
+
+    Parameters
+    ----------
+    pair
+        Any pair whose latents are continuous; constrained ones are carried to the reals.
+    args
+        A batch, tensors of ``(B, ...)``. Data are worked on a part at a time, as many as fit.
+    how
+        Particles and temperatures; by default 64 and 100, from the prior.
+    seed
+        Seed of everything.
+
+    Raises
+    ------
+    RequestError
+        When the pair is not of this kind (:class:`vaezoo.inference.target.Target`).
+    """
+    device, found = args[0].device, []
+    for first, part in _parts(args, how):
+        with probing(pair, device), seeded(seed + first, device):
+            found.append(anneal(Target(pair, part, "annealing"), how))
+    return Annealed(
+        torch.cat([part.log_evidence for part in found]),
+        torch.cat([part.acceptance for part in found]),
+        _joined([part.latents for part in found], 1),
+        torch.cat([part.log_weights for part in found], 1),
+        torch.cat([part.unconstrained for part in found], 1),
+    )
+
+
+def anneal(target: Target, how: Annealing) -> Annealed:
+    """Return the same of a target, for use inside :func:`vaezoo.pairs.particles.probing`."""
+    return _forward(target, how, _pilot(target, how))
+
+
+def bidirectional_bounds(
+    pair: nn.Module, args_like: Args, how: Annealing = DEFAULT, *, seed: int = 0
+) -> Bounds:
+    """Draw data from the model, and bound their log p(x) from both sides.
+
+    Parameters
+    ----------
+    pair
+        Any pair whose latents are continuous.
+    args_like
+        A batch, tensors of ``(B, ...)``. What the model observes is drawn anew, one datum for each
+        of the B; all else, as labels and masks, stays.
+    how
+        As of :func:`annealed_evidence`, whose error the gap is about. Both directions have the
+        same moves. All particles of the way back start at the same draw.
+    seed
+        Seed of everything.
+
+    Raises
+    ------
+    RequestError
+        As of :func:`annealed_evidence`; when the model observes what is none of its arguments, or
+        its likelihood looks at the datum that it explains, so that it cannot be drawn in one go.
+    """
+    device, found = args_like[0].device, []
+    for first, part in _parts(args_like, how):
+        with probing(pair, device), seeded(seed + first, device):
+            found.append(_bounds(pair, part, how))
+    data = tuple(torch.cat(column) for column in zip(*(b.args for b in found), strict=True))
+    lower, upper = (torch.cat([getattr(b, side) for b in found]) for side in ("lower", "upper"))
+    return Bounds(data, _joined([b.latents for b in found], 0), lower, upper)
+
+
+def _joined(parts: Sequence[Mapping[str, Tensor]], dim: int) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts], dim) for name in parts[0]}
+
+
+def _parts(args: Args, how: Annealing) -> list[tuple[int, Args]]:
+    """Return parts of a batch whose particles go through the pair at once, and where they start."""
+    size = max(1, MOST_ROWS // how.num_particles)
+    starts = range(0, len(args[0]), size)
+    return [(start, tuple(arg[start : start + size] for arg in args)) for start in starts]
+
+
+def _bounds(pair: nn.Module, args: Args, how: Annealing) -> Bounds:
+    what = "bidirectional Monte Carlo"
+    Target(pair, args, what)
+    latents, made = _simulate(pair, args)
+    target = Target(pair, made, what)
+    moves = _pilot(target, how)
+    exact = target.unconstrain({name: z.unsqueeze(0) for name, z in latents.items()})
+    lower = _forward(target, how, moves).log_evidence
+    return Bounds(made, latents, lower, _backward(target, how, moves, exact))
+
+
+def _simulate(pair: nn.Module, args: Args) -> tuple[dict[str, Tensor], Args]:
+    """Return latents and data of the model; a refusal where a density looks at its own datum."""
+    latents, made = simulate(pair, args)
+    held = hold(latents)(model_of(pair))
+    before, after = (sample_sites(poutine.trace(held).get_trace(*x)) for x in (args, made))
+    for name, site in after.items():
+        density = log_density(before[name], site["value"])
+        if not torch.allclose(
+            density, log_density(site), rtol=DENSITY_TOLERANCE, atol=DENSITY_TOLERANCE
+        ):
+            raise RequestError(
+                f"data cannot be drawn: the density of site '{name}' depends on the datum itself; "
+                "use vaezoo.inference.annealing.annealed_evidence on real data"
+            )
+    return latents, made
+
+
+# Particles
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where particles are, ``(S, B, L)``.
+
+    ``terms`` are log f_0 and log f_1 - log f_0, ``(2, S, B)``; ``slopes`` their gradients.
+    """
+
+    u: Tensor
+    terms: Tensor
+    slopes: Tensor
+
+    def log_density(self, beta: float) -> Tensor:
+        return self.terms[0] + beta * self.terms[1]
+
+    def gradient(self, beta: float) -> Tensor:
+        return self.slopes[0] + beta * self.slopes[1]
+
+
+class _Population:
+    """Particles of each datum, with log weights ``(S, B)`` in float64 on the CPU."""
+
+    def __init__(self, target: Target, how: Annealing, u: Tensor) -> None:
+        self.target, self.how = target, how
+        self.state = self.at(u)
+        self.log_weights = torch.zeros(u.shape[:2], dtype=torch.float64)
+
+    def at(self, u: Tensor) -> _State:
+        """Return the state at some place; what is not finite has no density."""
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
+            if self.how.start == "prior":
+                base, ratio = self.target.log_terms(u)
+            else:
+                base = self.target.log_guide(u)
+                ratio = self.target.log_joint(u) - base
+            sums = [value.sum() + 0.0 * u.sum() for value in (base, ratio)]
+            slopes = [torch.autograd.grad(total, u, retain_graph=True)[0] for total in sums]
+        terms = torch.stack([base, ratio]).detach()
+        terms = torch.where(terms.isfinite(), terms, -math.inf)
+        return _State(u.detach(), terms, torch.stack(slopes).nan_to_num(0.0, 0.0, 0.0))
+
+    def reweigh(self, difference: float) -> None:
+        """Weigh for a change of beta, and resample the data that few particles are left of."""
+        self.log_weights = self.log_weights + difference * self.state.terms[1].cpu().double()
+        few = effective_share(self.log_weights) < RESAMPLE_BELOW
+        if not bool(few.any()):
+            return
+        number = len(self.log_weights)
+        chosen = systematic(self.log_weights, number)
+        chosen = torch.where(few, chosen, torch.arange(number).unsqueeze(1))
+        self.log_weights = torch.where(few, log_evidence(self.log_weights), self.log_weights)
+        rows = chosen.to(self.state.u.device)
+        data = torch.arange(len(few), device=rows.device)
+        u, terms, slopes = self.state.u, self.state.terms, self.state.slopes
+        self.state = _State(u[rows, data], terms[:, rows, data], slopes[:, rows, data])
+
+    def move(self, beta: float, scale: Tensor, step: Tensor) -> Tensor:
+        """Go along one trajectory; return the mean acceptance probability of each datum."""
+        old, stride = self.state, step.unsqueeze(-1) * scale
+        start = torch.randn_like(old.u)
+        new, momentum = old, start
+        for _ in range(int(torch.randint(1, self.how.max_leapfrog + 1, ()))):
+            half = momentum + 0.5 * stride * new.gradient(beta)
+            new = self.at(new.u + stride * half)
+            momentum = half + 0.5 * stride * new.gradient(beta)
+        kinetic = 0.5 * (start.square().sum(-1) - momentum.square().sum(-1))
+        log_ratio = new.log_density(beta) - old.log_density(beta) + kinetic
+        acceptance = log_ratio.nan_to_num(-math.inf).clamp(max=0.0).exp()
+        taken = torch.rand_like(acceptance) < acceptance
+        self.state = _State(
+            torch.where(taken[..., None], new.u, old.u),
+            torch.where(taken, new.terms, old.terms),
+            torch.where(taken[..., None], new.slopes, old.slopes),
+        )
+        return acceptance.mean(0)
+
+
+def _first(target: Target, how: Annealing, number: int) -> _Population:
+    draw = target.draw_prior if how.start == "prior" else target.draw_guide
+    return _Population(target, how, draw(number))
+
+
+def _pilot(target: Target, how: Annealing) -> Moves:
+    """Find the moves: beta from and to, scales ``(B, L)`` and step sizes ``(B,)``.
+
+    Step sizes follow the acceptance from one temperature to the next (Robbins & Monro), and squared
+    scales the variances of the particles, smoothed.
+    """
+    particles = _first(target, how, NUM_PILOT)
+    variance = particles.state.u.var(0)
+    step = variance.new_full(variance.shape[:1], variance.shape[1] ** -0.25)
+    moves = []
+    for index, (last, beta) in enumerate(pairwise(how.betas)):
+        particles.reweigh(beta - last)
+        share = particles.log_weights.softmax(0).to(variance).unsqueeze(-1)
+        centred = particles.state.u - (share * particles.state.u).sum(0)
+        found = (share * centred.square()).sum(0)
+        variance = torch.lerp(variance, found, TRUST).nan_to_num(1.0).clamp(min=1e-12)
+        for _ in range(FIRST_MOVES if index == 0 else 1):
+            acceptance = particles.move(beta, variance.sqrt(), step)
+            step = step * (GAIN * (acceptance - how.target_acceptance)).exp()
+            step = step.clamp(SMALLEST_STEP, LARGEST_STEP)
+        moves.append((last, beta, variance.sqrt(), step))
+    return moves
+
+
+def _forward(target: Target, how: Annealing, moves: Moves) -> Annealed:
+    particles, acceptances = _first(target, how, how.num_particles), []
+    for last, beta, scale, step in moves:
+        particles.reweigh(beta - last)
+        acceptances.append(particles.move(beta, scale, step))
+    return Annealed(
+        log_evidence(particles.log_weights),
+        torch.stack(acceptances).mean(0),
+        target.constrain(particles.state.u)[0],
+        particles.log_weights,
+        particles.state.u,
+    )
+
+
+def _backward(target: Target, how: Annealing, moves: Moves, exact: Tensor) -> Tensor:
+    """Return the upper bound ``(B,)`` from exact draws ``(1, B, L)``: the way back."""
+    particles = _Population(target, how, exact.expand(how.num_particles, -1, -1))
+    for last, beta, scale, step in reversed(moves):
+        particles.move(beta, scale, step)
+        particles.reweigh(last - beta)
+    return -log_evidence(particles.log_weights)

@@ -1,0 +1,312 @@
+"""Particle filters for sequence pairs: log p(x), filtered latents, and free-running prediction.
+
+Three questions about the frames of a sequence have different answers:
+
+========================  =====================================  ===================================
+name                      estimates                              draws of z_t
+========================  =====================================  ===================================
+filtering (FIVO)          sum_t log p(x_t | x_1 ... x_{t-1})     the guide's, which sees x_t
+predictive                the same number                        the prior's, before x_t is seen
+free-running              sum_t log p(x_t | x_1 ... x_s), t > s  the prior's, and x_t is fed back
+========================  =====================================  ===================================
+
+The first two are two proposals for one number, log p(x); each bounds it from below in expectation.
+In the third the model is left alone after the first s frames, and each later frame is judged by
+itself: it tells how far ahead a model sees.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+from vaezoo.inference.importance import pareto_smooth, systematic
+from vaezoo.pairs.lengths import fill_padding, frame_mask, with_frames
+from vaezoo.pairs.sites import MOST_ROWS, Args
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.unrolled import Side, over_rows
+
+__all__ = ["Filtered", "as_sequence_pair", "free_running", "particle_filter"]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What a particle filter with K particles found; NaN behind the length of a sequence.
+
+    Attributes
+    ----------
+    log_evidence
+        log Z, ``(B,)``, in nats: Z estimates p(x) without bias, so that log Z is a lower bound on
+        log p(x) in expectation.
+    log_predictive
+        Its parts log p(x_t | x_1 ... x_{t-1}), ``(B, T)``.
+    ess
+        Effective sample size 1 / sum_k w_k^2 of the normalised weights after a frame and before
+        resampling, ``(B, T)``, between 1 and K.
+    mean, sd
+        Moments of z_t given x_1 ... x_t, each ``(B, T, z_dim)``.
+    paths, log_weights
+        Whole paths, traced through their ancestors, ``(B, K, T, z_dim)``, and their normalised log
+        weights ``(B, K)``: weighted draws from p(z | x). Early steps have few distinct values.
+        ``paths`` is None unless asked for. Without latents all particles are one.
+    k_hat
+        Shape of the tail of the weights that ``ess`` is of, ``(B, T)``; None unless asked for.
+        See :class:`vaezoo.inference.importance.Smoothed`.
+    """
+
+    log_evidence: Tensor
+    log_predictive: Tensor
+    ess: Tensor
+    mean: Tensor
+    sd: Tensor
+    log_weights: Tensor
+    paths: Tensor | None = None
+    k_hat: Tensor | None = None
+
+
+def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
+    """Return a pair that is described by one step; a refusal in the name of ``what`` else."""
+    if isinstance(pair, SequencePair):
+        return pair
+    raise RequestError(
+        f"{what} is for sequence models, and {type(pair).__name__} is no SequencePair; use --iwae"
+    )
+
+
+@torch.no_grad()
+def particle_filter(
+    pair: nn.Module,
+    args: Args,
+    num_particles: int,
+    *,
+    threshold: float = 0.5,
+    proposal: Side = "posterior",
+    keep_paths: bool = False,
+    keep_k_hat: bool = False,
+    max_rows: int = MOST_ROWS,
+) -> Filtered:
+    """Run a particle filter over each sequence of a batch.
+
+    Parameters
+    ----------
+    pair
+        A :class:`vaezoo.sequences.sequence_pair.SequencePair`.
+    args
+        Sequences ``x (B, T, *x_shape)`` and lengths ``(B,)``.
+    num_particles
+        Particles K for each sequence; with one there is no resampling, and log Z is a draw of the
+        ELBO.
+    threshold
+        A sequence is resampled where its effective sample size is below this share of K: 0 is
+        never, which gives the importance-weighted bound; 1 is at every frame.
+    proposal
+        ``posterior``, the guide: log Z is the bound FIVO (Maddison et al. 2017, arXiv:1705.09279,
+        alg. 1; Le et al. 2018, arXiv:1705.10306). ``prior``: the bootstrap filter.
+    keep_paths
+        Whether whole paths are returned.
+    keep_k_hat
+        Whether the tail of the weights is fitted at every frame.
+    max_rows
+        Most rows that go through the pair at a time, unless one sequence alone has more.
+
+    Raises
+    ------
+    RequestError
+        When the pair is no sequence pair, or a number is out of range.
+
+    Notes
+    -----
+    Resampling is systematic. The weights after a frame are those of z_1 ... z_t given x_1 ... x_t.
+    A guide that reads ahead is close to a later target, and resampling by the present one can then
+    cost more than it gains; FIVO may lie below the importance-weighted bound.
+    """
+    pair = as_sequence_pair(pair, "a particle filter")
+    if num_particles < 1:
+        raise RequestError(f"a particle filter takes 1 particle or more, got {num_particles}")
+    if not 0 <= threshold <= 1:
+        raise RequestError(f"threshold is a share of the particles, 0 ... 1, got {threshold}")
+    x, length = args
+    chunk = max(1, max_rows // num_particles)
+    parts = []
+    for some_x, some_length in zip(x.split(chunk), length.split(chunk), strict=True):
+        swarm = _Swarm(pair, some_x, some_length, num_particles if pair.has_latents else 1)
+        found, drawn, ancestors = swarm.filter(proposal, threshold, keep_k_hat)
+        if keep_paths:
+            paths = swarm.by_frame(_traced(drawn, ancestors)).transpose(1, 2)
+            found = replace(found, paths=paths)
+        parts.append(replace(found, ess=found.ess * (num_particles / swarm.size[1])))
+    return _joined(parts)
+
+
+@torch.no_grad()
+def free_running(
+    pair: nn.Module, args: Args, num_particles: int, *, prefix: int, max_rows: int = MOST_ROWS
+) -> Tensor:
+    """Return how well a model that runs by itself predicts each frame after the first ones.
+
+    Frames up to ``prefix`` are filtered. From there on each particle draws z_t from the prior and
+    its own x_t, which is what its next state sees; the true frame is scored by
+    log sum_k w_k p(x_t | z_t^k, h_t^k), an estimate of log p(x_t | x_1 ... x_s) with s the prefix,
+    too low in expectation, the less so the more particles; w are the weights that the prefix left.
+    Each frame is judged by itself: the sum over frames is no joint density. The guide sees the
+    prefix only.
+
+    Parameters
+    ----------
+    pair, args, num_particles, max_rows
+        As for :func:`particle_filter`.
+    prefix
+        Number of frames that are given, s; with 0 the model starts from nothing.
+
+    Returns
+    -------
+    Tensor
+        ``(B, T)``, in nats; NaN for frames that are given, and behind ``length``.
+    """
+    pair = as_sequence_pair(pair, "free-running prediction")
+    if num_particles < 1 or prefix < 0:
+        raise RequestError("free-running prediction takes 1 particle or more and a prefix >= 0")
+    x, length = args
+    parts = []
+    chunk = max(1, max_rows // num_particles)
+    for some_x, some_length in zip(x.split(chunk), length.split(chunk), strict=True):
+        swarm = _Swarm(pair, some_x, some_length, num_particles)
+        parts.append(swarm.run_freely(prefix))
+    return torch.cat(parts)
+
+
+class _Swarm:
+    """K particles for each of B sequences: rows ordered by sequence, ``(B * K, ...)``.
+
+    ``log_w (B, K)`` is normalised over the particles.
+    """
+
+    def __init__(self, pair: SequencePair, x: Tensor, length: Tensor, num_particles: int) -> None:
+        self.pair, self.x, self.length = pair, x, length
+        self.size = torch.Size((len(x), num_particles))
+        self.num_steps = int(length.max())
+        self.h = self.repeat(pair.initial(x))
+        dtype = torch.float32 if x.device.type == "mps" else torch.float64  # mps has no float64
+        self.uniform = torch.full((), -math.log(num_particles), dtype=dtype, device=x.device)
+        self.log_w = self.uniform.expand(self.size)
+
+    def filter(
+        self, side: Side, threshold: float, keep_k_hat: bool
+    ) -> tuple[Filtered, list[Tensor], list[Tensor]]:
+        """Run through all frames; also returns the draws and the ancestors of every step."""
+        e = self.pair.encode(self.x, self.length)
+        found, drawn, ancestors, tails = [], [], [], []
+        for t in range(self.num_steps):
+            z, log_predictive = self.observe(t, side, e)
+            found.append((log_predictive, self.ess(), *self.moments(z)))
+            drawn.append(z.unflatten(0, self.size))
+            if keep_k_hat:
+                tails.append(pareto_smooth(self.log_w.T).k_hat.to(self.log_w))
+            ancestors.append(self.resample(t, threshold))
+        log_p, ess, mean, sd = (self.by_frame(values) for values in zip(*found, strict=True))
+        log_evidence = torch.where(frame_mask(self.length, self.x.shape[1]), log_p, 0.0).sum(1)
+        k_hat = self.by_frame(tails) if keep_k_hat else None
+        found_here = Filtered(log_evidence, log_p, ess, mean, sd, self.log_w, k_hat=k_hat)
+        return found_here, drawn, ancestors
+
+    def run_freely(self, prefix: int) -> Tensor:
+        """Filter the first frames, and score those that follow, ``(B, T)``."""
+        given = min(prefix, self.num_steps)
+        if given:
+            e = self.pair.encode(self.x[:, :given], self.length.clamp(max=given))
+        for t in range(given):
+            self.observe(t, "posterior", e)
+            self.resample(t, threshold=0.5)
+        scores = [self.log_w.new_full(self.size[:1], math.nan)] * given
+        for t in range(given, self.num_steps):
+            z, _ = self.draw(t, "prior")
+            fn = over_rows(self.pair.likelihood(z, self.h), len(self.h))
+            log_p = self.by_particle(fn.log_prob(self.repeat(self.x[:, t])))
+            scores.append((self.log_w + log_p).logsumexp(1))
+            self.h = self.pair.transition(self.pair.embed(fn.sample()), z, self.h)
+        return self.by_frame(scores)
+
+    def observe(self, t: int, side: Side, e: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw z_t, weigh it by x_t, move on; return it and log p(x_t | x_1 ... x_{t-1})."""
+        z, log_ratio = self.draw(t, side, e)
+        fn = over_rows(self.pair.likelihood(z, self.h), len(self.h))
+        log_p = fn.log_prob(self.repeat(self.x[:, t]))
+        weights = self.log_w + self.by_particle(log_p + log_ratio)
+        total = weights.logsumexp(1)
+        alive = (t < self.length).unsqueeze(1)
+        # Where no particle can explain x_t, p(x) is estimated as zero, and the filter begins anew.
+        weights = torch.where(total.unsqueeze(1) == -math.inf, self.uniform, weights)
+        self.log_w = torch.where(alive, weights.log_softmax(1), self.log_w)
+        self.h = self.pair.transition(self.repeat(self.pair.embed(self.x[:, t])), z, self.h)
+        return z, total
+
+    def draw(self, t: int, side: Side, e: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return z_t and log p(z_t | h_t) - log q(z_t | ...), both by row."""
+        nothing = self.h.new_zeros(())
+        if not self.pair.has_latents:
+            return self.h[:, :0], nothing
+        prior = over_rows(self.pair.prior(self.h), len(self.h))
+        if side == "prior" or e is None:
+            return prior.sample(), nothing
+        posterior = over_rows(self.pair.posterior(self.repeat(e[:, t]), self.h), len(self.h))
+        z = posterior.sample()
+        return z, prior.log_prob(z) - posterior.log_prob(z)
+
+    def ess(self) -> Tensor:
+        """1 / sum_k w_k^2, ``(B,)``."""
+        return (-(2 * self.log_w).logsumexp(1)).exp()
+
+    def moments(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of z_t, each ``(B, z_dim)``."""
+        w = self.log_w.exp().unsqueeze(-1)
+        z = z.unflatten(0, self.size)
+        mean = (w * z).sum(1)
+        return mean, (w * (z - mean.unsqueeze(1)).square()).sum(1).sqrt()
+
+    def resample(self, t: int, threshold: float) -> Tensor:
+        """Give sequences with few effective particles new ones; return ancestors ``(B, K)``."""
+        num_particles = self.size[1]
+        needed = (self.ess() < threshold * num_particles) & (t + 1 < self.length)
+        same = torch.arange(num_particles, device=self.h.device).expand(self.size)
+        if not bool(needed.any()):
+            return same
+        drawn = systematic(self.log_w.T, num_particles).T
+        ancestors = torch.where(needed.unsqueeze(1), drawn, same)
+        first = num_particles * torch.arange(self.size[0], device=self.h.device)
+        self.h = self.h[(first.unsqueeze(1) + ancestors).flatten()]
+        self.log_w = torch.where(needed.unsqueeze(1), self.uniform, self.log_w)
+        return ancestors
+
+    def repeat(self, rows: Tensor) -> Tensor:
+        """``(B, ...)`` to ``(B * K, ...)``."""
+        return rows.repeat_interleave(self.size[1], 0)
+
+    def by_particle(self, rows: Tensor) -> Tensor:
+        """``(B * K,)`` to ``(B, K)``."""
+        return rows.unflatten(0, self.size)
+
+    def by_frame(self, steps: Sequence[Tensor]) -> Tensor:
+        """Join steps ``(B, ...)`` to ``(B, T, ...)``, NaN behind the length."""
+        joined = with_frames(torch.stack(list(steps), 1), self.x.shape[1])
+        return fill_padding(joined, self.length, math.nan)
+
+
+def _traced(drawn: Sequence[Tensor], ancestors: Sequence[Tensor]) -> list[Tensor]:
+    """Follow the last particles back through their ancestors, steps of ``(B, K, z_dim)``."""
+    chosen = ancestors[-1]  # nobody is resampled after the last frame
+    path = []
+    for z, parents in zip(reversed(drawn), [*reversed(ancestors[:-1]), chosen], strict=True):
+        path.append(z.gather(1, chosen.unsqueeze(-1).expand_as(z)))
+        chosen = parents.gather(1, chosen)
+    return path[::-1]
+
+
+def _joined(parts: Sequence[Filtered]) -> Filtered:
+    joined = {}
+    for field in fields(Filtered):
+        values = [getattr(part, field.name) for part in parts]
+        joined[field.name] = None if values[0] is None else torch.cat(values)
+    return Filtered(**joined)  # type: ignore[arg-type]

@@ -1,0 +1,395 @@
+"""Hamiltonian Monte Carlo for all data and chains at once: draws from p(z | x) of any pair.
+
+Data are independent given the model, so that the gradient of the *sum* of their log-densities is
+made of the gradients of each, and all chains of all data are one tensor ``(C, B, L)``. Every datum
+has a step size and a metric of its own; the number of leapfrog steps is drawn once for all, so that
+no chain waits for another. The guide gives a first metric and starting points; what it is worth
+does not matter from there on.
+
+Duane et al. 1987, *Hybrid Monte Carlo*; Neal 2011, arXiv:1206.1901; step sizes by dual averaging,
+Hoffman & Gelman 2014, arXiv:1111.4246, sec. 3.2.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+from vaezoo.inference.target import Target, in_pieces
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.sites import Args
+from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.device import seeded
+
+__all__ = [
+    "Convergence",
+    "HMCResult",
+    "Settings",
+    "convergence",
+    "hmc",
+    "largest_r_hat",
+    "run_chains",
+]
+
+MOST_DENSE = 64
+DIVERGENT = 1000.0
+SMALLEST_STEP, LARGEST_STEP = 1e-3, 2.0
+Start = Literal["mixed", "guide", "prior"]
+
+
+@dataclass(frozen=True)
+class HMCResult:
+    """C chains of S draws for each of B data.
+
+    Attributes
+    ----------
+    latents
+        Draws by site, ``(C, S, B, *event)``.
+    unconstrained
+        The same as vectors of reals, ``(C, S, B, L)``; see :mod:`vaezoo.inference.target`.
+    start
+        Where the chains began, ``(C, B, L)``.
+    log_joint
+        log p(x, z) of the draws, ``(C, S, B)``, in nats.
+    acceptance
+        Mean acceptance probability, ``(B,)``.
+    step_size
+        In units of the metric, ``(B,)``.
+    divergences
+        Draws whose trajectory was off by more than 1,000 nats, ``(B,)``.
+    num_gradients
+        Gradients that were taken, each of all data.
+    """
+
+    latents: Mapping[str, Tensor]
+    unconstrained: Tensor
+    start: Tensor
+    log_joint: Tensor
+    acceptance: Tensor
+    step_size: Tensor
+    divergences: Tensor
+    num_gradients: int
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """What chains say about themselves: the worst latent of each datum, each ``(B,)``.
+
+    Attributes
+    ----------
+    r_hat
+        Rank-normalised split R-hat (Vehtari et al. 2021, arXiv:1903.08008). Above 1.05, chains
+        disagree: they have not met yet, or the posterior has modes that lie apart.
+    ess_bulk, ess_tail
+        Effective sample sizes, of C S draws.
+    """
+
+    r_hat: Tensor
+    ess_bulk: Tensor
+    ess_tail: Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How chains run; see :func:`hmc`."""
+
+    num_samples: int = 500
+    num_warmup: int = 300
+    max_leapfrog: int = 8
+    target_acceptance: float = 0.8
+    dense: bool = True
+
+
+def hmc(
+    pair: nn.Module,
+    args: Args,
+    *,
+    num_chains: int = 4,
+    num_samples: int = 500,
+    num_warmup: int = 300,
+    max_leapfrog: int = 8,
+    target_acceptance: float = 0.8,
+    dense: bool | None = None,
+    start: Start = "mixed",
+    seed: int = 0,
+) -> HMCResult:
+    """Draw from the posterior of the latents of each datum, given the model.
+
+    Parameters
+    ----------
+    pair
+        Any pair whose latents are continuous; constrained ones are carried to the reals.
+    args
+        A batch, tensors of ``(B, ...)``. Memory grows with C B rows.
+    num_chains
+        Chains C for each datum.
+    num_samples
+        Draws S of each chain that are kept.
+    num_warmup
+        Draws before them, in which step sizes and metric are found.
+    max_leapfrog
+        The number of leapfrog steps is uniform from 1 to this.
+    target_acceptance
+        Acceptance probability that the step size of a datum aims at, on average over chains.
+    dense
+        Whether the metric is a full covariance; by default for up to 64 latents.
+    start
+        ``mixed``: the first half of the chains starts at draws from the guide, the other at draws
+        from the prior, so that a mode that the guide does not know has a chance to be found.
+    seed
+        Seed of everything.
+
+    Raises
+    ------
+    RequestError
+        When the pair is not of this kind (:class:`vaezoo.inference.target.Target`), or a number is
+        too small.
+
+    Notes
+    -----
+    Where modes lie apart, each chain stays in one, and their shares among the chains say nothing
+    about their probability; :func:`convergence` then tells that the chains disagree, unless all of
+    them went to one mode. :mod:`vaezoo.inference.proposals` weighs modes rightly.
+    """
+    if min(num_chains, num_samples, max_leapfrog) < 1 or num_warmup < 0:
+        raise RequestError("HMC takes 1 chain, draw and leapfrog step or more, and warmup >= 0")
+    if not 0 < target_acceptance < 1:
+        raise RequestError(f"target_acceptance lies between 0 and 1, got {target_acceptance}")
+    device = args[0].device
+    with probing(pair, device), seeded(seed, device):
+        target = Target(pair, args, "HMC")
+        if dense is None:
+            dense = target.num_latents <= MOST_DENSE
+        settings = Settings(num_samples, num_warmup, max_leapfrog, target_acceptance, dense)
+        first = _starting_points(target, num_chains, start)
+        return run_chains(target, first, settings)
+
+
+def _starting_points(target: Target, num_chains: int, start: Start) -> Tensor:
+    from_prior = {"mixed": num_chains // 2, "guide": 0, "prior": num_chains}[start]
+    points = []
+    if num_chains > from_prior:
+        points.append(target.draw_guide(num_chains - from_prior))
+    if from_prior:
+        points.append(target.draw_prior(from_prior))
+    return torch.cat(points)
+
+
+def run_chains(target: Target, start: Tensor, settings: Settings) -> HMCResult:
+    """Run chains from ``start (C, B, L)``; inside :func:`~vaezoo.pairs.particles.probing`."""
+    loc, scale = target.moments_of_guide()
+    frame = _Frame(loc, torch.diag_embed(scale) if settings.dense else scale)
+    sampler = _Sampler(target.log_joint, frame, start, settings)
+    sampler.warm_up()
+    draws, log_p, acceptance, divergent = sampler.draw()
+    flat = draws.flatten(0, 1)
+    size = draws.shape[:2]
+    pieces = in_pieces(target.constrain, flat, target.rows_at_once())
+    values = {
+        name: torch.cat([z[name] for z, _ in pieces]).unflatten(0, size) for name in pieces[0][0]
+    }
+    log_volume = torch.cat([volume for _, volume in pieces]).unflatten(0, size)
+    return HMCResult(
+        values,
+        draws,
+        start,
+        log_p - log_volume,
+        acceptance,
+        sampler.step_size.averaged,
+        divergent,
+        sampler.num_gradients,
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Whitened coordinates w of each datum: u = loc + factor w.
+
+    ``factor`` is lower triangular, ``(B, L, L)``, or a diagonal, ``(B, L)``.
+    """
+
+    loc: Tensor
+    factor: Tensor
+
+    def outside(self, w: Tensor) -> Tensor:
+        if self.factor.dim() == 2:
+            return self.loc + self.factor * w
+        return self.loc + torch.einsum("blm,cbm->cbl", self.factor, w)
+
+    def inside(self, u: Tensor) -> Tensor:
+        centred = u - self.loc
+        if self.factor.dim() == 2:
+            return centred / self.factor
+        solved = torch.linalg.solve_triangular(self.factor, centred.permute(1, 2, 0), upper=False)
+        return solved.permute(2, 0, 1)
+
+    def refit(self, u: Tensor) -> "_Frame":
+        """Return the frame of mean and covariance of draws ``(S, B, L)``, slightly regularised.
+
+        A mean of the S draws and 5 draws of a small variance, as in Stan.
+        """
+        number = len(u)
+        loc = u.mean(0)
+        centred = u - loc
+        weight, small = number / (number + 5.0), 1e-3 * 5.0 / (number + 5.0)
+        if self.factor.dim() == 2:
+            return _Frame(loc, (weight * centred.square().mean(0) + small).sqrt())
+        covariance = torch.einsum("sbl,sbm->blm", centred, centred) / number
+        eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+        factor, failed = torch.linalg.cholesky_ex(weight * covariance + small * eye)
+        factor = torch.where(failed.bool()[:, None, None], self.factor, factor)
+        return _Frame(loc, factor)
+
+
+class _StepSize:
+    """Dual averaging of one step size for each datum (Hoffman & Gelman 2014, eq. 6)."""
+
+    GAMMA, T0, KAPPA = 0.05, 10.0, 0.75
+
+    def __init__(self, start: Tensor, target: float) -> None:
+        self.target = target
+        self.restart(start)
+
+    def restart(self, start: Tensor) -> None:
+        self.centre = start.log()
+        self.current = self.averaged = start
+        self.log_averaged = self.centre
+        self.shortfall = torch.zeros_like(start)
+        self.count = 0
+
+    def update(self, acceptance: Tensor) -> None:
+        """Learn from acceptance probabilities ``(B,)``."""
+        self.count += 1
+        rate = 1 / (self.count + self.T0)
+        self.shortfall = (1 - rate) * self.shortfall + rate * (self.target - acceptance)
+        log_step = self.centre - math.sqrt(self.count) / self.GAMMA * self.shortfall
+        log_step = log_step.clamp(math.log(SMALLEST_STEP), math.log(LARGEST_STEP))
+        weight = self.count**-self.KAPPA
+        self.log_averaged = weight * log_step + (1 - weight) * self.log_averaged
+        self.current, self.averaged = log_step.exp(), self.log_averaged.exp()
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where chains are ``(C, B, L)``, with log-density ``(C, B)`` and its gradient."""
+
+    w: Tensor
+    log_p: Tensor
+    gradient: Tensor
+
+
+class _Sampler:
+    def __init__(
+        self,
+        log_density: Callable[[Tensor], Tensor],
+        frame: _Frame,
+        start: Tensor,
+        settings: Settings,
+    ) -> None:
+        self.log_density = log_density
+        self.frame = frame
+        self.settings = settings
+        self.num_gradients = 0
+        first = start.new_full(start.shape[1:2], start.shape[2] ** -0.25)
+        self.step_size = _StepSize(first, settings.target_acceptance)
+        self.state = self.at(frame.inside(start))
+
+    def at(self, w: Tensor) -> _State:
+        """Return the state at some place; its log-density is -inf where it is not finite."""
+        self.num_gradients += 1
+        with torch.enable_grad():
+            w = w.detach().requires_grad_()
+            log_p = self.log_density(self.frame.outside(w))
+            (gradient,) = torch.autograd.grad(log_p.sum(), w)
+        log_p = log_p.detach()
+        log_p = torch.where(log_p.isfinite(), log_p, -math.inf)
+        return _State(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))
+
+    def warm_up(self) -> None:
+        """Find step sizes, and twice the metric, from the draws of all chains of a datum."""
+        length, recent = self.settings.num_warmup, []
+        for index in range(length):
+            acceptance, _ = self.move(self.step_size.current)
+            self.step_size.update(acceptance.mean(0))
+            if index >= length // 6:
+                recent.append(self.frame.outside(self.state.w))
+            if index in (length // 3, 2 * length // 3) and len(recent) >= 10:
+                self.change_frame(torch.cat(recent[len(recent) // 4 :]))
+                recent = []
+
+    def change_frame(self, draws: Tensor) -> None:
+        u = self.frame.outside(self.state.w)
+        self.frame = self.frame.refit(draws)
+        self.state = self.at(self.frame.inside(u))
+        self.step_size.restart(self.step_size.averaged)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return draws ``(C, S, B, L)``, log-densities, mean acceptance, divergences ``(B,)``."""
+        step = self.step_size.averaged
+        draws, log_p, acceptances, divergent = [], [], [], []
+        for _ in range(self.settings.num_samples):
+            acceptance, error = self.move(step)
+            draws.append(self.frame.outside(self.state.w))
+            log_p.append(self.state.log_p)
+            acceptances.append(acceptance.mean(0))
+            divergent.append((error > DIVERGENT).sum(0))
+        return (
+            torch.stack(draws, 1),
+            torch.stack(log_p, 1),
+            torch.stack(acceptances).mean(0),
+            torch.stack(divergent).sum(0),
+        )
+
+    def move(self, step: Tensor) -> tuple[Tensor, Tensor]:
+        """Go along one trajectory; return acceptance and error of the energy, ``(C, B)``."""
+        old = self.state
+        start = torch.randn_like(old.w)
+        number = int(torch.randint(1, self.settings.max_leapfrog + 1, ()))
+        new, momentum = self.leapfrog(old, start, step[:, None], number)
+        kinetic = 0.5 * (momentum.square().sum(-1) - start.square().sum(-1))
+        error = (old.log_p - new.log_p + kinetic).nan_to_num(math.inf)
+        acceptance = (-error).clamp(max=0.0).exp()
+        taken = torch.rand_like(acceptance) < acceptance
+        self.state = _State(
+            torch.where(taken[..., None], new.w, old.w),
+            torch.where(taken, new.log_p, old.log_p),
+            torch.where(taken[..., None], new.gradient, old.gradient),
+        )
+        return acceptance, error
+
+    def leapfrog(
+        self, state: _State, momentum: Tensor, step: Tensor, number: int
+    ) -> tuple[_State, Tensor]:
+        for _ in range(number):
+            half = momentum + 0.5 * step * state.gradient
+            state = self.at(state.w + step * half)
+            momentum = half + 0.5 * step * state.gradient
+        return state, momentum
+
+
+def convergence(result: HMCResult) -> Convergence:
+    """Return R-hat and effective sample sizes of each datum.
+
+    They are ArviZ's own, so that they are the numbers that a user finds there; that costs about a
+    millisecond for each latent of a datum.
+    """
+    az, draws = import_arviz(), _labelled(result)
+    bulk, tail = (az.ess(draws, method=method)["u"].min("latent") for method in ("bulk", "tail"))
+    sizes = (torch.from_numpy(value.values.copy()) for value in (bulk, tail))
+    return Convergence(largest_r_hat(result), *sizes)
+
+
+def largest_r_hat(result: HMCResult) -> Tensor:
+    """Return R-hat of the worst latent of each datum, ``(B,)``; see :class:`Convergence`."""
+    found = import_arviz().rhat(_labelled(result))["u"].max("latent")
+    return torch.from_numpy(found.values.copy())
+
+
+def _labelled(result: HMCResult) -> xr.Dataset:
+    draws = result.unconstrained.cpu().double().numpy()
+    return xr.Dataset({"u": (("chain", "draw", "datum", "latent"), draws)})

@@ -1,0 +1,119 @@
+"""Linear-Gaussian state space models, whose log p(x) and moments of z are known exactly."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vaezoo.pairs.lengths import frame_mask
+
+__all__ = ["KalmanModel", "Moments"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Means ``(B, T, L)`` and covariances ``(B, T, L, L)`` of z_t; NaN behind ``length``."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @property
+    def sd(self) -> Tensor:
+        """Standard deviations, ``(B, T, L)``."""
+        return self.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+
+
+@dataclass(frozen=True)
+class KalmanModel:
+    """z_1 ~ N(m0, P0), z_t = A z_{t-1} + N(0, Q), x_t = C z_t + d + N(0, R), in float64.
+
+    Every method takes sequences ``x (B, T, D)`` and their lengths ``(B,)``.
+
+    Attributes
+    ----------
+    A, Q
+        Transition and its noise, ``(L, L)``.
+    C, R
+        Emission ``(D, L)`` and its noise ``(D, D)``.
+    m0, P0
+        Mean ``(L,)`` and covariance ``(L, L)`` of the first state.
+    d
+        Mean of x where z is zero, ``(D,)``.
+
+    Notes
+    -----
+    Kalman 1960; Rauch, Tung & Striebel 1965. Covariances do not depend on x, so that those of the
+    filter are computed once for all sequences.
+    """
+
+    A: Tensor
+    Q: Tensor
+    C: Tensor
+    R: Tensor
+    m0: Tensor
+    P0: Tensor
+    d: Tensor | float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, torch.as_tensor(value, dtype=torch.float64))
+
+    def log_evidence(self, x: Tensor, length: Tensor) -> Tensor:
+        """Return log p(x) in nats, ``(B,)``."""
+        return self._filter(x, length)[0]
+
+    def filtered(self, x: Tensor, length: Tensor) -> Moments:
+        """Return the moments of z_t given x_1 ... x_t."""
+        _, means, covariances = self._filter(x, length)
+        covariance = torch.stack(covariances).expand(len(x), -1, -1, -1)
+        return _moments(torch.stack(means, 1), covariance, length)
+
+    def smoothed(self, x: Tensor, length: Tensor) -> Moments:
+        """Return the moments of z_t given the whole sequence."""
+        _, means, covariances = self._filter(x, length)
+        m, P = means[-1], covariances[-1].expand(len(x), -1, -1)
+        smooth = [(m, P)]
+        for t in reversed(range(x.shape[1] - 1)):
+            ahead = self.A @ covariances[t] @ self.A.T + self.Q
+            gain = torch.linalg.solve(ahead, self.A @ covariances[t]).T
+            inside = (t < length - 1).unsqueeze(-1)
+            back = (m - means[t] @ self.A.T) @ gain.T
+            m = means[t] + torch.where(inside, back, 0.0)
+            back = gain @ (P - ahead) @ gain.T
+            P = covariances[t] + torch.where(inside.unsqueeze(-1), back, 0.0)
+            smooth.append((m, P))
+        mean, covariance = (torch.stack(parts[::-1], 1) for parts in zip(*smooth, strict=True))
+        return _moments(mean, covariance, length)
+
+    def _filter(self, x: Tensor, length: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Return log p(x) ``(B,)``, and of each step the means ``(B, L)`` and the covariance."""
+        x = x.double() - self.d
+        log_evidence = x.new_zeros(len(x))
+        m, P = self.m0.expand(len(x), -1), self.P0
+        means, covariances = [], []
+        for t in range(x.shape[1]):
+            if t:
+                m, P = m @ self.A.T, self.A @ P @ self.A.T + self.Q
+            S = self.C @ P @ self.C.T + self.R
+            gain = torch.linalg.solve(S, self.C @ P).T
+            residual = x[:, t] - m @ self.C.T
+            log_evidence += torch.where(t < length, _log_normal(residual, S), 0.0)
+            m, P = m + residual @ gain.T, P - gain @ S @ gain.T
+            means.append(m)
+            covariances.append(P)
+        return log_evidence, means, covariances
+
+
+def _log_normal(residual: Tensor, covariance: Tensor) -> Tensor:
+    """Return log N(residual; 0, covariance), ``(B,)``."""
+    squares = (residual * torch.linalg.solve(covariance, residual.T).T).sum(-1)
+    log_det = torch.linalg.slogdet(covariance).logabsdet
+    return -0.5 * (squares + log_det + residual.shape[-1] * math.log(2 * math.pi))
+
+
+def _moments(mean: Tensor, covariance: Tensor, length: Tensor) -> Moments:
+    mask = frame_mask(length, mean.shape[1])
+    blank = math.nan
+    mean = torch.where(mask[..., None], mean, blank)
+    return Moments(mean, torch.where(mask[..., None, None], covariance, blank))

@@ -1,0 +1,256 @@
+"""Missing entries of data, filled in with draws from p(x_missing | x_observed).
+
+Two Markov chains, one chain for each datum, that leave that conditional where it is, whatever the
+guide is worth; a poor guide makes them slow, not wrong.
+
+Pairs without time: Metropolis within Gibbs (Mattei & Frellsen 2018, arXiv:1802.04826, Algorithm 2).
+z* ~ q(z | x) is taken with the probability
+
+    min(1, p(x, z*) q(z | x) / (p(x, z) q(z* | x))),
+
+then x_missing ~ p(x_missing | z).
+
+Sequence pairs: a missing frame changes all states behind it, so that p(x_missing | z) is not what
+the likelihood of each step says. Latents and missing entries of a window of frames are proposed
+together, along the states that they make,
+
+    z*_t ~ q(z_t | e_t, h*_t),  x*_t,missing ~ p(x_t,missing | z*_t, h*_t),
+
+all other frames stay, and the whole is taken or left (Metropolis & Hastings). The windows
+hold a missing frame and are of random place and size, from a frame to the sequence, so that
+something is taken also where the proposal of a whole sequence never is.
+
+With ``correct=False`` everything is taken: the pseudo-Gibbs sampler of Rezende et al. 2014
+(arXiv:1401.4082, App. F), which is right only as far as the guide is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from vaezoo.errors import RequestError
+from vaezoo.pairs.lengths import aligned, frame_mask
+from vaezoo.pairs.particles import hold
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    argument_names,
+    sample_sites,
+    total_log_density,
+    trace_pair,
+)
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.unrolled import over_rows
+
+__all__ = ["draw_missing"]
+
+
+@torch.no_grad()
+def draw_missing(
+    pair: nn.Module,
+    args: Args,
+    missing: Tensor,
+    *,
+    num_samples: int,
+    burn_in: int = 100,
+    correct: bool = True,
+) -> tuple[Tensor, float]:
+    """Draw the missing entries of a batch.
+
+    Parameters
+    ----------
+    pair
+        Any pair with a site ``x`` whose elements are independent given the latents; those of a
+        frame need not be where all of them are missing.
+    args
+        A batch, tensors of ``(B, ...)``. The missing entries of x are where the chain starts, and
+        have to be values that the pair can explain.
+    missing
+        Which entries of x are not known, ``(B, *x_shape)``.
+    num_samples
+        Draws S that are kept.
+    burn_in
+        Steps before them; the first half takes everything, to come from the start to where the
+        data are.
+    correct
+        Whether proposals can be refused, as they have to for draws from the conditional.
+
+    Returns
+    -------
+    tuple of Tensor and float
+        Draws of x, ``(S, B, *x_shape)``, and the share of proposals that were taken after the
+        burn-in.
+    """
+    chain = _PathChain(pair, args, missing) if isinstance(pair, SequencePair) else None
+    step = chain.step if chain else _FlatChain(pair, args, missing).step
+    draws, taken = [], 0.0
+    for index in range(burn_in + num_samples):
+        x, accepted = step(correct and index >= burn_in // 2)
+        if index >= burn_in:
+            draws.append(x)
+            taken += float(accepted.float().mean()) / num_samples
+    return torch.stack(draws), taken
+
+
+class _FlatChain:
+    """Metropolis within Gibbs of a pair without time: z given x, then the missing part of x."""
+
+    def __init__(self, pair: nn.Module, args: Args, missing: Tensor) -> None:
+        names = argument_names(pair)
+        if "length" in names:
+            raise RequestError(
+                f"{type(pair).__name__} has a site for every frame; missing entries need a "
+                "sequence pair described by one step (vaezoo.SequencePair), as vrnn"
+            )
+        self.pair = pair
+        self.place = names.index("x")
+        self.args = list(args)
+        self.missing = missing
+        self.trace = trace_pair(pair, args)
+
+    def step(self, correct: bool) -> tuple[Tensor, Tensor]:
+        """Return x ``(B, *x_shape)`` after a step, and which latents were taken, ``(B,)``."""
+        args = tuple(self.args)
+        kept = self._at({name: site["value"] for name, (site, _) in self.trace.latents.items()})
+        new = trace_pair(self.pair, args)
+        ratio = _log_weight(new) - _log_weight(kept)
+        accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
+        self.trace = self._at(
+            {
+                name: torch.where(aligned(accepted, site["value"]), site["value"], old["value"])
+                for (name, (site, _)), (old, _) in zip(
+                    new.latents.items(), kept.latents.values(), strict=True
+                )
+            }
+        )
+        drawn = _observed(self.trace)["fn"].sample()
+        x = torch.where(self.missing, drawn, self.args[self.place])
+        self.args[self.place] = x
+        return x, accepted
+
+    def _at(self, latents: dict[str, Tensor]) -> PairTrace:
+        with hold(latents):
+            return trace_pair(self.pair, tuple(self.args))
+
+
+def _observed(trace: PairTrace) -> Any:
+    if "x" not in trace.observed:
+        raise RequestError(f"the model has no site 'x'; its sites: {', '.join(trace.observed)}")
+    site = trace.observed["x"]
+    _elements(site["fn"])
+    return site
+
+
+def _log_weight(trace: PairTrace) -> Tensor:
+    """log p(x, z) - log q(z | x), ``(B,)``."""
+    log_p = total_log_density(sample_sites(trace.model).values())
+    guide = sample_sites(trace.guide).values()
+    return log_p - total_log_density(guide) if guide else log_p
+
+
+def _elements(fn: Any, whole: bool = False) -> Any:
+    """Return the distribution of the elements of x, which have to be independent.
+
+    Where whole frames are missing, and no parts of one, a joint distribution is taken as it is.
+    """
+    base = fn
+    while isinstance(base, Independent):
+        base = base.base_dist
+    if not base.event_shape:
+        return base
+    if whole:
+        return fn
+    raise RequestError(
+        f"the elements of x are not independent given z ({type(base).__name__}): parts of a frame "
+        "or of a datum cannot be drawn by themselves"
+    )
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """A pass along time: frames, latents, log p(x, z), and the log-density of what it proposed."""
+
+    x: Tensor
+    z: Tensor
+    log_p: Tensor
+    log_proposal: Tensor
+
+
+class _PathChain:
+    """Windows of latents and missing entries of a sequence pair, taken or left together."""
+
+    def __init__(self, pair: SequencePair, args: Args, missing: Tensor) -> None:
+        self.pair = pair
+        named = dict(zip(argument_names(pair), args, strict=True))
+        self.x, self.length = named["x"], named["length"]
+        self.mask = frame_mask(self.length, self.x.shape[1])
+        self.missing = missing & aligned(self.mask, self.x)
+        entries = self.missing.flatten(2)
+        self.whole = bool((entries.any(2) == entries.all(2)).all())
+        gaps = entries.any(2).float()
+        self.chosen = torch.where(gaps.any(1, keepdim=True), gaps, self.mask.float())
+        self.z = self._first_latents()
+
+    def _first_latents(self) -> Tensor:
+        whole = torch.ones_like(self.mask)
+        blank = self.x.new_zeros(*self.x.shape[:2], 0)
+        return self._pass(self.x, blank, self._encoded(self.x), whole, draw=True).z
+
+    def step(self, correct: bool) -> tuple[Tensor, Tensor]:
+        """Return x ``(B, T, *x_shape)`` after a step, and which windows were taken, ``(B,)``."""
+        window = self._window()
+        new = self._pass(self.x, self.z, self._encoded(self.x), window, draw=True)
+        back = self._pass(self.x, self.z, self._encoded(new.x), window, draw=False)
+        ratio = new.log_p - back.log_p + back.log_proposal - new.log_proposal
+        accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
+        self.x = torch.where(aligned(accepted, self.x), new.x, self.x)
+        self.z = torch.where(aligned(accepted, self.z), new.z, self.z)
+        return self.x, accepted
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        if not self.pair.has_latents:
+            return x.new_zeros(*x.shape[:2], 0)
+        return self.pair.encode(x, self.length)
+
+    def _window(self) -> Tensor:
+        """Frames ``(B, T)`` to draw anew: 1, 2, 4, ... of them or all, one a missing one."""
+        steps = torch.arange(self.x.shape[1], device=self.x.device)
+        most = self.length.unsqueeze(-1).float().log2().ceil()
+        size = 2 ** (torch.rand_like(most) * (most + 1)).long()
+        frame = torch.multinomial(self.chosen, 1)
+        start = frame - (torch.rand_like(most) * size).long()
+        return (steps >= start) & (steps < start + size)
+
+    def _pass(self, x: Tensor, z: Tensor, e: Tensor, window: Tensor, *, draw: bool) -> _Passed:
+        """Go along the states; with ``draw``, make the frames of the window anew."""
+        h = self.pair.initial(x)
+        frames, latents = [], []
+        log_p = log_proposal = x.new_zeros(len(x))
+        for t in range(x.shape[1]):
+            x_t, z_t, inside = x[:, t], z[:, t], window[:, t]
+            if self.pair.has_latents:
+                posterior = over_rows(self.pair.posterior(e[:, t], h), len(h))
+                prior = over_rows(self.pair.prior(h), len(h))
+                if draw:
+                    drawn = posterior.sample()
+                    z_t = torch.where(aligned(inside, drawn), drawn, z_t) if z_t.numel() else drawn
+                log_q, log_prior = posterior.log_prob(z_t), prior.log_prob(z_t)
+            else:
+                log_q = log_prior = x.new_zeros(len(x))
+            fn = _elements(over_rows(self.pair.likelihood(z_t, h), len(h)), self.whole)
+            new = self.missing[:, t] & aligned(inside, x_t)
+            if draw:
+                x_t = torch.where(new, fn.sample(), x_t)
+            log_x = fn.log_prob(x_t).reshape(len(x), -1)
+            log_p = log_p + torch.where(self.mask[:, t], log_prior + log_x.sum(1), 0.0)
+            is_new = new.flatten(1) if log_x.shape[1] > 1 else new.flatten(1)[:, :1]
+            drawn_x = torch.where(is_new, log_x, 0.0).sum(1)
+            proposed = torch.where(inside, log_q, 0.0) + drawn_x
+            log_proposal = log_proposal + torch.where(self.mask[:, t], proposed, 0.0)
+            frames.append(x_t)
+            latents.append(z_t)
+            h = self.pair.transition(self.pair.embed(x_t), z_t, h)
+        return _Passed(torch.stack(frames, 1), torch.stack(latents, 1), log_p, log_proposal)

@@ -1,0 +1,206 @@
+"""The posterior of each datum as a function of reals: what samplers and proposals work on.
+
+All continuous latents of a datum, whatever their sites and supports, become one vector u of L
+numbers: each site is flattened and carried to the reals (``torch.distributions.biject_to``).
+Densities are those of u, so that they hold the log volume of that change of variables. A tensor of
+u has the shape ``(S, B, L)``, S vectors for each of B data; densities are in nats, ``(S, B)``.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import biject_to
+
+from vaezoo.errors import RequestError
+from vaezoo.pairs.families import family
+from vaezoo.pairs.particles import Particles, choose_particles, hold, refuse_shared_sites
+from vaezoo.pairs.sites import (
+    MOST_ROWS,
+    Args,
+    PairTrace,
+    argument_names,
+    guide_of,
+    model_of,
+    sample_sites,
+    total_log_density,
+    trace_pair,
+)
+from vaezoo.sequences.sequence_pair import SequencePair
+
+__all__ = ["Target", "in_pieces", "refuse_without_density"]
+
+ROWS_OF_TRIAL = 8
+
+
+@dataclass(frozen=True)
+class _Latent:
+    """One site and its place among the numbers of u."""
+
+    name: str
+    transform: Any
+    shape: torch.Size
+    start: int
+    stop: int
+
+
+class Target:
+    """log p(x, z) and log q(z | x) of a batch, as functions of unconstrained latents.
+
+    Use it inside :func:`vaezoo.pairs.particles.probing`.
+
+    Parameters
+    ----------
+    pair
+        Any pair whose latents are continuous and belong to one datum each.
+    args
+        A batch, tensors of ``(B, ...)``.
+    what
+        In whose name a pair is refused, as ``"HMC"``.
+
+    Raises
+    ------
+    RequestError
+        For sequences, pairs without latents, discrete latents, autoencoders, and sites that are
+        shared by data or are on one side only.
+    """
+
+    def __init__(self, pair: nn.Module, args: Args, what: str) -> None:
+        if isinstance(pair, SequencePair) or "length" in argument_names(pair):
+            raise RequestError(
+                f"{what} is for data without time, and {type(pair).__name__} is for sequences; "
+                "use vaezoo.inference.filtering.particle_filter, or vaezoo evaluate --fivo"
+            )
+        few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+        trace = trace_pair(pair, few)
+        refuse_without_density(pair, trace, what)
+        _refuse_not_real(trace, what)
+        refuse_shared_sites(trace, len(few[0]), f"{what} needs", "leave this pair out")
+        self.pair = pair
+        self.args = args
+        self.num_data = len(args[0])
+        self.in_plate = choose_particles(pair, few, 2).in_plate
+        self.latents = _layout(trace if len(few[0]) == self.num_data else trace_pair(pair, args))
+        self.num_latents = self.latents[-1].stop
+
+    def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the latents by site ``(S, B, *event)``, and the log volume log |dz / du|."""
+        values: dict[str, Tensor] = {}
+        log_volume = u.new_zeros(u.shape[:-1])
+        for latent in self.latents:
+            part = u[..., latent.start : latent.stop].reshape(*u.shape[:-1], *latent.shape)
+            z = latent.transform(part)
+            volume = latent.transform.log_abs_det_jacobian(part, z)
+            log_volume = log_volume + volume.reshape(*log_volume.shape, -1).sum(-1)
+            values[latent.name] = z
+        return values, log_volume
+
+    def unconstrain(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return u of latents by site ``(S, B, *event)``."""
+        parts = [latent.transform.inv(values[latent.name]) for latent in self.latents]
+        return torch.cat([part.reshape(*part.shape[:2], -1) for part in parts], -1)
+
+    def log_terms(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p(u) and log p(x | u)."""
+        particles, held, log_volume = self._held(u)
+        trace = particles.run(hold(held)(model_of(self.pair)), self.args)
+        sites = sample_sites(trace)
+        prior = total_log_density(sites[latent.name] for latent in self.latents)
+        likelihood = total_log_density(s for s in sites.values() if s["is_observed"])
+        return particles.by_datum(prior) + log_volume, particles.by_datum(likelihood)
+
+    def log_joint(self, u: Tensor) -> Tensor:
+        """Return log p(x, u)."""
+        prior, likelihood = self.log_terms(u)
+        return prior + likelihood
+
+    def log_guide(self, u: Tensor) -> Tensor:
+        """Return log q(u | x)."""
+        particles, held, log_volume = self._held(u)
+        trace = particles.run(hold(held)(guide_of(self.pair)), self.args)
+        return particles.by_datum(total_log_density(sample_sites(trace).values())) + log_volume
+
+    def draw_guide(self, num_samples: int) -> Tensor:
+        """Draw from the guide."""
+        return self._draw(guide_of(self.pair), num_samples)
+
+    def draw_prior(self, num_samples: int) -> Tensor:
+        """Draw from the prior."""
+        return self._draw(model_of(self.pair), num_samples)
+
+    def moments_of_guide(self, num_samples: int = 64) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of draws from the guide, each ``(B, L)``."""
+        draws = self.draw_guide(num_samples)
+        return draws.mean(0), draws.std(0).clamp(min=1e-6)
+
+    def rows_at_once(self) -> int:
+        """Return how many draws of each datum go through the pair at a time."""
+        return max(1, MOST_ROWS // self.num_data)
+
+    def _held(self, u: Tensor) -> tuple[Particles, dict[str, Tensor], Tensor]:
+        particles = Particles(len(u), self.in_plate)
+        values, log_volume = self.constrain(u)
+        return particles, {n: particles.by_row(z) for n, z in values.items()}, log_volume
+
+    def _draw(self, side: Callable[..., Any], num_samples: int) -> Tensor:
+        step = self.rows_at_once()
+        pieces = []
+        for start in range(0, num_samples, step):
+            particles = Particles(min(step, num_samples - start), self.in_plate)
+            sites = sample_sites(particles.run(side, self.args))
+            names = [latent.name for latent in self.latents]
+            values = {name: particles.by_datum(sites[name]["value"]) for name in names}
+            pieces.append(self.unconstrain(values))
+        return torch.cat(pieces)
+
+
+def in_pieces(fn: Callable[[Tensor], Any], u: Tensor, size: int) -> list[Any]:
+    """Call a function on some draws at a time."""
+    return [fn(part) for part in u.split(size)]
+
+
+def refuse_without_density(pair: nn.Module, trace: PairTrace, what: str) -> None:
+    """Refuse pairs whose guide has no log-density: without latents, or with a point for one."""
+    name = type(pair).__name__
+    if not sample_sites(trace.guide):
+        raise RequestError(
+            f"{what} needs latents, and {name} has none, so that its log p(x) is exact; "
+            "use vaezoo evaluate"
+        )
+    for site, (_, q) in trace.latents.items():
+        if family(q["fn"]) == "Delta":
+            raise RequestError(
+                f"{what} needs a posterior, and the guide of {name} gives site '{site}' one value, "
+                "as an autoencoder does; use vaezoo encode"
+            )
+
+
+def _refuse_not_real(trace: PairTrace, what: str) -> None:
+    for name, (p, _) in trace.latents.items():
+        if p["fn"].support.is_discrete:
+            raise RequestError(
+                f"{what} needs real latents, and site '{name}' is discrete; use importance "
+                "weights of the guide (vaezoo.inference.importance), or vaezoo evaluate --iwae"
+            )
+    model = {n: s for n, s in sample_sites(trace.model).items() if not s["is_observed"]}
+    guide = sample_sites(trace.guide)
+    for name in (*(set(model) - set(guide)), *(set(guide) - set(model))):
+        side, other = ("model", "guide") if name in model else ("guide", "model")
+        raise RequestError(
+            f"{what} needs the same latents on both sides, and site '{name}' is in the {side} "
+            f"only; add it to the {other}"
+        )
+
+
+def _layout(trace: PairTrace) -> tuple[_Latent, ...]:
+    latents, start = [], 0
+    for name, (site, _) in trace.latents.items():
+        transform = biject_to(site["fn"].support)
+        shape = torch.Size(transform.inverse_shape(site["value"].shape)[1:])
+        stop = start + math.prod(shape)
+        latents.append(_Latent(name, transform, shape, start, stop))
+        start = stop
+    return tuple(latents)

@@ -1,0 +1,1 @@
+"""What is optimised: the ELBO and its relatives."""

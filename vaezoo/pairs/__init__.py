@@ -1,0 +1,1 @@
+"""What can be known of any model/guide pair from its sites."""

@@ -1,0 +1,84 @@
+"""Data that the model makes, in the place of a batch."""
+
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.sites import Args, argument_names, model_of, sample_sites, site_values, trace_pair
+
+__all__ = ["simulate"]
+
+ROWS_OF_TRIAL, ROWS_OF_MODEL = 8, 1000
+
+
+def simulate(
+    pair: nn.Module, args: Args, number: int | None = None
+) -> tuple[dict[str, Tensor], Args]:
+    """Draw latents and data from the model, for use inside :func:`vaezoo.pairs.particles.probing`.
+
+    Parameters
+    ----------
+    pair
+        Any pair.
+    args
+        A batch, tensors of ``(B, ...)``.
+    number
+        Data N; by default as many as there are rows. With more, rows are used again.
+
+    Returns
+    -------
+    dict
+        Latents by site, ``(N, *event)``.
+    tuple
+        The arguments of ``(N, ...)``: data of the model where there were data, with the padding of
+        the rows, and all else, as labels and lengths, as it was.
+
+    Raises
+    ------
+    RequestError
+        When the model observes what is none of its arguments.
+    """
+    places = _places_of_data(pair, args)
+    rows = torch.arange(number or len(args[0]), device=args[0].device) % len(args[0])
+    parts: list[dict[str, Tensor]] = []
+    for some in rows.split(ROWS_OF_MODEL):
+        model = poutine.uncondition(model_of(pair))
+        trace = poutine.trace(model).get_trace(*[arg[some] for arg in args])
+        sites = sample_sites(trace)
+        parts.append(site_values(pair, {name: site["value"] for name, site in sites.items()}))
+    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    simulated = [arg[rows] for arg in args]
+    for name, place in places.items():
+        drawn = values.pop(name).reshape(simulated[place].shape).to(args[place].dtype)
+        simulated[place] = _with_padding(pair, args, rows, drawn, simulated[place])
+    return values, tuple(simulated)
+
+
+def _places_of_data(pair: nn.Module, args: Args) -> dict[str, int]:
+    """Return which argument each observed site is, by what the model observes."""
+    few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+    names, places = argument_names(pair), {}
+    observed = {name: site["value"] for name, site in trace_pair(pair, few).observed.items()}
+    for name, value in site_values(pair, observed).items():
+        found = [i for i, arg in enumerate(few) if _is_same(arg, value)]
+        if not found:
+            raise RequestError(
+                f"data of the model take the place of the batch, and what site "
+                f"'{name}' observes is none of {', '.join(names)}; observe an argument as it is"
+            )
+        places[name] = next((i for i in found if names[i] == name), found[0])
+    return places
+
+
+def _is_same(arg: Tensor, value: Tensor) -> bool:
+    return arg.numel() == value.numel() and bool((arg.reshape(value.shape) == value).all())
+
+
+def _with_padding(pair: nn.Module, args: Args, rows: Tensor, drawn: Tensor, x: Tensor) -> Tensor:
+    """Return what was drawn; behind the end of a sequence, what stood there."""
+    names = argument_names(pair)
+    if "length" not in names:
+        return drawn
+    return fill_padding(drawn, args[names.index("length")][rows], x)

@@ -1,0 +1,138 @@
+"""Trials: a pair is run to learn something of it, and nothing remembers that it was."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+from vaezoo.runtime.device import rng_state, set_rng_state
+
+__all__ = ["largest_error", "plain_state", "refuse_global_parameters", "untouched"]
+
+OF_TORCH = frozenset(vars(nn.Module()))
+
+Undo = Callable[[], None]
+
+
+@contextmanager
+def untouched(pair: nn.Module, device: torch.device) -> Iterator[None]:
+    """Set back, at the end, what running a pair may change, except for its parameters.
+
+    That is the buffers and attributes of its modules, lists and tensors among them, and the
+    generators of torch, numpy and Python.
+    """
+    generators = (rng_state(device), np.random.get_state(), random.getstate())
+    with ExitStack() as undo:
+        undo.callback(_set_generators, *generators, device)
+        for module in pair.modules():
+            undo.callback(_undo_attributes(module))
+            undo.callback(_undo_buffers(module))
+        yield
+
+
+def _set_generators(
+    torch_states: dict[str, Tensor],
+    numpy_state: Any,
+    python_state: Any,
+    device: torch.device,
+) -> None:
+    set_rng_state(torch_states, device)
+    np.random.set_state(numpy_state)
+    random.setstate(python_state)
+
+
+def _undo_buffers(module: nn.Module) -> Undo:
+    before = [(name, b, b.clone()) for name, b in module.named_buffers(recurse=False)]
+
+    @torch.no_grad()
+    def undo() -> None:
+        for name, buffer, value in before:
+            setattr(module, name, buffer.copy_(value))
+
+    return undo
+
+
+def _undo_attributes(module: nn.Module) -> Undo:
+    own = {name: value for name, value in vars(module).items() if name not in OF_TORCH}
+    contents = {name: _content(value) for name, value in own.items()}
+
+    def undo() -> None:
+        for name in [name for name in vars(module) if name not in OF_TORCH]:
+            if name not in own:
+                del vars(module)[name]
+        for name, value in own.items():
+            vars(module)[name] = value
+            _set_content(value, contents[name])
+
+    return undo
+
+
+def _content(value: Any) -> Any:
+    """Return a copy of what can change inside a value."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    return value.copy() if type(value) in (list, dict, set, np.ndarray) else None
+
+
+@torch.no_grad()
+def _set_content(value: Any, content: Any) -> None:
+    if isinstance(value, Tensor):
+        value.copy_(content)
+    elif type(value) is np.ndarray:
+        value[...] = content
+    elif type(value) is list:
+        value[:] = content
+    elif type(value) in (dict, set):
+        value.clear()
+        value.update(content)
+
+
+def plain_state(pair: nn.Module) -> dict[str, object]:
+    """Return what in Python changes from call to call where a call counts or draws.
+
+    Plain values and sizes of containers by the name of the attribute, and the states of the global
+    generators by the name of their module.
+    """
+    state: dict[str, object] = {}
+    for prefix, module in pair.named_modules():
+        for name, value in vars(module).items():
+            if name in OF_TORCH:
+                continue
+            key = f"{prefix}.{name}".lstrip(".")
+            if isinstance(value, bool | int | float | str):
+                state[key] = value
+            elif isinstance(value, list | dict | set):
+                state[key] = len(value)
+    algorithm, keys, *rest = np.random.get_state()
+    state["numpy.random"] = (algorithm, np.asarray(keys).tobytes(), *rest)
+    state["random"] = random.getstate()
+    return state
+
+
+def largest_error(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Return the largest difference between two outcomes, in units of the norm of each tensor.
+
+    In the norm a unit of a ReLU network that is zero but for rounding weighs little.
+    """
+    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if b.numel()]
+    if not all(bool(torch.isfinite(b).all()) for _, b in pairs):
+        return 0.0
+    largest = max(float(b.norm()) for _, b in pairs)
+    errors = [(a - b).norm() / (b.norm() + 1e-3 * largest) for a, b in pairs]
+    return float(torch.stack(errors).nan_to_num(float("inf")).max())
+
+
+def refuse_global_parameters(own: set[nn.Parameter]) -> None:
+    """Refuse a parameter in Pyro's global store that is not one of the pair's own."""
+    for name, value in pyro.get_param_store().named_parameters():
+        if not any(value is parameter for parameter in own):
+            raise RequestError(
+                f"parameter '{name}' lives in Pyro's global store; make it an nn.Parameter (or a "
+                "PyroParam) of the pair, so that it is saved and two models never share it"
+            )

@@ -1,0 +1,1 @@
+"""What pairs are built from: networks and heads, likelihoods, priors, posteriors."""

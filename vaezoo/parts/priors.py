@@ -1,0 +1,25 @@
+"""Priors p(z): built from the number of latents, they return a distribution when called."""
+
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from vaezoo.parts.axes import PRIORS
+
+__all__ = ["StandardNormal"]
+
+
+@PRIORS.register("standard")
+class StandardNormal(nn.Module):
+    """p(z) = N(0, I), event shape ``(z_dim,)``."""
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, z_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(z_dim))
+        self.register_buffer("scale", torch.ones(z_dim))
+
+    def forward(self) -> dist.TorchDistribution:
+        return dist.Normal(self.loc, self.scale).to_event(1)

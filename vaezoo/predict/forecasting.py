@@ -1,0 +1,187 @@
+"""What comes next in a sequence: draws of its next frames, their quantiles, and their scores."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from vaezoo.data import Data
+from vaezoo.data.contract import is_boolean
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
+from vaezoo.pairs.lengths import frame_mask
+from vaezoo.pairs.sites import MOST_ROWS, mean_of
+from vaezoo.predict.continuation import (
+    Beginnings,
+    Prefix,
+    beginnings,
+    roll_out,
+    sequence_pair,
+    states_after,
+)
+from vaezoo.predict.scores import binary_scores, crps
+from vaezoo.runs import Run
+from vaezoo.runtime.device import seeded
+from vaezoo.sequences.sequence_pair import SequencePair
+
+__all__ = ["forecast", "quantiles", "values_of"]
+
+
+@torch.no_grad()
+def forecast(
+    run: Run,
+    data: str | Data | None = None,
+    *,
+    split: str = "test",
+    prefix: Prefix = "half",
+    horizon: int,
+    num_samples: int = 100,
+    limit: int = 100,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> xr.DataTree:
+    """Draw the next frames of sequences, as a tree of labelled arrays.
+
+    Parameters
+    ----------
+    run
+        A trained run of a sequence pair.
+    data
+        A name, a path or a data set; by default the data of the run.
+    split
+        Which rows.
+    prefix
+        Frames that are given of each sequence: a number, ``half`` of it, or ``all``.
+    horizon
+        Frames to forecast.
+    num_samples
+        Draws for each sequence.
+    limit
+        Only the first so many rows.
+    seed
+        Seed of the draws.
+    data_dir
+        Where original data files lie.
+
+    Returns
+    -------
+    xarray.DataTree
+        In units of the data. Groups ``predictions`` (``x``, dimensions ``chain, draw, datum, time,
+        element``; of binary data ``probability``, too), ``observed_data`` (the beginnings),
+        ``predictions_constant_data`` (``prefix``, ``length``, ``horizon``), ``truth`` (the frames
+        that came, nan where the sequence had ended) and ``scores`` for each frame: ``crps`` (mean
+        over its elements) of real data; of binary data ``brier`` (mean over its elements) and
+        ``log_loss`` (their sum, in nats). A single chain holds all draws: they are independent.
+    """
+    if horizon < 1:
+        raise RequestError("--horizon takes at least one frame")
+    if num_samples < 1:
+        raise RequestError("--draws takes at least one draw")
+    run.pair.eval()
+    pair = sequence_pair(run.pair, "a forecast")
+    begun = beginnings(run, data, split, prefix, limit=limit, data_dir=data_dir)
+    draws, probability = _predict(pair, begun, horizon, num_samples, seed)
+    groups = _groups(run, begun, draws, probability)
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs.update(
+        name=run.name,
+        inference_library="pyro-ppl",
+        inference_library_version=version("pyro-ppl"),
+        vaezoo_version=version("vaezoo"),
+        seed=seed,
+        data=data.name if isinstance(data, Data) else data or run.data.name,
+    )
+    return tree
+
+
+def _predict(
+    pair: SequencePair, begun: Beginnings, horizon: int, num_samples: int, seed: int
+) -> tuple[Tensor, Tensor | None]:
+    """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
+    rows = max(1, MOST_ROWS // num_samples)
+    longest = int(begun.given.max())
+    draws, probability = [], []
+    with seeded(seed, begun.x.device):
+        for x, given in zip(begun.x.split(rows), begun.given.split(rows), strict=True):
+            h = states_after(pair, x[:, :longest], given, num_samples)
+            size = (len(x), num_samples)
+            steps = list(roll_out(pair, h, horizon))
+            draws.append(torch.stack([x_t for _, x_t in steps], 1).unflatten(0, size))
+            if is_boolean(steps[0][0]):
+                means = torch.stack([mean_of(fn, "x") for fn, _ in steps], 1)
+                probability.append(means.unflatten(0, size).mean(1))
+    return torch.cat(draws), torch.cat(probability) if probability else None
+
+
+def _groups(
+    run: Run, begun: Beginnings, draws: Tensor, probability: Tensor | None
+) -> dict[str, xr.Dataset]:
+    def units(values: Tensor) -> Array:
+        inverted: Array = run.transform.invert(values).cpu().numpy()
+        return inverted
+
+    horizon = draws.shape[2]
+    truth, exists = begun.frames(begun.given, horizon)
+    first, is_given = begun.frames(torch.zeros_like(begun.given), int(begun.given.max()))
+    is_given &= frame_mask(begun.given, first.shape[1])
+    known = _blank(units(truth), exists)
+    if probability is None:
+        drawn = units(draws)
+        scores = {"crps": crps(drawn.swapaxes(0, 1), known).mean(-1)}
+    else:
+        scores = binary_scores(
+            probability.double().cpu().numpy(), _blank(truth.cpu().numpy(), exists)
+        )
+    frame, labels = ("datum", "time", "element"), _labels(run, draws)
+    predictions: dict[str, Any] = {
+        "x": (("chain", "draw", *frame), units(draws).swapaxes(0, 1)[None])
+    }
+    if probability is not None:
+        predictions["probability"] = (frame, probability.cpu().numpy())
+    constant = {"prefix": begun.given, "length": begun.length}
+    groups = {
+        "predictions": predictions,
+        "observed_data": {"x": (("datum", "frame", "element"), _blank(units(first), is_given))},
+        "predictions_constant_data": {
+            **{name: ("datum", value.cpu().numpy()) for name, value in constant.items()},
+            "horizon": ((), horizon),
+        },
+        "truth": {"x": (frame, known)},
+        "scores": {name: (("datum", "time"), value) for name, value in scores.items()},
+    }
+    return {name: _labelled(values, labels) for name, values in groups.items()}
+
+
+def _labels(run: Run, draws: Tensor) -> dict[str, Any]:
+    """Coordinates: a frame ahead is 1, and elements are called what the data call them."""
+    width = draws.shape[3]
+    columns = run.info.get("columns") or range(width)
+    return {"time": np.arange(1, draws.shape[2] + 1), "element": list(columns)}
+
+
+def _labelled(values: dict[str, Any], labels: dict[str, Any]) -> xr.Dataset:
+    dataset = xr.Dataset(values)
+    sizes = dataset.sizes.items()
+    return dataset.assign_coords({dim: labels.get(str(dim), np.arange(n)) for dim, n in sizes})
+
+
+def _blank(values: Array, exists: Tensor) -> Array:
+    """Return frames ``(B, T, D)`` with nan for those that do not exist."""
+    return np.where(exists.cpu().numpy()[..., None], values, np.nan)
+
+
+def values_of(tree: xr.DataTree, group: str, name: str) -> Array:
+    """Return an array of a group of a forecast."""
+    return np.asarray(tree[group].to_dataset()[name])
+
+
+def quantiles(
+    tree: xr.DataTree, probabilities: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)
+) -> xr.DataArray:
+    """Return quantiles of a forecast, dimensions ``quantile, datum, time, element``."""
+    draws = tree["predictions"].to_dataset()["x"]
+    return draws.quantile(list(probabilities), dim=("chain", "draw"))

@@ -1,0 +1,208 @@
+"""Data with missing entries: draws of them, by the chains of :mod:`vaezoo.inference.metropolis`."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data import Data, load
+from vaezoo.data.dataset import Array
+from vaezoo.data.padding import is_frame
+from vaezoo.errors import RequestError
+from vaezoo.inference.metropolis import draw_missing
+from vaezoo.runs import Run
+from vaezoo.runtime.device import seeded
+
+__all__ = ["Imputation", "impute"]
+
+
+@dataclass(frozen=True)
+class Imputation:
+    """Data with draws of their missing entries, in units of the data.
+
+    Attributes
+    ----------
+    x
+        Draws ``(S, N, *x_shape)``; observed entries are the same in all.
+    missing
+        Which entries are draws, ``(N, *x_shape)``.
+    truth
+        What stands in the data, ``(N, *x_shape)``; nan where nobody knows.
+    length
+        Lengths of sequences, ``(N,)``; None for others.
+    acceptance
+        Share of the proposals that were taken.
+    """
+
+    x: Array
+    missing: Array
+    truth: Array
+    length: Array | None
+    acceptance: float
+
+    @property
+    def mean(self) -> Array:
+        """Mean of the draws, ``(N, *x_shape)``."""
+        return np.asarray(self.x.mean(0))
+
+
+def impute(
+    run: Run,
+    data: str | Data | None = None,
+    *,
+    split: str | None = None,
+    fraction: float | None = None,
+    gap: tuple[int, int] | None = None,
+    num_samples: int = 100,
+    burn_in: int = 100,
+    correct: bool = True,
+    limit: int | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> Imputation:
+    """Draw missing entries of data: those that are nan, and those that are to be hidden.
+
+    Parameters
+    ----------
+    run
+        A trained run.
+    data
+        A name, a path or a data set, which may hold nan; by default the data of the run.
+    split
+        Which rows; by default those for test of the run's data, and all of other data.
+    fraction
+        Hide this share of the entries, at random.
+    gap
+        Hide the frames ``start ... end - 1`` of every sequence.
+    num_samples
+        Draws that are kept, one after each step of the chain.
+    burn_in
+        Steps before them.
+    correct
+        As for :func:`draw_missing`.
+    limit
+        Only the first so many rows.
+    seed
+        Seed of the draws, and of what is hidden.
+    data_dir
+        Where original data files lie.
+
+    Raises
+    ------
+    RequestError
+        When nothing is missing, or what is to be hidden lies outside the data.
+    """
+    rows, unknown = _rows(run, data, split, limit, data_dir)
+    missing = unknown | _hidden(run, rows, fraction, gap, seed)
+    if not missing.any():
+        raise RequestError(
+            f"nothing is missing in {rows.name}: mark entries as nan, or hide some with "
+            "--missing 0.2 or --gap 10:20"
+        )
+    run.pair.eval()
+    batches = run.batches(rows)
+    parts, place = [], 0
+    with seeded(seed, run.device):
+        for args in batches.fixed("test"):
+            named = dict(zip(batches.names, args, strict=True))
+            x = named["x"]
+            where = torch.from_numpy(missing[place : place + len(x)]).to(x.device)
+            where = where[:, : x.shape[1]]
+            started = {**named, "x": torch.where(where, 0.0, x)}
+            parts.append(
+                (
+                    x,
+                    *draw_missing(
+                        run.pair,
+                        tuple(started[name] for name in batches.names),
+                        where,
+                        num_samples=num_samples,
+                        burn_in=burn_in,
+                        correct=correct,
+                    ),
+                )
+            )
+            place += len(x)
+    return _imputation(run, rows, parts, missing, unknown)
+
+
+def _rows(
+    run: Run, data: str | Data | None, split: str | None, limit: int | None, data_dir: str | None
+) -> tuple[Data, Array]:
+    """Return the rows to fill in, as a data set without nan, and where nan was."""
+    if data is None:
+        found, split = run.batches(data_dir=data_dir).data, split or "test"
+    elif isinstance(data, str):
+        found = load(data, data_dir=data_dir, seed=run.data.split_seed)
+    else:
+        found = data
+    rows = (found.rows(split) if split else np.arange(len(found.x)))[:limit]
+    arrays = {name: array[rows] for name, array in found.arrays.items()}
+    unknown = np.isnan(arrays["x"])
+    if unknown.all():
+        raise RequestError(f"{found.name}: all entries are missing")
+    if unknown.any():
+        arrays["x"] = np.where(unknown, arrays["x"][~unknown][0], arrays["x"])
+    return replace(found, arrays=arrays, splits={"test": np.arange(len(rows))}), unknown
+
+
+def _hidden(
+    run: Run, rows: Data, fraction: float | None, gap: tuple[int, int] | None, seed: int
+) -> Array:
+    """Return which entries are to be hidden, ``(N, *x_shape)``."""
+    hidden = np.zeros(rows.x.shape, bool)
+    if fraction is not None:
+        if not 0 < fraction <= 1:
+            raise RequestError(f"--missing takes a share from 0 to 1, not {fraction:g}")
+        hidden |= np.random.default_rng(seed).random(rows.x.shape) < fraction
+    if gap is not None:
+        hidden[:, slice(*_checked_gap(run, rows, gap))] = True
+    if "length" in rows.arrays:
+        hidden &= is_frame(rows.arrays["length"], rows.x.shape[1])[..., None]
+    return hidden
+
+
+def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
+    start, end = gap
+    if "length" not in rows.arrays:
+        raise RequestError(f"--gap takes a run on sequences, and {run.name} is none; use --missing")
+    if not 0 <= start < end:
+        raise RequestError(f"--gap {start}:{end} holds no frame; write START:END, as 10:20")
+    shortest = int(rows.arrays["length"].min())
+    if end > shortest:
+        row = int(rows.arrays["length"].argmin())
+        raise RequestError(
+            f"--gap {start}:{end} ends behind sequence {row}, which has {shortest} frames; use an "
+            f"end of at most {shortest}"
+        )
+    return start, end
+
+
+def _imputation(
+    run: Run,
+    rows: Data,
+    parts: list[tuple[Tensor, Tensor, float]],
+    missing: Array,
+    unknown: Array,
+) -> Imputation:
+    length = rows.arrays.get("length")
+    truth = _joined([run.transform.invert(x) for x, _, _ in parts], 0, rows.x.shape[1])
+    drawn = _joined([run.transform.invert(draws) for _, draws, _ in parts], 1, rows.x.shape[1])
+    truth = np.where(unknown, np.nan, truth)
+    if length is not None:
+        ended = ~is_frame(length, rows.x.shape[1])[..., None]
+        truth, drawn = np.where(ended, np.nan, truth), np.where(ended, np.nan, drawn)
+    share = np.average([taken for *_, taken in parts], weights=[len(x) for x, *_ in parts])
+    return Imputation(drawn, missing, truth, length, float(share))
+
+
+def _joined(parts: list[Tensor], dim: int, longest: int) -> Array:
+    """Join rows that were cut to different lengths, filled up with zeros."""
+    joined = []
+    for part in parts:
+        size = list(part.shape)
+        size[dim + 1] = longest - part.shape[dim + 1]
+        joined.append(torch.cat([part, part.new_zeros(size)], dim + 1))
+    values: Array = torch.cat(joined, dim).cpu().numpy()
+    return values

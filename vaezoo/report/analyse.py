@@ -1,0 +1,344 @@
+"""Analyse a run: every check that makes sense for its pair, in one call."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from vaezoo import registry
+from vaezoo.data import Data, from_arrays
+from vaezoo.data.batches import Batches
+from vaezoo.diagnostics.calibration import calibrate
+from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
+from vaezoo.diagnostics.collapse import collapse
+from vaezoo.diagnostics.costs import LEVELS, Plan, make_plan
+from vaezoo.diagnostics.guide import GuideCheck, check_guide
+from vaezoo.diagnostics.predictive import predictive_checks
+from vaezoo.diagnostics.referee import Referee, consult
+from vaezoo.diagnostics.sequences import SequenceCheck, check_sequences
+from vaezoo.errors import RequestError, nearest
+from vaezoo.options import Level
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.sites import Args, trace_pair
+from vaezoo.report.findings import Report, Subject
+from vaezoo.runs import Run
+from vaezoo.runtime.device import seeded
+from vaezoo.sequences.paths import training_form
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.training.metrics import measure
+from vaezoo.trees.checked import chains_tree, checked_tree
+from vaezoo.trees.drawing import NUM_CHAINS, Draws
+from vaezoo.trees.files import joined
+from vaezoo.trees.posterior import plan as plan_draws
+
+__all__ = ["Analysis", "check", "prepare"]
+
+MOST_GIB = 0.5
+DATA_FOR_TIMING = 64
+
+Progress = Callable[[str, int, int], None]
+Result = TypeVar("Result")
+
+
+def check(
+    run: Run,
+    data: str | Data | ArrayLike | Mapping[str, ArrayLike] | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = 100,
+    level: Level = "standard",
+    budget: float | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Check the posteriors of a run, and what else there is to know of its latents.
+
+    Parameters
+    ----------
+    run
+        A trained run.
+    data
+        A name, a path, a data set, an array of x in units of the data, or arrays by the name of the
+        model's argument; by default the data of the run.
+    split
+        Which rows; of arrays all rows are taken.
+    limit
+        Only the first so many; None for all.
+    level
+        ``quick`` looks at draws of the guide only, and cannot see what it missed. ``standard``
+        checks each posterior by a mixture of short HMC chains, guide and prior. ``full`` adds long
+        chains, annealing with bounds from both sides, and classifiers.
+    budget
+        Seconds that it may take: fewer data are looked at, if need be.
+    seed
+        Seed of all draws.
+    data_dir
+        Where original data files lie.
+    progress
+        Is told what begins, how many parts are done, and of how many.
+
+    Raises
+    ------
+    RequestError
+        When the data do not fit the run, or the budget is too short for ten data.
+
+    Examples
+    --------
+    ::
+
+        report = vaezoo.check(run)
+        print(report.verdict)
+        report.save("analysis")
+        good = report.trees["checked"]  # draws that are right, for ArviZ
+    """
+    analysis = prepare(
+        run,
+        data,
+        split=split,
+        limit=limit,
+        level=level,
+        budget=budget,
+        seed=seed,
+        data_dir=data_dir,
+    )
+    return analysis.run_checks(progress)
+
+
+def prepare(
+    run: Run,
+    data: str | Data | ArrayLike | Mapping[str, ArrayLike] | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = 100,
+    level: Level = "standard",
+    budget: float | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+) -> "Analysis":
+    """Return what :func:`check` would do, and how long it would take, as ``plan``."""
+    if level not in LEVELS:
+        raise RequestError(f"no level '{level}'; {nearest(level, LEVELS)}")
+    if limit is not None and limit < 1:
+        raise RequestError(f"an analysis takes 1 datum or more, got {limit}")
+    if data is not None and not isinstance(data, str | Data):
+        data, split = _as_data(run, data), "test"
+    run.pair.eval()
+    with seeded(seed, run.device):
+        batches = run.batches(data, data_dir=data_dir)
+        total = batches.size(split)
+        some = batches.whole(split, limit=min(DATA_FOR_TIMING, limit or total))
+        _refuse_unusable(run, some)
+        plan = make_plan(run.pair, some, total, level, limit or total, budget)
+    return Analysis(run, batches, split, plan, seed)
+
+
+def _as_data(run: Run, given: ArrayLike | Mapping[str, ArrayLike]) -> Data:
+    """Return arrays in units of the data as a data set without other rows than those."""
+    named = dict(given) if isinstance(given, Mapping) else {"x": given}
+    arrays = {
+        name: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        for name, value in named.items()
+    }
+    if "x" not in arrays:
+        raise RequestError(f"no array 'x' among {', '.join(map(str, arrays))}")
+    x = arrays.pop("x")
+    made = from_arrays(x, name="the array", seed=0, scale=run.transform.scale, **arrays)
+    return replace(made, splits={"test": np.arange(len(x))})
+
+
+def _refuse_unusable(run: Run, args: Args) -> None:
+    """Refuse a model that observes nothing, and a guide whose draws are not finite."""
+    with probing(run.pair, run.device):
+        trace = trace_pair(training_form(run.pair), args)
+    if not trace.observed:
+        raise RequestError(
+            f"the model of {run.name} observes nothing, so that there is no posterior; "
+            "give its likelihood obs=x"
+        )
+    for name, (_, q) in trace.latents.items():
+        if not bool(torch.as_tensor(q["value"]).isfinite().all()):
+            raise RequestError(
+                f"the guide of {run.name} draws values of '{name}' that are not finite; "
+                "train it again, with a smaller --lr or --clip-norm"
+            )
+
+
+@dataclass
+class Analysis:
+    """An analysis that is planned, and what is known of it so far.
+
+    Attributes
+    ----------
+    run, batches, split
+        What is analysed.
+    plan
+        How much is done, and how long it will take.
+    seed
+        Seed of all draws.
+    skipped
+        Why a check was left out, by its name.
+    """
+
+    run: Run
+    batches: Batches
+    split: str
+    plan: Plan
+    seed: int
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def run_checks(self, progress: Progress | None = None) -> Report:
+        """Do it."""
+        begun, tell = time.perf_counter(), _Steps(progress)
+        pair, plan, seed = self.run.pair, self.plan, self.seed
+        args = self.batches.whole(self.split, limit=plan.num_data)
+        with seeded(seed, self.run.device):
+            metrics = measure(training_form(pair), [args], self.run.transform)
+        tell("draws of the guide")
+        draws = self._try("draws", self._plan_draws)
+        trees = {"q": joined(draws.pieces())} if draws else {}
+        tell("posteriors")
+        judged = self._judge(args, draws)
+        tell("calibration")
+        simulations = (plan.num_simulations, plan.num_ranked)
+        calibration = self._try(
+            "calibration", lambda: calibrate(pair, args, *simulations, seed=seed)
+        )
+        tell("latents")
+        found = self._try("latents", lambda: collapse(pair, args, seed=seed))
+        tell("replicated data")
+        predictive = self._try("data", lambda: predictive_checks(pair, args, seed=seed))
+        if draws:
+            trees |= _other_trees(draws, trees["q"], judged)
+        return Report(
+            subject=self._subject(draws),
+            plan=plan,
+            metrics=metrics,
+            guide=judged.guide,
+            posteriors=judged.posteriors,
+            sequences=judged.sequences,
+            referee=judged.referee,
+            calibration=calibration,
+            collapse=found,
+            predictive=predictive,
+            skipped=self._reasons(),
+            trees=trees,
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _judge(self, args: Args, draws: Draws | None) -> "_Judged":
+        pair, plan, seed = self.run.pair, self.plan, self.seed
+        if isinstance(pair, SequencePair):
+            number = plan.num_particles
+            return _Judged(
+                sequences=self._try(
+                    "posterior",
+                    lambda: check_sequences(pair, args, num_particles=number, seed=seed),
+                )
+            )
+        posteriors = referee = None
+        if plan.level != "quick":
+            posteriors = self._try("posterior", lambda: self._check_posteriors(args, draws))
+        if posteriors is None:
+            return _Judged(guide=self._try("weights", lambda: check_guide(pair, args, seed=seed)))
+        if plan.level == "full":
+            posteriors, referee = consult(pair, args, posteriors, plan, seed)
+        return _Judged(posteriors=posteriors, referee=referee)
+
+    def _check_posteriors(self, args: Args, draws: Draws | None) -> PosteriorCheck:
+        return check_posteriors(
+            self.run.pair,
+            args,
+            num_samples=self.plan.num_samples,
+            num_resampled=draws.num_samples if draws else self.plan.num_kept,
+            seed=self.seed,
+        )
+
+    def _plan_draws(self) -> Draws:
+        """Return draws of the guide, as many as fit into half a GiB."""
+        found = plan_draws(
+            self.run,
+            self.batches.data,
+            split=self.split,
+            limit=self.plan.num_data,
+            num_samples=self.plan.num_kept,
+            seed=self.seed,
+        )
+        share = MOST_GIB * 2**30 / max(1, found.estimate_size())
+        if share >= 1:
+            return found
+        fewer = max(NUM_CHAINS, int(self.plan.num_kept * share) // NUM_CHAINS * NUM_CHAINS)
+        return replace(found, num_samples=fewer)
+
+    def _try(self, name: str, function: Callable[[], Result]) -> Result | None:
+        """Return what a check finds, or None where it does not make sense for the pair."""
+        try:
+            return function()
+        except RequestError as error:
+            self.skipped[name] = str(error)
+            return None
+
+    def _reasons(self) -> dict[str, str]:
+        """Return why checks were left out, checks with the same reason together."""
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.skipped.items():
+            reasons.setdefault(why, []).append(name)
+        return {", ".join(names): why for why, names in reasons.items()}
+
+    def _subject(self, draws: Draws | None) -> Subject:
+        data = self.batches.data
+        return Subject(
+            run=self.run.name,
+            model=registry.entry_of(type(self.run.pair)).name,
+            data=data.name,
+            split=self.split,
+            total=self.batches.size(self.split),
+            seed=self.seed,
+            scale=self.run.transform.scale,
+            latents=draws.latents if draws else {},
+        )
+
+
+class _Steps:
+    """Tells what begins."""
+
+    total = 5
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.done = 0
+
+    def __call__(self, name: str) -> None:
+        if self.progress:
+            self.progress(name, self.done, self.total)
+        self.done += 1
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What there is of verdicts."""
+
+    guide: GuideCheck | None = None
+    posteriors: PosteriorCheck | None = None
+    sequences: SequenceCheck | None = None
+    referee: Referee | None = None
+
+
+def _other_trees(draws: Draws, q: xr.DataTree, judged: _Judged) -> dict[str, xr.DataTree]:
+    """Return the trees of chains and of checked draws, where there are any."""
+    found, trees = judged.posteriors or judged.sequences, {}
+    if found is not None:
+        trees["checked"] = checked_tree(draws, q, found)
+    if judged.referee is not None:
+        chains = judged.referee.chains
+        trees["mcmc"] = chains_tree(draws, q, chains.latents, chains.log_joint)
+    elif judged.posteriors is not None:
+        short = judged.posteriors
+        trees["mcmc"] = chains_tree(draws, q, short.chains, short.chain_log_joint)
+    return trees

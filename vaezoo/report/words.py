@@ -1,0 +1,218 @@
+"""The verdict in about eight lines of plain words, wrapped at 80 columns."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vaezoo.diagnostics.calibration import Calibration
+from vaezoo.diagnostics.checking import PosteriorCheck
+from vaezoo.diagnostics.collapse import Collapse
+from vaezoo.diagnostics.guide import GuideCheck
+from vaezoo.diagnostics.predictive import PredictiveCheck
+from vaezoo.diagnostics.sequences import SequenceCheck
+from vaezoo.inference.importance import largest_good_k
+
+if TYPE_CHECKING:
+    from vaezoo.report.findings import Report
+
+__all__ = ["verdict_lines"]
+
+MOST_NAMES = 4
+WIDTH = 80
+COMMON = 0.25  # of the sequences have a frame that is spoken of
+GOOD_R_HAT, GOOD_C2ST = 1.05, 0.6
+
+
+def verdict_lines(report: "Report") -> list[str]:
+    """Return the lines, each with a label of its own."""
+    left_out = [("left out", f"{name}: {why}") for name, why in report.skipped.items()]
+    found = textwrap.wrap(_headline(report), WIDTH, subsequent_indent="  ")
+    for label, text in (*_lines(report), *left_out):
+        indent = " " * 14
+        found += textwrap.wrap(f"  {label:<11} {text}", WIDTH, subsequent_indent=indent)
+    return found
+
+
+def _headline(report: "Report") -> str:
+    subject, plan = report.subject, report.plan
+    sizes = ", ".join(_shape(name, shape) for name, shape in subject.latents.items())
+    active = report.collapse.active_units if report.collapse else None
+    in_use = f" ({active} active)" if active is not None else ""
+    latents = f"latents {sizes}{in_use}, " if sizes else ""
+    return (
+        f"{subject.run}: {subject.model}, {latents}{plan.num_data} of {subject.total} "
+        f"{subject.split} data, level {plan.level}, seed {subject.seed}, {report.seconds:.0f} s"
+    )
+
+
+def _shape(name: str, shape: tuple[int, ...]) -> str:
+    return f"{name} {' x '.join(map(str, shape))}" if shape else name
+
+
+def _lines(report: "Report") -> Iterator[tuple[str, str]]:
+    if report.shares:
+        yield "posterior", _shares(report.shares, report.plan.num_data)
+    if report.posteriors:
+        yield from _of_posteriors(report.posteriors, report.plan.num_samples)
+    elif report.sequences:
+        yield from _of_sequences(report.sequences)
+    elif report.guide:
+        yield from _of_guide(report.guide)
+    else:
+        metrics = report.metrics
+        yield "bound", f"ELBO {metrics.elbo:.2f} = {metrics.recon:.2f} - KL {metrics.kl:.2f}"
+    yield from _of_referee(report)
+    if report.calibration:
+        yield "calibration", _of_calibration(report.calibration)
+    if report.collapse:
+        yield "latents", _of_latents(report.collapse, per_frame=report.sequences is not None)
+    for name, check in (report.predictive or {}).items():
+        yield f"data {name}", _of_data(check)
+
+
+def _shares(shares: Mapping[str, float], number: int) -> str:
+    counts = [f"{name} {round(share * number)}" for name, share in shares.items()]
+    advice = "use checked.nc" if shares["repaired"] else "q.nc will do"
+    if shares["not trusted"]:
+        advice += ", but not for what is not trusted (diagnostics.nc)"
+    return f"{', '.join(counts)} of {number}; {advice}"
+
+
+def _of_posteriors(found: PosteriorCheck, num_samples: int) -> Iterator[tuple[str, str]]:
+    yield (
+        "log p(x)",
+        f"ELBO {_mean(found.elbo)}, IWAE {_mean(found.iwae)}, "
+        f"checked {_mean(found.log_evidence, 3)} +- {_error(found.standard_error)}",
+    )
+    if found.approximation_gap is not None and found.amortisation_gap is not None:
+        gap, amortised = float(found.gap.mean()), float(found.amortisation_gap.mean())
+        share = f"; a better encoder would recover {_share(amortised / gap)}" if gap > 0.05 else ""
+        yield (
+            "gap",
+            f"{gap:.2f} nats = approximation {_mean(found.approximation_gap)} + "
+            f"amortisation {amortised:.2f}{share}",
+        )
+    yield "k-hat", _of_k_hat(found.k_hat, found.ess, num_samples)
+    met, divergences = _met(found.r_hat), int(found.divergences.sum())
+    yield (
+        "chains",
+        f"short; R-hat <= {GOOD_R_HAT} for {_share(met)}, divergences {divergences}",
+    )
+
+
+def _of_guide(found: GuideCheck) -> Iterator[tuple[str, str]]:
+    yield (
+        "log p(x)",
+        f"ELBO {_mean(found.elbo)}, IWAE {_mean(found.iwae)}, PSIS {_mean(found.psis)}; "
+        "not checked against other draws than the guide's",
+    )
+    yield "k-hat", _of_k_hat(found.k_hat, found.ess, found.num_samples)
+
+
+def _of_k_hat(k_hat: Tensor, ess: Tensor, num_samples: int) -> str:
+    limit = largest_good_k(num_samples)
+    above = float((k_hat > limit).double().mean())
+    return (
+        f"median {float(k_hat.median()):.2f}, above {limit:.1f} for {_share(above)}; "
+        f"ESS median {_share(ess.median())} of the draws"
+    )
+
+
+def _of_sequences(found: SequenceCheck) -> Iterator[tuple[str, str]]:
+    frames = found.length.double().sum()
+    bounds = {"ELBO": found.elbo, "IWAE": found.iwae, "FIVO": found.fivo}
+    if found.exact is not None:
+        bounds["exact"] = found.exact
+    per_frame = ", ".join(f"{k} {float(v.sum() / frames):.3f}" for k, v in bounds.items())
+    yield "log p(x)", f"{per_frame} nats per frame; {found.num_particles} particles"
+    yield (
+        "filters",
+        f"two differ by {float(found.difference.median()):.2f} nats per sequence (median), "
+        f"{float(found.difference.max()):.2f} at most",
+    )
+    by_frame = found.ess.nanmedian(0).values
+    is_common = (~found.ess.isnan()).double().mean(0) >= COMMON
+    worst = int(torch.where(is_common, by_frame, 2.0).argmin())
+    yield (
+        "particles",
+        f"ESS median {_share(found.ess.nanmedian())}, lowest at frame {worst}: "
+        f"{_share(by_frame[worst])}; k-hat median {float(found.k_hat.nanmedian()):.2f}",
+    )
+
+
+def _of_referee(report: "Report") -> Iterator[tuple[str, str]]:
+    referee = report.referee
+    if referee is None:
+        return
+    met, least = _met(referee.convergence.r_hat), float(referee.convergence.ess_bulk.min())
+    yield (
+        "long chains",
+        f"R-hat <= {GOOD_R_HAT} for {_share(met)}, least ESS {least:.0f}",
+    )
+    told = float((referee.comparison.c2st > GOOD_C2ST).double().mean())
+    yield (
+        "classifier",
+        f"tells the guide from the chains for {_share(told)} of the data "
+        f"(median accuracy {float(referee.comparison.c2st.median()):.2f})",
+    )
+    yield (
+        "annealing",
+        f"bounds on data of the model {referee.bounds.mean_gap:.2f} nats apart; "
+        f"{len(referee.annealed)} data annealed",
+    )
+
+
+def _of_calibration(found: Calibration) -> str:
+    wrong = found.guide.words
+    names = _names([f"{name} {word}" for name, word in wrong.items()])
+    return found.explain() + (f"; {names}" if wrong else "")
+
+
+def _of_latents(found: Collapse, *, per_frame: bool) -> str:
+    unit = " nats per frame" if per_frame else " nats"
+    if found.information is None or found.marginal is None:
+        text = f"KL {found.kl:.2f}{unit}"
+    else:
+        at_least = "at least " if found.is_capped else ""
+        text = (
+            f"KL {found.kl:.2f}{unit} = information {at_least}{found.information:.2f} + "
+            f"marginal {found.marginal:.2f}"
+        )
+    number, total = len(found.collapsed), len(found.kl_per_element)
+    if number > MOST_NAMES:
+        return f"{text}; collapsed: {number} of {total}"
+    return f"{text}; collapsed: {_names(list(found.collapsed)) or 'none'}"
+
+
+def _of_data(found: PredictiveCheck) -> str:
+    grades = found.grades
+    bad, caution = ([n for n, grade in grades.items() if grade == g] for g in ("bad", "caution"))
+    if not bad and not caution:
+        return "replicated data look like the data"
+    differ = [*bad, *(f"{name} (a little)" for name in caution)]
+    return f"replicated data differ in {_names(differ)}"
+
+
+def _met(r_hat: Tensor) -> float:
+    return float((r_hat <= GOOD_R_HAT).double().mean())
+
+
+def _share(share: float | Tensor) -> str:
+    return f"{100 * float(share):.0f} %"
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _mean(values: Tensor, digits: int = 2) -> str:
+    return f"{float(values.mean()):.{digits}f}"
+
+
+def _error(errors: Tensor) -> str:
+    """Return the Monte Carlo error of a mean over data, given that of each."""
+    return f"{float(errors.square().sum().sqrt() / len(errors)):.3f}"

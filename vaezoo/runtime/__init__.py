@@ -1,0 +1,1 @@
+"""Below everything: devices and generators, files written whole, threads, signals."""

@@ -1,0 +1,246 @@
+"""The whole path of a sequence as one site: what is trained.
+
+A pair with a site per step costs Python's time for every site. Here the latents of all steps are
+one site ``z`` of event shape ``(T, z_dim)`` and the frames one site ``x``: only what depends on the
+past runs in a loop; prior, likelihood and their densities are computed for all steps at once, and
+model and guide share the states that the guide's draw went through.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import Independent, constraints, kl_divergence, register_kl
+
+from vaezoo.errors import RequestError
+from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.unrolled import Family, Recurrence, Side, Unrolled, conditional, loop
+
+__all__ = ["Frames", "Path", "PathPair", "training_form"]
+
+
+class Path(TorchDistribution):
+    """prod_t of the conditionals of one side, batch shape ``(B,)``, event shape ``(T, z_dim)``.
+
+    Parameters
+    ----------
+    begin
+        Makes an :class:`Unrolled` without a path.
+    side
+        Whose conditionals they are.
+    latent
+        A distribution of one step.
+    size
+        T and B.
+    known
+        Sequences on a path, for that very value of z.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as in every distribution of torch)
+
+    def __init__(
+        self,
+        begin: Callable[[], Unrolled],
+        side: Side,
+        latent: TorchDistribution,
+        size: torch.Size,
+        known: Unrolled | None = None,
+    ) -> None:
+        self.begin = begin
+        self.side: Side = side
+        self.known = known
+        self.latent = latent
+        self.has_rsample = latent.has_rsample
+        event = torch.Size((size[0], *latent.event_shape))
+        super().__init__(size[1:], event, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        return constraints.independent(self.latent.support, 1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Path":
+        if torch.Size(batch_shape) != self.batch_shape:
+            raise NotImplementedError("a path belongs to the sequences that it was made for")
+        return self
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        if len(sample_shape):
+            raise NotImplementedError("a path is drawn once; repeat the sequences")
+        self.known = self.begin().draw(self.side, Family(self.latent))
+        return self.known.z
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    @property
+    def mean(self) -> Tensor:
+        raise NotImplementedError("the mean of a path is known for its first step only")
+
+    def at(self, z: Tensor) -> Unrolled:
+        """Return the sequences on a path."""
+        if self.known is None or self.known.z is not z:
+            self.known = self.begin().through(z)
+        return self.known
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        path = self.at(value)
+        return path.sum_over_steps(path.steps(self.side).log_prob(by_rows(value)))
+
+    def kl_per_latent(self, prior: "Path") -> Tensor | None:
+        """Return KL(q_t || p_t) per element, summed along the path that was drawn, ``(B, *event)``.
+
+        None where the conditionals do not factorise.
+        """
+        q, p = (self._drawn().steps(side) for side in (self.side, prior.side))
+        while isinstance(q, Independent) and isinstance(p, Independent):
+            q, p = q.base_dist, p.base_dist
+        if q.event_shape or p.event_shape:
+            return None
+        return self._drawn().sum_over_steps(kl_divergence(q, p))
+
+    def _drawn(self) -> Unrolled:
+        if self.known is None:
+            raise NotImplementedError("no path was drawn")
+        return self.known
+
+
+@register_kl(Path, Path)  # type: ignore[untyped-decorator]
+def _kl_of_paths(q: Path, p: Path) -> Tensor:
+    """sum_t KL(q_t || p_t) on the path that was drawn from q, ``(B,)``."""
+    path = q._drawn()
+    return path.sum_over_steps(kl_divergence(path.steps(q.side), path.steps(p.side)))
+
+
+class Frames(TorchDistribution):
+    """prod_t p(x_t | z_t, h_t) on a path, batch shape ``(B,)``, event shape ``(T, *x_shape)``.
+
+    Parameters
+    ----------
+    path
+        The sequences on a path.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as in every distribution of torch)
+
+    def __init__(self, path: Unrolled) -> None:
+        self.path = path
+        self.steps = path.likelihood()
+        event = torch.Size((path.size[0], *self.steps.event_shape))
+        super().__init__(path.size[1:], event, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        return constraints.independent(self.steps.support, 1)
+
+    @property
+    def base_dist(self) -> Any:
+        return self.steps.base_dist
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Frames":
+        if torch.Size(batch_shape) != self.batch_shape:
+            raise NotImplementedError("a path belongs to the sequences that it was made for")
+        return self
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self._by_sequence(self.steps.sample(sample_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._by_sequence(self.steps.mean)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.path.sum_over_steps(self.steps.log_prob(by_rows(value)))
+
+    def _by_sequence(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(0, self.path.size).transpose(0, 1)
+
+
+def by_rows(sequences: Tensor) -> Tensor:
+    """Return ``(B, T, ...)`` as rows ordered by step, ``(T * B, ...)``."""
+    return sequences.transpose(0, 1).flatten(0, 1)
+
+
+class PathPair(nn.Module):
+    """A sequence pair with one site ``z (B, T, z_dim)`` and one site ``x (B, T, *x_shape)``.
+
+    Its densities are those of the pair with a site per step, and its parameters are the same
+    tensors. Prediction is the other one's: here x is what the states were computed from.
+
+    Parameters
+    ----------
+    pair
+        The pair, described by one step.
+    recurrence
+        Runs the loop over time.
+    truncate
+        Frames after which gradients are cut; 0 for never.
+    """
+
+    def __init__(
+        self, pair: SequencePair, recurrence: Recurrence = loop, *, truncate: int = 0
+    ) -> None:
+        super().__init__()
+        self.pair = pair
+        self.recurrence = recurrence
+        self.truncate = truncate
+        self._drawn: Unrolled | None = None
+
+    def guide(self, x: Tensor, length: Tensor) -> None:
+        """q(z | x) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
+        if not self.pair.has_latents:
+            return
+        path = self._path("posterior", x, length)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", path)
+        self._drawn = path.known
+
+    def model(self, x: Tensor, length: Tensor) -> None:
+        """p(x, z) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
+        drawn, self._drawn = self._drawn, None
+        with pyro.plate("data", len(x)):
+            if not self.pair.has_latents:
+                known = self._begin(x, length).through(x.new_empty(*x.shape[:2], 0))
+            else:
+                is_same = drawn is not None and drawn.x is x and drawn.length is length
+                path = self._path("prior", x, length, drawn if is_same else None)
+                known = path.at(pyro.sample("z", path))
+            pyro.sample("x", Frames(known), obs=x)
+
+    def _begin(self, x: Tensor, length: Tensor) -> Unrolled:
+        return Unrolled(self.pair, x, length, self.recurrence, self.truncate)
+
+    def _path(self, side: Side, x: Tensor, length: Tensor, known: Unrolled | None = None) -> Path:
+        size = torch.Size((x.shape[1], len(x)))
+        latent = self._latent(side, x, length)
+        return Path(lambda: self._begin(x, length), side, latent, size, known)
+
+    @torch.no_grad()
+    def _latent(self, side: Side, x: Tensor, length: Tensor) -> TorchDistribution:
+        """Return the distribution of the first step of one sequence."""
+        first = Unrolled(self.pair, x[:1, :1], length[:1].clamp(max=1))
+        given = first.encoded if side == "posterior" else first.features
+        return conditional(self.pair, side)(given, self.pair.initial(first.x))
+
+
+def training_form(
+    pair: nn.Module, recurrence: Recurrence = loop, *, truncate: int = 0
+) -> nn.Module:
+    """Return the pair that is trained and measured: of a sequence pair, that with whole paths.
+
+    Raises
+    ------
+    RequestError
+        When gradients are to be cut in time, and the pair has no steps.
+    """
+    if isinstance(pair, SequencePair):
+        return PathPair(pair, recurrence, truncate=truncate)
+    if truncate:
+        raise RequestError(
+            f"--truncate cuts gradients between the steps of a SequencePair, and "
+            f"{type(pair).__name__} is none; drop it, or write the pair as one step"
+        )
+    return pair

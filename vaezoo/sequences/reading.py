@@ -1,0 +1,74 @@
+"""Recurrent networks that read whole sequences: what a guide may know of the frames around it."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+
+from vaezoo.pairs.lengths import reversed_frames
+from vaezoo.sequences.unrolled import running_recurrence
+
+__all__ = ["Cell", "read", "read_backwards"]
+
+
+class Cell(Protocol):
+    """A module as ``nn.GRUCell``."""
+
+    hidden_size: int
+
+    def __call__(self, x: Tensor, h: Tensor, /) -> Tensor: ...
+
+
+class _CellStep:
+    """A step of a cell as a step of a recurrence: ``(h, x_t)`` to ``(h', h')``."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.pair = cast(nn.Module, cell)
+        self.kind = f"cell {id(cell)}"
+
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        after: Tensor = self.pair(*inputs, h)
+        return after, after
+
+
+def read(cell: Cell, x: Tensor) -> Tensor:
+    """Return the states of a cell, h_0 = 0, h_{t+1} = cell(x_t, h_t).
+
+    They are computed as the pair's own loop is: in training, by a plan.
+
+    Parameters
+    ----------
+    cell
+        As ``nn.GRUCell``, from ``(B, D)`` and ``(B, H)`` to ``(B, H)``; H is its ``hidden_size``.
+    x
+        Sequences ``(B, T, D)``.
+
+    Returns
+    -------
+    Tensor
+        ``(B, T, H)``; entry t has seen the frames 0 ... t.
+    """
+    inputs: Sequence[Tensor] = [x.transpose(0, 1)]
+    h = x.new_zeros(len(x), cell.hidden_size)
+    _, (states,) = running_recurrence()(_CellStep(cell), inputs, h)
+    return states.transpose(0, 1)
+
+
+def read_backwards(cell: Cell, x: Tensor, length: Tensor) -> Tensor:
+    """Return the states of a cell that reads each sequence from its last frame on.
+
+    Parameters
+    ----------
+    cell
+        As ``nn.GRUCell``.
+    x
+        Sequences ``(B, T, D)``.
+    length
+        Their lengths, ``(B,)``.
+
+    Returns
+    -------
+    Tensor
+        ``(B, T, H)``; entry t has seen the frames t ... length - 1.
+    """
+    return reversed_frames(read(cell, reversed_frames(x, length)), length)

@@ -1,0 +1,245 @@
+"""Sequences on a path of latents: a loop over time, and the rest for all steps at once."""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+from torch.distributions import Independent
+
+from vaezoo.pairs.lengths import aligned, frame_mask
+from vaezoo.sequences.sequence_pair import SequencePair
+
+__all__ = [
+    "Family",
+    "Recurrence",
+    "Side",
+    "Step",
+    "Unrolled",
+    "conditional",
+    "loop",
+    "running_recurrence",
+]
+
+Side = Literal["prior", "posterior"]
+
+
+class Unrolled:
+    """Sequences on a path z, and the states that it leads through.
+
+    Rows are ordered by step, ``(T * B, ...)``, so that a step is a slice.
+
+    Parameters
+    ----------
+    pair
+        The pair.
+    x
+        Sequences ``(B, T, *x_shape)``.
+    length
+        Their lengths, ``(B,)``.
+    recurrence
+        Runs the loop; :func:`loop` by default.
+    truncate
+        Frames after which gradients are cut; 0 for never.
+    """
+
+    def __init__(
+        self,
+        pair: SequencePair,
+        x: Tensor,
+        length: Tensor,
+        recurrence: "Recurrence | None" = None,
+        truncate: int = 0,
+    ) -> None:
+        self.pair = pair
+        self.x = x
+        self.length = length
+        self.recurrence = recurrence or loop
+        self.truncate = truncate
+        self.size = torch.Size((x.shape[1], x.shape[0]))
+        self.mask = frame_mask(length, x.shape[1])
+        self.features = pair.embed(x.transpose(0, 1).flatten(0, 1))
+        self.z = self.h = x.new_empty(0)
+        self._encoded: Tensor | None = None
+        self._drawn_from: tuple[Side, TorchDistribution] | None = None
+
+    @property
+    def encoded(self) -> Tensor:
+        """What the guide sees of each frame, ``(T * B, E)``."""
+        if self._encoded is None:
+            if type(self.pair).encode is SequencePair.encode:
+                self._encoded = self.features
+            else:
+                token = _RUNNING.set(self.recurrence)
+                try:
+                    e = self.pair.encode(self.x, self.length)
+                finally:
+                    _RUNNING.reset(token)
+                self._encoded = e.transpose(0, 1).flatten(0, 1)
+        return self._encoded
+
+    def draw(self, side: Side, family: "Family") -> "Unrolled":
+        """Draw a path from the guide, or from the prior given the frames before each step.
+
+        ``family`` is that of a latent on this side.
+        """
+        given = self.encoded if side == "posterior" else self.features[:, :0]
+        inputs = [self._by_step(given), self._by_step(self.features)]
+        z, h, *parameters = self._run(DrawStep(self.pair, side, family), inputs)
+        self.z, self.h = z.transpose(0, 1), h.flatten(0, 1)
+        if parameters:
+            flat = [value.flatten(0, 1) for value in parameters]
+            self._drawn_from = (side, family.rebuild(flat))
+        return self
+
+    def through(self, z: Tensor) -> "Unrolled":
+        """Take the path ``z (B, T, z_dim)``, and no other."""
+        inputs = [z.transpose(0, 1), self._by_step(self.features)]
+        (h,) = self._run(FollowStep(self.pair), inputs)
+        self.z, self.h = z, h.flatten(0, 1)
+        return self
+
+    def _run(self, step: "Step", inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Return the outputs of all steps; where gradients are cut, a part begins."""
+        h, parts = self.pair.initial(self.x), []
+        every = self.truncate or self.size[0]
+        for start in range(0, self.size[0], every):
+            part = [value[start : start + every] for value in inputs]
+            last, outputs = self.recurrence(step, part, h)
+            h = last.detach()
+            parts.append(outputs)
+        return [torch.cat(values) for values in zip(*parts, strict=True)]
+
+    def steps(self, side: Side) -> TorchDistribution:
+        """Return the conditionals of all steps, batch shape ``(T * B,)``."""
+        if self._drawn_from and self._drawn_from[0] == side:
+            return self._drawn_from[1]
+        fn = conditional(self.pair, side)(self.encoded, self.h)
+        return over_rows(fn, self.size.numel())
+
+    def likelihood(self) -> TorchDistribution:
+        """Return p(x_t | z_t, h_t) of all steps, batch shape ``(T * B,)``."""
+        z = self.z.transpose(0, 1).flatten(0, 1)
+        return over_rows(self.pair.likelihood(z, self.h), self.size.numel())
+
+    def sum_over_steps(self, values: Tensor) -> Tensor:
+        """Return the sum over the frames of each sequence of ``(T * B, ...)``, ``(B, ...)``."""
+        by_sequence = self._by_step(values).transpose(0, 1)
+        return torch.where(aligned(self.mask, by_sequence), by_sequence, 0.0).sum(1)
+
+    def _by_step(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(0, self.size)
+
+
+def over_rows(fn: TorchDistribution, number: int) -> TorchDistribution:
+    """Give each of so many rows a distribution of its own where all have one."""
+    rows = torch.Size((number,))
+    return fn if fn.batch_shape == rows else fn.expand(rows)
+
+
+def conditional(pair: SequencePair, side: Side) -> Callable[[Tensor, Tensor], TorchDistribution]:
+    """Return the distribution of a latent on one side as a function of e and h."""
+    return pair.posterior if side == "posterior" else lambda e, h: pair.prior(h)
+
+
+class Family:
+    """The family of a distribution, and how it is put together from its parameters."""
+
+    def __init__(self, fn: Any) -> None:
+        self.num_reinterpreted = 0
+        while isinstance(fn, Independent):
+            self.num_reinterpreted += fn.reinterpreted_batch_ndims
+            fn = fn.base_dist
+        self.cls = type(fn)
+        self.names = tuple(name for name in fn.arg_constraints if name in vars(fn))
+
+    def parameters(self, fn: Any) -> list[Tensor]:
+        """Return the parameters of a distribution; none of a family that is not made of them."""
+        while isinstance(fn, Independent):
+            fn = fn.base_dist
+        return [getattr(fn, name) for name in self.names]
+
+    def rebuild(self, parameters: list[Tensor]) -> TorchDistribution:
+        """Return the distribution that has some parameters."""
+        fn = self.cls(**dict(zip(self.names, parameters, strict=True)))
+        return fn.to_event(self.num_reinterpreted)
+
+
+class DrawStep:
+    """One step of drawing a path: ``(h, e_t, f_t)`` to ``(h', z_t, h, parameters of z_t)``."""
+
+    def __init__(self, pair: SequencePair, side: Side, family: Family) -> None:
+        self.pair = pair
+        self.kind: str = side
+        self.family = family
+        self.conditional = conditional(pair, side)
+
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        e, f = inputs
+        fn = over_rows(self.conditional(e, h), len(h))
+        z = fn.rsample() if fn.has_rsample else fn.sample()
+        return self.pair.transition(f, z, h), z, h, *self.family.parameters(fn)
+
+
+class FollowStep:
+    """One step along a given path: ``(h, z_t, f_t)`` to ``(h', h)``."""
+
+    def __init__(self, pair: SequencePair) -> None:
+        self.pair = pair
+        self.kind = "given"
+
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        z, f = inputs
+        return self.pair.transition(f, z, h), h
+
+
+class Step(Protocol):
+    """One step of a loop over time: from the state and its inputs to the next one and outputs.
+
+    Steps of one ``kind`` of one module, ``pair``, are alike.
+    """
+
+    @property
+    def pair(self) -> nn.Module: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]: ...
+
+
+Recurrence = Callable[[Step, Sequence[Tensor], Tensor], tuple[Tensor, list[Tensor]]]
+
+
+def loop(step: Step, inputs: Sequence[Tensor], h: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Run a step along time.
+
+    Parameters
+    ----------
+    step
+        From the state ``(B, H)`` and the inputs of a step to the next state and outputs.
+    inputs
+        Of all steps, each ``(T, B, ...)``.
+    h
+        The first state.
+
+    Returns
+    -------
+    tuple
+        The last state, and the outputs of all steps, each ``(T, B, ...)``.
+    """
+    outputs = []
+    for values in zip(*[tensor.unbind(0) for tensor in inputs], strict=True):
+        h, *out = step(h, *values)
+        outputs.append(out)
+    return h, [torch.stack(values) for values in zip(*outputs, strict=True)]
+
+
+_RUNNING: ContextVar[Recurrence] = ContextVar("recurrence", default=loop)
+
+
+def running_recurrence() -> Recurrence:
+    """Return what runs the loops of the pair that is being encoded."""
+    return _RUNNING.get()

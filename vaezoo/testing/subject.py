@@ -1,0 +1,365 @@
+"""A pair under examination: how the checks of :mod:`vaezoo.testing` run it and watch it."""
+
+import inspect
+import linecache
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.trace_messenger import TraceHandler
+from pyro.poutine.trace_struct import Trace
+from torch import Tensor, nn
+
+from vaezoo.pairs.blame import calling_line, line_of, line_that_sets, one_line, raised_at
+from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    Site,
+    isolated,
+    log_density,
+    model_of,
+    run_guide,
+    sample_sites,
+    step_of,
+)
+from vaezoo.sequences import sequence_pair as sequence
+from vaezoo.sequences.sequence_pair import SequencePair
+
+__all__ = ["Failure", "Subject"]
+
+JITTER = 0.01  # moves parameters, so that what is initialised at zero does not hide anything
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One thing that is wrong with a pair.
+
+    Attributes
+    ----------
+    check
+        The name of the check.
+    where
+        File and line, as ``my_vae.py:41``.
+    what
+        What is wrong; it names the site or the parameter.
+    repair
+        What to write instead.
+    """
+
+    check: str
+    where: str
+    what: str
+    repair: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.repair} [{self.check}]"
+
+
+Failures = Iterator[Failure]
+
+
+class _Recorder(Messenger):
+    """Remembers the line of every sample statement, and of what fills the parameter store."""
+
+    def __init__(self, side: str, lines: dict[tuple[str, str], str]) -> None:
+        super().__init__()
+        self.side = side
+        self.lines = lines
+        self.visits: list[str] = []
+
+    def _pyro_sample(self, msg: Any) -> None:
+        self.visits.append(msg["name"])
+        # Empty for a sequence pair, whose sample statements are vaezoo's.
+        line = calling_line(below=TraceHandler.get_trace.__code__)
+        if line:
+            self.lines[self.side, msg["name"]] = line
+
+    def _pyro_param(self, msg: Any) -> None:
+        self.lines["param", msg["name"]] = calling_line()
+
+    @property
+    def repeated(self) -> str:
+        """The name of the last site, when it came before."""
+        return self.visits[-1] if self.visits and self.visits[-1] in self.visits[:-1] else ""
+
+
+class _Hold(Messenger):
+    """Gives latent sites the values that they had in another run."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"] = self.values[msg["name"]]
+            msg["done"] = True
+
+
+class Subject:
+    """A pair under examination, with a batch of at least three rows.
+
+    Parameters
+    ----------
+    pair
+        The pair, an instance.
+    args
+        A batch, tensors of ``(B, ...)``.
+    names
+        What model and guide call them.
+    fresh
+        Builds the pair once more, with new initial weights.
+    """
+
+    first: PairTrace
+    second: PairTrace
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        args: Args,
+        names: tuple[str, ...],
+        fresh: Callable[[], nn.Module] | None = None,
+    ) -> None:
+        self.pair, self.args, self.names, self.fresh = pair, args, names, fresh
+        self.lines: dict[tuple[str, str], str] = {}
+        self.recorder = _Recorder("model", self.lines)
+        self.batch = len(args[0])
+
+    @property
+    def rows(self) -> Tensor:
+        """Two thirds of the rows in reverse order, a longest sequence among them."""
+        batch = len(self.args[0])
+        order = torch.arange(batch).flip(0)
+        if "length" in self.names:
+            longest = int(self.args[self.names.index("length")].argmax())
+            order = torch.cat([torch.tensor([longest]), order[order != longest]])
+        return order[: batch - batch // 3].to(self.args[0].device)
+
+    def pick(self, rows: Tensor) -> Args:
+        """Return some rows of the batch."""
+        return tuple(arg[rows] for arg in self.args)
+
+    @contextmanager
+    def laboratory(self) -> Iterator[None]:
+        """Leave no trace of the checks: weights, modes, seeds, parameter store."""
+        state = {name: value.clone() for name, value in self.pair.state_dict().items()}
+        modes = {module: module.training for module in self.pair.modules()}
+        devices = [arg.device for arg in self.args[:1] if arg.device.type == "cuda"]
+        with isolated(), torch.random.fork_rng(devices), pyro.validation_enabled(True):
+            try:
+                with torch.no_grad():
+                    self._jitter()
+                    yield
+            finally:
+                self.pair.load_state_dict(state)
+                for module, training in modes.items():
+                    module.training = training
+
+    def _jitter(self) -> None:
+        torch.manual_seed(0)
+        for parameter in self.pair.parameters():
+            if parameter.is_floating_point():
+                parameter.add_(JITTER * torch.randn_like(parameter))
+
+    def trace(
+        self,
+        args: Args,
+        *,
+        pair: nn.Module | None = None,
+        held: Mapping[str, Tensor] | None = None,
+        seed: int = 0,
+        training: bool = False,
+    ) -> PairTrace:
+        """Run guide and model from a seed, some latents held fixed."""
+        pair = (pair or self.pair).train(training)
+        self.batch = len(args[0])
+        torch.manual_seed(seed)
+        with self._recording("guide"), _Hold(held or {}):
+            guide = run_guide(pair, args)
+        model: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
+        with self._recording("model"):
+            return PairTrace(poutine.trace(model).get_trace(*args), guide)
+
+    def predict(self, args: Args, held: Mapping[str, Tensor]) -> Trace:
+        """Run the model with its observed sites unconditioned."""
+        model: Callable[..., Any] = poutine.uncondition(model_of(self.pair.eval()))
+        torch.manual_seed(0)
+        with self._recording("model"), _Hold(held):
+            return poutine.trace(model).get_trace(*args)
+
+    def _recording(self, side: str) -> _Recorder:
+        self.recorder = _Recorder(side, self.lines)
+        return self.recorder
+
+    def train(self, steps: int) -> None:
+        """Move every parameter along the sign of its gradient, a few times."""
+        parameters = [p for p in self.pair.parameters() if p.requires_grad]
+        for seed in range(steps):
+            for parameter, grad in zip(parameters, gradients(self, parameters, seed), strict=True):
+                if grad is not None:
+                    parameter.sub_(JITTER * grad.sign())
+
+    def sites(self, trace: PairTrace) -> Iterator[tuple[str, str, Site]]:
+        """Return side, name and site of all random variables, the guide's first."""
+        for side, nodes in (("guide", trace.guide), ("model", trace.model)):
+            for name, site in sample_sites(nodes).items():
+                yield side, name, site
+
+    def with_other_data(self) -> Args:
+        """Return the batch with the observed arrays exchanged between rows."""
+        observed = self.first.observed
+        names = {base_of(name) for name in observed}
+        storages = {site["value"].untyped_storage().data_ptr() for site in observed.values()}
+        moved = [
+            name in names or arg.untyped_storage().data_ptr() in storages
+            for name, arg in zip(self.names, self.args, strict=True)
+        ]
+        return tuple(a.roll(1, 0) if m else a for a, m in zip(self.args, moved, strict=True))
+
+    def with_other_padding(self) -> Args:
+        """Return the batch with the first frame of each sequence in its padding."""
+        length, shape = self.args[self.names.index("length")], self.args[0].shape[:2]
+        return tuple(
+            fill_padding(arg, length, arg[:, :1]) if arg.shape[:2] == shape else arg
+            for arg in self.args
+        )
+
+    def arguments(self, side: str) -> tuple[str, ...]:
+        """Return what ``model`` or ``guide`` takes."""
+        return tuple(inspect.signature(getattr(self.pair, side)).parameters)
+
+    def where(self, side: str, name: str = "") -> str:
+        """Return file and line of a sample statement, or else of ``model`` or ``guide``.
+
+        For a sequence pair it is the line of the conditional that is sampled.
+        """
+        if (side, name) in self.lines:
+            return self.lines[side, name]
+        if name and isinstance(self.pair, SequencePair):
+            latent = "posterior" if side == "guide" else "prior"
+            part = latent if base_of(name) == "z" else "likelihood"
+            return line_of_part(type(self.pair), part)
+        return line_of(getattr(type(self.pair), side, type(self.pair)))
+
+    def where_attribute(self, name: str) -> str:
+        """Return the line that sets ``self.<name>``, or else that of the class."""
+        return line_that_sets(type(self.pair), name.partition(".")[0])
+
+    def explain(self, check: str, error: Exception) -> Failure:
+        """Return what an exception inside the pair means."""
+        site = _site_of(error.__traceback__)
+        where = self._where_raised(error, site)
+        if self.recorder.repeated and "Multiple sample sites" in str(error):
+            what = f"two sites of the {self.recorder.side} are called '{self.recorder.repeated}'"
+            place = self.where(self.recorder.side, self.recorder.repeated)
+            return Failure("sites", place, what, "give each sample statement a name of its own")
+        if site and "Shape mismatch inside plate" in str(error):
+            return self._explain_shape(site, where)
+        unequal = self._unequal_latents()
+        if unequal:
+            return unequal
+        named = f"site '{site['name']}': " if site else ""
+        return Failure(check, where, named + one_line(error), "correct this line")
+
+    def _where_raised(self, error: Exception, site: Site | None) -> str:
+        """Return the innermost line of the user's code that led to an exception."""
+        cls = type(self.pair)
+        where = raised_at(error, cls)
+        if where != line_of(cls) or not isinstance(self.pair, SequencePair):
+            return where
+        part = part_called(error)
+        if part:
+            return line_of_part(cls, part)
+        return self.where(self.recorder.side, site["name"]) if site else where
+
+    def _unequal_latents(self) -> Failure | None:
+        """Compare prior and posterior of the first step of a sequence pair."""
+        pair = self.pair
+        if not (isinstance(pair, SequencePair) and pair.has_latents):
+            return None
+        try:
+            h = pair.initial(self.args[0])
+            p, q = pair.prior(h), pair.posterior(pair.encode(*self.args)[:, 0], h)
+        except Exception:  # another failure than this one
+            return None
+        if p.event_shape == q.event_shape:
+            return None
+        shapes = f"event shape {tuple(q.event_shape)}, the prior {tuple(p.event_shape)}"
+        where, repair = self.where("guide", "z_0"), "give both z_dim elements"
+        return Failure("shapes", where, f"the posterior has {shapes}", repair)
+
+    def _explain_shape(self, site: Site, where: str) -> Failure:
+        batch, shape = self.batch, tuple(site["fn"].batch_shape)
+        for frame in site["cond_indep_stack"]:
+            if frame.size != batch:
+                what = f"the plate '{frame.name}' has size {frame.size} for a batch of {batch}"
+                repair = f"write pyro.plate('{frame.name}', len(x))"
+                return Failure("plate", where, what, repair)
+        extra = len(shape) - 1 if shape[0] == batch else len(shape)
+        what = f"site '{site['name']}' has batch shape {shape} instead of ({batch},)"
+        repair = f"add .to_event({extra})" if extra else "make one distribution per row of x"
+        return Failure("shapes", where, what, repair)
+
+
+def line_of_part(cls: type, name: str) -> str:
+    """Return the line that defines ``prior`` or another part of a sequence pair."""
+    own = getattr(cls, name, None)
+    if own is None or own is getattr(SequencePair, name, None):
+        return line_that_sets(cls, name)
+    return line_of(own)
+
+
+def part_called(error: Exception) -> str:
+    """Return what of a sequence pair one step of model or guide was calling, as ``prior``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    steps = [frame for frame in frames if frame.filename == sequence.__file__]
+    if not (steps and steps[-1].lineno):
+        return ""
+    line = linecache.getline(steps[-1].filename, steps[-1].lineno)
+    called = re.search(r"self\.(\w+)", line[steps[-1].colno or 0 : steps[-1].end_colno])
+    return called[1] if called else ""
+
+
+def base_of(name: str) -> str:
+    """Return ``x`` for the site ``x_3`` of a sequence, other names as they are."""
+    return (step_of(name) or (name,))[0]
+
+
+def _site_of(trace: TracebackType | None) -> Site | None:
+    """Return the site that an exception is about, as the frames of pyro know it."""
+    found: Site | None = None
+    while trace:
+        for name in ("msg", "site"):
+            value = trace.tb_frame.f_locals.get(name)
+            if isinstance(value, dict) and "fn" in value and "name" in value:
+                found = value
+        trace = trace.tb_next
+    return found
+
+
+def gradients(
+    subject: Subject, parameters: list[nn.Parameter], seed: int
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of the negative ELBO in training, None where there is none."""
+    with torch.enable_grad():
+        loss = -elbo(subject.trace(subject.args, seed=seed, training=True))
+        if not loss.requires_grad:
+            return (None,) * len(parameters)
+        return torch.autograd.grad(loss, parameters, allow_unused=True)
+
+
+def elbo(trace: PairTrace) -> Tensor:
+    """Return the ELBO of a batch from one draw, a scalar in nats."""
+    model = sum(log_density(site).sum() for site in sample_sites(trace.model).values())
+    guide = sum(log_density(site).sum() for site in sample_sites(trace.guide).values())
+    return torch.as_tensor(model - guide)

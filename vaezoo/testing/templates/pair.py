@@ -1,0 +1,62 @@
+"""A variational autoencoder with a Bernoulli decoder.
+
+    p(x, z)  = N(z; 0, I) Bernoulli(x; y(z))
+    q(z | x) = N(z; mu(x), diag sigma(x)^2)
+
+====  ============  ===================
+site  event shape   meaning
+====  ============  ===================
+z     ``(z_dim,)``  latent
+x     ``x_shape``   observed, binary
+====  ============  ===================
+"""
+
+import pyro
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from vaezoo.parts.axes import Likelihood, Posterior, Prior
+from vaezoo.parts.likelihoods import Bernoulli
+from vaezoo.parts.networks import Decoder, Encoder
+from vaezoo.parts.posteriors import DiagonalNormal
+from vaezoo.parts.priors import StandardNormal
+from vaezoo.registry import register
+
+__all__ = ["MyVae"]
+
+
+@register("my-vae", data="images")
+class MyVae(nn.Module):
+    """Variational autoencoder, a first pair of one's own."""
+
+    # Every argument is a setting, `--set z_dim=2`; x_shape is given by the data.
+    def __init__(
+        self,
+        *,
+        x_shape: tuple[int, ...],
+        z_dim: PositiveInt = 10,
+        hidden: PositiveInt = 200,
+        likelihood: Likelihood = Bernoulli,
+        prior: Prior = StandardNormal,
+        posterior: Posterior = DiagonalNormal,
+    ) -> None:
+        super().__init__()
+        # p(z) = N(0, I)
+        self.prior = prior(z_dim)
+        # p(x | z) = Bernoulli(x; y(z)), or what --likelihood names
+        self.decoder = Decoder(z_dim, [hidden], x_shape, activation="relu", net="mlp")
+        self.likelihood = likelihood(self.decoder.head, x_shape)
+        # q(z | x) = N(z; mu(x), diag sigma(x)^2)
+        self.encoder = Encoder(x_shape, [hidden], activation="relu", net="mlp")
+        self.posterior = posterior(self.encoder.head(z_dim))
+
+    def model(self, x: Tensor) -> None:
+        """p(z) p(x | z) of ``x (B, *x_shape)``."""
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.prior())  # (B, z_dim)
+            pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        """q(z | x) of ``x (B, *x_shape)``."""
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.posterior(self.encoder(x)))

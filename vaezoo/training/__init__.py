@@ -1,0 +1,1 @@
+"""From data to trained weights: fit, checkpoints, validation, warnings."""

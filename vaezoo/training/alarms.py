@@ -1,0 +1,53 @@
+"""What a person should be told while a pair is trained."""
+
+from vaezoo.training.metrics import Metrics
+
+__all__ = ["alarms"]
+
+LARGEST_SHARE_AT_FLOOR = 0.01
+LARGEST_FALL = 0.1
+COLLAPSED_KL = 0.01
+
+
+def alarms(
+    train: Metrics,
+    validation: Metrics,
+    *,
+    fallen: float,
+    best_score: float,
+    train_rises: bool,
+    is_late: bool,
+) -> dict[str, str]:
+    """Return what is wrong after an epoch, by a short name, each with what to do.
+
+    Parameters
+    ----------
+    train, validation
+        Of this epoch.
+    fallen
+        Nats by which the validation score lies below the best one.
+    best_score
+        The best validation score.
+    train_rises
+        Whether the training ELBO is the best so far.
+    is_late
+        Whether latents that are not in use by now will hardly come into use.
+    """
+    found = {}
+    if train.at_floor > LARGEST_SHARE_AT_FLOOR:
+        found["floor"] = (
+            f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
+            "bounded by --sigma-floor alone; try --sigma shared"
+        )
+    has_latents = validation.kl != 0.0 or bool(validation.kl_per_latent)
+    if is_late and has_latents and validation.kl < COLLAPSED_KL:
+        found["collapse"] = (
+            f"the latents carry nothing, KL {validation.kl:.3f} nats: every datum has the same "
+            "posterior; try a smaller --beta, a --kl-warmup, or --sigma shared"
+        )
+    if train_rises and fallen > LARGEST_FALL * abs(best_score):
+        found["gap"] = (
+            f"the validation ELBO has fallen by {fallen:.1f} nats, that of training rises: the "
+            "model memorises; the best weights are kept (try --sigma shared)"
+        )
+    return found

@@ -1,0 +1,109 @@
+"""The state of training in one file: weights, optimiser, random generators, position."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.errors import RequestError
+from vaezoo.runs import set_weights
+from vaezoo.runtime.device import rng_state
+from vaezoo.runtime.storage import load_tensors, save_tensors
+
+__all__ = ["Checkpoint", "State", "load_checkpoint", "save_checkpoint"]
+
+
+@dataclass
+class State:
+    """Where training stands; with weights, optimiser and random states, all that is needed.
+
+    ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
+    ``loss_sum`` the losses of its steps.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    epoch_steps: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    since_best: int = 0
+    since_decay: int = 0
+    best_train_elbo: float = -math.inf
+    warned: str = ""
+    compiled: bool = False
+    compiled_steps: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a saved state holds beside the weights and the optimiser, which are set from it.
+
+    Attributes
+    ----------
+    state
+        Where training stood.
+    rng
+        States of the random generators.
+    best
+        The best weights so far; empty when there were none yet.
+    """
+
+    state: State
+    rng: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+def save_checkpoint(
+    path: Path,
+    pair: nn.Module,
+    optimizer: Optimizer,
+    state: State,
+    device: torch.device,
+    *,
+    best: Mapping[str, Tensor],
+) -> None:
+    """Write all that is needed to go on with training, at once and without pickles."""
+    groups: dict[str, Mapping[str, Tensor]] = {
+        "weights": pair.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": rng_state(device),
+        "best": best,
+    }
+    tensors = {f"{g}/{name}": value for g, named in groups.items() for name, value in named.items()}
+    save_tensors(path, tensors, {"state": asdict(state)})
+
+
+def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkpoint:
+    """Set pair and optimiser to a saved state, and return the rest of it.
+
+    Raises
+    ------
+    RequestError
+        When there is no saved state, or it is damaged or of another pair.
+    """
+    if not path.is_file():
+        config = path.parent.parent / "config.toml"
+        raise RequestError(
+            f"no file '{path}': the run stopped before it had a state; start it again with: "
+            f"vaezoo train --config {config}"
+        )
+    tensors, values = load_tensors(path)
+    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}, "best": {}}
+    for name, tensor in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = tensor
+    if not (groups["rng"] and "state" in values):
+        raise RequestError(f"{path} holds no state of training")
+    set_weights(pair, groups["weights"], path)
+    try:
+        optimizer.load_state_dict(groups["optimizer"])
+    except (KeyError, ValueError) as error:
+        raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
+    return Checkpoint(State(**values["state"]), groups["rng"], groups["best"])

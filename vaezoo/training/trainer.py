@@ -1,0 +1,394 @@
+"""The training loop: steps, epochs, validation, schedules, saved states."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaezoo.data import Data
+from vaezoo.data.batches import Batches, epoch_order
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.recurrence import planned_form
+from vaezoo.engine.tiers import Engine, NonFiniteError
+from vaezoo.errors import RequestError
+from vaezoo.objectives.base import kl_weight
+from vaezoo.options import EngineName
+from vaezoo.pairs.sites import argument_names, isolated
+from vaezoo.pairs.trials import refuse_global_parameters, untouched
+from vaezoo.runs import STATE, Run
+from vaezoo.runtime.device import seeded, set_rng_state
+from vaezoo.runtime.signals import asked_to_stop
+from vaezoo.runtime.threads import count_flops, threads_for
+from vaezoo.training.alarms import alarms
+from vaezoo.training.callbacks import Callback, Interrupted
+from vaezoo.training.checkpoint import State, load_checkpoint, save_checkpoint
+from vaezoo.training.metrics import Metrics
+from vaezoo.training.schedule import num_steps, objective_of
+from vaezoo.training.validation import Validation
+
+__all__ = ["Trainer"]
+
+CHECKPOINT_SECONDS = 2.0
+LARGEST_SHARE_OF_SAVING = 0.05
+LOSSES_READ_AT_ONCE = 50
+
+
+class Trainer:
+    """Trains the pair of a run.
+
+    Parameters
+    ----------
+    run
+        The run, at its start or reopened.
+    data
+        Its data.
+    callbacks
+        Are told how it goes.
+    """
+
+    def __init__(self, run: Run, data: Data, callbacks: Sequence[Callback] = ()) -> None:
+        self.run = run
+        self.pair = run.pair
+        self.training = run.training
+        self.device = run.device
+        self.callbacks = callbacks
+        self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
+        self.objective = objective_of(self.training)
+        self.total = num_steps(self.training, self.batches.size("train"))
+        self.optimizer = Optimizer(
+            self.training.optimizer,
+            list(self.pair.parameters()),
+            lr=self.training.lr,
+            weight_decay=self.training.weight_decay,
+            lr_decay=self.training.lr_decay,
+        )
+        self.form = planned_form(
+            self.pair,
+            engine=self.training.engine,
+            truncate=self.training.truncate,
+            num_steps=self.total,
+            notify=self._warn_once,
+        )
+        self.engine = self._make_engine(self.training.engine)
+        self.state = State()
+        self.losses: list[Tensor] = []
+        self.rng: dict[str, Tensor] | None = None
+        self.validation = Validation(
+            self.form, self.batches, run.transform, self.objective, seed=self.training.seed
+        )
+        self.measured_at = -1
+        self.best: dict[str, Tensor] = {}
+        self.best_written = -1
+        self.stop_requested: Callable[[], bool] = lambda: False
+        self.saved_at = time.monotonic()
+        self.save_after = CHECKPOINT_SECONDS
+
+    def _make_engine(self, engine: EngineName) -> Engine:
+        training = self.training
+        has_short_batch = self.batches.size("train") % training.batch_size > 0
+        return Engine(
+            self.form,
+            self.objective,
+            self.optimizer,
+            clip_norm=training.clip_norm,
+            engine=engine,
+            precision=training.precision,
+            prepare=self.batches.finish,
+            batch_size=training.batch_size if has_short_batch else 0,
+            num_steps=self.total,
+            notify=self._warn_once,
+        )
+
+    def train(self) -> Run:
+        """Train to the end and return the run with its best weights.
+
+        Raises
+        ------
+        NonFiniteError
+            When loss or gradients are NaN or infinite; the state before that step is saved.
+        Interrupted
+            On Ctrl-C or a termination signal; the state is saved.
+        """
+        with seeded(self.training.seed, self.device), isolated():
+            flops = self._look_at_pair()
+        if self.state.step == 0:
+            self._create_folder()
+        try:
+            self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
+            with (
+                seeded(self.training.seed, self.device),
+                isolated(),
+                asked_to_stop() as self.stop_requested,
+                threads_for(flops),
+            ):
+                self._set_generators()
+                while not self._is_done():
+                    self._epoch()
+                self._finish()
+        finally:
+            self._tell(lambda callback: callback.on_end(self.run))
+        return self.run
+
+    def restore(self) -> None:
+        """Go back to the last saved state of the run."""
+        path = self.run.folder() / STATE
+        checkpoint = load_checkpoint(path, self.pair, self.optimizer)
+        self.rng, self.best = checkpoint.rng, checkpoint.best
+        self.state = checkpoint.state
+        if self.state.compiled and self.training.engine == "auto":
+            self.engine = self._make_engine("compiled")
+        if self.state.compiled_steps:
+            self.engine.compile_steps()
+        self.engine.num_calls = self.state.step
+        ended = self.state.step == self.total or self._stops_early()
+        if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
+            raise RequestError(
+                f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
+                "longer, give more --epochs or --steps"
+            )
+        self.run.rewind_metrics(self.state.epoch)
+
+    def save_state(self) -> None:
+        """Save all that is needed to go on; nothing for a run without a folder."""
+        if self.run.path is None:
+            return
+        self._read_losses()
+        began = time.monotonic()
+        self._write_best()
+        self.state.compiled = "compiled" in self.engine.calls_by_tier
+        self.state.compiled_steps = self.engine.has_compiled_steps
+        save_checkpoint(
+            self.run.path / STATE,
+            self.pair,
+            self.optimizer,
+            self.state,
+            self.device,
+            best=self.best,
+        )
+        self.saved_at = time.monotonic()
+        took = self.saved_at - began
+        self.save_after = max(CHECKPOINT_SECONDS, took / LARGEST_SHARE_OF_SAVING)
+
+    def _is_time_to_save(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.save_after
+
+    def _write_best(self) -> None:
+        state = self.state
+        if self.best and self.best_written != state.best_epoch:
+            values = {"epoch": state.best_epoch, "validation_score": state.best_score}
+            self.run.save_weights(self.best, values)
+            self.best_written = state.best_epoch
+
+    def _is_done(self) -> bool:
+        """Whether the steps are taken and measured; early, when nothing improves any more."""
+        if self.state.position:
+            return self.measured_at == self.state.step
+        return self.state.step >= self.total or self._stops_early()
+
+    def _tell(self, tell: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks:
+            tell(callback)
+
+    def _create_folder(self) -> None:
+        if self.run.path is None:
+            return
+        try:
+            self.run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(
+                f"cannot create {self.run.path}: {error.strerror}; choose another --out"
+            ) from error
+        self.run.save_config()
+        self.run.save_info()
+
+    def _look_at_pair(self) -> int:
+        """Refuse what cannot be trained, and return the floating-point operations of a step."""
+        first = next(self.batches.fixed("train", limit=2))
+        rows = min(self.training.batch_size, self.batches.size("train"))
+        with untouched(self.pair, self.device):
+            self.objective.prepare(self.form, first)
+            refuse_global_parameters(set(self.pair.parameters()))
+            raw = self.batches.gather("train", torch.arange(rows))
+            self.engine.evaluate(raw)  # makes the plan of a recurrence
+            return count_flops(lambda: self.engine.evaluate(raw))
+
+    def _set_generators(self) -> None:
+        if self.rng is not None:
+            set_rng_state(self.rng, self.device)
+        else:
+            torch.manual_seed(self.training.seed)
+
+    def _epoch(self) -> None:
+        state, began = self.state, time.monotonic()
+        size = self.training.batch_size
+        order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
+        order = order.to(self.device)
+        self.form.train()
+        left = order[state.position :][: (self.total - state.step) * size]
+        for start in range(0, len(left), size):
+            self._one_step(left[start : start + size])
+            if self.stop_requested():
+                state.seconds += time.monotonic() - began
+                self._stop()
+            if self._is_time_to_save():
+                self.save_state()
+        state.seconds += time.monotonic() - began
+        self._end_epoch(complete=state.position == len(order))
+
+    def _one_step(self, positions: Tensor) -> None:
+        state = self.state
+        raw = self.batches.gather("train", positions)
+        try:
+            self.losses.append(self.engine(raw, self._kl_weight))
+        except NonFiniteError as error:
+            raise self._failure(error) from error
+        state.step += 1
+        state.epoch_steps += 1
+        state.position += len(positions)
+        if self.device.type == "cpu" or len(self.losses) == LOSSES_READ_AT_ONCE:
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        """Take note of the losses since the last time; on a GPU this waits for their steps."""
+        if not self.losses:
+            return
+        if self.device.type != "cpu":
+            self._check_steps()
+        losses = [float(loss) for loss in self.losses]
+        self.losses.clear()
+        self.state.loss_sum += sum(losses)
+        for step, loss in enumerate(losses, self.state.step - len(losses) + 1):
+            for callback in self.callbacks:
+                callback.on_step(step, loss)
+
+    def _check_steps(self) -> None:
+        """Go back to the last step that was finite when one was not: it is the state there is."""
+        try:
+            self.engine.check()
+        except NonFiniteError as error:
+            missed = self.state.step - int(self.optimizer.step)
+            self.state.step -= missed
+            self.state.epoch_steps -= missed
+            self.state.position -= missed * self.training.batch_size
+            self.losses.clear()
+            raise self._failure(error) from error
+
+    def _end_epoch(self, *, complete: bool) -> None:
+        """Measure, log, and save; an epoch cut short by ``steps`` can be resumed in its middle."""
+        self._read_losses()
+        state = self.state
+        self.measured_at = state.step
+        if not complete:
+            self.save_state()
+        record = self._measure(state.epoch + 1)
+        self.run.log(record)
+        self._tell(lambda callback: callback.on_epoch(record))
+        if not complete:
+            return
+        state.epoch += 1
+        state.position = state.epoch_steps = 0
+        state.loss_sum = 0.0
+        self._schedule()
+        if state.epoch == 1 or self._is_time_to_save():
+            self.save_state()
+
+    def _measure(self, epoch: int) -> dict[str, Any]:
+        state, beta = self.state, self.training.beta
+        train, validation = self.validation.measure()
+        score = self.validation.score(validation, beta)
+        if score > state.best_score:
+            state.best_score, state.best_epoch = score, epoch
+            state.since_best = state.since_decay = -1
+            self.best = self._weights()
+        self._warn(train, validation, score)
+        return {
+            "epoch": epoch,
+            "step": state.step,
+            "loss": state.loss_sum / max(1, state.epoch_steps),
+            "beta": self._kl_weight,
+            "lr": float(self.optimizer.lr),
+            "seconds": round(state.seconds, 3),
+            "train": train.to_dict(),
+            "validation": validation.to_dict(),
+        }
+
+    @property
+    def _kl_weight(self) -> float:
+        training = self.training
+        return kl_weight(self.state.step, beta=training.beta, warmup=training.kl_warmup)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.pair.state_dict().items()}
+
+    def _schedule(self) -> None:
+        """Halve the learning rate on a plateau; nothing counts during a KL warm-up."""
+        state, training = self.state, self.training
+        if state.step < training.kl_warmup:
+            state.since_best = state.since_decay = 0
+            return
+        state.since_best += 1
+        state.since_decay += 1
+        if training.plateau and state.since_decay >= training.plateau:
+            state.since_decay = 0
+            self.optimizer.lr.mul_(0.5)
+
+    def _stops_early(self) -> bool:
+        patience = self.training.patience
+        return bool(patience) and self.state.since_best >= patience
+
+    def _warn(self, train: Metrics, validation: Metrics, score: float) -> None:
+        state = self.state
+        found = alarms(
+            train,
+            validation,
+            fallen=state.best_score - score,
+            best_score=state.best_score,
+            train_rises=train.elbo > state.best_train_elbo,
+            is_late=state.step >= max(self.training.kl_warmup, self.total // 2),
+        )
+        state.best_train_elbo = max(state.best_train_elbo, train.elbo)
+        for name, message in found.items():
+            self._warn_once(name, message)
+
+    def _warn_once(self, name: str, message: str) -> None:
+        if name not in self.state.warned.split():
+            self.state.warned = f"{self.state.warned} {name}".strip()
+            self._tell(lambda callback: callback.on_warning(message))
+
+    def _failure(self, error: NonFiniteError) -> NonFiniteError:
+        self.best = self.best or self._weights()
+        self.save_state()
+        kept = ""
+        if self.run.path is not None:
+            self.run.save_info(status="failed")
+            kept = f"; the last good weights are in {self.run.path}"
+        return NonFiniteError(
+            f"training stopped at step {self.state.step + 1}: {error}{kept}; "
+            "try a smaller --lr or --clip-norm, or scale the data (--standardize)"
+        )
+
+    def _stop(self) -> None:
+        self.save_state()
+        if self.run.path is not None:
+            self.run.save_info(status="interrupted")
+        raise Interrupted(self.run, self.state.step)
+
+    def _finish(self) -> None:
+        """Save the last state, unless it was saved before an epoch that ``steps`` cut short."""
+        self.best = self.best or self._weights()
+        if self.state.position == 0:
+            self.save_state()
+        if self.run.path is not None:
+            self._write_best()
+            self.run.save_info(
+                status="finished",
+                finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                steps=self.state.step,
+                seconds=round(self.state.seconds, 1),
+                best_epoch=self.state.best_epoch,
+                steps_by_engine=self.engine.calls_by_tier,
+            )
+        self.pair.load_state_dict(self.best)
+        self.pair.eval()

@@ -1,0 +1,93 @@
+"""How the weights of an epoch are judged: always on the same rows, and with the same noise."""
+
+import math
+
+import torch
+from torch import nn
+
+from vaezoo.data.batches import Batches
+from vaezoo.data.transform import Transform
+from vaezoo.objectives.base import Objective, num_units
+from vaezoo.pairs.sites import Args, repeat_rows
+from vaezoo.runtime.device import seeded
+from vaezoo.training.metrics import Metrics, measure
+
+__all__ = ["Validation"]
+
+MOST_ROWS = 10_000
+FEWEST_DRAWS = 1_000
+ROWS_AT_ONCE = 100
+
+
+class Validation:
+    """Measures a pair on the validation rows, and on as many of the training rows.
+
+    Few rows (or frames of sequences) are measured several times, so that the noise of an epoch is
+    small.
+
+    Parameters
+    ----------
+    pair
+        The pair; it is left in the mode for evaluation.
+    batches
+        The rows of its data.
+    transform
+        What happens to their values.
+    objective
+        What the pair is trained for.
+    seed
+        Of the noise.
+    """
+
+    def __init__(
+        self,
+        pair: nn.Module,
+        batches: Batches,
+        transform: Transform,
+        objective: Objective,
+        *,
+        seed: int,
+    ) -> None:
+        self.pair = pair
+        self.batches = batches
+        self.transform = transform
+        self.objective = objective
+        self.seed = seed
+        self._rows: dict[str, list[Args]] = {}
+
+    def measure(self) -> tuple[Metrics, Metrics]:
+        """Return the metrics of the training and of the validation rows."""
+        self.pair.eval()
+        with seeded(self.seed, self.batches.device):
+            train = measure(self.pair, self._measured("train"), self.transform)
+            validation = measure(self.pair, self._measured("validation"), self.transform)
+        return train, validation
+
+    @torch.no_grad()
+    def score(self, validation: Metrics, beta: float) -> float:
+        """Return what the best weights are chosen by, in nats per datum; higher is better.
+
+        It is the ELBO with weight ``beta`` on its KL term, or the bound that is optimised where it
+        is another one.
+        """
+        if self.objective.judged_by_elbo:
+            return validation.score(beta)
+        total = units = 0.0
+        with seeded(self.seed, self.batches.device):
+            for batch in self._measured("validation"):
+                for args in zip(*[arg.split(ROWS_AT_ONCE) for arg in batch], strict=True):
+                    size = float(num_units(self.pair, args))
+                    total -= size * float(self.objective.loss(self.pair, args, beta))
+                    units += size
+        return total / units
+
+    def _measured(self, split: str) -> list[Args]:
+        if split not in self._rows:
+            size = min(self.batches.size("validation"), MOST_ROWS)
+            generator = torch.Generator().manual_seed(0)
+            positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
+            batches = list(self.batches.fixed(split, positions=positions))
+            units = sum(int(num_units(self.pair, args)) for args in batches)
+            times = math.ceil(FEWEST_DRAWS / units)
+            self._rows[split] = [repeat_rows(args, times) for args in batches]
+        return self._rows[split]

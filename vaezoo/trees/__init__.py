@@ -1,0 +1,1 @@
+"""Draws as labelled data: groups, dimensions, files, and ArviZ."""

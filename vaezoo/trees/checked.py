@@ -1,0 +1,60 @@
+"""Draws of chains and of checked posteriors, labelled as those of the guide."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from vaezoo.data.dataset import Array
+from vaezoo.diagnostics.checking import VERDICTS, PosteriorCheck
+from vaezoo.diagnostics.sequences import SequenceCheck
+from vaezoo.trees.drawing import NUM_CHAINS, Draws
+
+__all__ = ["chains_tree", "checked_tree"]
+
+
+def checked_tree(
+    draws: Draws, q: xr.DataTree, found: PosteriorCheck | SequenceCheck
+) -> xr.DataTree:
+    """Return draws of the posteriors, with the verdict on each datum in ``constant_data``.
+
+    The draws are resampled and hence independent but for repeats; as those of ``q`` they are cut
+    into four chains. Those of data that are not trusted are there too, but are not right.
+    """
+    values = {name: _by_chain(z) for name, z in found.draws.items()}
+    tree = _tree(draws, q, values, "checked")
+    known = tree["constant_data"].to_dataset()
+    verdict = np.array(VERDICTS)[found.verdict.cpu().numpy()].astype(object)
+    tree["constant_data"] = xr.DataTree(known.assign(verdict=("datum", verdict)))
+    return tree
+
+
+def chains_tree(
+    draws: Draws, q: xr.DataTree, latents: Mapping[str, Tensor], log_joint: Tensor
+) -> xr.DataTree:
+    """Return HMC chains, whose R-hat and effective sample size mean what they say."""
+    values = {name: z.cpu().numpy() for name, z in latents.items()}
+    tree = _tree(draws, q, values, "hmc")
+    lp = {"lp": log_joint.cpu().numpy()}
+    tree["sample_stats"] = xr.DataTree(draws.labels.dataset("sample_stats", lp, 0, None))
+    tree.attrs["r_hat_is_meaningful"] = 1
+    return tree
+
+
+def _tree(
+    draws: Draws, q: xr.DataTree, values: Mapping[str, Array], approximation: str
+) -> xr.DataTree:
+    known = q["constant_data"].to_dataset()
+    length = known["length"].values if "length" in known else None
+    groups = {"posterior": draws.labels.dataset("posterior", values, 0, length)}
+    groups |= {name: q[name].to_dataset() for name in ("observed_data", "constant_data")}
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs = {**q.attrs, "approximation": approximation}
+    return tree
+
+
+def _by_chain(z: Tensor) -> Array:
+    """``(R, B, ...)`` to ``(chain, draw, B, ...)``."""
+    number = len(z) // NUM_CHAINS * NUM_CHAINS
+    return z[:number].unflatten(0, (NUM_CHAINS, -1)).cpu().numpy()

@@ -1,0 +1,149 @@
+"""From a run to ArviZ: draws of posterior and prior as labelled arrays."""
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from vaezoo.data import Data
+from vaezoo.errors import RequestError, nearest
+from vaezoo.inference.target import refuse_without_density
+from vaezoo.runs import Run
+from vaezoo.runtime._arviz import to_arviz
+from vaezoo.runtime.device import seeded
+from vaezoo.trees.coordinates import DIMS
+from vaezoo.trees.drawing import DEFAULT_GROUPS, GROUPS, MOST_GIB, NUM_CHAINS, Draws
+from vaezoo.trees.files import joined, save_netcdf
+
+__all__ = ["DEFAULT_GROUPS", "GROUPS", "plan", "posterior", "save_netcdf", "to_arviz"]
+
+
+def posterior(
+    run: Run,
+    data: str | Data | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = 100,
+    num_samples: int = 1000,
+    seed: int = 0,
+    data_dir: str | None = None,
+    groups: str | Sequence[str] = DEFAULT_GROUPS,
+    max_gib: float = MOST_GIB,
+) -> xr.DataTree:
+    """Draw from the guide's posterior of some data, as a tree of labelled arrays.
+
+    Parameters
+    ----------
+    run
+        A trained run.
+    data
+        A name, a path or a data set; by default the data of the run.
+    split
+        Which rows.
+    limit
+        Only the first so many rows; None for all.
+    num_samples
+        Draws for each datum, and from the prior; a multiple of 4.
+    seed
+        Seed of the draws. Those of a group do not depend on which others are asked for.
+    data_dir
+        Where original data files lie.
+    groups
+        Names of :data:`GROUPS`, or ``all``.
+    max_gib
+        Refuse to make a tree of more GiB.
+
+    Returns
+    -------
+    xarray.DataTree
+        By default the groups
+
+        - ``posterior``: each latent, dimensions ``chain, draw, datum, latent``, of sequences
+          ``chain, draw, datum, time, latent``;
+        - ``sample_stats`` ``(chain, draw, datum)``: ``lp`` = log p(x, z), ``log_q``, and
+          ``log_weight``, their difference, in nats;
+        - ``log_likelihood``, ``log_prior`` ``(chain, draw, datum)``: log p(x | z) of each observed
+          site, log p(z) of each latent;
+        - ``guide`` ``(datum, ...)``: mean and deviation of each latent, as ``z_mean``, ``z_sd``,
+          where q has them in closed form, and ``elbo``, from the draws;
+        - ``observed_data``: x;
+        - ``constant_data``: ``row`` in the data set, label, of sequences ``length`` and ``mask``.
+
+        On request ``prior`` ``(chain, draw, latent)`` and ``prior_predictive``, and
+        ``posterior_predictive`` ``(chain, draw, datum, ...)``: x given each draw of z, and of
+        sequences given the true frames before.
+
+        All x are in units of the data; the tree's attributes say what the pair sees. Behind the end
+        of a sequence they and the latents are nan. The draws are independent: four chains are a
+        convention that ArviZ's functions ask for, and R-hat is 1 whatever the guide is worth.
+
+    Raises
+    ------
+    RequestError
+        When the pair has no latents, or its guide one value for each as an autoencoder has, a group
+        is unknown, or the tree would be too large.
+    """
+    draws = plan(
+        run,
+        data,
+        split=split,
+        limit=limit,
+        num_samples=num_samples,
+        seed=seed,
+        data_dir=data_dir,
+        groups=groups,
+    )
+    draws.check_size(max_gib)
+    return joined(draws.pieces())
+
+
+def plan(
+    run: Run,
+    data: str | Data | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = 100,
+    num_samples: int = 1000,
+    seed: int = 0,
+    data_dir: str | None = None,
+    groups: str | Sequence[str] = DEFAULT_GROUPS,
+) -> Draws:
+    """Return what :func:`posterior` would draw, to know its size or to write it in pieces.
+
+    Examples
+    --------
+    ::
+
+        draws = plan(run, limit=None, groups="all")
+        print(draws.estimate_size())
+        save_zarr(draws.pieces(), "posterior.zarr")
+    """
+    if num_samples < NUM_CHAINS or num_samples % NUM_CHAINS:
+        raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")
+    if limit is not None and limit < 1:
+        raise RequestError(f"the number of rows must be at least 1, not {limit}")
+    run.pair.eval()
+    with seeded(seed, run.device):
+        batches = run.batches(data, data_dir=data_dir)
+    draws = Draws(run, batches, split, limit, num_samples, seed, _checked_groups(groups))
+    refuse_without_density(run.pair, draws.example, "a tree of draws")
+    _refuse_names({*draws.latents, *draws.example.observed, *batches.data.arrays})
+    return draws
+
+
+def _refuse_names(names: set[str]) -> None:
+    for name in sorted(names.intersection(DIMS)):
+        raise RequestError(
+            f"'{name}' is a dimension of a tree of draws; give the site or array another name"
+        )
+
+
+def _checked_groups(groups: str | Sequence[str]) -> tuple[str, ...]:
+    names = (groups,) if isinstance(groups, str) else tuple(groups)
+    if "all" in names:
+        return GROUPS
+    for name in names:
+        if name not in GROUPS:
+            raise RequestError(f"no group '{name}'; {nearest(name, (*GROUPS, 'all'))}")
+    if not names:
+        raise RequestError(f"no groups; choose from: {', '.join((*GROUPS, 'all'))}")
+    return tuple(name for name in GROUPS if name in names)

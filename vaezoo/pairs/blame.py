@@ -23,7 +23,7 @@ __all__ = [
     "raised_at",
 ]
 
-_OWN = tuple(str(path) for path in Path(__file__).parent.iterdir() if path.name != "models")
+_OWN = tuple(str(path) for path in Path(__file__).parents[1].iterdir() if path.name != "models")
 _LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, *_OWN)
 
 

@@ -15,7 +15,7 @@ from torch._inductor import config as inductor_config
 from vaezoo.data import from_arrays
 from vaezoo.runtime.threads import count_flops
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="benchmarks/ is not here")
 
 

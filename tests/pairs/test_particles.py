@@ -32,7 +32,7 @@ from vaezoo.registry import entry_of, get, list_models
 from vaezoo.testing import made_up_batch
 
 CPU = torch.device("cpu")
-TEMPLATES = Path(__file__).parent.parent / "vaezoo" / "testing" / "templates"
+TEMPLATES = Path(__file__).parents[2] / "vaezoo" / "testing" / "templates"
 SMALL = {"hidden": (6,), "decoder_hidden": (6,), "z_dim": 3}
 
 
@@ -204,8 +204,10 @@ def test_layout_changes_neither_loss_nor_gradients(
     pair: nn.Module, x: Tensor, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = loss_and_gradients(OBJECTIVES[name](), pair, (x,))
-    for module in ("objectives", "importance"):
-        monkeypatch.setattr(f"vaezoo.{module}.choose_particles", lambda p, a, n: Particles(n))
+    for module in ("base", "importance"):
+        monkeypatch.setattr(
+            f"vaezoo.objectives.{module}.choose_particles", lambda p, a, n: Particles(n)
+        )
     repeated = loss_and_gradients(OBJECTIVES[name](), pair, (x,))
     torch.testing.assert_close(together, repeated, rtol=1e-9, atol=1e-12)
 

@@ -18,7 +18,7 @@ from vaezoo.registry import get, list_models
 from vaezoo.testing import Report, check_class, check_pair
 
 BROKEN = Path(__file__).parent / "broken_pairs"
-TEMPLATES = Path(__file__).parent.parent / "vaezoo" / "testing" / "templates"
+TEMPLATES = Path(__file__).parents[2] / "vaezoo" / "testing" / "templates"
 
 # file: the check that finds it, the site or parameter it names, words of the repair
 EXPECTED = {

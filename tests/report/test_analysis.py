@@ -168,8 +168,8 @@ def test_narrow_guide_is_poor_by_its_weights() -> None:
 
 
 def test_full_level_asks_the_referees(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaezoo.diagnostics import referee
     from vaezoo.inference.hmc import Settings
-    from vaezoo.report import referee
 
     monkeypatch.setattr(referee, "LONG", Settings(num_samples=300, num_warmup=100))
     report = check(*linear(shift=1.5), level="full")

@@ -267,7 +267,7 @@ def test_run_is_resumed_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # Processes
 
 EVERY_STEP = (
-    "import sys, torch; torch.set_num_threads(1); from vaezoo import trainer;"
+    "import sys, torch; torch.set_num_threads(1); from vaezoo.training import trainer;"
     "trainer.CHECKPOINT_SECONDS = 0.0; from vaezoo.cli import main; main(sys.argv[1:])"
 )
 LONG = ["vae-bernoulli", *SMALL, "--epochs", "400", "--patience", "0"]

@@ -26,11 +26,11 @@ def check(target: str, assignments: tuple[str, ...], x_shape: str | None, as_jso
       vaezoo check ./my_vae.py --set z_dim=2 --x-shape 1,28,28
     """
     from vaezoo.config import parse_settings
-    from vaezoo.registry import get
+    from vaezoo.registry import get_model
     from vaezoo.testing import check_class
 
     shape = _parse_shape(x_shape) if x_shape else None
-    report = check_class(get(target), settings=parse_settings(assignments), x_shape=shape)
+    report = check_class(get_model(target), settings=parse_settings(assignments), x_shape=shape)
     if as_json:
         echo_json(report.to_dict())
     else:

@@ -24,9 +24,9 @@ def show(model: str, as_json: bool) -> None:
     Example:
       vaezoo show vae-gaussian
     """
-    from vaezoo.registry import entry_of, get
+    from vaezoo.registry import entry_of, get_model
 
-    cls = get(model)
+    cls = get_model(model)
     entry = entry_of(cls)
     settings = _settings(cls)
     if as_json:

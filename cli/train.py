@@ -219,10 +219,10 @@ def _data_flags(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _default_data(model: str) -> str:
-    from vaezoo.registry import entry_of, get
+    from vaezoo.registry import entry_of, get_model
     from vaezoo.training.fit import DEFAULT_DATA
 
-    return DEFAULT_DATA[entry_of(get(model)).data]
+    return DEFAULT_DATA[entry_of(get_model(model)).data]
 
 
 def _new_folder(model: str, data: str) -> Path:

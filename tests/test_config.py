@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vaezoo import RequestError, build, get
+from vaezoo import RequestError, build_model, get_model
 from vaezoo.config import Training, checked, layers, merge, parse_settings, read_file, resolve
 from vaezoo.models.beta_vae import BetaVAE
 from vaezoo.models.vae_bernoulli import VAEBernoulli
@@ -108,12 +108,12 @@ def test_unknown_entry_of_a_file_is_refused(tmp_path: Path) -> None:
 def test_convolutions_return_to_the_shape_of_the_image(name: str, shape: tuple[int, ...]) -> None:
     import torch
 
-    pair = build(get(name), {"net": "conv", "hidden": [16]}, shape)
-    h = pair.decoder(torch.zeros(3, resolve(get(name), {})["z_dim"]))
+    pair = build_model(get_model(name), {"net": "conv", "hidden": [16]}, shape)
+    h = pair.decoder(torch.zeros(3, resolve(get_model(name), {})["z_dim"]))
     assert pair.decoder.head()(h).shape == (3, *shape)
     assert pair.encoder(torch.zeros(2, 3, *shape)).shape == (2, 3, 16)
 
 
 def test_convolutions_need_images() -> None:
     with pytest.raises(RequestError, match="net 'conv' needs images"):
-        build(VAEBernoulli, {"net": "conv"}, (10,))
+        build_model(VAEBernoulli, {"net": "conv"}, (10,))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vaezoo import RequestError, get, list_models, register
+from vaezoo import RequestError, get_model, list_models, register
 from vaezoo.registry import entries, entry_of
 
 PAIR = """
@@ -37,41 +37,41 @@ def test_a_pattern_selects() -> None:
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
 def test_what_is_read_from_the_source_is_what_is_registered(entry: object) -> None:
-    cls = get(entry.name)
+    cls = get_model(entry.name)
     assert entry_of(cls) == entry
 
 
 def test_unknown_names_are_answered_with_the_closest() -> None:
     with pytest.raises(RequestError, match="no model 'vae-bernouli'; did you mean 'vae-bernoulli'"):
-        get("vae-bernouli")
+        get_model("vae-bernouli")
 
 
 def test_the_only_pair_of_a_file(tmp_path: Path) -> None:
-    cls = get(write(tmp_path / "mine.py", "my-pair"))
+    cls = get_model(write(tmp_path / "mine.py", "my-pair"))
     assert cls.__name__ == "MyPair"
     assert entry_of(cls).summary == "A pair of the user."
 
 
 def test_one_of_several_pairs_of_a_file(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", "one-pair", "two-pair")
-    assert get(f"{path}:TwoPair").__name__ == "TwoPair"
+    assert get_model(f"{path}:TwoPair").__name__ == "TwoPair"
     with pytest.raises(RequestError, match=r"defines 2 pairs; say which: .*mine.py:OnePair"):
-        get(path)
+        get_model(path)
 
 
 def test_an_import_path() -> None:
-    assert get("vaezoo.models.vae_gaussian:VAEGaussian") is get("vae-gaussian")
+    assert get_model("vaezoo.models.vae_gaussian:VAEGaussian") is get_model("vae-gaussian")
 
 
 def test_a_file_may_be_loaded_twice_and_changed(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    assert get(write(path, "my-pair")) is get(str(path))
-    assert get(write(path, "your-pair")).__name__ == "YourPair"
+    assert get_model(write(path, "my-pair")) is get_model(str(path))
+    assert get_model(write(path, "your-pair")).__name__ == "YourPair"
 
 
 def test_a_name_of_the_zoo_is_refused_in_a_file(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"the name 'vae-bernoulli' belongs to vaezoo.models"):
-        get(write(tmp_path / "mine.py", "vae-bernoulli"))
+        get_model(write(tmp_path / "mine.py", "vae-bernoulli"))
 
 
 def test_a_duplicate_names_its_owner() -> None:
@@ -86,7 +86,7 @@ def test_a_syntax_error_is_one_line_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("x = 1\ndef broken(:\n")
     with pytest.raises(RequestError, match=r"mine.py:2: SyntaxError"):
-        get(str(path))
+        get_model(str(path))
 
 
 def test_an_error_while_loading_names_its_line_and_leaves_no_module(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_an_error_while_loading_names_its_line_and_leaves_no_module(tmp_path: Pa
     path.write_text("x = 1\ny = 1 / 0\n")
     before = set(sys.modules)
     with pytest.raises(RequestError, match=r"mine.py:2: ZeroDivisionError"):
-        get(str(path))
+        get_model(str(path))
     assert not [name for name in set(sys.modules) - before if name.startswith("_vaezoo_file_")]
 
 
@@ -109,7 +109,7 @@ def test_an_error_while_loading_names_its_line_and_leaves_no_module(tmp_path: Pa
 )
 def test_what_is_no_pair_is_refused(spec: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        get(spec)
+        get_model(spec)
 
 
 class Point:
@@ -122,4 +122,4 @@ def test_pairs_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatch) 
     found = {"vaezoo.models": [Point]}
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found[group])
     assert "their-vae" in list_models()
-    assert get("their-vae") is get("vae-linear")
+    assert get_model("their-vae") is get_model("vae-linear")

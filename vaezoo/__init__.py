@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.config import Training, build
+    from vaezoo.config import Training, build_model
     from vaezoo.data import Data, load
     from vaezoo.errors import RequestError, RunError, VaezooError
     from vaezoo.predict.evaluation import evaluate
-    from vaezoo.registry import get, list_models, register
+    from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, check
     from vaezoo.runs import Run, load_run
     from vaezoo.training.callbacks import Callback
@@ -29,11 +29,11 @@ __all__ = [
     "RunError",
     "Training",
     "VaezooError",
-    "build",
+    "build_model",
     "check",
     "evaluate",
     "fit",
-    "get",
+    "get_model",
     "list_models",
     "load",
     "load_run",
@@ -57,11 +57,11 @@ __getattr__, __dir__ = lazy_names(
         "RunError": "errors",
         "Training": "config",
         "VaezooError": "errors",
-        "build": "config",
+        "build_model": "config",
         "check": "report",
         "evaluate": "predict.evaluation",
         "fit": "training.fit",
-        "get": "registry",
+        "get_model": "registry",
         "list_models": "registry",
         "load": "data",
         "load_run": "runs",

@@ -35,7 +35,7 @@ from vaezoo.registry import entry_of
 __all__ = [
     "DataSettings",
     "Training",
-    "build",
+    "build_model",
     "layers",
     "merge",
     "parse_settings",
@@ -244,7 +244,9 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def build(cls: type[nn.Module], config: Mapping[str, Any], x_shape: Sequence[int]) -> nn.Module:
+def build_model(
+    cls: type[nn.Module], config: Mapping[str, Any], x_shape: Sequence[int]
+) -> nn.Module:
     """Build a pair from settings, unset ones at their defaults.
 
     Parameters

@@ -25,7 +25,7 @@ from vaezoo.options import DataKind
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Entry", "entries", "entry_of", "get", "list_models", "register", "source_file"]
+__all__ = ["Entry", "entries", "entry_of", "get_model", "list_models", "register", "source_file"]
 
 Pair = TypeVar("Pair", bound=type)
 
@@ -171,7 +171,7 @@ def _read_entry(module: str, node: ast.ClassDef, decorator: ast.expr) -> Entry |
     return Entry(name, f"vaezoo.models.{module}:{node.name}", summary=summary, **values)
 
 
-def get(spec: str) -> "type[nn.Module]":
+def get_model(spec: str) -> "type[nn.Module]":
     """Return the class of a model/guide pair.
 
     Parameters

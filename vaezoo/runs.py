@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import registry
-from vaezoo.config import DataSettings, Training, build, checked, read_file
+from vaezoo.config import DataSettings, Training, build_model, checked, read_file
 from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import check_transform
@@ -57,7 +57,7 @@ class Run:
     pair
         The model/guide pair; after training, with its best weights.
     model
-        What :func:`vaezoo.get` takes to find its class.
+        What :func:`vaezoo.get_model` takes to find its class.
     config
         The pair's settings, all of them.
     data
@@ -286,12 +286,12 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
     values = read_file(path / "config.toml")
     info, transform, shapes = _read_info(path / "run.json")
     spec = model_spec(path, str(values.get("model", "")), model)
-    cls = registry.get(spec)
+    cls = registry.get_model(spec)
     x_shape = shapes["x"][1:] if "length" in shapes else shapes["x"]
     config = values.get("config", {})
     training = checked(Training, values.get("training", {}))
     return Run(
-        pair=build(cls, config, x_shape).to(find_device(device or training.device)),
+        pair=build_model(cls, config, x_shape).to(find_device(device or training.device)),
         model=spec,
         config=config,
         data=checked(DataSettings, values.get("data", {})),

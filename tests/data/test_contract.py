@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vaezoo import RequestError, build, get
+from vaezoo import RequestError, build_model, get_model
 from vaezoo.data import Data, Transform, choose_transform, epoch_order, from_arrays, summarize
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import standardization
@@ -25,11 +25,11 @@ def fixed(batches: Batches, split: str = "test") -> torch.Tensor:
 
 
 def bernoulli_pair(shape: tuple[int, ...]) -> torch.nn.Module:
-    return build(get("vae-bernoulli"), {"hidden": [4], "z_dim": 2}, shape)
+    return build_model(get_model("vae-bernoulli"), {"hidden": [4], "z_dim": 2}, shape)
 
 
 def gaussian_pair(shape: tuple[int, ...]) -> torch.nn.Module:
-    return build(get("vae-gaussian"), {"hidden": [4], "z_dim": 2}, shape)
+    return build_model(get_model("vae-gaussian"), {"hidden": [4], "z_dim": 2}, shape)
 
 
 def test_splits_share_no_row_and_leave_none() -> None:

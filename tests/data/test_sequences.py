@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vaezoo import build, get
+from vaezoo import build_model, get_model
 from vaezoo.data import choose_transform, from_arrays, from_sequences, load_file, standardization
 from vaezoo.data.contract import summarize
 from vaezoo.data.padding import clear_padding, pad
@@ -177,7 +177,7 @@ def test_first_missing_value_is_named_by_sequence_and_frame() -> None:
 
 def test_missing_values_in_sequences_are_refused(tmp_path: Path) -> None:
     scaffold.write(tmp_path / "my_rnn.py", sequence=True)
-    pair = build(get(f"{tmp_path / 'my_rnn.py'}"), {"hidden": 4}, (2,))
+    pair = build_model(get_model(f"{tmp_path / 'my_rnn.py'}"), {"hidden": 4}, (2,))
     broken = WALKS[2].copy()
     broken[4] = np.nan
     with pytest.raises(RequestError, match=r"2 values .* first in sequence 2, frame 4; remove"):

@@ -13,7 +13,7 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.objectives.base import ELBO, Objective
 from vaezoo.pairs.sites import isolated
-from vaezoo.registry import get
+from vaezoo.registry import get_model
 
 Batch = tuple[Tensor, ...]
 
@@ -33,7 +33,7 @@ def pairs() -> Path:
 @pytest.fixture(scope="session")
 def plain(pairs: Path) -> type[nn.Module]:
     """A pair for vectors whose networks may be overridden: ``encode`` and ``decode``."""
-    return get(str(pairs / "plain.py"))
+    return get_model(str(pairs / "plain.py"))
 
 
 @dataclass

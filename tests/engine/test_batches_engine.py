@@ -16,12 +16,12 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.objectives.base import ELBO
-from vaezoo.registry import get
+from vaezoo.registry import get_model
 
 CPU = torch.device("cpu")
 TEMPLATE = Path(vaezoo.__file__).parent / "testing" / "templates" / "sequence_pair.py"
-SequenceVae: Any = get(str(TEMPLATE))
-Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
+SequenceVae: Any = get_model(str(TEMPLATE))
+Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
 
 @pytest.fixture

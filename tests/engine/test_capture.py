@@ -22,9 +22,9 @@ from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
 from vaezoo.objectives.base import ELBO
 from vaezoo.parts.axes import Part
-from vaezoo.registry import get
+from vaezoo.registry import get_model
 
-Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
+Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
 
 def step_of(pair: nn.Module, x: Tensor) -> tuple[Function, list[Tensor]]:

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import list_models
-from vaezoo.config import build, resolve
+from vaezoo.config import build_model, resolve
 from vaezoo.engine import compiler
 from vaezoo.engine.capture import Captured, capture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import ELBO, IWAE, Objective
-from vaezoo.registry import entry_of, get
+from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import made_up_batch
 
 Batch = tuple[Tensor, ...]
-Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
+Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
 X_SHAPES = {"images": (2, 3), "vectors": (4,), "sequences": (3,)}
 NUM_FRAMES = 2
@@ -84,18 +84,18 @@ def test_a_graph_of_other_shapes_has_not_been_compiled(monkeypatch: pytest.Monke
 
 
 def small(name: str) -> nn.Module:
-    cls = get(name)
+    cls = get_model(name)
     config: dict[str, Any] = {}
     for setting, default in resolve(cls, {}).items():
         if setting in ("hidden", "decoder_hidden", "z_dim"):
             config[setting] = [5] if isinstance(default, list) else 3
-    return build(cls, config, X_SHAPES[entry_of(cls).data])
+    return build_model(cls, config, X_SHAPES[entry_of(cls).data])
 
 
 def batches_for(name: str, number: int = 20) -> list[Batch]:
     pair = small(name)
     torch.manual_seed(5)
-    batches = [made_up_batch(pair, X_SHAPES[entry_of(get(name)).data]) for _ in range(number)]
+    batches = [made_up_batch(pair, X_SHAPES[entry_of(get_model(name)).data]) for _ in range(number)]
     if len(batches[0]) == 1:
         return batches
     return [(x[:, :NUM_FRAMES], length.clamp(max=NUM_FRAMES)) for x, length in batches]

@@ -13,7 +13,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import list_models
-from vaezoo.config import build, resolve
+from vaezoo.config import build_model, resolve
 from vaezoo.engine import tiers as engines
 from vaezoo.engine.compiler import NotCompiledError
 from vaezoo.engine.optimizers import Optimizer
@@ -21,11 +21,11 @@ from vaezoo.engine.tiers import Engine, Kind, NonFiniteError
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective, kl_weight
 from vaezoo.pairs.sites import trace_pair
-from vaezoo.registry import entry_of, get
+from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import made_up_batch
 
 Batch = tuple[Tensor, ...]
-Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
+Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
 X_SHAPES = {"images": (2, 3), "vectors": (4,), "sequences": (3,)}
 NUM_FRAMES = 2
@@ -37,7 +37,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "dreg-of-5": lambda: DReG(num_particles=5),
 }
 ZOO = list_models()
-QUICK = {name for name in list_models() if entry_of(get(name)).data != "sequences"}
+QUICK = {name for name in list_models() if entry_of(get_model(name)).data != "sequences"}
 
 
 def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
@@ -48,18 +48,18 @@ def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
 
 def small(name: str) -> nn.Module:
     """Return a pair of the zoo with narrow layers."""
-    cls = get(name)
+    cls = get_model(name)
     config: dict[str, Any] = {}
     for setting, default in resolve(cls, {}).items():
         if setting in ("hidden", "decoder_hidden", "z_dim"):
             config[setting] = [5] if isinstance(default, list) else 3
-    return build(cls, config, X_SHAPES[entry_of(cls).data])
+    return build_model(cls, config, X_SHAPES[entry_of(cls).data])
 
 
 def batches_for(name: str, number: int = 20) -> list[Batch]:
     """Return different small batches; sequences have two frames at most."""
     pair = small(name)
-    shape = X_SHAPES[entry_of(get(name)).data]
+    shape = X_SHAPES[entry_of(get_model(name)).data]
     torch.manual_seed(5)
     batches = [made_up_batch(pair, shape) for _ in range(number)]
     if len(batches[0]) == 1:

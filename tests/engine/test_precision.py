@@ -17,10 +17,10 @@ from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.objectives.base import ELBO
 from vaezoo.pairs.sites import log_density, sample_sites, trace_pair
-from vaezoo.registry import get
+from vaezoo.registry import get_model
 
 CPU = torch.device("cpu")
-Plain: Any = get(str(Path(__file__).parent / "pairs" / "plain.py"))
+Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(3, 5), (2, 3)),

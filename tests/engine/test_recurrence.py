@@ -5,8 +5,8 @@ import torch
 from pyro.distributions import MultivariateNormal, Normal, TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo import get, list_models
-from vaezoo.config import Training, build
+from vaezoo import get_model, list_models
+from vaezoo.config import Training, build_model
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence import BLOCK, Planned
 from vaezoo.engine.tiers import Engine
@@ -18,7 +18,7 @@ from vaezoo.sequences.paths import PathPair, training_form
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import Recurrence, loop
 
-SEQUENCE_MODELS = [name for name in list_models() if entry_of(get(name)).data == "sequences"]
+SEQUENCE_MODELS = [name for name in list_models() if entry_of(get_model(name)).data == "sequences"]
 
 Args = tuple[Tensor, Tensor]
 
@@ -112,7 +112,7 @@ def test_a_plan_equals_autograd(cls: type[SequencePair], num_frames: int) -> Non
 def test_every_model_of_the_zoo_has_a_plan(name: str) -> None:
     settings = {"z_dim": 4} if name != "rnn" else {}
     likelihood = {} if name == "lgssm" else settings
-    pair, args = build(get(name), likelihood or settings, (5,)), data()
+    pair, args = build_model(get_model(name), likelihood or settings, (5,)), data()
     planned = Planned()
     same(gradients(pair, planned, args), gradients(pair, loop, args), 1e-5)
     assert not planned.failed

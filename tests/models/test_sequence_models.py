@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, linear
 
-from vaezoo.config import build, schema
+from vaezoo.config import build_model, schema
 from vaezoo.models.dmm import FLOOR, GatedTransition
 from vaezoo.objectives.base import ELBO
 from vaezoo.pairs.particles import hold
@@ -27,14 +27,14 @@ from vaezoo.pairs.sites import (
     sample_sites,
     trace_pair,
 )
-from vaezoo.registry import entry_of, get, list_models
+from vaezoo.registry import entry_of, get_model, list_models
 from vaezoo.sequences.paths import PathPair
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.testing import made_up_batch
 
 X_SHAPE = (4,)
 SMALL = {"z_dim": 3, "hidden": 8, "transition_hidden": 5, "emission_hidden": 6}
-NAMES = [name for name in list_models() if entry_of(get(name)).data == "sequences"]
+NAMES = [name for name in list_models() if entry_of(get_model(name)).data == "sequences"]
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in NAMES),
     ("vrnn", {"prior": "static"}),
@@ -45,10 +45,10 @@ every_pair = pytest.mark.parametrize("pair", CASES, ids=str, indirect=True)
 
 
 def made(name: str, **settings: Any) -> SequencePair:
-    cls = get(name)
+    cls = get_model(name)
     small = {key: value for key, value in SMALL.items() if key in schema(cls).model_fields}
     torch.manual_seed(0)
-    pair = build(cls, {**small, **settings}, X_SHAPE).double()
+    pair = build_model(cls, {**small, **settings}, X_SHAPE).double()
     assert isinstance(pair, SequencePair)
     with torch.no_grad():
         for parameter in pair.parameters():

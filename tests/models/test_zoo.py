@@ -4,8 +4,8 @@ import pytest
 import torch
 import xarray as xr
 
-from vaezoo import evaluate, fit, get, list_models, posterior, to_arviz
-from vaezoo.config import build
+from vaezoo import evaluate, fit, get_model, list_models, posterior, to_arviz
+from vaezoo.config import build_model
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import ELBO
@@ -119,8 +119,8 @@ def test_every_parameter_belongs_to_the_module(run: Run) -> None:
 
 @pytest.mark.parametrize("name", list_models())
 def test_gradients_reach_every_parameter(name: str) -> None:
-    x_shape = (6,) if entry_of(get(name)).data == "sequences" else (6, 6)
-    pair = build(get(name), {}, x_shape)
+    x_shape = (6,) if entry_of(get_model(name)).data == "sequences" else (6, 6)
+    pair = build_model(get_model(name), {}, x_shape)
     ELBO().loss(pair, made_up_batch(pair, x_shape)).backward()
     for parameter_name, parameter in pair.named_parameters():
         assert parameter.grad is not None, parameter_name

@@ -11,7 +11,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo.config import build
+from vaezoo.config import build_model
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.objectives.base import (
@@ -25,7 +25,7 @@ from vaezoo.objectives.base import (
     scale_latents,
 )
 from vaezoo.pairs.sites import elbo_terms, log_weights, trace_pair
-from vaezoo.registry import get
+from vaezoo.registry import get_model
 from vaezoo.testing import made_up_batch
 
 SEQUENCE_PAIR = str(Path(vaezoo.__file__).parent / "testing" / "templates" / "sequence_pair.py")
@@ -283,7 +283,7 @@ def test_site_that_does_not_factorise_is_one_latent(free_bits: float, kl: float)
 
 def test_free_bits_of_a_sequence_are_per_frame() -> None:
     """The steps of a latent share its free bits; frames are counted, not sequences."""
-    pair = build(get(SEQUENCE_PAIR), {"z_dim": 2, "hidden": 8}, (3,))
+    pair = build_model(get_model(SEQUENCE_PAIR), {"z_dim": 2, "hidden": 8}, (3,))
     x, length = made_up_batch(pair, (3,))
     torch.manual_seed(3)
     trace = trace_pair(pair, (x, length))
@@ -385,7 +385,7 @@ def test_objective_of_ones_own_takes_the_options_that_it_names(
 
 
 def test_rows_that_a_mask_leaves_out_are_no_units() -> None:
-    pair = build(get(SEQUENCE_PAIR), {"hidden": 8}, (3,))
+    pair = build_model(get_model(SEQUENCE_PAIR), {"hidden": 8}, (3,))
     x, length = torch.zeros(3, 5, 3), torch.tensor([5, 2, 4])
     assert int(num_units(pair, (x, length))) == 11
     assert int(num_units(pair, (x, length), torch.tensor([True, False, True]))) == 9

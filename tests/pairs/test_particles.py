@@ -11,7 +11,7 @@ from pyro import distributions as dist
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
-from vaezoo.config import build
+from vaezoo.config import build_model
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
@@ -28,7 +28,7 @@ from vaezoo.pairs.sites import (
     sample_sites,
     trace_pair,
 )
-from vaezoo.registry import entry_of, get, list_models
+from vaezoo.registry import entry_of, get_model, list_models
 from vaezoo.testing import made_up_batch
 
 CPU = torch.device("cpu")
@@ -38,14 +38,14 @@ SMALL = {"hidden": (6,), "decoder_hidden": (6,), "z_dim": 3}
 
 def small(name: str) -> tuple[nn.Module, Args]:
     """A pair of the zoo with small networks, and 7 rows, in float64."""
-    cls = get(name)
+    cls = get_model(name)
     sequences = entry_of(cls).data == "sequences"
     x_shape = (3,) if sequences else (3, 4)
     torch.manual_seed(1)
     takes = inspect.signature(cls).parameters
     wanted = {"hidden": 6, "z_dim": 3} if sequences else SMALL
     fits = {key: value for key, value in wanted.items() if key in takes}
-    pair = build(cls, fits, x_shape).double()
+    pair = build_model(cls, fits, x_shape).double()
     args = made_up_batch(pair.float(), x_shape)
     return pair.double(), tuple(a.double() if a.is_floating_point() else a for a in args)
 
@@ -140,8 +140,8 @@ def test_pairs_of_plain_layers_run_their_encoder_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["beta-vae", "vae-bernoulli", "vae-gaussian"])
 def test_convolutions_of_the_zoo_take_draws_in_a_plate(name: str) -> None:
-    cls = get(name)
-    pair = build(cls, entry_of(cls).presets["conv"], (8, 8))
+    cls = get_model(name)
+    pair = build_model(cls, entry_of(cls).presets["conv"], (8, 8))
     with probing(pair, CPU):
         assert choose_particles(pair, (torch.zeros(2, 8, 8),), 3).in_plate
 
@@ -193,7 +193,7 @@ def test_other_pairs_get_repeated_rows(
 
 
 def test_recurrent_pairs_get_repeated_rows() -> None:
-    pair = build(get(str(TEMPLATES / "sequence_pair.py")), {}, (3,))
+    pair = build_model(get_model(str(TEMPLATES / "sequence_pair.py")), {}, (3,))
     args = made_up_batch(pair, (3,))
     with probing(pair, CPU):
         assert choose_particles(pair, args, 3) == Particles(3)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from vaezoo.config import build
+from vaezoo.config import build_model
 from vaezoo.data import Data
 from vaezoo.data.contract import choose_transform
 from vaezoo.errors import RequestError
@@ -194,7 +194,9 @@ def test_gradients_are_finite(cls: type, factor: float, h: Tensor) -> None:
     ("likelihood", "x_shape"), [("gaussian-mixture", (2, 3)), ("handwriting", (3,))]
 )
 def test_named_by_a_flag(likelihood: str, x_shape: tuple[int, ...]) -> None:
-    pair = build(VAEGaussian, {"likelihood": {"name": likelihood, "num_components": 4}}, x_shape)
+    pair = build_model(
+        VAEGaussian, {"likelihood": {"name": likelihood, "num_components": 4}}, x_shape
+    )
     elbo = elbo_terms(pair, (torch.ones(7, *x_shape),)).elbo
     assert bool(torch.isfinite(elbo).all())
 
@@ -204,10 +206,10 @@ def test_real_data_fit(likelihood: str) -> None:
     frames = np.array([[[0.5, -3.0, 1.0], [2.0, 0.0, 0.0]]] * 3, dtype=np.float32)
     arrays = {"x": frames, "length": np.array([2, 1, 2])}
     data = Data("pen", arrays, {"train": np.arange(3)})
-    pair = build(RNN, {"likelihood": likelihood}, (3,))
+    pair = build_model(RNN, {"likelihood": likelihood}, (3,))
     assert choose_transform(pair, data).binarize == "none"
 
 
 def test_handwriting_of_other_frames_is_refused() -> None:
     with pytest.raises(RequestError, match=r"\(dx, dy, pen\).*gaussian-mixture"):
-        build(RNN, {"likelihood": "handwriting"}, (4,))
+        build_model(RNN, {"likelihood": "handwriting"}, (4,))

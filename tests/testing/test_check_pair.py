@@ -14,7 +14,7 @@ from vaezoo.cli import main
 from vaezoo.cli.check import check
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.registry import get, list_models
+from vaezoo.registry import get_model, list_models
 from vaezoo.testing import Report, check_class, check_pair
 
 BROKEN = Path(__file__).parent / "broken_pairs"
@@ -57,7 +57,7 @@ EXPECTED = {
 
 
 def examine(name: str) -> Report:
-    return check_class(get(str(BROKEN / f"{name}.py")))
+    return check_class(get_model(str(BROKEN / f"{name}.py")))
 
 
 def wrong_line(name: str) -> str:
@@ -87,14 +87,14 @@ def test_failure_names_what_where_and_the_repair(name: str) -> None:
 
 @pytest.mark.parametrize("name", list_models())
 def test_zoo_passes(name: str) -> None:
-    check_class(get(name)).raise_if_failed()
+    check_class(get_model(name)).raise_if_failed()
 
 
 @pytest.mark.parametrize("template", ["pair.py", "sequence_pair.py"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_templates_pass(template: str, likelihood: str) -> None:
     settings = {"likelihood": likelihood}
-    check_class(get(str(TEMPLATES / template)), settings=settings).raise_if_failed()
+    check_class(get_model(str(TEMPLATES / template)), settings=settings).raise_if_failed()
 
 
 class Normed(nn.Module):
@@ -157,7 +157,7 @@ def test_table_of_sites() -> None:
 
 
 def test_steps_share_a_line_of_at_most_80_columns() -> None:
-    text = str(check_class(get(str(TEMPLATES / "sequence_pair.py"))))
+    text = str(check_class(get_model(str(TEMPLATES / "sequence_pair.py"))))
     assert "z_0 ... z_5" in text
     assert text.endswith("ok: 14 checks passed")
     assert max(map(len, text.splitlines())) <= 80

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vaezoo.registry import get
+from vaezoo.registry import get_model
 from vaezoo.testing import check_class
 from vaezoo.testing.scaffold import write
 
@@ -100,7 +100,7 @@ def test_failure_names_the_line_of_the_user(name: str, tmp_path: Path) -> None:
     line = next(
         i for i, words in enumerate(text.splitlines(), 1) if words.strip().startswith(marker)
     )
-    failure = check_class(get(str(path))).failures[0]
+    failure = check_class(get_model(str(path))).failures[0]
     assert failure.where.endswith(f"{name}.py:{line}"), failure
     assert failure.check == check
     assert what in failure.what

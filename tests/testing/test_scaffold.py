@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from vaezoo.cli.new import new
 from vaezoo.errors import RequestError
-from vaezoo.registry import entry_of, get
+from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import check_class
 from vaezoo.testing.scaffold import source, write
 
@@ -16,14 +16,14 @@ from vaezoo.testing.scaffold import source, write
 def test_written_pair_passes_its_checks(tmp_path: Path, sequence: bool) -> None:
     path = tmp_path / "deep_vae2.py"
     write(path, sequence=sequence)
-    check_class(get(str(path))).raise_if_failed()
+    check_class(get_model(str(path))).raise_if_failed()
 
 
 @pytest.mark.parametrize(("sequence", "data"), [(False, "images"), (True, "sequences")])
 def test_names_come_from_the_file(tmp_path: Path, sequence: bool, data: str) -> None:
     path = tmp_path / "deep_vae2.py"
     write(path, sequence=sequence)
-    cls = get(str(path))
+    cls = get_model(str(path))
     assert cls.__name__ == "DeepVae2"
     assert (entry_of(cls).name, entry_of(cls).data) == ("deep-vae2", data)
 

@@ -9,7 +9,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vaezoo.config import build, layers
+from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
 from vaezoo.pairs.blame import line_of, one_line, raised_at
 from vaezoo.pairs.families import family
@@ -176,7 +176,7 @@ def check_class(
     config, _ = layers(cls, None, settings or {})
 
     def fresh() -> nn.Module:
-        return build(cls, config, shape)
+        return build_model(cls, config, shape)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from vaezoo import registry
-from vaezoo.config import DataSettings, Training, build, checked, layers
+from vaezoo.config import DataSettings, Training, build_model, checked, layers
 from vaezoo.data import SOURCES, Data, load
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import choose_transform, probe
@@ -148,7 +148,7 @@ def prepare(
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
-        pair = built if built is not None else build(cls, values, loaded.x_shape)
+        pair = built if built is not None else build_model(cls, values, loaded.x_shape)
         names = argument_names(pair)
         Batches(loaded, Transform(), names, device)
         _check_sites(probe(pair, loaded))
@@ -202,7 +202,7 @@ def _check_sites(trace: PairTrace) -> None:
 
 def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
     if isinstance(model, str):
-        return registry.get(model)
+        return registry.get_model(model)
     return type(model) if isinstance(model, nn.Module) else model
 
 

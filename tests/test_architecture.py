@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -12,6 +13,7 @@ import pytest
 import vaezoo
 
 ROOT = Path(vaezoo.__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
 MODELS, CLI = (sorted((ROOT / name).rglob("*.py")) for name in ("models", "cli"))
 LIBRARY = [path for path in sorted(ROOT.rglob("*.py")) if path not in {*MODELS, *CLI}]
 ALL = [*LIBRARY, *MODELS, *CLI]
@@ -89,6 +91,14 @@ def test_rooms_import_only_from_rooms_above() -> None:
         and RANKS.index(room_of(other)) >= RANKS.index(room_of(name))
     ]
     assert wrong == []
+
+
+def test_documentation_names_the_rooms_in_their_order() -> None:
+    if not DOCS.is_dir():
+        pytest.skip("an installed vaezoo has no documentation beside it")
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## The rooms")[2].partition("## Where")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == RANKS
 
 
 def test_files_of_a_room_have_an_order() -> None:

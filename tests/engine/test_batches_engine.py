@@ -203,7 +203,8 @@ def test_the_cut_changes_neither_loss_nor_gradients(sequences: Data) -> None:
 
 def loss_and_gradients_of_means(pair: nn.Module, args: tuple[Tensor, ...]) -> list[Tensor]:
     """The negative ELBO at the means of the posterior, and its gradients."""
-    from vaezoo.pairs.sites import elbo_terms, trace_pair
+    from vaezoo.pairs.accounting import elbo_terms
+    from vaezoo.pairs.sites import trace_pair
 
     terms = elbo_terms(pair, args, trace=trace_pair(pair, args, z="mean"))
     loss = -terms.elbo.sum() / args[1].sum()

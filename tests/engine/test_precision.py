@@ -16,7 +16,8 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.objectives.base import ELBO
-from vaezoo.pairs.sites import log_density, sample_sites, trace_pair
+from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.sites import sample_sites, trace_pair
 from vaezoo.registry import get_model
 
 CPU = torch.device("cpu")

@@ -15,7 +15,8 @@ from vaezoo.inference.filtering import Filtered, free_running, particle_filter
 from vaezoo.inference.kalman import KalmanModel
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.models.vrnn import VRNN
-from vaezoo.pairs.sites import Args, log_weights
+from vaezoo.pairs.accounting import log_weights
+from vaezoo.pairs.sites import Args
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import Side

@@ -12,7 +12,8 @@ from vaezoo.data import from_sequences
 from vaezoo.inference.filtering import particle_filter
 from vaezoo.inference.kalman import KalmanModel, Moments
 from vaezoo.models.lgssm import LGSSM
-from vaezoo.pairs.sites import Args, log_weights
+from vaezoo.pairs.accounting import log_weights
+from vaezoo.pairs.sites import Args
 from vaezoo.sequences.paths import training_form
 
 ANCHOR = -60.282481

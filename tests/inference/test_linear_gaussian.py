@@ -21,7 +21,8 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives.base import ELBO
-from vaezoo.pairs.sites import elbo_terms, encode, log_weights
+from vaezoo.pairs.accounting import elbo_terms, log_weights
+from vaezoo.pairs.predictions import encode
 from vaezoo.predict.evaluation import evaluate_on, mutual_information
 
 MAXIMUM, VARIANCE, MEAN_KL = -13.154137, 0.250051, 5.895202

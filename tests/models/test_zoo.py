@@ -9,7 +9,7 @@ from vaezoo.config import build_model
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import ELBO
-from vaezoo.pairs.sites import elbo_terms, log_weights
+from vaezoo.pairs.accounting import elbo_terms, log_weights
 from vaezoo.plots.figures import latent_codes, reconstructions, samples
 from vaezoo.registry import entry_of
 from vaezoo.runs import Run
@@ -48,7 +48,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(run: Run) -> None:
 
 
 def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    from vaezoo.pairs.sites import reconstruct
+    from vaezoo.pairs.predictions import reconstruct
 
     return reconstruct(run.pair, args, z="mean", x="mean")["x"]
 

@@ -17,7 +17,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective
-from vaezoo.pairs.sites import log_weights
+from vaezoo.pairs.accounting import log_weights
 
 THETA = ("decoder.weight", "decoder.bias", "log_sigma")
 PHI = ("encoder.weight", "encoder.bias", "log_s")

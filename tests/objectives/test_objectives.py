@@ -24,7 +24,8 @@ from vaezoo.objectives.base import (
     num_units,
     scale_latents,
 )
-from vaezoo.pairs.sites import elbo_terms, log_weights, trace_pair
+from vaezoo.pairs.accounting import elbo_terms, log_weights
+from vaezoo.pairs.sites import trace_pair
 from vaezoo.registry import get_model
 from vaezoo.testing import made_up_batch
 

@@ -18,16 +18,10 @@ from vaezoo.models.vae_gaussian import VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import base as objectives
 from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective, ignores_padding
-from vaezoo.pairs.particles import Particles, choose_particles, hold, probing
-from vaezoo.pairs.sites import (
-    Args,
-    argument_names,
-    guide_of,
-    log_density,
-    model_of,
-    sample_sites,
-    trace_pair,
-)
+from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.particles import Particles, choose_particles, probing
+from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.registry import entry_of, get_model, list_models
 from vaezoo.testing import made_up_batch
 

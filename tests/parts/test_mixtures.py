@@ -14,7 +14,7 @@ from vaezoo.data.contract import choose_transform
 from vaezoo.errors import RequestError
 from vaezoo.models.rnn import RNN
 from vaezoo.models.vae_gaussian import VAEGaussian
-from vaezoo.pairs.sites import elbo_terms
+from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.parts.mixtures import LARGEST_CORRELATION, GaussianMixture, Handwriting, PenOffset
 from vaezoo.parts.networks import Decoder
 

@@ -42,18 +42,12 @@ from vaezoo.errors import RequestError, nearest
 from vaezoo.inference.importance import Weighted, pareto_smooth
 from vaezoo.inference.proposals import mixture_weights, short_chains
 from vaezoo.inference.target import Target, refuse_without_density
-from vaezoo.pairs.particles import Particles, choose_particles, hold, probing, refuse_shared_sites
+from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
+from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.pairs.simulation import simulate
-from vaezoo.pairs.sites import (
-    MOST_ROWS,
-    Args,
-    argument_names,
-    guide_of,
-    model_of,
-    sample_sites,
-    total_log_density,
-    trace_pair,
-)
+from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.predict.evaluation import MOST_FRAMES
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import PathPair, training_form

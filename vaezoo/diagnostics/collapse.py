@@ -19,8 +19,9 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 from vaezoo.inference.target import refuse_without_density
 from vaezoo.objectives.base import num_units
+from vaezoo.pairs.accounting import elbo_terms, log_density
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, PairTrace, argument_names, elbo_terms, log_density, trace_pair
+from vaezoo.pairs.sites import Args, PairTrace, argument_names, trace_pair
 from vaezoo.predict.evaluation import MOST_ROWS_FOR_INFORMATION, mutual_information
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form

@@ -34,8 +34,9 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import Filtered, as_sequence_pair, particle_filter
 from vaezoo.inference.importance import largest_good_k, systematic
 from vaezoo.inference.kalman import KalmanModel
+from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, elbo_terms
+from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair

@@ -12,7 +12,8 @@ from vaezoo.engine.capture import Function
 from vaezoo.engine.precision import networks_in
 from vaezoo.objectives.base import Objective
 from vaezoo.options import Precision
-from vaezoo.pairs.sites import Args, log_density, sample_sites, trace_pair
+from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.sites import Args, sample_sites, trace_pair
 
 __all__ = ["describe_failure", "filled_up", "loss_and_gradients"]
 

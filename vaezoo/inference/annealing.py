@@ -32,9 +32,12 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.inference.importance import effective_share, log_evidence, systematic
 from vaezoo.inference.target import Target
-from vaezoo.pairs.particles import hold, probing
+from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.pairs.simulation import simulate
-from vaezoo.pairs.sites import MOST_ROWS, Args, log_density, model_of, sample_sites
+from vaezoo.pairs.sites import Args, model_of, sample_sites
 from vaezoo.runtime.device import seeded
 
 __all__ = ["Annealed", "Annealing", "Bounds", "anneal", "annealed_evidence", "bidirectional_bounds"]

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.inference.importance import pareto_smooth, systematic
 from vaezoo.pairs.lengths import fill_padding, frame_mask, with_frames
-from vaezoo.pairs.sites import MOST_ROWS, Args
+from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.sites import Args
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import Side, over_rows
 

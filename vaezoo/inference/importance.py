@@ -21,16 +21,10 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.inference.target import refuse_without_density
+from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
-from vaezoo.pairs.sites import (
-    MOST_ROWS,
-    Args,
-    guide_of,
-    model_of,
-    sample_sites,
-    total_log_density,
-    trace_pair,
-)
+from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.sites import Args, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 

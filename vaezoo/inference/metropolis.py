@@ -32,16 +32,10 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from vaezoo.errors import RequestError
+from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.pairs.particles import hold
-from vaezoo.pairs.sites import (
-    Args,
-    PairTrace,
-    argument_names,
-    sample_sites,
-    total_log_density,
-    trace_pair,
-)
+from vaezoo.pairs.sites import Args, PairTrace, argument_names, sample_sites, trace_pair
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import over_rows
 

@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from torch.distributions import biject_to
 
 from vaezoo.errors import RequestError
+from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.families import family
-from vaezoo.pairs.particles import Particles, choose_particles, hold, refuse_shared_sites
+from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.particles import Particles, choose_particles, refuse_shared_sites
+from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.pairs.sites import (
-    MOST_ROWS,
     Args,
     PairTrace,
     argument_names,
     guide_of,
     model_of,
     sample_sites,
-    total_log_density,
     trace_pair,
 )
 from vaezoo.sequences.sequence_pair import SequencePair

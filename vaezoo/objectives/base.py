@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.objectives.importance import IWAE, DReG, is_reparameterised
+from vaezoo.pairs.accounting import Terms, elbo_terms, num_units, units_per_row
+from vaezoo.pairs.handlers import mask_rows, scale_latents
 from vaezoo.pairs.particles import (
     Particles,
     choose_particles,
@@ -20,15 +22,8 @@ from vaezoo.pairs.particles import (
     refuse_shared_sites,
     shared_site,
 )
-from vaezoo.pairs.sites import Args, PairTrace, Terms, elbo_terms, sample_sites, trace_pair
-from vaezoo.pairs.weighting import (
-    kl_weight,
-    mask_rows,
-    num_units,
-    scale_latents,
-    units_per_row,
-    weighted,
-)
+from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
+from vaezoo.pairs.weighting import kl_weight, weighted
 from vaezoo.parts.axes import Axis
 
 __all__ = [

@@ -10,9 +10,10 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
 from vaezoo.pairs.sites import Args, PairTrace, Site, sample_sites, trace_pair
-from vaezoo.pairs.weighting import num_units, weighted
+from vaezoo.pairs.weighting import weighted
 
 __all__ = ["IWAE", "DReG", "is_reparameterised"]
 

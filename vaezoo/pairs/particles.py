@@ -5,7 +5,7 @@ encoder runs once for all of them, or as rows that are repeated, which every pai
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,26 +13,19 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.sites import (
-    Args,
-    PairTrace,
-    guide_of,
-    log_density,
-    model_of,
-    repeat_rows,
-    sample_sites,
-)
+from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, repeat_rows, sample_sites
 from vaezoo.pairs.trials import untouched
 
 __all__ = [
+    "Function",
     "Particles",
     "choose_particles",
-    "hold",
     "probing",
     "refuse_shared_sites",
     "shared_site",
@@ -81,19 +74,6 @@ class Particles:
     def by_row(self, values: Tensor) -> Tensor:
         """Return values ``(S, B, ...)`` in the batch shape that the sites have."""
         return values if self.in_plate else values.transpose(0, 1).flatten(0, 1)
-
-
-class hold(Messenger):  # noqa: N801 (an effect handler, named like those of pyro)
-    """Give latents values, by the name of their site, instead of drawing them."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            msg["value"] = self.values[msg["name"]]
-            msg["done"] = True
 
 
 @contextmanager

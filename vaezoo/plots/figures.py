@@ -11,7 +11,8 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
 from vaezoo.pairs.lengths import fill_padding, with_frames
-from vaezoo.pairs.sites import Args, argument_names, encode, prior_predictive, reconstruct
+from vaezoo.pairs.predictions import encode, prior_predictive, reconstruct
+from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.plots import grids as plots
 from vaezoo.plots import sequences as sequence_plots
 from vaezoo.plots.sequences import draw_sequences, sequence_style

@@ -22,8 +22,9 @@ from vaezoo.data import Data
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
+from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.lengths import fill_padding
-from vaezoo.pairs.sites import MOST_ROWS, mean_of
+from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.sequence_pair import SequencePair

@@ -13,8 +13,9 @@ from vaezoo.data import Data
 from vaezoo.data.contract import is_boolean
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.lengths import frame_mask
-from vaezoo.pairs.sites import MOST_ROWS, mean_of
+from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.predict.continuation import (
     Beginnings,
     Prefix,

@@ -15,15 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import nearest
+from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.families import family
-from vaezoo.pairs.sites import (
-    PairTrace,
-    Site,
-    log_density,
-    prior_predictive,
-    sample_sites,
-    stack_steps,
-)
+from vaezoo.pairs.predictions import prior_predictive
+from vaezoo.pairs.sites import PairTrace, Site, sample_sites, stack_steps
 from vaezoo.runtime.storage import load_tensors, save_tensors
 from vaezoo.testing.subject import Failure, Failures, Subject, base_of, elbo, gradients
 

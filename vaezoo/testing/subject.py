@@ -18,6 +18,7 @@ from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.blame import calling_line, line_of, line_that_sets, one_line, raised_at
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.sites import (
@@ -25,7 +26,6 @@ from vaezoo.pairs.sites import (
     PairTrace,
     Site,
     isolated,
-    log_density,
     model_of,
     run_guide,
     sample_sites,

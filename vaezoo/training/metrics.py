@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
 from vaezoo.objectives.base import num_units
-from vaezoo.pairs.sites import Args, PairTrace, argument_names, elbo_terms, trace_pair
+from vaezoo.pairs.accounting import elbo_terms
+from vaezoo.pairs.sites import Args, PairTrace, argument_names, trace_pair
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 
 __all__ = ["Metrics", "measure"]

@@ -17,19 +17,18 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
+from vaezoo.pairs.accounting import log_density, total_log_density
+from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
-    MOST_ROWS,
     Args,
     PairTrace,
     Site,
-    log_density,
-    prior_predictive,
     repeat_rows,
     run_guide,
     sample_sites,
     site_values,
     step_of,
-    total_log_density,
     trace_pair,
 )
 from vaezoo.predict.evaluation import MOST_FRAMES

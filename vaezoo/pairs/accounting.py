@@ -1,0 +1,183 @@
+"""The accounting of a datum: log-densities, KL terms, importance weights, and what they are per.
+
+Everything is read off the sites of a trace. Log-densities are in nats, one number per datum,
+``(B,)``; this is the one place that says which sites a datum owns and how its terms add up.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor, nn
+from torch.distributions import Independent, kl_divergence
+
+from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    Site,
+    argument_names,
+    repeat_rows,
+    sample_sites,
+    step_of,
+    trace_pair,
+)
+
+__all__ = [
+    "Terms",
+    "elbo_terms",
+    "log_density",
+    "log_weights",
+    "num_units",
+    "total_log_density",
+    "units_per_row",
+]
+
+
+def log_density(site: Site, value: Tensor | None = None) -> Tensor:
+    """Return the log-density of a site ``(B,)``: masked, but not scaled."""
+    log_prob = site["fn"].log_prob(site["value"] if value is None else value)
+    return torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"]))
+
+
+def total_log_density(sites: Iterable[Site]) -> Tensor:
+    """Return the sum of the log-densities of some sites, at least one, ``(B,)``."""
+    return torch.stack([log_density(site) for site in sites]).sum(0)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The ELBO of each datum and its parts, in nats, whatever objective is optimised.
+
+    ``recon`` is log p(x | z) ``(B,)``; ``kl`` has one ``(B,)`` per latent site, in closed form
+    where there is one; ``kl_per_latent`` splits it over the elements of the site,
+    ``(B, *event)``, where prior and posterior factorise.
+    """
+
+    recon: Tensor
+    kl: Mapping[str, Tensor]
+    kl_per_latent: Mapping[str, Tensor]
+
+    @property
+    def kl_total(self) -> Tensor:
+        return torch.stack(list(self.kl.values())).sum(0) if self.kl else 0 * self.recon
+
+    @property
+    def elbo(self) -> Tensor:
+        return self.recon - self.kl_total
+
+
+def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -> Terms:
+    """Return the plain ELBO of each datum, split into its terms, from one draw of the guide."""
+    trace = trace or trace_pair(pair, args)
+    recon = total_log_density(trace.observed.values())
+    kl, per_latent = {}, {}
+    for name, (p, q) in trace.latents.items():
+        kl[name] = _kl(p, q, closed_form=trace.same_order)
+        elements = _kl_per_element(p, q) if trace.same_order else None
+        if elements is not None:
+            per_latent[name] = elements
+    if "length" in argument_names(pair):
+        kl, per_latent = _sum_over_steps(kl), _sum_over_steps(per_latent)
+    return Terms(recon, kl, per_latent)
+
+
+def _kl(p: Site, q: Site, *, closed_form: bool) -> Tensor:
+    if closed_form:
+        try:
+            kl = kl_divergence(q["fn"], p["fn"])
+            return torch.as_tensor(scale_and_mask(kl, mask=q["mask"]))
+        except NotImplementedError:
+            pass
+    return log_density(q) - log_density(p)
+
+
+def _kl_per_element(p: Site, q: Site) -> Tensor | None:
+    """Return KL(q || p) per element ``(B, *event)`` when both factorise, else None.
+
+    That of the paths of sequences is summed over their steps.
+    """
+    p_fn, q_fn = p["fn"], q["fn"]
+    event_dim = q_fn.event_dim
+    if hasattr(q_fn, "kl_per_latent"):
+        kl = q_fn.kl_per_latent(p_fn)
+        event_dim = 0 if kl is None else kl.dim() - 1
+    else:
+        kl = _kl_of_elements(p_fn, q_fn)
+    mask = q["mask"]
+    if isinstance(mask, Tensor):
+        mask = mask.reshape(*mask.shape, *[1] * event_dim)
+    return None if kl is None else torch.as_tensor(scale_and_mask(kl, mask=mask))
+
+
+def _kl_of_elements(p_fn: Any, q_fn: Any) -> Tensor | None:
+    while isinstance(p_fn, Independent) and isinstance(q_fn, Independent):
+        p_fn, q_fn = p_fn.base_dist, q_fn.base_dist
+    if p_fn.event_dim or q_fn.event_dim:
+        return None
+    try:
+        return kl_divergence(q_fn, p_fn)
+    except NotImplementedError:
+        return None
+
+
+def _sum_over_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    summed: dict[str, Tensor] = {}
+    for name, value in sites.items():
+        step = step_of(name)
+        base = step[0] if step else name
+        summed[base] = summed[base] + value if base in summed else value
+    return summed
+
+
+@torch.no_grad()
+def log_weights(
+    pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = MOST_ROWS
+) -> Tensor:
+    """Return log p(x, z) - log q(z | x) for draws from the guide.
+
+    Every datum is repeated, so that a pair needs to know nothing of particles.
+
+    Parameters
+    ----------
+    pair
+        Any model/guide pair.
+    args
+        A batch, tensors of ``(B, ...)``.
+    num_samples
+        Draws S for each datum.
+    max_rows
+        Most rows that go through the pair at a time.
+
+    Returns
+    -------
+    Tensor
+        Log weights ``(S, B)``, in nats.
+    """
+    batch = len(args[0])
+    chunk = max(1, min(num_samples, max_rows // batch))
+    parts = []
+    for start in range(0, num_samples, chunk):
+        size = min(chunk, num_samples - start)
+        trace = trace_pair(pair, repeat_rows(args, size))
+        guide = sample_sites(trace.guide).values()
+        log_q = total_log_density(guide) if guide else 0.0
+        difference = total_log_density(sample_sites(trace.model).values()) - log_q
+        parts.append(difference.reshape(batch, size).T)
+    return torch.cat(parts)
+
+
+def units_per_row(pair: nn.Module, args: Args) -> Tensor:
+    """Return what averages in nats are per, ``(B,)``: one for a datum, frames for a sequence."""
+    names = argument_names(pair)
+    if "length" in names:
+        return args[names.index("length")]
+    return torch.ones(len(args[0]), dtype=torch.int64, device=args[0].device)
+
+
+def num_units(pair: nn.Module, args: Args, mask: Tensor | None = None) -> Tensor:
+    """Return the number of data in a batch, or of frames for sequences, in the rows kept."""
+    units = units_per_row(pair, args)
+    return (units if mask is None else units * mask).sum()

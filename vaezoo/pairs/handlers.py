@@ -1,0 +1,78 @@
+"""Effect handlers that change what the sites of a pair draw or weigh, named like those of pyro."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from vaezoo.pairs.families import mean_of
+
+__all__ = ["hold", "mask_rows", "scale_latents", "take_mean"]
+
+
+class hold(Messenger):  # noqa: N801
+    """Give latents values, by the name of their site, instead of drawing them."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.values and not msg["is_observed"]:
+            msg["value"] = self.values[msg["name"]]
+            msg["done"] = True
+
+
+class take_mean(Messenger):  # noqa: N801
+    """Gives every unobserved site the mean of its distribution."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not (msg["is_observed"] or site_is_subsample(msg)):
+            msg["value"] = mean_of(msg["fn"], msg["name"])
+            msg["done"] = True
+
+
+class scale_latents(Messenger):  # noqa: N801
+    """Scale the log-density of every latent site by ``beta``.
+
+    Applied to model *and* guide it weighs the KL term and nothing else; on one side only it changes
+    the bound into something without meaning.
+    """
+
+    def __init__(self, beta: float | Tensor) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not (msg["is_observed"] or site_is_subsample(msg)):
+            msg["scale"] = msg["scale"] * self.beta
+
+
+class mask_rows(Messenger):  # noqa: N801
+    """Keep only some rows of a batch: the sites inside the data plate get a mask.
+
+    What stands in the other rows then changes neither loss nor gradients, as long as its
+    log-density is finite and rows do not meet inside the pair. A mask that a site has already, as
+    in a sequence, stays in force. Sites outside the plate are left alone.
+
+    Parameters
+    ----------
+    mask
+        Which rows are kept, ``(B,)``, boolean. The data plate is the outermost plate of size B in
+        what the handler is applied to; a plate of particles lies outside of that.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            return
+        for frame in msg["cond_indep_stack"]:
+            if frame.vectorized and frame.size == len(self.mask):
+                mask = self.mask.reshape(-1, *[1] * (-1 - frame.dim))
+                msg["mask"] = mask if msg["mask"] is None else msg["mask"] & mask
+                return

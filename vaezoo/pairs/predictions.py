@@ -1,0 +1,50 @@
+"""What a pair says of data: drawn from the prior, reconstructed, encoded."""
+
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from vaezoo.options import PointValue
+from vaezoo.pairs.families import mean_of
+from vaezoo.pairs.sites import Args, model_of, run_guide, sample_sites, site_values, trace_pair
+
+__all__ = ["encode", "prior_predictive", "reconstruct"]
+
+
+@torch.no_grad()
+def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -> dict[str, Tensor]:
+    """Draw latents from the prior and return all sites, observed ones as drawn or as means.
+
+    The values of ``args`` give shapes only: observed sites are unconditioned.
+    """
+    trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
+    values = {}
+    for name, site in sample_sites(trace).items():
+        was_observed = site["infer"].get("was_observed", False)
+        take_mean = x == "mean" and was_observed
+        values[name] = mean_of(site["fn"], name) if take_mean else site["value"]
+    return site_values(pair, values)
+
+
+@torch.no_grad()
+def reconstruct(
+    pair: nn.Module, args: Args, *, z: PointValue = "mean", x: PointValue = "mean"
+) -> dict[str, Tensor]:
+    """Return what the model makes of the latents that the guide finds in the data.
+
+    The result is taken from the distribution of each observed site, never from the observation.
+    """
+    trace = trace_pair(pair, args, z=z)
+    values = {
+        name: mean_of(site["fn"], name) if x == "mean" else site["fn"].sample()
+        for name, site in trace.observed.items()
+    }
+    return site_values(pair, values)
+
+
+@torch.no_grad()
+def encode(pair: nn.Module, args: Args, *, z: PointValue = "mean") -> dict[str, Tensor]:
+    """Return the latents that the guide finds in the data, drawn or as means."""
+    guide = run_guide(pair, args, z=z)
+    values = {name: site["value"] for name, site in sample_sites(guide).items()}
+    return site_values(pair, values)

@@ -17,7 +17,7 @@ from _hand_written import Networks
 from _nets import NETS
 from _timing import cache_in
 
-from vaezoo import Callback, Data, VaezooError, load
+from vaezoo import Callback, Data, VaezooError, load_data
 from vaezoo.data import from_arrays
 from vaezoo.training.fit import prepare
 from vaezoo.training.trainer import Trainer
@@ -74,7 +74,7 @@ def mnist() -> Data:
     """Return MNIST, binarised once, or made-up rows where its files are not to be had."""
     generator = np.random.default_rng(0)
     try:
-        data = load("mnist")
+        data = load_data("mnist")
     except VaezooError:
         return from_arrays(
             generator.integers(0, 2, (62_500, 28, 28), np.uint8), name="made-up rows"

@@ -15,7 +15,7 @@ import torch
 from _report import write
 
 from vaezoo import fit
-from vaezoo.data import Data, load
+from vaezoo.data import Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.inference.linear_gaussian import fit_ppca
 from vaezoo.predict.evaluation import evaluate_on
@@ -70,7 +70,7 @@ def mnist(epochs: int, device: str) -> None:
 
 def contiguous_frey() -> Data:
     """The first 1,365 frames for training, the next 200 for validation, the last 400 for test."""
-    frey = load("frey")
+    frey = load_data("frey")
     rows = np.arange(len(frey.x))
     splits = {"train": rows[:1365], "validation": rows[1365:1565], "test": rows[1565:]}
     return replace(frey, name="frey, in the order of the film", splits=splits)

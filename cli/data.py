@@ -64,10 +64,10 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
     Example:
       vaezoo data show digits
     """
-    from vaezoo.data import load
+    from vaezoo.data import load_data
     from vaezoo.data.profile import describe
 
-    loaded = load(spec, data_dir=data_dir, seed=seed)
+    loaded = load_data(spec, data_dir=data_dir, seed=seed)
     report = describe(loaded)
     if as_json:
         echo_json(report)

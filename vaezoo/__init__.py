@@ -9,7 +9,7 @@ from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vaezoo.config import Training, build_model
-    from vaezoo.data import Data, load
+    from vaezoo.data import Data, load_data
     from vaezoo.errors import RequestError, RunError, VaezooError
     from vaezoo.predict.evaluation import evaluate
     from vaezoo.registry import get_model, list_models, register
@@ -35,7 +35,7 @@ __all__ = [
     "fit",
     "get_model",
     "list_models",
-    "load",
+    "load_data",
     "load_run",
     "open_tree",
     "posterior",
@@ -63,7 +63,7 @@ __getattr__, __dir__ = lazy_names(
         "fit": "training.fit",
         "get_model": "registry",
         "list_models": "registry",
-        "load": "data",
+        "load_data": "data",
         "load_run": "runs",
         "open_tree": "trees.files",
         "posterior": "trees.posterior",

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from vaezoo import registry
 from vaezoo.config import DataSettings, Training, build_model, checked, read_file
-from vaezoo.data import SOURCES, Data, load
+from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
@@ -113,14 +113,14 @@ class Run:
         """
         if data is None:
             directory = data_dir or self.data.dir
-            data = load(self.data.name, data_dir=directory, seed=self.data.split_seed)
+            data = load_data(self.data.name, data_dir=directory, seed=self.data.split_seed)
             trained_on = self.info.get("data_checksum")
             if trained_on and data.checksum != trained_on:
                 changed = f"{data.name} has changed since {self.name} was trained on it"
                 raise RequestError(f"{changed}; name other data with --data")
         else:
             if isinstance(data, str):
-                data = load(data, data_dir=data_dir, seed=self.data.split_seed)
+                data = load_data(data, data_dir=data_dir, seed=self.data.split_seed)
             self._check_other(data)
         return Batches(data, self.transform, argument_names(self.pair), self.device)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vaezoo.data
-from vaezoo.data import list_data, load
+from vaezoo.data import list_data, load_data
 from vaezoo.errors import RequestError
 
 
@@ -38,17 +38,17 @@ def test_names_are_sorted() -> None:
 
 
 def test_load_by_name() -> None:
-    assert load("digits").name == "digits"
+    assert load_data("digits").name == "digits"
 
 
 def test_load_by_path(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.eye(10))
-    assert load(tmp_path / "x.npy").name == str(tmp_path / "x.npy")
+    assert load_data(tmp_path / "x.npy").name == str(tmp_path / "x.npy")
 
 
 def test_seed_splits_own_data(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.eye(100))
-    first, second = (load(tmp_path / "x.npy", seed=seed).splits["test"] for seed in (0, 1))
+    first, second = (load_data(tmp_path / "x.npy", seed=seed).splits["test"] for seed in (0, 1))
     assert not np.array_equal(first, second)
 
 
@@ -57,9 +57,9 @@ def test_name_comes_before_a_folder_of_that_name(
 ) -> None:
     (tmp_path / "digits").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert load("digits").x.shape == (1797, 8, 8)
+    assert load_data("digits").x.shape == (1797, 8, 8)
     with pytest.raises(RequestError, match="no images"):
-        load("./digits")
+        load_data("./digits")
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_name_comes_before_a_folder_of_that_name(
 )
 def test_unknown_data_get_the_nearest_name(spec: str, message: str) -> None:
     with pytest.raises(RequestError) as failure:
-        load(spec)
+        load_data(spec)
     assert str(failure.value).startswith(message)

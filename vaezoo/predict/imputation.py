@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.data import Data, load
+from vaezoo.data import Data, load_data
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
@@ -134,7 +134,7 @@ def _rows(
     if data is None:
         found, split = run.batches(data_dir=data_dir).data, split or "test"
     elif isinstance(data, str):
-        found = load(data, data_dir=data_dir, seed=run.data.split_seed)
+        found = load_data(data, data_dir=data_dir, seed=run.data.split_seed)
     else:
         found = data
     rows = (found.rows(split) if split else np.arange(len(found.x)))[:limit]

@@ -9,7 +9,7 @@ from torch import nn
 
 from vaezoo import registry
 from vaezoo.config import DataSettings, Training, build_model, checked, layers
-from vaezoo.data import SOURCES, Data, load
+from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import choose_transform, probe
 from vaezoo.data.dataset import Array, from_arrays, from_sequences
@@ -212,7 +212,7 @@ def _load(data: Source, cls: type[nn.Module]) -> tuple[DataSettings, Data]:
     if data is None or isinstance(data, str | DataSettings):
         name = data or DEFAULT_DATA[registry.entry_of(cls).data]
         settings = name if isinstance(name, DataSettings) else DataSettings(name=name)
-        loaded = load(settings.name, data_dir=settings.dir, seed=settings.split_seed)
+        loaded = load_data(settings.name, data_dir=settings.dir, seed=settings.split_seed)
         if settings.name not in SOURCES:
             path = str(Path(settings.name).expanduser().absolute())
             settings = settings.model_copy(update={"name": path})

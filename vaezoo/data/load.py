@@ -1,0 +1,59 @@
+"""Data sets by name, or the user's own by their path."""
+
+import os
+from pathlib import Path
+
+from vaezoo.data.dataset import Data
+from vaezoo.data.files import load_file
+from vaezoo.data.sets.sources import SOURCES, Source, load_source
+from vaezoo.errors import RequestError, nearest
+
+__all__ = ["list_data", "load_data"]
+
+
+def load_data(spec: str | Path, *, data_dir: str | Path | None = None, seed: int = 0) -> Data:
+    """Return a data set by its name, or the user's own by its path.
+
+    Parameters
+    ----------
+    spec
+        A name (``"mnist"``; see :func:`list_data`), or the path of a ``.npy``, ``.npz``, ``.csv``
+        or ``.parquet`` file or of a folder of images (see :func:`load_file`). A name comes first:
+        write ``./mnist`` for a folder of that name.
+    data_dir
+        Where files of named data sets may lie already, besides the folder that the environment
+        variable ``VAEZOO_DATA`` names.
+    seed
+        Of the split of the user's own data. Named data sets have a fixed split.
+
+    Raises
+    ------
+    RequestError
+        When there is no such data set or path, or it cannot be used.
+    RunError
+        When a download fails.
+
+    Examples
+    --------
+    >>> load_data("digits").x.shape
+    (1797, 8, 8)
+    """
+    if spec in SOURCES:
+        return load_source(str(spec), data_dir=data_dir)
+    if Path(spec).expanduser().exists():
+        return load_file(spec, seed=seed)
+    looks_like_path = Path(spec).suffix or os.sep in str(spec)
+    missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"
+    hint = nearest(Path(spec).stem, SOURCES)
+    raise RequestError(f"{missing}; {hint} (or give a .npy, .npz, .csv, .parquet or image folder)")
+
+
+def list_data() -> list[Source]:
+    """Return what is known of the named data sets, sorted by name.
+
+    Examples
+    --------
+    >>> [source.name for source in list_data()][:2]
+    ['binarized-mnist', 'digits']
+    """
+    return [SOURCES[name] for name in sorted(SOURCES)]

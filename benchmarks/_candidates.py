@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RunError
-from vaezoo.objectives.base import Objective
+from vaezoo.objectives import Objective
 from vaezoo.options import EngineName
 
 __all__ = ["COMPILED", "HAND", "PYRO", "RECORDED", "SAME", "Candidate", "on_cpu", "on_cuda"]

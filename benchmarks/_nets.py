@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives.base import ELBO, IWAE, Objective
+from vaezoo.objectives import ELBO, IWAE, Objective
 from vaezoo.parts.networks import Activation, Net
 
 __all__ = ["NETS", "Architecture", "Feed", "make_pair"]

@@ -20,7 +20,7 @@ from vaezoo.engine.recurrence import Planned
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RunError
 from vaezoo.models.vrnn import VRNN
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.options import EngineName
 from vaezoo.sequences.paths import PathPair
 from vaezoo.sequences.unrolled import loop

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
-from vaezoo.objectives.base import ELBO, Objective
+from vaezoo.objectives import ELBO, Objective
 from vaezoo.pairs.sites import isolated
 from vaezoo.registry import get_model
 

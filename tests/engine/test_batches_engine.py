@@ -15,7 +15,7 @@ from vaezoo.data.transform import Transform, standardization
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.registry import get_model
 
 CPU = torch.device("cpu")

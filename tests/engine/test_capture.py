@@ -20,7 +20,7 @@ from vaezoo.engine.capture import Function, NotCapturedError, capture
 from vaezoo.engine.gradients import loss_and_gradients
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.parts.axes import Part
 from vaezoo.registry import get_model
 

@@ -20,7 +20,7 @@ from vaezoo.engine import compiler
 from vaezoo.engine.capture import Captured, capture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import ELBO, IWAE, Objective
+from vaezoo.objectives import ELBO, IWAE, Objective
 from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import made_up_batch
 
@@ -225,7 +225,7 @@ import torch
 from vaezoo.engine.compiler import expected_seconds
 from vaezoo.engine.tiers import Engine
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.engine.optimizers import Optimizer
 
 pair = VAEBernoulli(x_shape=(6,), z_dim=2, hidden=(4,))

@@ -19,8 +19,9 @@ from vaezoo.engine.compiler import NotCompiledError
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine, Kind, NonFiniteError
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective, kl_weight
+from vaezoo.objectives import ELBO, IWAE, DReG, Objective
 from vaezoo.pairs.sites import trace_pair
+from vaezoo.pairs.weighting import kl_weight
 from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import made_up_batch
 

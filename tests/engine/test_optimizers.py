@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 
 SHAPES = [(3, 4), (3,), (), (1, 2, 2)]
 

@@ -12,7 +12,7 @@ from vaezoo.engine.recurrence import BLOCK, Planned
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.registry import entry_of
 from vaezoo.sequences.paths import PathPair, training_form
 from vaezoo.sequences.sequence_pair import SequencePair

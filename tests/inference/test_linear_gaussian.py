@@ -20,7 +20,7 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
 from vaezoo.pairs.predictions import encode
 from vaezoo.predict.evaluation import evaluate_on, mutual_information

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy, linear
 
 from vaezoo.config import build_model, schema
 from vaezoo.models.dmm import FLOOR, GatedTransition
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import Terms, elbo_terms, log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.predictions import prior_predictive

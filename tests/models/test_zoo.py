@@ -8,7 +8,7 @@ from vaezoo import evaluate, fit, get_model, list_models, posterior, to_arviz
 from vaezoo.config import build_model
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
 from vaezoo.plots.figures import latent_codes, reconstructions, samples
 from vaezoo.registry import entry_of

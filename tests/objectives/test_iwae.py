@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from vaezoo.errors import RequestError
 from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective
+from vaezoo.objectives import ELBO, IWAE, DReG, Objective
 from vaezoo.pairs.accounting import log_weights
 
 THETA = ("decoder.weight", "decoder.bias", "log_sigma")

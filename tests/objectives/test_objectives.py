@@ -14,18 +14,17 @@ import vaezoo
 from vaezoo.config import build_model
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.objectives.base import (
+from vaezoo.objectives import (
     ELBO,
     IWAE,
     OBJECTIVES,
     DReG,
-    kl_weight,
     make_objective,
-    num_units,
-    scale_latents,
 )
-from vaezoo.pairs.accounting import elbo_terms, log_weights
+from vaezoo.pairs.accounting import elbo_terms, log_weights, num_units
+from vaezoo.pairs.handlers import scale_latents
 from vaezoo.pairs.sites import trace_pair
+from vaezoo.pairs.weighting import kl_weight
 from vaezoo.registry import get_model
 from vaezoo.testing import made_up_batch
 

@@ -16,10 +16,9 @@ from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives import base as objectives
-from vaezoo.objectives.base import ELBO, IWAE, DReG, Objective, ignores_padding
+from vaezoo.objectives import ELBO, IWAE, DReG, Objective, ignores_padding
 from vaezoo.pairs.accounting import log_density
-from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.handlers import hold, mask_rows, scale_latents
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.registry import entry_of, get_model, list_models
@@ -198,7 +197,7 @@ def test_layout_changes_neither_loss_nor_gradients(
     pair: nn.Module, x: Tensor, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = loss_and_gradients(OBJECTIVES[name](), pair, (x,))
-    for module in ("base", "importance"):
+    for module in ("elbo", "iwae", "dreg"):
         monkeypatch.setattr(
             f"vaezoo.objectives.{module}.choose_particles", lambda p, a, n: Particles(n)
         )
@@ -232,8 +231,8 @@ def _analytic(head: object, x_shape: Sequence[int]) -> nn.Module:
 
 
 def weighted_by_pyro(elbo: Trace_ELBO, pair: nn.Module, x: Tensor, beta: float) -> list[Tensor]:
-    model = objectives.scale_latents(beta)(model_of(pair))
-    guide = objectives.scale_latents(beta)(guide_of(pair))
+    model = scale_latents(beta)(model_of(pair))
+    guide = scale_latents(beta)(guide_of(pair))
     loss = elbo.differentiable_loss(model, guide, x) / len(x)
     return [loss, *torch.autograd.grad(loss, list(pair.parameters()))]
 
@@ -334,7 +333,7 @@ def test_mask_with_as_many_draws_as_rows(pair: nn.Module, x: Tensor) -> None:
 
 def test_site_outside_the_plate_has_no_mask() -> None:
     mask = torch.arange(6) < 4
-    pair, handler = SharedScale(), objectives.mask_rows(mask)
+    pair, handler = SharedScale(), mask_rows(mask)
     trace = trace_pair(_Handled(handler(pair.model), handler(pair.guide)), (torch.randn(6),))
     masks = {name: site["mask"] for name, site in sample_sites(trace.model).items()}
     assert masks["s"] is None
@@ -355,7 +354,7 @@ def test_mask_finds_its_plate_among_others() -> None:
         with pyro.plate("data", 3, dim=-2), pyro.plate("pixels", 4, dim=-1):
             pyro.sample("x", dist.Normal(0.0, 1.0))
 
-    trace = pyro.poutine.trace(objectives.mask_rows(mask)(model)).get_trace()
+    trace = pyro.poutine.trace(mask_rows(mask)(model)).get_trace()
     assert torch.equal(sample_sites(trace)["x"]["mask"], mask[:, None])
 
 

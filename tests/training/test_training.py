@@ -15,7 +15,7 @@ from vaezoo import Callback, RequestError, Training, fit, load_run
 from vaezoo.data import from_arrays
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine, NonFiniteError
-from vaezoo.objectives.base import ELBO
+from vaezoo.objectives import ELBO
 from vaezoo.training.fit import prepare
 
 SMALL = {"z_dim": 3, "hidden": [16]}

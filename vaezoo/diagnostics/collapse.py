@@ -18,8 +18,7 @@ from torch.distributions import Independent
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 from vaezoo.inference.target import refuse_without_density
-from vaezoo.objectives.base import num_units
-from vaezoo.pairs.accounting import elbo_terms, log_density
+from vaezoo.pairs.accounting import elbo_terms, log_density, num_units
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, PairTrace, argument_names, trace_pair
 from vaezoo.predict.evaluation import MOST_ROWS_FOR_INFORMATION, mutual_information

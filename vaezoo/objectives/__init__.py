@@ -1,1 +1,25 @@
-"""What is optimised: the ELBO and its relatives."""
+"""What is optimised: the ELBO and its relatives.
+
+Every file of this folder is imported, so that an objective is there once its file is.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from vaezoo.objectives.base import OBJECTIVES, Objective, ignores_padding, make_objective
+from vaezoo.objectives.dreg import DReG
+from vaezoo.objectives.elbo import ELBO
+from vaezoo.objectives.iwae import IWAE
+
+__all__ = [
+    "ELBO",
+    "IWAE",
+    "OBJECTIVES",
+    "DReG",
+    "Objective",
+    "ignores_padding",
+    "make_objective",
+]
+
+for _file in iter_modules(__path__):
+    import_module(f"{__name__}.{_file.name}")

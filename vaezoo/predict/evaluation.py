@@ -15,8 +15,7 @@ from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import as_sequence_pair, free_running, particle_filter
-from vaezoo.objectives.base import units_per_row
-from vaezoo.pairs.accounting import log_weights
+from vaezoo.pairs.accounting import log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.pairs.sites import Args, argument_names, run_guide, sample_sites

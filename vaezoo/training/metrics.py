@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
-from vaezoo.objectives.base import num_units
-from vaezoo.pairs.accounting import elbo_terms
+from vaezoo.pairs.accounting import elbo_terms, num_units
 from vaezoo.pairs.sites import Args, PairTrace, argument_names, trace_pair
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 

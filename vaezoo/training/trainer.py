@@ -13,10 +13,10 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence import planned_form
 from vaezoo.engine.tiers import Engine, NonFiniteError
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import kl_weight
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import argument_names, isolated
 from vaezoo.pairs.trials import refuse_global_parameters, untouched
+from vaezoo.pairs.weighting import kl_weight
 from vaezoo.runs import STATE, Run
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.signals import asked_to_stop

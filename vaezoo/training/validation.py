@@ -7,7 +7,8 @@ from torch import nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
-from vaezoo.objectives.base import Objective, num_units
+from vaezoo.objectives.base import Objective
+from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.sites import Args, repeat_rows
 from vaezoo.runtime.device import seeded
 from vaezoo.training.metrics import Metrics, measure

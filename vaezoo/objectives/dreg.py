@@ -1,0 +1,108 @@
+"""The importance weighted bound with a doubly reparameterised gradient."""
+
+from typing import ClassVar
+
+from pyro import poutine
+from torch import Tensor, nn
+
+from vaezoo.errors import RequestError
+from vaezoo.objectives.base import OBJECTIVES, is_reparameterised
+from vaezoo.objectives.densities import density, log_joint, log_mean_exp
+from vaezoo.pairs.accounting import num_units
+from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
+from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
+from vaezoo.pairs.weighting import weighted
+
+__all__ = ["DReG"]
+
+_INSTEAD = "use --objective elbo"
+
+
+@OBJECTIVES.register("dreg")
+class DReG:
+    """The bound of :class:`IWAE` with its doubly reparameterised gradient.
+
+    The guide's parameters phi follow sum_k c_k (d log w_k / d z_k) (d z_k / d phi), where
+    c_k = v_k^2 with the normalised weights v_k, so that the gradient vanishes where the guide is
+    exact (Tucker et al. 2018, arXiv:1810.04152, sec. 3). It is right for a single latent site.
+
+    Parameters
+    ----------
+    num_particles
+        Draws K; 1 gives the gradient of Roeder et al. 2017, arXiv:1703.09194.
+
+    Notes
+    -----
+    With a weight beta, reparameterising the score of the guide a second time gives
+    c_k = v_k (1 - beta + beta v_k), which is v_k^2 for beta = 1.
+    """
+
+    judged_by_elbo: ClassVar[bool] = False
+
+    def __init__(self, *, num_particles: int = 1) -> None:
+        self.num_particles = num_particles
+        self._particles: Particles | None = None
+
+    def prepare(self, pair: nn.Module, args: Args) -> None:
+        """Choose, from trying it, how the particles of a pair are computed.
+
+        Raises
+        ------
+        RequestError
+            When the guide has several latents, or one that is not reparameterised, or whose density
+            is known for its own draws only; or a site is shared by data.
+        """
+        with probing(pair, args[0].device):
+            trace = trace_pair(pair, args)
+            _refuse_for_dreg(trace)
+            refuse_shared_sites(
+                trace, len(args[0]), "objective 'dreg' needs", "use --objective elbo"
+            )
+            self._particles = choose_particles(pair, args, self.num_particles)
+
+    def loss(
+        self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the negative bound; see :meth:`ELBO.loss`."""
+        if self._particles is None:
+            self.prepare(pair, args)
+        assert self._particles is not None
+        particles = self._particles
+        model, guide = weighted(pair, particles, beta, mask)
+        draws = particles.run(guide, args)
+        (site,) = sample_sites(draws).values()
+        z = site["value"] = _anew(site["value"])
+        log_p = log_joint(particles.run(poutine.replay(model, trace=draws), args))
+        fixed = density(site, z.detach())
+        log_q = density(site, z) - fixed + fixed.detach()  # differs by z, and not by its density
+        log_w = particles.by_datum(log_p - log_q)
+        if z.requires_grad:
+            share = particles.by_row(log_w.detach().softmax(0))
+            factor = 1 - beta * (1 - share.reshape(*share.shape, *[1] * site["fn"].event_dim))
+            z.register_hook(lambda gradient: gradient * factor)
+        return -log_mean_exp(log_w).sum() / num_units(pair, args, mask)
+
+
+def _refuse_for_dreg(trace: PairTrace) -> None:
+    names = list(sample_sites(trace.guide))
+    if len(names) != 1:
+        reason = f"'{names[1]}' is a second one" if names else "the guide has none"
+        raise RequestError(f"objective 'dreg' takes one latent, and {reason}; use --objective iwae")
+    site = sample_sites(trace.guide)[names[0]]
+    if not is_reparameterised(site):
+        raise RequestError(
+            f"objective 'dreg' needs a reparameterised latent, and '{names[0]}' is not; "
+            "use --objective iwae"
+        )
+    try:
+        density(site, _anew(site["value"]))
+    except Exception as error:
+        raise RequestError(
+            f"objective 'dreg' needs the density of '{names[0]}' at any value, and its family "
+            "has it for its own draws only; use --objective iwae"
+        ) from error
+
+
+def _anew(value: Tensor) -> Tensor:
+    """Return a value that a distribution does not know for its own draw."""
+    return value.view_as(value)

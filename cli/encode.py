@@ -106,10 +106,10 @@ def _write_draws(
     run: "Run", rows: dict[str, Any], out: Path, num_samples: int, groups: str | None, cap: float
 ) -> None:
     from vaezoo.trees.files import save_tree
-    from vaezoo.trees.posterior import DEFAULT_GROUPS, plan
+    from vaezoo.trees.posterior import DEFAULT_GROUPS, plan_draws
 
     names = [name.strip() for name in groups.split(",")] if groups else DEFAULT_GROUPS
-    draws = plan(run, **rows, num_samples=num_samples, groups=names)
+    draws = plan_draws(run, **rows, num_samples=num_samples, groups=names)
     draws.check_size(cap)
     save_tree(draws.pieces(), out)
     click.echo(f"{num_samples} draws for each of {draws.num_rows} rows -> {out}")

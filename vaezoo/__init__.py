@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
     from vaezoo.trees.files import open_tree, save_tree, stack_valid
-    from vaezoo.trees.posterior import posterior, to_arviz
+    from vaezoo.trees.posterior import draw_posterior, to_arviz
 
 __all__ = [
     "Callback",
@@ -31,6 +31,7 @@ __all__ = [
     "VaezooError",
     "build_model",
     "check",
+    "draw_posterior",
     "evaluate",
     "fit",
     "get_model",
@@ -38,7 +39,6 @@ __all__ = [
     "load_data",
     "load_run",
     "open_tree",
-    "posterior",
     "register",
     "resume",
     "save_tree",
@@ -59,6 +59,7 @@ __getattr__, __dir__ = lazy_names(
         "VaezooError": "errors",
         "build_model": "config",
         "check": "report",
+        "draw_posterior": "trees.posterior",
         "evaluate": "predict.evaluation",
         "fit": "training.fit",
         "get_model": "registry",
@@ -66,7 +67,6 @@ __getattr__, __dir__ = lazy_names(
         "load_data": "data",
         "load_run": "runs",
         "open_tree": "trees.files",
-        "posterior": "trees.posterior",
         "register": "registry",
         "resume": "training.fit",
         "save_tree": "trees.files",

@@ -12,7 +12,7 @@ from click.testing import Result
 from vaezoo.runs import load_run
 from vaezoo.training.fit import fit
 from vaezoo.trees.files import open_tree
-from vaezoo.trees.posterior import DEFAULT_GROUPS, GROUPS, posterior
+from vaezoo.trees.posterior import DEFAULT_GROUPS, GROUPS, draw_posterior
 
 Vaezoo = Callable[..., Result]
 
@@ -33,7 +33,7 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_file_holds_what_python_draws(vaezoo: Vaezoo, run_folder: Path, out: Path) -> None:
     text = done(vaezoo("encode", "run", "-n", "6", "--draws", "40", "--seed", "3", "-o", out))
     assert text == f"40 draws for each of 6 rows -> {out}\n"
-    tree = posterior(load_run(run_folder), limit=6, num_samples=40, seed=3)
+    tree = draw_posterior(load_run(run_folder), limit=6, num_samples=40, seed=3)
     with open_tree(out) as found:
         assert found.load().identical(tree)
 

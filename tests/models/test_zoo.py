@@ -4,7 +4,7 @@ import pytest
 import torch
 import xarray as xr
 
-from vaezoo import evaluate, fit, get_model, list_models, posterior, to_arviz
+from vaezoo import draw_posterior, evaluate, fit, get_model, list_models, to_arviz
 from vaezoo.config import build_model
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
@@ -96,7 +96,7 @@ def test_bounds_are_ordered(run: Run) -> None:
 
 def test_posterior_is_a_tree_that_arviz_reads(with_latents: Run) -> None:
     run = with_latents
-    tree = posterior(run, limit=3, num_samples=40)
+    tree = draw_posterior(run, limit=3, num_samples=40)
     assert isinstance(tree, xr.DataTree)
     sizes = tree["posterior"].to_dataset()["z"].sizes
     assert (sizes["chain"], sizes["draw"], sizes["datum"]) == (4, 10, 3)
@@ -105,7 +105,7 @@ def test_posterior_is_a_tree_that_arviz_reads(with_latents: Run) -> None:
 
 
 def test_weights_of_the_posterior_are_those_of_its_draws(with_latents: Run) -> None:
-    tree = posterior(with_latents, limit=3, num_samples=8)
+    tree = draw_posterior(with_latents, limit=3, num_samples=8)
     stats = tree["sample_stats"].to_dataset()
     difference = stats["lp"] - stats["log_q"] - stats["log_weight"]
     assert abs(float(difference.max())) < 1e-3
@@ -132,7 +132,7 @@ def test_nothing_is_drawn_or_encoded_without_latents() -> None:
     with pytest.raises(RequestError, match="latents"):
         latent_codes(run, limit=3)
     with pytest.raises(RequestError, match="latents"):
-        posterior(run, limit=3, num_samples=8)
+        draw_posterior(run, limit=3, num_samples=8)
 
 
 def test_evaluation_tells_how_far_it_is(run: Run) -> None:

@@ -20,7 +20,7 @@ from vaezoo.models.vae_linear import VAELinear
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
 from vaezoo.trees.files import joined
-from vaezoo.trees.posterior import plan, posterior
+from vaezoo.trees.posterior import draw_posterior, plan_draws
 
 LENGTHS = (5, 2, 4, 1, 3, 5)
 
@@ -98,7 +98,7 @@ def sizes(values: xr.DataArray) -> dict[str, int]:
 
 
 def test_dimensions_of_vectors() -> None:
-    tree = posterior(*linear(), num_samples=8, groups="all")
+    tree = draw_posterior(*linear(), num_samples=8, groups="all")
     drawn = {"chain": 4, "draw": 2}
     assert sizes(tree["posterior"]["z"]) == {**drawn, "datum": 6, "latent": 2}
     assert sizes(tree["posterior_predictive"]["x"]) == {**drawn, "datum": 6, "element": 3}
@@ -108,14 +108,14 @@ def test_dimensions_of_vectors() -> None:
 
 
 def test_dimensions_of_images(trained: Path) -> None:
-    tree = posterior(load_run(trained), limit=3, num_samples=8, groups="all")
+    tree = draw_posterior(load_run(trained), limit=3, num_samples=8, groups="all")
     assert sizes(tree["observed_data"]["x"]) == {"datum": 3, "height": 8, "width": 8}
     drawn = {"chain": 4, "draw": 2}
     assert sizes(tree["prior_predictive"]["x"]) == {**drawn, "height": 8, "width": 8}
 
 
 def test_dimensions_of_sequences() -> None:
-    tree = posterior(*kalman(), num_samples=8, groups="all")
+    tree = draw_posterior(*kalman(), num_samples=8, groups="all")
     drawn = {"chain": 4, "draw": 2}
     assert sizes(tree["posterior"]["z"]) == {**drawn, "datum": 6, "time": 5, "latent": 1}
     assert sizes(tree["prior_predictive"]["x"]) == {**drawn, "time": 5, "element": 2}
@@ -123,7 +123,7 @@ def test_dimensions_of_sequences() -> None:
 
 
 def test_latents_of_two_widths_and_further_arguments() -> None:
-    tree = posterior(*conditional(), num_samples=8, groups="all")
+    tree = draw_posterior(*conditional(), num_samples=8, groups="all")
     drawn = {"chain": 4, "draw": 2, "datum": 6}
     assert sizes(tree["posterior"]["u"]) == {**drawn, "u_latent": 2}
     assert sizes(tree["posterior"]["v"]) == {**drawn, "v_latent": 3}
@@ -136,13 +136,13 @@ def test_latents_of_two_widths_and_further_arguments() -> None:
 
 
 def test_columns_name_the_elements() -> None:
-    tree = posterior(*linear(), num_samples=4)
+    tree = draw_posterior(*linear(), num_samples=4)
     assert tree["observed_data"]["element"].values.tolist() == ["a", "b", "c"]
 
 
 def test_padding_is_missing() -> None:
     run, data = kalman()
-    tree = posterior(run, data, num_samples=8, groups="all")
+    tree = draw_posterior(run, data, num_samples=8, groups="all")
     is_frame = np.arange(5) < np.array(LENGTHS)[:, None]
     constant = tree["constant_data"]
     np.testing.assert_array_equal(constant["mask"], is_frame)
@@ -159,9 +159,9 @@ def test_padding_is_missing() -> None:
 def test_pieces_of_sequences_have_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each row is a piece of its own, and shorter than the longest."""
     run, data = kalman()
-    whole = posterior(run, data, num_samples=8)
+    whole = draw_posterior(run, data, num_samples=8)
     monkeypatch.setattr("vaezoo.trees.drawing._PIECE", 1)
-    pieces = list(plan(run, data, num_samples=8).pieces())
+    pieces = list(plan_draws(run, data, num_samples=8).pieces())
     assert [piece["posterior"].sizes["time"] for piece in pieces] == [5] * 6
     for group in ("guide", "observed_data", "constant_data"):
         found = joined(pieces)[group].to_dataset().drop_vars("elbo", errors="ignore")
@@ -169,13 +169,13 @@ def test_pieces_of_sequences_have_one_length(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_attributes_say_where_the_draws_come_from() -> None:
-    attributes = posterior(*linear(), num_samples=4, seed=3).attrs
+    attributes = draw_posterior(*linear(), num_samples=4, seed=3).attrs
     assert (attributes["approximation"], attributes["r_hat_is_meaningful"]) == ("guide", 0)
     assert (attributes["data"], attributes["split"], attributes["seed"]) == ("rows", "test", 3)
 
 
 def test_densities_of_a_conditional_pair() -> None:
-    tree = posterior(*conditional(), num_samples=40)
+    tree = draw_posterior(*conditional(), num_samples=40)
     stats = tree["sample_stats"].to_dataset()
     densities = (tree["log_likelihood"].to_dataset(), tree["log_prior"].to_dataset())
     total = sum(group.to_array().sum("variable") for group in densities)
@@ -185,7 +185,9 @@ def test_densities_of_a_conditional_pair() -> None:
 
 @pytest.mark.parametrize("group", ["posterior", "prior_predictive", "posterior_predictive"])
 def test_draws_of_a_conditional_pair_do_not_depend_on_the_groups(group: str) -> None:
-    alone, among = (posterior(*conditional(), num_samples=40, groups=g) for g in (group, "all"))
+    alone, among = (
+        draw_posterior(*conditional(), num_samples=40, groups=g) for g in (group, "all")
+    )
     assert alone[group].to_dataset().identical(among[group].to_dataset())
 
 
@@ -194,18 +196,18 @@ def test_draws_of_a_conditional_pair_do_not_depend_on_the_groups(group: str) -> 
 
 def test_autoencoder_is_refused() -> None:
     with pytest.raises(RequestError, match="gives site 'z' one value, as an autoencoder does"):
-        posterior(run_of(Autoencoder(x_shape=(3,), z_dim=2), rows()), rows())
+        draw_posterior(run_of(Autoencoder(x_shape=(3,), z_dim=2), rows()), rows())
 
 
 def test_pair_without_latents_is_refused() -> None:
     run = fit("rnn", config={"hidden": 4}, training={"steps": 1})
     with pytest.raises(RequestError, match="needs latents, and RNN has none"):
-        posterior(run)
+        draw_posterior(run)
 
 
 def test_site_with_the_name_of_a_dimension_is_refused() -> None:
     with pytest.raises(RequestError, match="'latent' is a dimension"):
-        posterior(run_of(Misnamed(), rows()), rows())
+        draw_posterior(run_of(Misnamed(), rows()), rows())
 
 
 @pytest.mark.parametrize(
@@ -223,5 +225,5 @@ def test_site_with_the_name_of_a_dimension_is_refused() -> None:
 )
 def test_wrong_requests_are_one_line(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says) as caught:
-        posterior(*linear(), **settings)
+        draw_posterior(*linear(), **settings)
     assert "\n" not in str(caught.value)

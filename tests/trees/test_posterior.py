@@ -24,7 +24,7 @@ from vaezoo.pairs.sites import argument_names
 from vaezoo.plots.figures import latent_codes
 from vaezoo.runs import Run
 from vaezoo.trees.files import joined
-from vaezoo.trees.posterior import GROUPS, plan, posterior
+from vaezoo.trees.posterior import GROUPS, draw_posterior, plan_draws
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
 TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)
@@ -108,12 +108,12 @@ def by_datum(values: xr.DataArray) -> Tensor:
 
 
 def test_log_weight_is_the_difference_of_the_densities(case: tuple[Run, Data]) -> None:
-    stats = posterior(*case, num_samples=40)["sample_stats"].to_dataset()
+    stats = draw_posterior(*case, num_samples=40)["sample_stats"].to_dataset()
     assert stats["log_weight"].identical((stats["lp"] - stats["log_q"]).rename("log_weight"))
 
 
 def test_joint_density_is_likelihood_and_prior(case: tuple[Run, Data]) -> None:
-    tree = posterior(*case, num_samples=40)
+    tree = draw_posterior(*case, num_samples=40)
     parts = [
         tree[name].to_dataset().to_array().sum("variable")
         for name in ("log_likelihood", "log_prior")
@@ -123,7 +123,7 @@ def test_joint_density_is_likelihood_and_prior(case: tuple[Run, Data]) -> None:
 
 def test_weights_of_an_exact_guide_are_the_evidence() -> None:
     run, data = linear()
-    weights = posterior(run, data, num_samples=40)["sample_stats"]["log_weight"]
+    weights = draw_posterior(run, data, num_samples=40)["sample_stats"]["log_weight"]
     truth = TRUTH.log_prob(torch.from_numpy(data.x).double())
     np.testing.assert_allclose(by_datum(weights), truth.expand(40, 6), atol=1e-4)
 
@@ -131,7 +131,7 @@ def test_weights_of_an_exact_guide_are_the_evidence() -> None:
 def test_draws_have_the_moments_of_the_posterior() -> None:
     """Five standard errors of 12 means, 12 deviations: fails once in 70000 runs."""
     run, data = linear()
-    z = by_datum(posterior(run, data, num_samples=4000)["posterior"]["z"])
+    z = by_datum(draw_posterior(run, data, num_samples=4000)["posterior"]["z"])
     mean, covariance = TRUTH.posterior(torch.from_numpy(data.x).double())
     sd = covariance.diagonal().sqrt()
     assert float(((z.mean(0) - mean) / sd).abs().max()) < 5 / math.sqrt(4000)
@@ -141,7 +141,9 @@ def test_draws_have_the_moments_of_the_posterior() -> None:
 def test_predictions_have_the_moments_of_the_posterior() -> None:
     """Five standard errors of 18 means: fails once in 90000 runs."""
     run, data = linear()
-    x = by_datum(posterior(run, data, num_samples=4000, groups="all")["posterior_predictive"]["x"])
+    x = by_datum(
+        draw_posterior(run, data, num_samples=4000, groups="all")["posterior_predictive"]["x"]
+    )
     mean, covariance = TRUTH.posterior(torch.from_numpy(data.x).double())
     variance = (WEIGHT @ covariance @ WEIGHT.T).diagonal() + TRUTH.sigma**2
     error = (x.mean(0) - mean @ WEIGHT.T) / (variance / 4000).sqrt()
@@ -151,7 +153,7 @@ def test_predictions_have_the_moments_of_the_posterior() -> None:
 def test_weighted_draws_have_the_moments_of_the_smoother() -> None:
     """The guide is not the posterior; five standard errors of 26 numbers: fails once in 65000."""
     run, data = kalman()
-    tree = posterior(run, data, num_samples=20000)
+    tree = draw_posterior(run, data, num_samples=20000)
     log_weight = by_datum(tree["sample_stats"]["log_weight"])
     z = by_datum(tree["posterior"]["z"])[..., 0]
     log_evidence, truth = smoothed(run, data)
@@ -173,7 +175,7 @@ def smoothed(run: Run, data: Data) -> tuple[Tensor, Moments]:
 def test_weights_of_discrete_latents_average_to_the_evidence() -> None:
     """Five standard errors, 6 numbers: fails once in 290000 runs."""
     run, data = states()
-    tree = posterior(run, data, num_samples=4000)
+    tree = draw_posterior(run, data, num_samples=4000)
     weight = by_datum(tree["sample_stats"]["log_weight"]).exp()
     x, k = torch.from_numpy(data.x).double(), torch.arange(3)
     exact = (dist.Normal(2.0 * k, 1.0).log_prob(x).exp() * torch.tensor([0.2, 0.3, 0.5])).sum(1)
@@ -184,7 +186,7 @@ def test_weights_of_discrete_latents_average_to_the_evidence() -> None:
 def test_prior_has_the_moments_of_the_prior() -> None:
     """Five standard errors, 2 means and 3 variances: fails once in 350000 runs."""
     run, data = linear()
-    tree = posterior(run, data, num_samples=4000, groups=["prior", "prior_predictive"])
+    tree = draw_posterior(run, data, num_samples=4000, groups=["prior", "prior_predictive"])
     z, x = by_datum(tree["prior"]["z"]), by_datum(tree["prior_predictive"]["x"])
     variance = (WEIGHT @ WEIGHT.T).diagonal() + TRUTH.sigma**2
     assert float(z.mean(0).abs().max()) < 5 / math.sqrt(4000)
@@ -193,18 +195,18 @@ def test_prior_has_the_moments_of_the_prior() -> None:
 
 def test_guide_holds_its_moments() -> None:
     run, data = linear()
-    guide = posterior(run, data, num_samples=4)["guide"]
+    guide = draw_posterior(run, data, num_samples=4)["guide"]
     mean, covariance = TRUTH.posterior(torch.from_numpy(data.x).double())
     np.testing.assert_allclose(guide["z_mean"], mean, atol=1e-6)
     np.testing.assert_allclose(guide["z_sd"][0], covariance.diagonal().sqrt(), atol=1e-6)
 
 
 def test_guide_of_categories_has_no_moments() -> None:
-    assert list(posterior(*states(), num_samples=4)["guide"].data_vars) == ["elbo"]
+    assert list(draw_posterior(*states(), num_samples=4)["guide"].data_vars) == ["elbo"]
 
 
 def test_elbo_is_the_mean_of_the_weights(case: tuple[Run, Data]) -> None:
-    tree = posterior(*case, num_samples=40)
+    tree = draw_posterior(*case, num_samples=40)
     mean = tree["sample_stats"]["log_weight"].mean(("chain", "draw"))
     np.testing.assert_allclose(tree["guide"]["elbo"], mean, rtol=1e-6)
 
@@ -214,19 +216,19 @@ def test_elbo_is_the_mean_of_the_weights(case: tuple[Run, Data]) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_draws_do_not_depend_on_the_groups(case: tuple[Run, Data], group: str) -> None:
-    alone = posterior(*case, num_samples=40, groups=group)
-    among = posterior(*case, num_samples=40, groups="all")
+    alone = draw_posterior(*case, num_samples=40, groups=group)
+    among = draw_posterior(*case, num_samples=40, groups="all")
     assert alone[group].to_dataset().identical(among[group].to_dataset())
 
 
 @pytest.mark.parametrize("group", ["posterior", "posterior_predictive", "prior_predictive"])
 def test_other_seeds_give_other_draws(case: tuple[Run, Data], group: str) -> None:
-    one, two = (posterior(*case, num_samples=40, groups=group, seed=seed) for seed in (0, 1))
+    one, two = (draw_posterior(*case, num_samples=40, groups=group, seed=seed) for seed in (0, 1))
     assert not one[group].to_dataset().equals(two[group].to_dataset())
 
 
 def test_prior_and_posterior_share_no_random_numbers() -> None:
-    tree = posterior(*linear(), num_samples=400, groups="all")
+    tree = draw_posterior(*linear(), num_samples=400, groups="all")
     z, prior = by_datum(tree["posterior"]["z"])[:, 0], by_datum(tree["prior"]["z"])
     standard = (z - z.mean(0)) / z.std(0)
     assert float((standard * prior).mean(0).abs().max()) < 5 / math.sqrt(400)
@@ -234,7 +236,7 @@ def test_prior_and_posterior_share_no_random_numbers() -> None:
 
 def test_global_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
-    posterior(*linear(), num_samples=40, groups="all")
+    draw_posterior(*linear(), num_samples=40, groups="all")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -244,7 +246,7 @@ def test_global_generator_is_left_alone() -> None:
 def test_pieces_follow_each_other(trained: Path) -> None:
     """180 rows of 2000 draws are made in two pieces; all are in the tree, in order."""
     run = load_run(trained)
-    draws = plan(run, limit=None, num_samples=2000, groups="all")
+    draws = plan_draws(run, limit=None, num_samples=2000, groups="all")
     pieces = list(draws.pieces())
     assert len(pieces) == 2
     tree, codes = joined(pieces), latent_codes(run)
@@ -258,14 +260,14 @@ def test_pieces_follow_each_other(trained: Path) -> None:
 
 
 def test_what_has_no_data_is_in_the_first_piece(trained: Path) -> None:
-    pieces = list(plan(load_run(trained), num_samples=2000, groups="all").pieces())
+    pieces = list(plan_draws(load_run(trained), num_samples=2000, groups="all").pieces())
     assert ["prior" in piece.children for piece in pieces] == [True] + [False] * (len(pieces) - 1)
 
 
 @pytest.mark.parametrize("groups", ["all", ("posterior",), ("constant_data", "prior")])
 def test_size_is_known_before(case: tuple[Run, Data], groups: Any) -> None:
-    estimate = plan(*case, num_samples=400, groups=groups).estimate_size()
-    tree = posterior(*case, num_samples=400, groups=groups)
+    estimate = plan_draws(*case, num_samples=400, groups=groups).estimate_size()
+    tree = draw_posterior(*case, num_samples=400, groups=groups)
     made = sum(node.to_dataset().nbytes for node in tree.children.values())
     assert estimate == pytest.approx(made, rel=0.05)
 
@@ -273,7 +275,7 @@ def test_size_is_known_before(case: tuple[Run, Data], groups: Any) -> None:
 def test_too_large_a_tree_is_refused_before_it_is_drawn() -> None:
     """Drawing it would take 100 GiB."""
     with pytest.raises(RequestError, match=r"6 rows are .* GiB, more than 2; .* raise --max-gib"):
-        posterior(*linear(), num_samples=4 * 10**9)
+        draw_posterior(*linear(), num_samples=4 * 10**9)
 
 
 # Data and runs
@@ -283,7 +285,7 @@ def test_x_is_in_units_of_the_data() -> None:
     data = rows(x=np.linspace(0, 9, 18, dtype=np.float32).reshape(6, 3))
     mean, std = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 2.0])
     run = run_of(Linear(), data, scale=2.0, mean=mean, std=std)
-    tree = posterior(run, data, num_samples=2000, groups="all")
+    tree = draw_posterior(run, data, num_samples=2000, groups="all")
     np.testing.assert_allclose(tree["observed_data"]["x"], data.x, atol=1e-5)
     np.testing.assert_array_equal(tree["constant_data"]["x_mean"], mean)
     prior = tree["prior_predictive"]["x"].mean(("chain", "draw"))
@@ -291,7 +293,7 @@ def test_x_is_in_units_of_the_data() -> None:
 
 
 def test_draws_of_a_trained_run(trained: Path) -> None:
-    tree = posterior(load_run(trained), limit=4, num_samples=8, groups="all")
+    tree = draw_posterior(load_run(trained), limit=4, num_samples=8, groups="all")
     assert tuple(tree.children) == GROUPS
     assert set(np.unique(tree["posterior_predictive"]["x"])) <= {0.0, 16.0}
 
@@ -300,6 +302,6 @@ def test_draws_of_a_trained_run(trained: Path) -> None:
 def test_draws_of_trained_sequences(name: str) -> None:
     config = {"z_dim": 2, "hidden": 4, "likelihood": {"name": "gaussian"}}
     run = fit(name, sequences(), config=config, training={"steps": 1})
-    tree = posterior(run, sequences(), num_samples=8, groups="all")
+    tree = draw_posterior(run, sequences(), num_samples=8, groups="all")
     assert tuple(tree.children) == GROUPS
     assert bool(tree["sample_stats"]["log_weight"].notnull().all())

@@ -35,7 +35,7 @@ from vaezoo.training.metrics import measure
 from vaezoo.trees.checked import chains_tree, checked_tree
 from vaezoo.trees.drawing import NUM_CHAINS, Draws
 from vaezoo.trees.files import joined
-from vaezoo.trees.posterior import plan as plan_draws
+from vaezoo.trees.posterior import plan_draws
 
 __all__ = ["Analysis", "check", "prepare"]
 

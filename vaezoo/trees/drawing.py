@@ -59,7 +59,7 @@ Groups = dict[str, dict[str, Array]]
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws that are still to be made; see :func:`vaezoo.trees.posterior.plan`.
+    """Draws that are still to be made; see :func:`vaezoo.trees.posterior.plan_draws`.
 
     Attributes
     ----------

@@ -14,10 +14,10 @@ from vaezoo.trees.coordinates import DIMS
 from vaezoo.trees.drawing import DEFAULT_GROUPS, GROUPS, MOST_GIB, NUM_CHAINS, Draws
 from vaezoo.trees.files import joined, save_netcdf
 
-__all__ = ["DEFAULT_GROUPS", "GROUPS", "plan", "posterior", "save_netcdf", "to_arviz"]
+__all__ = ["DEFAULT_GROUPS", "GROUPS", "draw_posterior", "plan_draws", "save_netcdf", "to_arviz"]
 
 
-def posterior(
+def draw_posterior(
     run: Run,
     data: str | Data | None = None,
     *,
@@ -82,7 +82,7 @@ def posterior(
         When the pair has no latents, or its guide one value for each as an autoencoder has, a group
         is unknown, or the tree would be too large.
     """
-    draws = plan(
+    draws = plan_draws(
         run,
         data,
         split=split,
@@ -96,7 +96,7 @@ def posterior(
     return joined(draws.pieces())
 
 
-def plan(
+def plan_draws(
     run: Run,
     data: str | Data | None = None,
     *,
@@ -107,13 +107,13 @@ def plan(
     data_dir: str | None = None,
     groups: str | Sequence[str] = DEFAULT_GROUPS,
 ) -> Draws:
-    """Return what :func:`posterior` would draw, to know its size or to write it in pieces.
+    """Return what :func:`draw_posterior` would draw, to know its size or to write it in pieces.
 
     Examples
     --------
     ::
 
-        draws = plan(run, limit=None, groups="all")
+        draws = plan_draws(run, limit=None, groups="all")
         print(draws.estimate_size())
         save_zarr(draws.pieces(), "posterior.zarr")
     """

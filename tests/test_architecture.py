@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -24,9 +25,14 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Absolute names of the modules, and of what is taken from them, anywhere in a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -35,13 +41,13 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def calls(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func)
 
 
 def texts(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
@@ -137,22 +143,27 @@ def test_commands_do_not_import_models() -> None:
     assert [name_of(path) for path in CLI if "models" in map(room_of, imported_modules(path))] == []
 
 
-@pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_nothing_is_pickled(path: Path) -> None:
-    unpickler = {"pickle.Unpickler", "pickle.UnpicklingError"}  # a class that refuses all others
-    allowed = unpickler if name_of(path) == "data/sets/polyphonic.py" else set()
-    found = {name for name in imports(path) if name.partition(".")[0] in STANDARD_PICKLES}
-    assert found <= allowed
-    assert {"torch.load", "torch.save", "eval", "exec"}.isdisjoint(calls(path))
-    assert "torch.load" not in imports(path)
+def test_nothing_is_pickled() -> None:
+    def pickles(path: Path) -> set[str]:
+        # a subclass of pickle's that refuses every class
+        unpickler = {"pickle.Unpickler", "pickle.UnpicklingError"}
+        allowed = unpickler if name_of(path) == "data/sets/polyphonic.py" else set()
+        modules = {name for name in imports(path) if name.partition(".")[0] in STANDARD_PICKLES}
+        code = {"torch.load", "torch.save", "eval", "exec"}
+        return (modules - allowed) | (code & {*calls(path), *imports(path)})
+
+    assert {name_of(path): names for path in ALL if (names := pickles(path))} == {}
 
 
-@pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_numpy_never_unpickles(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
-            allowed = {word.arg: ast.unparse(word.value) for word in node.keywords}
-            assert allowed.get("allow_pickle") == "False"
+def test_numpy_never_unpickles() -> None:
+    unsafe = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in ALL
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load")
+        if not any(ast.unparse(word) == "allow_pickle=False" for word in node.keywords)
+    ]
+    assert unsafe == []
 
 
 @pytest.mark.parametrize("name", ["models", "cli"])
@@ -190,11 +201,15 @@ def test_public_names_are_those_that_type_checkers_see() -> None:
     assert sorted(type_checking_imports()) == vaezoo.__all__
 
 
-@pytest.mark.parametrize("name", vaezoo.__all__)
-def test_public_name_is_what_type_checkers_see(name: str) -> None:
-    module = importlib.import_module(type_checking_imports()[name])
-    assert getattr(vaezoo, name) is getattr(module, name)
-    assert name in dir(vaezoo)
+def test_public_names_are_what_type_checkers_see() -> None:
+    modules = type_checking_imports()
+    others = [
+        name
+        for name in vaezoo.__all__
+        if getattr(vaezoo, name) is not getattr(importlib.import_module(modules[name]), name)
+    ]
+    assert others == []
+    assert [name for name in vaezoo.__all__ if name not in dir(vaezoo)] == []
 
 
 def test_no_public_name_is_a_module() -> None:
@@ -208,9 +223,89 @@ def test_unknown_name_is_an_attribute_error() -> None:
         _ = vaezoo.nothing
 
 
-@pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_exported_names_exist(path: Path) -> None:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    module = importlib.import_module(".".join(("vaezoo", *parts)).removesuffix(".__init__"))
-    exported = getattr(module, "__all__", [])
-    assert [name for name in exported if not hasattr(module, name)] == []
+# What modules say to one another
+
+
+def exported(module: str) -> list[str]:
+    return list(getattr(importlib.import_module(module), "__all__", ()))
+
+
+def test_exported_names_exist() -> None:
+    missing = [
+        f"{module}.{name}"
+        for module in MODULES
+        for name in exported(module)
+        if not hasattr(importlib.import_module(module), name)
+    ]
+    assert missing == []
+
+
+def names_from_modules(path: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of all that a file takes from the other modules of vaezoo."""
+    local = {}  # what a module of vaezoo is called in this file
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and below(str(node.module), "vaezoo"):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                if whole in MODULES:
+                    local[alias.asname or alias.name] = whole
+                else:
+                    yield str(node.module), alias.name
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = local.get(node.value.id)
+            if module and not node.attr.startswith("__"):
+                yield module, node.attr
+
+
+# Names that are taken though they are not exported: to be mended, and nothing to be added.
+KNOWN: set[str] = {
+    "vaezoo.config.axes",
+    "vaezoo.config.checked",
+    "vaezoo.config.schema",
+    "vaezoo.data.dataset.checked_arrays",
+    "vaezoo.data.dataset.grey_scale",
+    "vaezoo.diagnostics.checking.CHAINS",
+    "vaezoo.diagnostics.checking.SHORT",
+    "vaezoo.diagnostics.checking.Verdict",
+    "vaezoo.engine.capture.FEWEST_STEPS_CAPTURED",
+    "vaezoo.engine.capture.Function",
+    "vaezoo.engine.gradients.Prepare",
+    "vaezoo.errors.NonFiniteError",
+    "vaezoo.inference.local_fits.NUM_DRAWS",
+    "vaezoo.inference.local_fits.NUM_STEPS",
+    "vaezoo.parts.networks.sigma_of",
+    "vaezoo.predict.evaluation.MOST_FRAMES",
+    "vaezoo.predict.evaluation.MOST_ROWS_FOR_INFORMATION",
+    "vaezoo.registry.blaming_file",
+    "vaezoo.report.figures.COLOURS",
+    "vaezoo.report.figures.GREY",
+    "vaezoo.report.figures.GUIDE",
+    "vaezoo.runs.STATE",
+    "vaezoo.runs.describe_environment",
+    "vaezoo.runs.example_values",
+    "vaezoo.runs.model_spec",
+    "vaezoo.runs.open_run",
+    "vaezoo.runs.set_weights",
+    "vaezoo.sequences.paths.by_rows",
+    "vaezoo.sequences.unrolled.over_rows",
+    "vaezoo.testing.subject.Failures",
+    "vaezoo.testing.subject.base_of",
+    "vaezoo.testing.subject.elbo",
+    "vaezoo.testing.subject.gradients",
+    "vaezoo.training.alarms.COLLAPSED_KL",
+    "vaezoo.training.fit.DEFAULT_DATA",
+    "vaezoo.trees.drawing.MOST_GIB",
+    "vaezoo.trees.drawing.NUM_CHAINS",
+    "vaezoo.trees.files.require_writable",
+}
+
+
+def test_modules_take_what_others_export() -> None:
+    inner = [
+        f"{module_of(path)} takes {module}.{name}"
+        for path in ALL
+        for module, name in names_from_modules(path)
+        if name not in exported(module) and f"{module}.{name}" not in KNOWN
+    ]
+    assert sorted(inner) == []

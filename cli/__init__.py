@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from vaezoo.cli._flags import in_flags
 from vaezoo.errors import VaezooError, nearest
 
 __all__ = ["main"]
@@ -54,6 +55,15 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what the library says of arguments names this command's flags."""
+        try:
+            return super().invoke(ctx)
+        except VaezooError as error:
+            command = self.get_command(ctx, str(ctx.invoked_subcommand))
+            error.args = (in_flags(str(error), command),)
+            raise
 
     def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
         """Run a command; a failure becomes one line and an exit code."""

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vaezoo.cli._flags import in_flags
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 from vaezoo.training.callbacks import Callback
@@ -60,7 +61,7 @@ class Lines(Callback):
         )
 
     def on_warning(self, message: str) -> None:
-        click.echo(f"warning: {message}", err=True)
+        click.echo(f"warning: {in_flags(message)}", err=True)
 
 
 class Bar(Callback):
@@ -92,7 +93,7 @@ class Bar(Callback):
         )
 
     def on_warning(self, message: str) -> None:
-        self.console.print(f"warning: {message}", highlight=False)
+        self.console.print(f"warning: {in_flags(message)}", highlight=False)
 
     def on_end(self, run: Run) -> None:
         self.bar.stop()

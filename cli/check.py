@@ -25,7 +25,7 @@ def check(target: str, assignments: tuple[str, ...], x_shape: str | None, as_jso
       vaezoo check vae-bernoulli
       vaezoo check ./my_vae.py --set z_dim=2 --x-shape 1,28,28
     """
-    from vaezoo.config import parse_settings
+    from vaezoo.cli._settings import parse_settings
     from vaezoo.registry import get_model
     from vaezoo.testing import check_class
 

@@ -1,11 +1,13 @@
 """``vaezoo data``: what there is to train on, what it looks like, and how to get it."""
 
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import complete_data, data_dir_option, echo_json, json_option, table
 
 if TYPE_CHECKING:
@@ -67,8 +69,7 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
     from vaezoo.data import load_data
     from vaezoo.data.profile import describe
 
-    loaded = load_data(spec, data_dir=data_dir, seed=seed)
-    report = describe(loaded)
+    report = _in_flags(describe(load_data(spec, data_dir=data_dir, seed=seed)))
     if as_json:
         echo_json(report)
     else:
@@ -96,6 +97,20 @@ def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
         click.echo(f"{name} comes with scikit-learn: nothing to download")
     else:
         click.echo("\n".join(str(path) for path in paths))
+
+
+def _in_flags(report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report that says which command trains on the data."""
+    settings = report["train"]
+    likelihood = in_flags(report["likelihood"])
+    return {**report, "likelihood": likelihood, "train": settings and _command(**settings)}
+
+
+def _command(model: str, data: str, **settings: Any) -> str:
+    words = ["vaezoo", "train", model, "--data", data]
+    for name, value in settings.items():
+        words += [f"--{name}"] if value is True else [f"--{name}", value]
+    return shlex.join(words)
 
 
 def _facts(source: "Source", data_dir: str | None) -> dict[str, Any]:

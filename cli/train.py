@@ -149,7 +149,8 @@ def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any
 
 
 def _fit(model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
-    from vaezoo.config import DataSettings, checked, merge, parse_settings, read_file
+    from vaezoo.cli._settings import parse_settings
+    from vaezoo.config import DataSettings, checked, merge, read_file
     from vaezoo.training.callbacks import Interrupted
     from vaezoo.training.fit import fit
 

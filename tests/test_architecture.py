@@ -9,9 +9,11 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import click
 import pytest
 
 import vaezoo
+from vaezoo.cli import main
 
 ROOT = Path(vaezoo.__file__).parent
 DOCS = Path(__file__).parents[1] / "docs"
@@ -141,6 +143,23 @@ def test_models_know_nothing_of_training() -> None:
 
 def test_commands_do_not_import_models() -> None:
     assert [name_of(path) for path in CLI if "models" in map(room_of, imported_modules(path))] == []
+
+
+def flags_of(command: click.Command) -> set[str]:
+    """Return the long flags of a command and of those below it."""
+    options = {flag for param in command.params for flag in param.opts if flag.startswith("--")}
+    if not isinstance(command, click.Group):
+        return options
+    context = click.Context(command)
+    below = (command.get_command(context, name) for name in command.list_commands(context))
+    return options.union(*(flags_of(child) for child in below if child))
+
+
+def test_library_speaks_python() -> None:
+    """A message names an argument, in backticks; the command line prints the flag."""
+    flags = "|".join(flags_of(main))
+    spoken = re.compile(rf"(?<![\w-])(?:{flags})(?![\w-])")
+    assert [name_of(path) for path in LIBRARY if any(map(spoken.search, texts(path)))] == []
 
 
 def test_nothing_is_pickled() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo import RequestError, build_model, get_model
-from vaezoo.config import Training, checked, layers, merge, parse_settings, read_file, resolve
+from vaezoo.config import Training, checked, layers, merge, read_file, resolve
 from vaezoo.models.beta_vae import BetaVAE
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
@@ -52,12 +52,6 @@ def test_options_of_a_part_that_stays_are_kept() -> None:
     base = {"likelihood": {"name": "gaussian", "sigma": "shared"}}
     merged = merge(base, {"likelihood": {"floor": 0.1}})
     assert merged == {"likelihood": {"name": "gaussian", "sigma": "shared", "floor": 0.1}}
-
-
-def test_values_are_toml_or_plain_words() -> None:
-    words = ["a=1", "b=1.5", "c=true", "d=[1, 2]", "e=relu", "f='2'", "g=x=y"]
-    values = {"a": 1, "b": 1.5, "c": True, "d": [1, 2], "e": "relu", "f": "2", "g": "x=y"}
-    assert parse_settings(words) == values
 
 
 @pytest.mark.parametrize(

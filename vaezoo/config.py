@@ -38,7 +38,6 @@ __all__ = [
     "build_model",
     "layers",
     "merge",
-    "parse_settings",
     "read_file",
     "resolve",
 ]
@@ -220,7 +219,8 @@ def _resolve_part(owner: type, name: str, axis: Axis, value: Any) -> Config:
     for other, choice in axis.choices.items():
         if unknown and unknown[0] in schema(choice).model_fields:
             raise RequestError(
-                f"the {name} '{chosen}' has no '{unknown[0]}', '{other}' has; add --{name} {other}"
+                f"the {name} '{chosen}' has no '{unknown[0]}', '{other}' has; "
+                f"add `{name}={other!r}`"
             )
     try:
         return {"name": chosen, **resolve(cls, options)}
@@ -254,7 +254,7 @@ def build_model(
     cls
         The class of the pair.
     config
-        Settings by name, as from :func:`resolve` or :func:`parse_settings`.
+        Settings by name, as from :func:`resolve`.
     x_shape
         Shape of one datum, or of one frame.
     """
@@ -296,33 +296,6 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> Config:
         else:
             merged[key] = value
     return merged
-
-
-def parse_settings(assignments: Sequence[str]) -> Config:
-    """Return the settings of ``key=value`` words; values are TOML, or else plain strings.
-
-    Examples
-    --------
-    >>> parse_settings(["z_dim=16", "hidden=[64, 64]", "likelihood.sigma=shared"])
-    {'z_dim': 16, 'hidden': [64, 64], 'likelihood': {'sigma': 'shared'}}
-    """
-    settings: Config = {}
-    for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        if not (separator and key.strip()):
-            raise RequestError(f"'{assignment}' is no setting; write --set key=value")
-        value = _parse_value(text.strip())
-        for name in reversed(key.strip().split(".")):
-            value = {name: value}
-        settings = merge(settings, value)
-    return settings
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def read_file(path: Path) -> Config:

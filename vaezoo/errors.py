@@ -1,4 +1,10 @@
-"""Failures that are answers: one line that says what is wrong, where, and what to do."""
+"""Failures that are answers: one line that says what is wrong, where, and what to do.
+
+A message speaks Python. What the reader may change stands in backticks, as an argument or a
+setting: `` `free_bits` `` or `` `objective='iwae'` ``, an option of a part as in a configuration
+file, `` `likelihood.sigma='shared'` ``; what the reader may run, as a call of a public function,
+`` `vaezoo.resume('runs/a')` ``. The command line prints its flags and commands instead.
+"""
 
 import difflib
 from collections.abc import Iterable

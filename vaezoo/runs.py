@@ -3,9 +3,9 @@
 ::
 
     runs/<model>-<data>-<time>/
-      config.toml           model, configuration, data, training; ``--config`` takes it
+      config.toml           model, configuration, data, training; ``vaezoo train`` starts from it
       weights.safetensors   the best weights by validation score
-      last/                 weights, optimiser, schedule and random states for ``--resume``
+      last/                 weights, optimiser, schedule and random states, to go on
       metrics.jsonl         one line per epoch
       run.json              versions, checksum of the data, transform, seed, device, timings
       model.py              a copy of the user's file, when the pair came from one
@@ -117,7 +117,7 @@ class Run:
             trained_on = self.info.get("data_checksum")
             if trained_on and data.checksum != trained_on:
                 changed = f"{data.name} has changed since {self.name} was trained on it"
-                raise RequestError(f"{changed}; name other data with --data")
+                raise RequestError(f"{changed}; name other data with `data`")
         else:
             if isinstance(data, str):
                 data = load_data(data, data_dir=data_dir, seed=self.data.split_seed)
@@ -348,7 +348,7 @@ def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
     code = path / file if own else stored
     raise RequestError(
         f"{path} was made from {code}, which was not trained here; read it, then name it: "
-        f"--model {code}"
+        f"`model={code!r}`"
     )
 
 

@@ -308,7 +308,7 @@ SETTINGS = {
 }
 
 PLACES = {
-    "out is a run": Bad("--out run", "run exists already; go on with --resume run, or"),
+    "out is a run": Bad("--out run", "run exists already; go on with vaezoo train --resume run"),
     "out is a file": Bad("--out mine", "mine exists already", text("mine")),
     "out below a file": Bad("--out mine/run", "cannot create mine/run.*--out", text("mine")),
     "out where nobody may write": Bad("--out /proc/run", "cannot create /proc/run.*--out"),

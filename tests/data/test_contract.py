@@ -172,15 +172,15 @@ def test_binary_data_need_no_transform() -> None:
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
-        (REAL, {}, "explains 0 and 1 only; use --likelihood gaussian$"),
-        (np.abs(np.sin(REAL)), {}, "use --binarize dynamic or --likelihood gaussian"),
-        (REAL, {"binarize": "dynamic"}, "cannot be probabilities: --binarize dynamic needs 0"),
+        (REAL, {}, "explains 0 and 1 only; use `likelihood='gaussian'`$"),
+        (np.abs(np.sin(REAL)), {}, "use `binarize='dynamic'` or `likelihood='gaussian'`"),
+        (REAL, {"binarize": "dynamic"}, "cannot be probabilities: `binarize='dynamic'` needs 0"),
         (REAL > 3, {"standardize": True}, "explains 0 and 1 only"),
         (REAL, {"standardize": True, "binarize": "static"}, "exclude each other"),
         (np.where(REAL > 5, np.nan, REAL), {}, "values of x are NaN or infinite, the first in row"),
     ],
 )
-def test_data_that_do_not_fit_are_refused_with_the_flag_to_use(
+def test_data_that_do_not_fit_are_refused_with_the_setting_to_use(
     x: np.ndarray, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):

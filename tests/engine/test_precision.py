@@ -206,7 +206,7 @@ def test_bf16_is_for_the_cpu() -> None:
 
 
 def test_a_device_without_bfloat16_is_refused() -> None:
-    expected = "this mps device has no bfloat16; use --precision float32"
+    expected = "this mps device has no bfloat16; use `precision='float32'`"
     with pytest.raises(RequestError, match=expected):
         check_precision("bf16", torch.device("mps"))
 

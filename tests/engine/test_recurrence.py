@@ -176,7 +176,7 @@ def test_a_plan_cuts_gradients_alike() -> None:
 
 def test_cutting_gradients_needs_steps() -> None:
     pair = VAEBernoulli(x_shape=(4,))
-    with pytest.raises(RequestError, match=r"--truncate .* VAEBernoulli is none; drop it"):
+    with pytest.raises(RequestError, match=r"`truncate` .* VAEBernoulli is none; drop it"):
         training_form(pair, truncate=3)
     assert Training(truncate=3).truncate == 3
 

@@ -280,7 +280,7 @@ class Flow(VAELinear):
 def test_density_of_draws_only_is_refused(x: Tensor) -> None:
     planar = transforms.Planar(2).double()
     pair = Flow(lambda h: [planar])
-    with pytest.raises(RequestError, match=r"density of 'z' at any value.*--objective iwae"):
+    with pytest.raises(RequestError, match=r"density of 'z' at any value.*`objective='iwae'`"):
         DReG().prepare(pair, (x,))
     assert bool(torch.isfinite(IWAE(num_particles=3).loss(pair, (x,))))
 
@@ -350,7 +350,7 @@ class Outside(TwoLayers):
 @pytest.mark.parametrize(
     ("pair", "words"),
     [
-        (TwoLayers(), "'w' is a second one; use --objective iwae"),
+        (TwoLayers(), "'w' is a second one; use `objective='iwae'`"),
         (Outside(), "'z' has others; put it inside the data plate"),
     ],
 )
@@ -360,12 +360,12 @@ def test_dreg_refuses(pair: nn.Module, words: str, x: Tensor) -> None:
 
 
 def test_dreg_refuses_discrete_latents() -> None:
-    with pytest.raises(RequestError, match="'c' is not; use --objective iwae"):
+    with pytest.raises(RequestError, match="'c' is not; use `objective='iwae'`"):
         DReG().prepare(Coin(), rows(5, 0.9, 1.3, 0.6))
 
 
 def test_iwae_refuses_a_latent_that_data_share(x: Tensor) -> None:
-    with pytest.raises(RequestError, match=r"'z' has others.*--objective elbo"):
+    with pytest.raises(RequestError, match=r"'z' has others.*`objective='elbo'`"):
         IWAE().prepare(Outside(), (x,))
 
 

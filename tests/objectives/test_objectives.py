@@ -333,9 +333,9 @@ class Auxiliary(nn.Module):
 @pytest.mark.parametrize(
     ("pair", "words"),
     [
-        (Discrete(), "'c' is not; drop --free-bits"),
-        (Shared(), "'s' has others; .*drop --free-bits"),
-        (Auxiliary(), "'u' of the guide has none; drop --free-bits"),
+        (Discrete(), "'c' is not; drop `free_bits`"),
+        (Shared(), "'s' has others; .*drop `free_bits`"),
+        (Auxiliary(), "'u' of the guide has none; drop `free_bits`"),
     ],
 )
 def test_free_bits_are_refused(pair: nn.Module, words: str) -> None:
@@ -358,7 +358,7 @@ def test_options_reach_the_objective() -> None:
 
 @pytest.mark.parametrize("name", ["iwae", "dreg"])
 def test_option_that_an_objective_does_not_have_is_refused(name: str) -> None:
-    words = f"'{name}' has no 'free_bits', 'elbo' has; drop --free-bits, or use --objective elbo"
+    words = f"'{name}' has no 'free_bits', 'elbo' has; drop `free_bits`, or use `objective='elbo'`"
     with pytest.raises(RequestError, match=words):
         make_objective(name, free_bits=0.5)
     assert make_objective(name, num_particles=1, free_bits=0.0)
@@ -380,7 +380,7 @@ def test_objective_of_ones_own_takes_the_options_that_it_names(
     objective = make_objective("plain", free_bits=0.25)
     assert isinstance(objective, Plain)
     assert objective.free_bits == 0.25
-    with pytest.raises(RequestError, match="drop --num-particles, or use --objective"):
+    with pytest.raises(RequestError, match="drop `num_particles`, or use `objective="):
         make_objective("plain", num_particles=2)
 
 

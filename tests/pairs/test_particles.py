@@ -299,7 +299,7 @@ def test_filled_up_batch_is_the_short_batch(zoo: tuple[nn.Module, Args], name: s
     pair, args = zoo
     if name == "dreg" and "length" in argument_names(pair):
         says = "'z_1' is a second one" if getattr(pair, "has_latents", True) else "guide has none"
-        with pytest.raises(RequestError, match=f"{says}; use --objective iwae"):
+        with pytest.raises(RequestError, match=f"{says}; use `objective='iwae'`"):
             DReG().prepare(pair, args)
         return
     short = loss_and_gradients(OBJECTIVES[name](), pair, args)

@@ -174,7 +174,7 @@ def test_continuations_begin_with_the_data(run: Run) -> None:
 
 
 def test_a_prefix_longer_than_a_sequence_is_refused(run: Run) -> None:
-    with pytest.raises(RequestError, match=r"--prefix 9 is longer than sequence 0.*at most 8"):
+    with pytest.raises(RequestError, match=r"`prefix=9` is longer than sequence 0.*at most 8"):
         forecast(run, prefix=9, horizon=1)
 
 

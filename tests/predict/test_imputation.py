@@ -228,8 +228,8 @@ def test_nan_is_missing_and_its_truth_unknown() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({}, "nothing is missing in digits-rows.*--missing 0.2"),
-        ({"gap": (5, 9)}, "--gap 5:9 ends behind sequence 0.*at most 8"),
+        ({}, "nothing is missing in digits-rows.*`fraction=0.2`"),
+        ({"gap": (5, 9)}, r"`gap=\(5, 9\)` ends behind sequence 0.*at most 8"),
         ({"gap": (4, 4)}, "holds no frame"),
         ({"fraction": 1.5}, "a share from 0 to 1"),
     ],
@@ -240,7 +240,7 @@ def test_what_cannot_be_hidden_is_refused(sequences: Run, given: dict[str, Any],
 
 
 def test_gaps_of_what_has_no_frames_are_refused(vectors: Run) -> None:
-    with pytest.raises(RequestError, match="--gap takes a run on sequences"):
+    with pytest.raises(RequestError, match="`gap` takes a run on sequences"):
         impute(vectors, gap=(1, 2))
 
 

@@ -36,7 +36,7 @@ def test_template_is_short(sequence: bool, lines: int) -> None:
 def test_existing_file_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("precious")
-    with pytest.raises(RequestError, match="--force"):
+    with pytest.raises(RequestError, match="`force`"):
         write(path)
     assert path.read_text() == "precious"
 

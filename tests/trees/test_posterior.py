@@ -274,7 +274,7 @@ def test_size_is_known_before(case: tuple[Run, Data], groups: Any) -> None:
 
 def test_too_large_a_tree_is_refused_before_it_is_drawn() -> None:
     """Drawing it would take 100 GiB."""
-    with pytest.raises(RequestError, match=r"6 rows are .* GiB, more than 2; .* raise --max-gib"):
+    with pytest.raises(RequestError, match=r"6 rows are .* GiB, more than 2; .* raise `max_gib`"):
         draw_posterior(*linear(), num_samples=4 * 10**9)
 
 

@@ -104,7 +104,7 @@ def choose_transform(
     ------
     RequestError
         When values are not finite, or lie outside the support of an observed site. The message
-        names the flag that solves it.
+        names the setting that solves it.
     """
     summary = _finite_summary(data)
     needs_binary = any(is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
@@ -113,7 +113,7 @@ def choose_transform(
         draw = needs_binary and grey and not (summary.is_binary or standardize)
         binarize = "dynamic" if draw else "none"
     if standardize and binarize != "none":
-        raise RequestError("--standardize and --binarize exclude each other")
+        raise RequestError("`standardize` and `binarize` exclude each other")
     mean_and_std = standardization(data) if standardize else (None, None)
     transform = Transform(data.scale, binarize, *mean_and_std)
     _check(transform, pair, data, summary)
@@ -148,16 +148,17 @@ def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) 
         if not unit:
             raise RequestError(
                 f"{span}, which cannot be probabilities: "
-                f"--binarize {transform.binarize} needs 0 ... 1"
+                f"`binarize={transform.binarize!r}` needs 0 ... 1"
             )
         binary = True
     else:
         binary = summary.is_binary and transform.scale == 1.0 and transform.mean is None
     for name, site in probe(pair, data).observed.items():
         if is_boolean(site["fn"]) and not binary:
-            flags = "--binarize dynamic or " if unit else ""
+            draw = "`binarize='dynamic'` or " if unit else ""
             raise RequestError(
-                f"{span}, but site '{name}' explains 0 and 1 only; use {flags}--likelihood gaussian"
+                f"{span}, but site '{name}' explains 0 and 1 only; "
+                f"use {draw}`likelihood='gaussian'`"
             )
         _check_support(name, site["fn"], low, high, span, transform)
 
@@ -186,5 +187,5 @@ def _check_support(
     if low < lower or high > upper:
         raise RequestError(
             f"{span}, but site '{name}' explains {lower:g} ... {upper:g} only; "
-            "use --likelihood gaussian"
+            "use `likelihood='gaussian'`"
         )

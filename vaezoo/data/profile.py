@@ -1,6 +1,5 @@
 """What a data set looks like, and which likelihood explains it."""
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,31 +119,33 @@ def _nature(loaded: Data, summary: Summary) -> str:
     return "whole numbers" if summary.is_integer else "real numbers"
 
 
-def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, str | None]:
-    """The likelihood whose support fits, and the command that uses it."""
+def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, Any]:
+    """The likelihood whose support fits, and the settings of a training that uses it."""
     if summary.num_invalid:
         return {"likelihood": "none yet: remove or fill the missing values", "train": None}
-    likelihood, flags = _likelihood(loaded, summary)
+    likelihood, settings = _likelihood(loaded, summary)
     family = likelihood.partition(",")[0]
     model = f"vae-{family}"
     if loaded.kind == "sequences":
         model = "vrnn"
         if family == "gaussian" and binary and binary == list(loaded.columns)[2:3]:
-            likelihood = "handwriting, after --standardize"
-            flags = ["--likelihood", "handwriting", "--standardize"]
+            likelihood = "handwriting, after `standardize`"
+            settings = {"likelihood": "handwriting", "standardize": True}
         elif family == "gaussian" and binary:
-            likelihood, flags = f"bernoulli for {', '.join(binary)}, gaussian for the rest", []
+            likelihood, settings = f"bernoulli for {', '.join(binary)}, gaussian for the rest", {}
         elif family == "gaussian":
-            flags = ["--likelihood", family, *flags]
-    words = ["vaezoo", "train", model, "--data", loaded.name, *flags]
-    return {"likelihood": likelihood, "train": shlex.join(words)}
+            settings = {"likelihood": family, **settings}
+    return {
+        "likelihood": likelihood,
+        "train": {"model": model, "data": loaded.name, **settings},
+    }
 
 
-def _likelihood(loaded: Data, summary: Summary) -> tuple[str, list[str]]:
+def _likelihood(loaded: Data, summary: Summary) -> tuple[str, dict[str, Any]]:
     if summary.is_binary:
-        return "bernoulli", []
+        return "bernoulli", {}
     if loaded.scale != 1.0:
-        return "bernoulli, after a draw of 0 or 1 per grey level (--binarize dynamic)", []
+        return "bernoulli, after a draw of 0 or 1 per grey level (`binarize='dynamic'`)", {}
     if summary.low >= 0 and summary.high <= 1:
-        return "gaussian, or bernoulli with --binarize dynamic for probabilities", []
-    return "gaussian, of standardised values", ["--standardize"]
+        return "gaussian, or bernoulli with `binarize='dynamic'` for probabilities", {}
+    return "gaussian, of standardised values", {"standardize": True}

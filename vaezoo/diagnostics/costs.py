@@ -146,10 +146,11 @@ def _within(plan: Plan, costs: _Costs, budget: float, fewest: int) -> Plan:
     per_datum = costs.of(replace(least, num_data=least.num_data + 1)) - costs.of(least)
     shortest = costs.of(least)
     if shortest > budget:
-        lower = {"quick": "", "standard": ", or use --level quick", "full": ", or a lower --level"}
+        quick, lower = ", or use `level='quick'`", ", or a lower `level`"
+        cheaper = {"quick": "", "standard": quick, "full": lower}
         raise RequestError(
-            f"--budget {budget:g} is too short: {least.num_data} data at level {plan.level} take "
-            f"about {shortest:.2g} s; raise it{lower[plan.level]}"
+            f"`budget={budget:g}` is too short: {least.num_data} data at level {plan.level} take "
+            f"about {shortest:.2g} s; raise it{cheaper[plan.level]}"
         )
     more = int((budget - shortest) / per_datum) if per_datum > 0 else plan.num_data
     return replace(plan, num_data=min(plan.num_data, least.num_data + more))

@@ -35,7 +35,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
     if precision == "float32" or device.type == "cpu":
         return
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise RequestError(f"this {device.type} device has no bfloat16; use --precision float32")
+        raise RequestError(f"this {device.type} device has no bfloat16; use `precision='float32'`")
 
 
 def networks_in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:

@@ -293,8 +293,8 @@ class Engine:
             num_sites = max(len(site["value"][0]) for site in trace.observed.values())
         if num_sites > MOST_SITES_CAPTURED:
             self._fall_back(
-                f"a graph of {num_sites} sites takes too long to capture (--engine graph does it): "
-                f"{line_of(class_of(self.pair))}"
+                f"a graph of {num_sites} sites takes too long to capture "
+                f"(`engine='graph'` does it): {line_of(class_of(self.pair))}"
             )
         return num_sites <= MOST_SITES_CAPTURED
 

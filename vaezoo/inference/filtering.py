@@ -73,7 +73,7 @@ def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
     if isinstance(pair, SequencePair):
         return pair
     raise RequestError(
-        f"{what} is for sequence models, and {type(pair).__name__} is no SequencePair; use --iwae"
+        f"{what} is for sequence models, and {type(pair).__name__} is no SequencePair; use `iwae`"
     )
 
 

@@ -73,7 +73,7 @@ class Target:
         if isinstance(pair, SequencePair) or "length" in argument_names(pair):
             raise RequestError(
                 f"{what} is for data without time, and {type(pair).__name__} is for sequences; "
-                "use vaezoo.inference.filtering.particle_filter, or vaezoo evaluate --fivo"
+                "use vaezoo.inference.filtering.particle_filter, or `vaezoo.evaluate(run, fivo=K)`"
             )
         few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
         trace = trace_pair(pair, few)
@@ -184,7 +184,8 @@ def _refuse_not_real(trace: PairTrace, what: str) -> None:
         if p["fn"].support.is_discrete:
             raise RequestError(
                 f"{what} needs real latents, and site '{name}' is discrete; use importance "
-                "weights of the guide (vaezoo.inference.importance), or vaezoo evaluate --iwae"
+                "weights of the guide (vaezoo.inference.importance), or "
+                "`vaezoo.evaluate(run, iwae=K)`"
             )
     model = {n: s for n, s in sample_sites(trace.model).items() if not s["is_observed"]}
     guide = sample_sites(trace.guide)

@@ -60,7 +60,7 @@ def make_objective(name: str, *, num_particles: int = 1, free_bits: float = 0.0)
             others = [name for name, other in OBJECTIVES.choices.items() if _takes(other, option)]
             raise RequestError(
                 f"the objective '{name}' has no '{option}', '{others[0]}' has; "
-                f"drop --{option.replace('_', '-')}, or use --objective {others[0]}"
+                f"drop `{option}`, or use `objective={others[0]!r}`"
             )
     objective: Objective = cls(**taken)
     return objective

@@ -15,7 +15,7 @@ from vaezoo.pairs.weighting import weighted
 
 __all__ = ["DReG"]
 
-_INSTEAD = "use --objective elbo"
+_INSTEAD = "use `objective='elbo'`"
 
 
 @OBJECTIVES.register("dreg")
@@ -56,7 +56,7 @@ class DReG:
             trace = trace_pair(pair, args)
             _refuse_for_dreg(trace)
             refuse_shared_sites(
-                trace, len(args[0]), "objective 'dreg' needs", "use --objective elbo"
+                trace, len(args[0]), "objective 'dreg' needs", "use `objective='elbo'`"
             )
             self._particles = choose_particles(pair, args, self.num_particles)
 
@@ -87,19 +87,21 @@ def _refuse_for_dreg(trace: PairTrace) -> None:
     names = list(sample_sites(trace.guide))
     if len(names) != 1:
         reason = f"'{names[1]}' is a second one" if names else "the guide has none"
-        raise RequestError(f"objective 'dreg' takes one latent, and {reason}; use --objective iwae")
+        raise RequestError(
+            f"objective 'dreg' takes one latent, and {reason}; use `objective='iwae'`"
+        )
     site = sample_sites(trace.guide)[names[0]]
     if not is_reparameterised(site):
         raise RequestError(
             f"objective 'dreg' needs a reparameterised latent, and '{names[0]}' is not; "
-            "use --objective iwae"
+            "use `objective='iwae'`"
         )
     try:
         density(site, _anew(site["value"]))
     except Exception as error:
         raise RequestError(
             f"objective 'dreg' needs the density of '{names[0]}' at any value, and its family "
-            "has it for its own draws only; use --objective iwae"
+            "has it for its own draws only; use `objective='iwae'`"
         ) from error
 
 

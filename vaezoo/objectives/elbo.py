@@ -131,14 +131,14 @@ def _factorised(terms: Terms) -> frozenset[str]:
 
 
 def _refuse_free_bits(trace: PairTrace, num_rows: int) -> None:
-    refuse_shared_sites(trace, num_rows, "free bits need", "drop --free-bits")
+    refuse_shared_sites(trace, num_rows, "free bits need", "drop `free_bits`")
     for name, site in sample_sites(trace.guide).items():
         if name not in trace.latents:
             raise RequestError(
                 f"free bits need a prior for each latent, and '{name}' of the guide has none; "
-                "drop --free-bits"
+                "drop `free_bits`"
             )
         if not is_reparameterised(site):
             raise RequestError(
-                f"free bits need reparameterised latents, and '{name}' is not; drop --free-bits"
+                f"free bits need reparameterised latents, and '{name}' is not; drop `free_bits`"
             )

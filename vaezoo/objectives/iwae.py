@@ -15,7 +15,7 @@ from vaezoo.pairs.weighting import weighted
 
 __all__ = ["IWAE"]
 
-_INSTEAD = "use --objective elbo"
+_INSTEAD = "use `objective='elbo'`"
 
 
 @OBJECTIVES.register("iwae")
@@ -49,7 +49,7 @@ class IWAE:
         with probing(pair, args[0].device):
             trace = trace_pair(pair, args)
             refuse_shared_sites(
-                trace, len(args[0]), "objective 'iwae' needs", "use --objective elbo"
+                trace, len(args[0]), "objective 'iwae' needs", "use `objective='elbo'`"
             )
             self._particles = choose_particles(pair, args, self.num_particles)
 

@@ -4,9 +4,9 @@ A pair says that a part may be swapped by taking it as an argument of its constr
 
     def __init__(self, *, x_shape: tuple[int, ...], likelihood: Likelihood = Bernoulli) -> None: ...
 
-and uses whatever it is given. ``--likelihood``, ``--prior`` and ``--posterior`` then select another
-one by name. A part is any callable that returns an ``nn.Module`` which returns a distribution; a
-new one takes a class with ``@LIKELIHOODS.register("name")``.
+and uses whatever it is given. The settings ``likelihood``, ``prior`` and ``posterior`` then select
+another one by name. A part is any callable that returns an ``nn.Module`` which returns a
+distribution; a new one takes a class with ``@LIKELIHOODS.register("name")``.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -96,7 +96,7 @@ class Handwriting(nn.Module):
         if tuple(x_shape) != (3,):
             raise RequestError(
                 f"the likelihood 'handwriting' explains frames (dx, dy, pen), of shape (3,), not "
-                f"{tuple(x_shape)}; use --likelihood gaussian-mixture"
+                f"{tuple(x_shape)}; use `likelihood='gaussian-mixture'`"
             )
         self.num_components = num_components
         self.floor = floor

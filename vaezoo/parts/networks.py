@@ -166,7 +166,7 @@ def _image_shape(x_shape: Sequence[int]) -> tuple[int, int, int]:
     if len(x_shape) not in (2, 3):
         raise RequestError(
             f"net 'conv' needs images, (H, W) or (C, H, W), but one datum is {tuple(x_shape)}; "
-            "use --set net=mlp"
+            "use `net='mlp'`"
         )
     channels, height, width = (1, *x_shape) if len(x_shape) == 2 else x_shape
     return channels, height, width

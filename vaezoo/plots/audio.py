@@ -39,10 +39,10 @@ def sampling_rate(run: Run, rate: int | None = None) -> int:
         raise RequestError(f"{name} is no sound; write a .png or .npz")
     known = source.rate if source else None
     if known and rate and rate != known:
-        raise RequestError(f"{name} has {known} samples a second, not {rate}; leave out --rate")
+        raise RequestError(f"{name} has {known} samples a second, not {rate}; leave out `rate`")
     found = known or rate
     if not found:
-        raise RequestError(f"the sampling rate of {name} is not known; give it, as --rate 8000")
+        raise RequestError(f"the sampling rate of {name} is not known; give it, as `rate=8000`")
     return found
 
 

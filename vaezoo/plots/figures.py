@@ -69,7 +69,7 @@ def _with_steps(run: Run, args: Args, steps: int | None) -> Args:
     """Return the arguments of a model for sequences of so many frames."""
     if "length" not in run.shapes:
         if steps is not None:
-            raise RequestError(f"--steps takes a run on sequences, and {run.name} is none")
+            raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
         return args
     steps = usual_steps(run) if steps is None else steps
     named = dict(zip(argument_names(run.pair), args, strict=True))

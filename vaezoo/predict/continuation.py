@@ -53,7 +53,7 @@ def sequence_pair(pair: nn.Module, what: str) -> SequencePair:
     pair
         Any pair.
     what
-        What is asked for, as it begins the message: ``"--prefix"``.
+        What is asked for, as it begins the message: ``"`prefix`"``.
     """
     if not isinstance(pair, SequencePair):
         name = type(pair).__name__
@@ -191,10 +191,10 @@ def beginnings(
     if prefix == "half":
         return Beginnings(x, length, (length // 2).clamp(min=1))
     if prefix < 1:
-        raise RequestError("--prefix takes at least one frame")
+        raise RequestError("`prefix` takes at least one frame")
     if int(length.min()) < prefix:
         raise RequestError(
-            f"--prefix {prefix} is longer than sequence {int(length.argmin())} of {split}, which "
+            f"`prefix={prefix}` is longer than sequence {int(length.argmin())} of {split}, which "
             f"has {int(length.min())} frames; use at most {int(length.min())}"
         )
     return Beginnings(x, length, torch.full_like(length, prefix))
@@ -222,7 +222,7 @@ def continuations(
         Shape ``(num_rows, prefix + steps, *x_shape)``.
     """
     run.pair.eval()
-    pair = sequence_pair(run.pair, "--prefix")
+    pair = sequence_pair(run.pair, "`prefix`")
     steps = max(1, usual_steps(run) - prefix) if steps is None else steps
     begun = beginnings(run, data, split, prefix, limit=num_rows, data_dir=data_dir)
     with seeded(seed, run.device):

@@ -193,15 +193,15 @@ def _check_request(
     pair: nn.Module, iwae: Sequence[int], fivo: Sequence[int], prefix: int | None
 ) -> None:
     if not iwae or min(iwae) < 1:
-        raise RequestError("--iwae takes positive numbers of draws, as 1,10,100")
+        raise RequestError("`iwae` takes positive numbers of draws, as 1,10,100")
     if fivo and min(fivo) < 1:
-        raise RequestError("--fivo takes positive numbers of particles, as 5,100")
+        raise RequestError("`fivo` takes positive numbers of particles, as 5,100")
     if prefix is not None and prefix < 0:
-        raise RequestError("--free-running takes the number of frames that are given, 0 or more")
+        raise RequestError("`free_running` takes the number of frames that are given, 0 or more")
     if fivo:
-        as_sequence_pair(pair, "--fivo")
+        as_sequence_pair(pair, "`fivo`")
     if prefix is not None:
-        as_sequence_pair(pair, "--free-running")
+        as_sequence_pair(pair, "`free_running`")
 
 
 def evaluate_on(
@@ -347,7 +347,7 @@ def _free_running(
         units.append(later.sum(1).cpu().double())
     size = torch.cat(units)
     if not size.any():
-        raise RequestError(f"--free-running {prefix} leaves no frame to predict; give fewer frames")
+        raise RequestError(f"`free_running={prefix}` leaves no frame to predict; give fewer frames")
     value, error = _ratio(torch.cat(free), size)
     filtering, _ = _ratio(torch.cat(known), size)
     return FreeRunning(prefix, num_particles, int(size.sum()), value, error, filtering)

@@ -79,9 +79,9 @@ def forecast(
         ``log_loss`` (their sum, in nats). A single chain holds all draws: they are independent.
     """
     if horizon < 1:
-        raise RequestError("--horizon takes at least one frame")
+        raise RequestError("`horizon` takes at least one frame")
     if num_samples < 1:
-        raise RequestError("--draws takes at least one draw")
+        raise RequestError("`num_samples` takes at least one draw")
     run.pair.eval()
     pair = sequence_pair(run.pair, "a forecast")
     begun = beginnings(run, data, split, prefix, limit=limit, data_dir=data_dir)

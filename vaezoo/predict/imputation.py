@@ -98,7 +98,7 @@ def impute(
     if not missing.any():
         raise RequestError(
             f"nothing is missing in {rows.name}: mark entries as nan, or hide some with "
-            "--missing 0.2 or --gap 10:20"
+            "`fraction=0.2` or `gap=(10, 20)`"
         )
     run.pair.eval()
     batches = run.batches(rows)
@@ -154,7 +154,7 @@ def _hidden(
     hidden = np.zeros(rows.x.shape, bool)
     if fraction is not None:
         if not 0 < fraction <= 1:
-            raise RequestError(f"--missing takes a share from 0 to 1, not {fraction:g}")
+            raise RequestError(f"`fraction` takes a share from 0 to 1, not {fraction:g}")
         hidden |= np.random.default_rng(seed).random(rows.x.shape) < fraction
     if gap is not None:
         hidden[:, slice(*_checked_gap(run, rows, gap))] = True
@@ -166,14 +166,16 @@ def _hidden(
 def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
     start, end = gap
     if "length" not in rows.arrays:
-        raise RequestError(f"--gap takes a run on sequences, and {run.name} is none; use --missing")
+        raise RequestError(
+            f"`gap` takes a run on sequences, and {run.name} is none; use `fraction`"
+        )
     if not 0 <= start < end:
-        raise RequestError(f"--gap {start}:{end} holds no frame; write START:END, as 10:20")
+        raise RequestError(f"`gap={gap}` holds no frame; write it as `gap=(10, 20)`")
     shortest = int(rows.arrays["length"].min())
     if end > shortest:
         row = int(rows.arrays["length"].argmin())
         raise RequestError(
-            f"--gap {start}:{end} ends behind sequence {row}, which has {shortest} frames; use an "
+            f"`gap={gap}` ends behind sequence {row}, which has {shortest} frames; use an "
             f"end of at most {shortest}"
         )
     return start, end

@@ -166,7 +166,7 @@ def _refuse_unusable(run: Run, args: Args) -> None:
         if not bool(torch.as_tensor(q["value"]).isfinite().all()):
             raise RequestError(
                 f"the guide of {run.name} draws values of '{name}' that are not finite; "
-                "train it again, with a smaller --lr or --clip-norm"
+                "train it again, with a smaller `lr` or `clip_norm`"
             )
 
 

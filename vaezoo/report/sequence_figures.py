@@ -111,7 +111,7 @@ def _filters(found: SequenceCheck) -> Figure:
         "Do two filters agree?",
         "Each dot is a sequence: how far two filters with other particles are apart in log p(x). "
         "Below the line their paths can be used; dots that rise with the length ask for more "
-        "particles (--level full).",
+        "particles (level full).",
         drawn,
     )
 

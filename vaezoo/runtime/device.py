@@ -28,7 +28,7 @@ def find_device(name: str = "auto") -> torch.device:
         name = next(device for device, there in available.items() if there)
     if not available[name]:
         here = ", ".join(device for device, there in available.items() if there)
-        raise RequestError(f"this machine has no {name} device; --device takes: auto, {here}")
+        raise RequestError(f"this machine has no {name} device; `device` takes: auto, {here}")
     return torch.device(name)
 
 

@@ -240,7 +240,7 @@ def training_form(
         return PathPair(pair, recurrence, truncate=truncate)
     if truncate:
         raise RequestError(
-            f"--truncate cuts gradients between the steps of a SequencePair, and "
+            f"`truncate` cuts gradients between the steps of a SequencePair, and "
             f"{type(pair).__name__} is none; drop it, or write the pair as one step"
         )
     return pair

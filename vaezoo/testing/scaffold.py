@@ -76,7 +76,7 @@ def write(path: Path, *, sequence: bool = False, force: bool = False) -> None:
     """
     text = source(path, sequence=sequence)
     if path.exists() and not force:
-        raise RequestError(f"{path} exists already; choose another name, or replace it by --force")
+        raise RequestError(f"{path} exists already; choose another name, or use `force`")
     if not path.parent.is_dir():
         raise RequestError(f"no folder '{path.parent}'; make it first")
     try:

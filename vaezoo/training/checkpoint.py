@@ -91,8 +91,8 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkp
     if not path.is_file():
         config = path.parent.parent / "config.toml"
         raise RequestError(
-            f"no file '{path}': the run stopped before it had a state; start it again with: "
-            f"vaezoo train --config {config}"
+            f"no file '{path}': the run stopped before it had a state; start it again, with "
+            f"its settings in {config}"
         )
     tensors, values = load_tensors(path)
     groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}, "best": {}}

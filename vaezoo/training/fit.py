@@ -229,6 +229,7 @@ def _free_folder(path: Path, built: nn.Module | None) -> Path:
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RequestError(
-            f"{path} exists already; go on with --resume {path}, or choose another --out"
+            f"{path} exists already; go on with `vaezoo.resume({str(path)!r})`, "
+            "or choose another `out`"
         )
     return path

@@ -28,7 +28,7 @@ def objective_of(training: Training) -> Objective:
 def checked_schedule(training: Training, num_rows: int) -> Training:
     """Return a schedule with a length; a refusal when its parts do not go together."""
     if training.epochs and training.steps:
-        raise RequestError("give --epochs or --steps, not both")
+        raise RequestError("give `epochs` or `steps`, not both")
     if not (training.epochs or training.steps):
         training = training.model_copy(update={"epochs": DEFAULT_EPOCHS})
     objective_of(training)
@@ -36,6 +36,6 @@ def checked_schedule(training: Training, num_rows: int) -> Training:
     if training.kl_warmup >= total:
         raise RequestError(
             f"the KL warm-up of {training.kl_warmup} steps does not end before training does "
-            f"({total} steps); use --kl-warmup {total // 2}, or train longer"
+            f"({total} steps); use `kl_warmup={total // 2}`, or train longer"
         )
     return training

@@ -146,7 +146,7 @@ class Trainer:
         if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
             raise RequestError(
                 f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
-                "longer, give more --epochs or --steps"
+                "longer, give more `epochs` or `steps`"
             )
         self.run.rewind_metrics(self.state.epoch)
 
@@ -198,7 +198,7 @@ class Trainer:
             self.run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RequestError(
-                f"cannot create {self.run.path}: {error.strerror}; choose another --out"
+                f"cannot create {self.run.path}: {error.strerror}; choose another `out`"
             ) from error
         self.run.save_config()
         self.run.save_info()
@@ -366,7 +366,7 @@ class Trainer:
             kept = f"; the last good weights are in {self.run.path}"
         return NonFiniteError(
             f"training stopped at step {self.state.step + 1}: {error}{kept}; "
-            "try a smaller --lr or --clip-norm, or scale the data (--standardize)"
+            "try a smaller `lr` or `clip_norm`, or scale the data (`standardize`)"
         )
 
     def _stop(self) -> None:

@@ -113,7 +113,7 @@ class Draws:
             raise RequestError(
                 f"{self.num_samples} draws for each of {self.num_rows} rows are {gib:.3g} GiB, "
                 f"more than {max_gib:g}; take fewer rows (-n), draws or groups, "
-                "or raise --max-gib (max_gib)"
+                "or raise `max_gib`"
             )
 
     def pieces(self) -> Iterator[xr.DataTree]:

@@ -130,7 +130,7 @@ def locate(remote: Remote, *, data_dir: str | Path | None = None) -> Path | None
 
 
 def _in_data_folders(remote: Remote, data_dir: str | Path | None) -> Path | None:
-    named = {"--data-dir": data_dir, DATA_VARIABLE: os.environ.get(DATA_VARIABLE)}
+    named = {"`data_dir`": data_dir, DATA_VARIABLE: os.environ.get(DATA_VARIABLE)}
     for origin, folder in named.items():
         if not folder:
             continue

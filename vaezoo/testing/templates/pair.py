@@ -43,7 +43,7 @@ class MyVae(nn.Module):
         super().__init__()
         # p(z) = N(0, I)
         self.prior = prior(z_dim)
-        # p(x | z) = Bernoulli(x; y(z)), or what --likelihood names
+        # p(x | z) = Bernoulli(x; y(z)), or what `likelihood` names
         self.decoder = Decoder(z_dim, [hidden], x_shape, activation="relu", net="mlp")
         self.likelihood = likelihood(self.decoder.head, x_shape)
         # q(z | x) = N(z; mu(x), diag sigma(x)^2)

@@ -62,7 +62,7 @@ class MySequenceVae(SequencePair):
         return self.prior_head(h)
 
     def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
-        """p(x_t | z_t, h_t) of ``z (N, z_dim)``, of the family that --likelihood names."""
+        """p(x_t | z_t, h_t) of ``z (N, z_dim)``, of the family that `likelihood` names."""
         return self.decoder_head(self.decoder(torch.cat([z, h], -1)))
 
     def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:

@@ -1,0 +1,73 @@
+"""The words of the command line for what the library says in those of Python."""
+
+import ast
+import re
+
+import click
+
+__all__ = ["in_flags"]
+
+_ARGUMENT = re.compile(r"(?<!`)`([a-z_]+(?:\.[a-z_]+)*)(?:=([^`]+))?`(?!`)")
+_CALL = re.compile(r"`vaezoo\.([a-z_]+\([^`]*\))`")
+_COMMANDS = {"fit": "train", "resume": "train --resume", "list_models": "list"}
+_SHORT = {"likelihood.sigma": "--sigma", "likelihood.floor": "--sigma-floor"}
+
+
+def in_flags(message: str, command: click.Command | None = None) -> str:
+    """Return a message of the library in the words of a command, by default of the running one.
+
+    See :mod:`vaezoo.errors` for the form of such a message. What the command has no flag for is a
+    setting of its model, if it takes some, or else the flag of another command.
+
+    Examples
+    --------
+    >>> in_flags("drop `free_bits`, or use `objective='elbo'`")
+    'drop --free-bits, or use --objective elbo'
+    >>> in_flags("go on with `vaezoo.resume('runs/a', epochs=20)`")
+    'go on with vaezoo train --resume runs/a --epochs 20'
+    """
+    if command is None:
+        context = click.get_current_context(silent=True)
+        command = context.command if context else None
+    flags = _flags_of(command)
+    message = _CALL.sub(lambda match: _in_command(match[1]), message)
+    return _ARGUMENT.sub(lambda match: _in_flag(match[1], match[2], flags), message)
+
+
+def _flags_of(command: click.Command | None) -> dict[str, str]:
+    """Return the long flag of each argument of a command."""
+    options = [param for param in getattr(command, "params", ()) if isinstance(param, click.Option)]
+    return {str(option.name): max(option.opts, key=len) for option in options}
+
+
+def _in_flag(name: str, value: str | None, flags: dict[str, str]) -> str:
+    word = None if value is None else _typed(value)
+    flag = flags.get(name) or _SHORT.get(name)
+    if flag is None and ("." in name or "settings" in flags):
+        return f"--set {name}={'...' if word is None else word}"
+    flag = flag or f"--{name.replace('_', '-')}"
+    return flag if word in (None, "True") else f"{flag} {word}"
+
+
+def _in_command(source: str) -> str:
+    """Return the command of a call, ``resume('runs/a', epochs=20)``."""
+    call = ast.parse(source, mode="eval").body
+    assert isinstance(call, ast.Call)
+    function = ast.unparse(call.func)
+    words = [_COMMANDS.get(function, function), *map(_word, call.args)]
+    words += [_in_flag(str(word.arg), ast.unparse(word.value), {}) for word in call.keywords]
+    return " ".join(["vaezoo", *words])
+
+
+def _typed(source: str) -> str:
+    try:
+        return _word(ast.parse(source, mode="eval").body)
+    except SyntaxError:
+        return source
+
+
+def _word(value: ast.expr) -> str:
+    """Return a value as a person types it: no quotes, ``1,10`` for a list, ``10:20`` for a pair."""
+    if isinstance(value, ast.List | ast.Tuple):
+        return ("," if isinstance(value, ast.List) else ":").join(map(_word, value.elts))
+    return str(value.value) if isinstance(value, ast.Constant) else ast.unparse(value)

@@ -25,7 +25,7 @@ from vaezoo.diagnostics.costs import LEVELS
 from vaezoo.inference.hmc import convergence, hmc
 from vaezoo.inference.quadrature import quadrature
 from vaezoo.pairs.sites import Args, model_of
-from vaezoo.report import prepare
+from vaezoo.report import prepare, verdict
 from vaezoo.runs import Run
 from vaezoo.runtime._arviz import import_arviz
 
@@ -109,7 +109,7 @@ def mnist(folder: Path) -> Rows:
         ),
     )
     report = prepare(run, limit=200).run_checks()
-    print(report.verdict, flush=True)
+    print(verdict(report), flush=True)
     found = report.posteriors
     assert found is not None
     assert found.approximation_gap is not None
@@ -195,7 +195,7 @@ def jsb(folder: Path) -> Rows:
         ),
     )
     report = prepare(run, limit=None).run_checks()
-    print(report.verdict, flush=True)
+    print(verdict(report), flush=True)
     found = report.sequences
     assert found is not None
     frames = float(found.length.sum())

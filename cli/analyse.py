@@ -94,7 +94,7 @@ def analyse(
       vaezoo analyse runs/my-run --budget 30 --fail-on poor
     """
     from vaezoo.cli._progress import steps_bar
-    from vaezoo.report import prepare
+    from vaezoo.report import prepare, save_report, to_dict, verdict
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)
@@ -114,11 +114,11 @@ def analyse(
     )
     with steps_bar() as progress:
         report = analysis.run_checks(progress)
-    written = report.save(out or run / "analysis")
+    written = save_report(report, out or run / "analysis")
     if as_json:
-        echo_json(report.to_dict())
+        echo_json(to_dict(report))
     else:
-        click.echo(report.verdict)
+        click.echo(verdict(report))
         click.echo(f"wrote {' '.join(path.name for path in written)} -> {written[0].parent}")
     return EXIT_POOR if _fails(report, fail_on) else None
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vaezoo.errors import RequestError, RunError, VaezooError
     from vaezoo.predict.evaluation import evaluate
     from vaezoo.registry import get_model, list_models, register
-    from vaezoo.report import Report, check
+    from vaezoo.report import Report, analyse, save_report
     from vaezoo.runs import Run, load_run
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
@@ -29,8 +29,8 @@ __all__ = [
     "RunError",
     "Training",
     "VaezooError",
+    "analyse",
     "build_model",
-    "check",
     "draw_posterior",
     "evaluate",
     "fit",
@@ -41,6 +41,7 @@ __all__ = [
     "open_tree",
     "register",
     "resume",
+    "save_report",
     "save_tree",
     "stack_valid",
     "to_arviz",
@@ -57,8 +58,8 @@ __getattr__, __dir__ = lazy_names(
         "RunError": "errors",
         "Training": "config",
         "VaezooError": "errors",
+        "analyse": "report",
         "build_model": "config",
-        "check": "report",
         "draw_posterior": "trees.posterior",
         "evaluate": "predict.evaluation",
         "fit": "training.fit",
@@ -69,6 +70,7 @@ __getattr__, __dir__ = lazy_names(
         "open_tree": "trees.files",
         "register": "registry",
         "resume": "training.fit",
+        "save_report": "report",
         "save_tree": "trees.files",
         "stack_valid": "trees.files",
         "to_arviz": "trees.posterior",

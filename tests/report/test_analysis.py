@@ -26,7 +26,7 @@ from vaezoo.inference.quadrature import quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
 from vaezoo.pairs.sites import argument_names
-from vaezoo.report import Report, check, prepare
+from vaezoo.report import Report, analyse, per_datum, prepare, save_report, verdict
 from vaezoo.runs import Run
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
@@ -115,12 +115,12 @@ def kalman() -> tuple[Run, Data]:
 
 @pytest.fixture(scope="module")
 def exact() -> Report:
-    return check(*linear())
+    return analyse(*linear())
 
 
 @pytest.fixture(scope="module")
 def digits(trained: Path) -> Report:
-    return check(load_run(trained), limit=20)
+    return analyse(load_run(trained), limit=20)
 
 
 # Verdicts
@@ -133,20 +133,20 @@ def test_exact_guide_is_trusted(exact: Report) -> None:
 
 def test_log_evidence_is_exact(exact: Report) -> None:
     x = torch.from_numpy(of_model().x).double()
-    found = torch.from_numpy(exact.per_datum["log_evidence"].values)
+    found = torch.from_numpy(per_datum(exact)["log_evidence"].values)
     torch.testing.assert_close(found, TRUTH.log_prob(x), rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("broken", [{"scale": 0.5}, {"shift": 1.5}], ids=["narrow", "shifted"])
 def test_broken_guide_is_repaired(broken: dict[str, float]) -> None:
-    report = check(*linear(**broken))
+    report = analyse(*linear(**broken))
     assert report.shares["repaired"] == 1.0
     assert report.quality == "fair"
 
 
 def test_checked_draws_have_the_moments_of_the_posterior() -> None:
     """Failure rate below 1e-4: 24 means of 1,000 draws, of an effective 400 or more, in 0.25 sd."""
-    report = check(*linear(shift=1.5))
+    report = analyse(*linear(shift=1.5))
     z = report.trees["checked"]["posterior"]["z"].values.reshape(-1, NUM_DATA, 2)
     mean, covariance = TRUTH.posterior(torch.from_numpy(of_model().x).double())
     sd = covariance.diagonal().sqrt().numpy()
@@ -154,16 +154,16 @@ def test_checked_draws_have_the_moments_of_the_posterior() -> None:
 
 
 def test_quick_sees_no_more_than_the_guide() -> None:
-    report = check(*linear(), level="quick")
+    report = analyse(*linear(), level="quick")
     assert report.posteriors is None
     assert report.guide is not None
     assert report.shares == {}
-    assert "not checked against other draws" in " ".join(report.verdict.split())
+    assert "not checked against other draws" in " ".join(verdict(report).split())
 
 
 def test_narrow_guide_is_poor_by_its_weights() -> None:
     """A guide of half the width has k-hat 3/4 for each of two latents, and noise around it."""
-    report = check(*linear(scale=0.3), level="quick")
+    report = analyse(*linear(scale=0.3), level="quick")
     assert report.quality in ("fair", "poor")
 
 
@@ -172,7 +172,7 @@ def test_full_level_asks_the_referees(monkeypatch: pytest.MonkeyPatch) -> None:
     from vaezoo.inference.hmc import Settings
 
     monkeypatch.setattr(referee, "LONG", Settings(num_samples=300, num_warmup=100))
-    report = check(*linear(shift=1.5), level="full")
+    report = analyse(*linear(shift=1.5), level="full")
     assert report.referee is not None
     assert float(report.referee.comparison.c2st.min()) > 0.6
     assert float(report.referee.convergence.r_hat.max()) < 1.05
@@ -181,10 +181,10 @@ def test_full_level_asks_the_referees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_same_seed_same_report() -> None:
-    first, second = (check(*linear(shift=0.5), seed=3) for _ in range(2))
+    first, second = (analyse(*linear(shift=0.5), seed=3) for _ in range(2))
     xr.testing.assert_identical(
-        first.per_datum.drop_vars("seconds", errors="ignore"),
-        second.per_datum.drop_vars("seconds", errors="ignore"),
+        per_datum(first).drop_vars("seconds", errors="ignore"),
+        per_datum(second).drop_vars("seconds", errors="ignore"),
     )
 
 
@@ -192,14 +192,14 @@ def test_global_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    check(*linear(), level="quick")
+    analyse(*linear(), level="quick")
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_checked_log_evidence_is_that_of_quadrature(digits: Report, trained: Path) -> None:
     run = load_run(trained)
     exact = quadrature(run.pair, *run.batches().fixed("test", limit=20)).log_evidence
-    error = np.abs(digits.per_datum["log_evidence"].values - exact.numpy())
+    error = np.abs(per_datum(digits)["log_evidence"].values - exact.numpy())
     assert error.max() < 0.2
 
 
@@ -212,7 +212,7 @@ def test_discrete_latents_are_weighed_only() -> None:
         {"x": np.array([-1, 0, 1, 2, 3, 5], dtype=np.float32)[:, None]},
         dict.fromkeys(SPLITS, np.arange(6)),
     )
-    report = check(run_of(States(), data), data)
+    report = analyse(run_of(States(), data), data)
     assert report.guide is not None
     assert report.posteriors is None
     assert "discrete" in report.skipped["posterior"]
@@ -223,7 +223,7 @@ def test_discrete_latents_are_weighed_only() -> None:
 
 
 def test_autoencoder_has_no_posterior() -> None:
-    report = check(run_of(Points(), of_model()), of_model())
+    report = analyse(run_of(Points(), of_model()), of_model())
     assert report.quality == "unknown"
     assert not report.trees
     assert any("one value" in why for why in report.skipped.values())
@@ -232,14 +232,14 @@ def test_autoencoder_has_no_posterior() -> None:
 
 def test_baseline_without_latents_is_checked_by_its_data() -> None:
     torch.manual_seed(0)
-    report = check(run_of(RNN(x_shape=(3,), hidden=4), of_sequences(3)), of_sequences(3))
+    report = analyse(run_of(RNN(x_shape=(3,), hidden=4), of_sequences(3)), of_sequences(3))
     assert report.quality == "unknown"
     assert report.predictive is not None
     assert any("has none" in why for why in report.skipped.values())
 
 
 def test_all_reasons_are_said_once() -> None:
-    report = check(run_of(Points(), of_model()), of_model())
+    report = analyse(run_of(Points(), of_model()), of_model())
     assert len(set(report.skipped.values())) == len(report.skipped)
 
 
@@ -257,10 +257,10 @@ def test_filters_of_a_linear_pair_are_near_the_kalman_filter() -> None:
 
 
 def test_sequences_are_judged() -> None:
-    report = check(*kalman())
+    report = analyse(*kalman())
     assert report.sequences is not None
     assert sum(report.shares.values()) == pytest.approx(1)
-    found = report.per_datum
+    found = per_datum(report)
     assert found["ess"].dims == ("datum", "time")
     assert bool(found["ess"].isnull().equals(found["k_hat"].isnull()))
     assert float(found["ess"].max()) <= 1 + 1e-6
@@ -268,7 +268,7 @@ def test_sequences_are_judged() -> None:
 
 
 def test_checked_paths_end_with_their_sequence() -> None:
-    report = check(*kalman())
+    report = analyse(*kalman())
     z = report.trees["checked"]["posterior"]["z"]
     mask = report.trees["checked"]["constant_data"]["mask"]
     assert bool((z.isnull().any(("chain", "draw", "latent")) == ~mask).all())
@@ -277,8 +277,8 @@ def test_checked_paths_end_with_their_sequence() -> None:
 def test_short_sequences_are_as_long_as_the_longest_of_them() -> None:
     run, data = kalman()
     some = replace(data, splits={"test": np.array([1, 3, 4])})
-    report = check(run, some)
-    assert report.per_datum.sizes["time"] == 3
+    report = analyse(run, some)
+    assert per_datum(report).sizes["time"] == 3
     assert report.trees["checked"]["posterior"].sizes["time"] == 3
 
 
@@ -286,7 +286,7 @@ def test_bad_proposal_is_not_trusted() -> None:
     run, data = kalman()
     with torch.no_grad():
         run.pair.log_S.fill_(-4.0)  # type: ignore[union-attr, operator]
-    report = check(run, data)
+    report = analyse(run, data)
     assert report.shares["trusted"] < 0.5
 
 
@@ -294,7 +294,7 @@ def test_bad_proposal_is_not_trusted() -> None:
 
 
 def test_files_and_figures(digits: Report, tmp_path: Path) -> None:
-    names = {path.name for path in digits.save(tmp_path / "out")}
+    names = {path.name for path in save_report(digits, tmp_path / "out")}
     assert names == {
         "q.nc", "mcmc.nc", "checked.nc", "diagnostics.nc", "report.json", "report.html",
     }  # fmt: skip
@@ -304,7 +304,7 @@ def test_files_and_figures(digits: Report, tmp_path: Path) -> None:
 
 
 def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
-    digits.save(tmp_path)
+    save_report(digits, tmp_path)
     tree = vaezoo.open_tree(tmp_path / "checked.nc")
     assert tree["posterior"]["z"].dims == ("chain", "draw", "datum", "latent")
     assert set(np.unique(tree["constant_data"]["verdict"])) <= {
@@ -317,7 +317,7 @@ def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
 
 
 def test_json_has_no_nan(digits: Report, tmp_path: Path) -> None:
-    digits.save(tmp_path)
+    save_report(digits, tmp_path)
 
     def refuse(text: str) -> None:
         raise AssertionError(text)
@@ -326,12 +326,12 @@ def test_json_has_no_nan(digits: Report, tmp_path: Path) -> None:
     found = json.loads(content, parse_constant=refuse)
     assert found["shares"] == digits.shares
     assert found["means"]["log_evidence"] == pytest.approx(
-        float(digits.per_datum.log_evidence.mean())
+        float(per_datum(digits).log_evidence.mean())
     )
 
 
 def test_verdict_has_its_lines(digits: Report) -> None:
-    lines = digits.verdict.splitlines()
+    lines = verdict(digits).splitlines()
     labels = [line.split()[0] for line in lines if re.match(r"  \S", line)]
     assert labels[-8:-3] == ["posterior", "log", "gap", "k-hat", "chains"]
     assert labels[-3:] == ["calibration", "latents", "data"]
@@ -339,7 +339,7 @@ def test_verdict_has_its_lines(digits: Report) -> None:
 
 
 def test_diagnostics_are_those_of_each_datum(digits: Report) -> None:
-    found = digits.per_datum
+    found = per_datum(digits)
     assert found.sizes["datum"] == 20
     split = found["approximation_gap"] + found["amortisation_gap"]
     np.testing.assert_allclose(split, found["gap"], atol=1e-9)
@@ -351,9 +351,9 @@ def test_diagnostics_are_those_of_each_datum(digits: Report) -> None:
 def test_arrays_are_data(digits: Report, trained: Path) -> None:
     run = load_run(trained)
     ((x,),) = run.batches().fixed("test", limit=20)
-    given = check(run, run.transform.invert(x), limit=None)
-    expected = float(digits.per_datum.iwae.mean())
-    assert float(given.per_datum.iwae.mean()) == pytest.approx(expected, abs=0.05)
+    given = analyse(run, run.transform.invert(x), limit=None)
+    expected = float(per_datum(digits).iwae.mean())
+    assert float(per_datum(given).iwae.mean()) == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_arrays_are_data(digits: Report, trained: Path) -> None:
 def test_bad_requests(change: dict[str, Any], message: str) -> None:
     run, data = linear()
     with pytest.raises(RequestError, match=message) as found:
-        check(run, **{"data": data, **change})
+        analyse(run, **{"data": data, **change})
     assert "\n" not in str(found.value)
 
 
@@ -397,7 +397,7 @@ class Broken(Linear):
 )
 def test_pairs_without_a_posterior_are_refused(pair: nn.Module, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        check(run_of(pair, of_model()), of_model())
+        analyse(run_of(pair, of_model()), of_model())
 
 
 def test_budget_takes_fewer_data() -> None:
@@ -415,5 +415,5 @@ def test_full_disk_is_one_line(
 
     monkeypatch.setattr(xr.DataTree, "to_netcdf", full)
     with pytest.raises(RunError, match="No space left on device"):
-        exact.save(tmp_path)
+        save_report(exact, tmp_path)
     assert (tmp_path / "report.json").exists()

@@ -1,6 +1,21 @@
-"""Every posterior checked: what ``vaezoo analyse`` and :func:`vaezoo.check` do."""
+"""Every posterior checked: what ``vaezoo analyse`` and :func:`vaezoo.analyse` do.
 
-from vaezoo.report.analyse import check, prepare
-from vaezoo.report.findings import Report
+Findings, which are data, come first; words, tables and figures are made from them, then the page.
+"""
 
-__all__ = ["Report", "check", "prepare"]
+from vaezoo.report.analysis import analyse, prepare
+from vaezoo.report.findings import Report, Scope
+from vaezoo.report.save import save_report
+from vaezoo.report.tables import per_datum, to_dict
+from vaezoo.report.words import verdict
+
+__all__ = [
+    "Report",
+    "Scope",
+    "analyse",
+    "per_datum",
+    "prepare",
+    "save_report",
+    "to_dict",
+    "verdict",
+]

@@ -1,10 +1,8 @@
-"""What an analysis found: a verdict in plain words, numbers, trees of draws, a page."""
+"""What an analysis found, as data: words, tables, figures and the page are made from it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import xarray as xr
 
@@ -16,20 +14,16 @@ from vaezoo.diagnostics.guide import GuideCheck
 from vaezoo.diagnostics.predictive import PredictiveCheck
 from vaezoo.diagnostics.referee import Referee
 from vaezoo.diagnostics.sequences import SequenceCheck
-from vaezoo.report.numbers import diagnostics, numbers
-from vaezoo.report.words import verdict_lines
-from vaezoo.runtime.storage import write_bytes
 from vaezoo.training.metrics import Metrics
-from vaezoo.trees.files import save_netcdf
 
-__all__ = ["Quality", "Report", "Subject"]
+__all__ = ["Quality", "Report", "Scope"]
 
 Quality = Literal["good", "fair", "poor", "unknown"]
 MOST_NOT_TRUSTED, MOST_REPAIRED = 0.05, 0.2
 
 
 @dataclass(frozen=True)
-class Subject:
+class Scope:
     """What was analysed.
 
     Attributes
@@ -62,7 +56,7 @@ class Report:
 
     Attributes
     ----------
-    subject, plan
+    scope, plan
         What was analysed, and how much of it.
     metrics
         ELBO and its terms, over the data that were looked at.
@@ -85,7 +79,7 @@ class Report:
         What it took.
     """
 
-    subject: Subject
+    scope: Scope
     plan: Plan
     metrics: Metrics
     guide: GuideCheck | None
@@ -103,6 +97,11 @@ class Report:
     def judged(self) -> PosteriorCheck | SequenceCheck | None:
         """Where the verdicts are."""
         return self.posteriors or self.sequences
+
+    @property
+    def graded(self) -> PosteriorCheck | SequenceCheck | GuideCheck | None:
+        """Where the grades of each datum are: with the verdicts, or else those of the guide."""
+        return self.judged or self.guide
 
     @property
     def shares(self) -> dict[str, float]:
@@ -129,38 +128,3 @@ class Report:
         if float((grades == 2).double().mean()) > MOST_REPAIRED:
             return "poor"
         return "good" if float((grades == 0).double().mean()) >= 1 - MOST_REPAIRED else "fair"
-
-    @property
-    def verdict(self) -> str:
-        """The verdict in about eight lines."""
-        return "\n".join(verdict_lines(self))
-
-    @property
-    def per_datum(self) -> xr.Dataset:
-        """All numbers of each datum, along ``datum``; of sequences some along ``time``."""
-        return diagnostics(self)["per_datum"].to_dataset()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what ``report.json`` holds."""
-        return numbers(self)
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write trees, ``diagnostics.nc``, ``report.json`` and ``report.html``; return their names.
-
-        Raises
-        ------
-        RunError
-            When something cannot be written. What is small comes first.
-        """
-        from vaezoo.report.page import page
-
-        folder = Path(folder)
-        names = [folder / "report.json", folder / "report.html", folder / "diagnostics.nc"]
-        content = json.dumps(self.to_dict(), indent=2)
-        write_bytes(names[0], content.encode())
-        write_bytes(names[1], page(self).encode())
-        save_netcdf(diagnostics(self), names[2])
-        for name, tree in self.trees.items():
-            names.append(folder / f"{name}.nc")
-            save_netcdf(tree, names[-1])
-        return names

@@ -3,13 +3,12 @@
 import base64
 import io
 from html import escape
-from typing import TYPE_CHECKING
 
 from vaezoo.diagnostics.checking import GRADES
-from vaezoo.report.figures import Figure, figures_of
-
-if TYPE_CHECKING:
-    from vaezoo.report.findings import Report
+from vaezoo.report.canvas import Figure
+from vaezoo.report.figures import figures_of
+from vaezoo.report.findings import Report
+from vaezoo.report.words import verdict
 
 __all__ = ["page"]
 
@@ -39,10 +38,10 @@ MEANING = {
 }
 
 
-def page(report: "Report") -> str:
+def page(report: Report) -> str:
     """Return the HTML."""
-    subject, quality = report.subject, report.quality
-    title = f"{subject.run}: posteriors of {subject.model}"
+    scope, quality = report.scope, report.quality
+    title = f"{scope.run}: posteriors of {scope.model}"
     figures = "\n".join(_figure(figure) for figure in figures_of(report))
     return f"""<!doctype html>
 <html lang="en">
@@ -55,7 +54,7 @@ def page(report: "Report") -> str:
 <body>
 <h1>{escape(title)}</h1>
 <p><span class="quality {quality}">{quality}</span> {MEANING[quality]}</p>
-<pre>{escape(report.verdict)}</pre>
+<pre>{escape(verdict(report))}</pre>
 <div class="figures">
 {figures}
 </div>
@@ -68,15 +67,15 @@ nothing about those. Numbers of each datum are in <code>diagnostics.nc</code>, d
 """
 
 
-def _files(report: "Report") -> str:
+def _files(report: Report) -> str:
     return ", ".join(f"<code>{name}.nc</code>" for name in report.trees) or "no file"
 
 
 def _figure(figure: Figure) -> str:
     content = io.BytesIO()
-    figure.drawn.savefig(content, format="png")
+    figure.picture.savefig(content, format="png")
     picture = base64.b64encode(content.getvalue()).decode()
-    width, height = figure.drawn.get_size_inches()
+    width, height = figure.picture.get_size_inches()
     kind = ' class="wide"' if width > 2 * height else ""
     return (
         f'<figure id="{escape(figure.name)}"{kind}><h2>{escape(figure.title)}</h2>'
@@ -85,8 +84,8 @@ def _figure(figure: Figure) -> str:
     )
 
 
-def _grades(report: "Report") -> str:
-    source = report.judged or report.guide
+def _grades(report: Report) -> str:
+    source = report.graded
     if source is None:
         return ""
     rows = [

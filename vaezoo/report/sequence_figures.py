@@ -11,20 +11,20 @@ from vaezoo.diagnostics.checking import VERDICTS
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.grids import new_figure
-from vaezoo.report.figures import COLOURS, GREY, GUIDE, Figure
+from vaezoo.report.canvas import COLOURS, GREY, GUIDE, Figure
 
 __all__ = ["sequence_figures"]
 
 FEWEST = 5
 
 
-def sequence_figures(found: SequenceCheck) -> Iterator[Figure]:
+def sequence_figures(check: SequenceCheck) -> Iterator[Figure]:
     """Yield ESS and k-hat by frame, the bounds, the agreement of the filters, log p by frame."""
-    yield _ess(found)
-    yield _k_hat(found)
-    yield _bounds(found)
-    yield _filters(found)
-    yield _predictive(found)
+    yield _ess(check)
+    yield _k_hat(check)
+    yield _bounds(check)
+    yield _filters(check)
+    yield _predictive(check)
 
 
 def _band(values: Tensor) -> tuple[Array, Array]:
@@ -34,48 +34,48 @@ def _band(values: Tensor) -> tuple[Array, Array]:
     return frames.numpy(), values[:, frames].nanquantile(levels, 0).numpy()
 
 
-def _by_frame(values: Tensor, label: str, lines: tuple[float, ...]) -> tuple[object, object]:
-    drawn, axis = new_figure()
+def _by_frame(values: Tensor, label: str, heights: tuple[float, ...]) -> tuple[object, object]:
+    picture, axis = new_figure()
     frames, (low, middle, high) = _band(values)
     axis.fill_between(frames, low, high, color="#9cc3e6", alpha=0.6, linewidth=0)
     axis.plot(frames, middle, color=GUIDE)
-    for height in lines:
+    for height in heights:
         axis.axhline(height, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(xlabel="frame", ylabel=label)
-    return drawn, axis
+    return picture, axis
 
 
-def _ess(found: SequenceCheck) -> Figure:
-    drawn, axis = _by_frame(found.ess, "particles that count", (0.1, 0.5))
+def _ess(check: SequenceCheck) -> Figure:
+    picture, axis = _by_frame(check.ess, "particles that count", (0.1, 0.5))
     axis.set_ylim(0, 1.02)  # type: ignore[attr-defined]
     return Figure(
         "ess",
         "Is the guide a good proposal at each frame?",
-        f"Share of {found.num_particles} particles that count after each frame, median and middle "
+        f"Share of {check.num_particles} particles that count after each frame, median and middle "
         "half of the sequences. Above 0.5 the guide knows what it does; a dip is a frame, often "
         "the first, where it is a poor proposal; below 0.1 nearly all particles are lost.",
-        drawn,
+        picture,
     )
 
 
-def _k_hat(found: SequenceCheck) -> Figure:
-    limit = largest_good_k(found.num_particles)
-    drawn, _ = _by_frame(found.k_hat, "k-hat", (limit, 1.0))
+def _k_hat(check: SequenceCheck) -> Figure:
+    limit = largest_good_k(check.num_particles)
+    picture, _ = _by_frame(check.k_hat, "k-hat", (limit, 1.0))
     return Figure(
         "khat",
         "Are the weights of a frame stable?",
         f"k-hat of the weights after each frame. Below the lower line ({limit:.2f}) averages over "
         "particles are stable, above 1 they are noise.",
-        drawn,
+        picture,
     )
 
 
-def _bounds(found: SequenceCheck) -> Figure:
-    drawn, axis = new_figure()
-    frames = float(found.length.double().sum())
-    bounds = {"ELBO": found.elbo, "IWAE": found.iwae, "FIVO": found.fivo}
-    if found.exact is not None:
-        bounds["exact"] = found.exact
+def _bounds(check: SequenceCheck) -> Figure:
+    picture, axis = new_figure()
+    frames = float(check.length.double().sum())
+    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
+    if check.exact is not None:
+        bounds["exact"] = check.exact
     values = [float(bound.sum()) / frames for bound in bounds.values()]
     axis.plot(range(len(values)), values, "o-", color=GUIDE)
     axis.set_xticks(range(len(values)), list(bounds))
@@ -87,21 +87,21 @@ def _bounds(found: SequenceCheck) -> Figure:
     return Figure(
         "bounds",
         "How far is the ELBO from log p(x)?",
-        f"Bounds on log p(x) from below. From ELBO to IWAE ({found.num_particles} weighted paths) "
+        f"Bounds on log p(x) from below. From ELBO to IWAE ({check.num_particles} weighted paths) "
         "is what the guide loses; from IWAE to FIVO what resampling wins back. A guide that reads "
         "the future can have FIVO below IWAE.",
-        drawn,
+        picture,
     )
 
 
-def _filters(found: SequenceCheck) -> Figure:
-    drawn, axis = new_figure()
-    verdicts = found.verdict.numpy()
+def _filters(check: SequenceCheck) -> Figure:
+    picture, axis = new_figure()
+    verdicts = check.verdict.numpy()
     for place, name in enumerate(VERDICTS):
         chosen = verdicts == place
         if chosen.any():
-            length = found.length.numpy()[chosen]
-            difference = np.maximum(found.difference.numpy()[chosen], 1e-3)
+            length = check.length.numpy()[chosen]
+            difference = np.maximum(check.difference.numpy()[chosen], 1e-3)
             axis.plot(length, difference, ".", color=COLOURS[name], label=name)
     axis.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(yscale="log", xlabel="length", ylabel="difference of two filters, nats")
@@ -112,17 +112,17 @@ def _filters(found: SequenceCheck) -> Figure:
         "Each dot is a sequence: how far two filters with other particles are apart in log p(x). "
         "Below the line their paths can be used; dots that rise with the length ask for more "
         "particles (level full).",
-        drawn,
+        picture,
     )
 
 
-def _predictive(found: SequenceCheck) -> Figure:
-    drawn, _ = _by_frame(found.log_predictive, "log p(x_t | x before), nats", ())
+def _predictive(check: SequenceCheck) -> Figure:
+    picture, _ = _by_frame(check.log_predictive, "log p(x_t | x before), nats", ())
     return Figure(
         "predictive",
         "How surprising is each frame?",
         "log p(x_t | x_1 ... x_{t-1}) by frame, median and middle half of the sequences. A low "
         "start is a model that has to find out what it hears; dips later are changes it did not "
         "expect.",
-        drawn,
+        picture,
     )

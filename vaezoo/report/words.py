@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,11 +13,9 @@ from vaezoo.diagnostics.guide import GuideCheck
 from vaezoo.diagnostics.predictive import PredictiveCheck
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.importance import largest_good_k
+from vaezoo.report.findings import Report
 
-if TYPE_CHECKING:
-    from vaezoo.report.findings import Report
-
-__all__ = ["verdict_lines"]
+__all__ = ["verdict"]
 
 MOST_NAMES = 4
 WIDTH = 80
@@ -26,25 +23,31 @@ COMMON = 0.25  # of the sequences have a frame that is spoken of
 GOOD_R_HAT, GOOD_C2ST = 1.05, 0.6
 
 
-def verdict_lines(report: "Report") -> list[str]:
-    """Return the lines, each with a label of its own."""
+def verdict(report: Report) -> str:
+    """Return the verdict: a headline, and a line for each check with a label of its own.
+
+    Parameters
+    ----------
+    report
+        What an analysis check.
+    """
     left_out = [("left out", f"{name}: {why}") for name, why in report.skipped.items()]
-    found = textwrap.wrap(_headline(report), WIDTH, subsequent_indent="  ")
-    for label, text in (*_lines(report), *left_out):
+    wrapped = textwrap.wrap(_headline(report), WIDTH, subsequent_indent="  ")
+    for label, text in (*_labelled(report), *left_out):
         indent = " " * 14
-        found += textwrap.wrap(f"  {label:<11} {text}", WIDTH, subsequent_indent=indent)
-    return found
+        wrapped += textwrap.wrap(f"  {label:<11} {text}", WIDTH, subsequent_indent=indent)
+    return "\n".join(wrapped)
 
 
-def _headline(report: "Report") -> str:
-    subject, plan = report.subject, report.plan
-    sizes = ", ".join(_shape(name, shape) for name, shape in subject.latents.items())
+def _headline(report: Report) -> str:
+    scope, plan = report.scope, report.plan
+    sizes = ", ".join(_shape(name, shape) for name, shape in scope.latents.items())
     active = report.collapse.active_units if report.collapse else None
     in_use = f" ({active} active)" if active is not None else ""
     latents = f"latents {sizes}{in_use}, " if sizes else ""
     return (
-        f"{subject.run}: {subject.model}, {latents}{plan.num_data} of {subject.total} "
-        f"{subject.split} data, level {plan.level}, seed {subject.seed}, {report.seconds:.0f} s"
+        f"{scope.run}: {scope.model}, {latents}{plan.num_data} of {scope.total} "
+        f"{scope.split} data, level {plan.level}, seed {scope.seed}, {report.seconds:.0f} s"
     )
 
 
@@ -52,7 +55,7 @@ def _shape(name: str, shape: tuple[int, ...]) -> str:
     return f"{name} {' x '.join(map(str, shape))}" if shape else name
 
 
-def _lines(report: "Report") -> Iterator[tuple[str, str]]:
+def _labelled(report: Report) -> Iterator[tuple[str, str]]:
     if report.shares:
         yield "posterior", _shares(report.shares, report.plan.num_data)
     if report.posteriors:
@@ -81,35 +84,35 @@ def _shares(shares: Mapping[str, float], number: int) -> str:
     return f"{', '.join(counts)} of {number}; {advice}"
 
 
-def _of_posteriors(found: PosteriorCheck, num_samples: int) -> Iterator[tuple[str, str]]:
+def _of_posteriors(check: PosteriorCheck, num_samples: int) -> Iterator[tuple[str, str]]:
     yield (
         "log p(x)",
-        f"ELBO {_mean(found.elbo)}, IWAE {_mean(found.iwae)}, "
-        f"checked {_mean(found.log_evidence, 3)} +- {_error(found.standard_error)}",
+        f"ELBO {_mean(check.elbo)}, IWAE {_mean(check.iwae)}, "
+        f"checked {_mean(check.log_evidence, 3)} +- {_error(check.standard_error)}",
     )
-    if found.approximation_gap is not None and found.amortisation_gap is not None:
-        gap, amortised = float(found.gap.mean()), float(found.amortisation_gap.mean())
+    if check.approximation_gap is not None and check.amortisation_gap is not None:
+        gap, amortised = float(check.gap.mean()), float(check.amortisation_gap.mean())
         share = f"; a better encoder would recover {_share(amortised / gap)}" if gap > 0.05 else ""
         yield (
             "gap",
-            f"{gap:.2f} nats = approximation {_mean(found.approximation_gap)} + "
+            f"{gap:.2f} nats = approximation {_mean(check.approximation_gap)} + "
             f"amortisation {amortised:.2f}{share}",
         )
-    yield "k-hat", _of_k_hat(found.k_hat, found.ess, num_samples)
-    met, divergences = _met(found.r_hat), int(found.divergences.sum())
+    yield "k-hat", _of_k_hat(check.k_hat, check.ess, num_samples)
+    met, divergences = _met(check.r_hat), int(check.divergences.sum())
     yield (
         "chains",
         f"short; R-hat <= {GOOD_R_HAT} for {_share(met)}, divergences {divergences}",
     )
 
 
-def _of_guide(found: GuideCheck) -> Iterator[tuple[str, str]]:
+def _of_guide(check: GuideCheck) -> Iterator[tuple[str, str]]:
     yield (
         "log p(x)",
-        f"ELBO {_mean(found.elbo)}, IWAE {_mean(found.iwae)}, PSIS {_mean(found.psis)}; "
+        f"ELBO {_mean(check.elbo)}, IWAE {_mean(check.iwae)}, PSIS {_mean(check.psis)}; "
         "not checked against other draws than the guide's",
     )
-    yield "k-hat", _of_k_hat(found.k_hat, found.ess, found.num_samples)
+    yield "k-hat", _of_k_hat(check.k_hat, check.ess, check.num_samples)
 
 
 def _of_k_hat(k_hat: Tensor, ess: Tensor, num_samples: int) -> str:
@@ -121,29 +124,29 @@ def _of_k_hat(k_hat: Tensor, ess: Tensor, num_samples: int) -> str:
     )
 
 
-def _of_sequences(found: SequenceCheck) -> Iterator[tuple[str, str]]:
-    frames = found.length.double().sum()
-    bounds = {"ELBO": found.elbo, "IWAE": found.iwae, "FIVO": found.fivo}
-    if found.exact is not None:
-        bounds["exact"] = found.exact
+def _of_sequences(check: SequenceCheck) -> Iterator[tuple[str, str]]:
+    frames = check.length.double().sum()
+    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
+    if check.exact is not None:
+        bounds["exact"] = check.exact
     per_frame = ", ".join(f"{k} {float(v.sum() / frames):.3f}" for k, v in bounds.items())
-    yield "log p(x)", f"{per_frame} nats per frame; {found.num_particles} particles"
+    yield "log p(x)", f"{per_frame} nats per frame; {check.num_particles} particles"
     yield (
         "filters",
-        f"two differ by {float(found.difference.median()):.2f} nats per sequence (median), "
-        f"{float(found.difference.max()):.2f} at most",
+        f"two differ by {float(check.difference.median()):.2f} nats per sequence (median), "
+        f"{float(check.difference.max()):.2f} at most",
     )
-    by_frame = found.ess.nanmedian(0).values
-    is_common = (~found.ess.isnan()).double().mean(0) >= COMMON
+    by_frame = check.ess.nanmedian(0).values
+    is_common = (~check.ess.isnan()).double().mean(0) >= COMMON
     worst = int(torch.where(is_common, by_frame, 2.0).argmin())
     yield (
         "particles",
-        f"ESS median {_share(found.ess.nanmedian())}, lowest at frame {worst}: "
-        f"{_share(by_frame[worst])}; k-hat median {float(found.k_hat.nanmedian()):.2f}",
+        f"ESS median {_share(check.ess.nanmedian())}, lowest at frame {worst}: "
+        f"{_share(by_frame[worst])}; k-hat median {float(check.k_hat.nanmedian()):.2f}",
     )
 
 
-def _of_referee(report: "Report") -> Iterator[tuple[str, str]]:
+def _of_referee(report: Report) -> Iterator[tuple[str, str]]:
     referee = report.referee
     if referee is None:
         return
@@ -165,30 +168,30 @@ def _of_referee(report: "Report") -> Iterator[tuple[str, str]]:
     )
 
 
-def _of_calibration(found: Calibration) -> str:
-    wrong = found.guide.words
+def _of_calibration(check: Calibration) -> str:
+    wrong = check.guide.words
     names = _names([f"{name} {word}" for name, word in wrong.items()])
-    return found.explain() + (f"; {names}" if wrong else "")
+    return check.explain() + (f"; {names}" if wrong else "")
 
 
-def _of_latents(found: Collapse, *, per_frame: bool) -> str:
+def _of_latents(check: Collapse, *, per_frame: bool) -> str:
     unit = " nats per frame" if per_frame else " nats"
-    if found.information is None or found.marginal is None:
-        text = f"KL {found.kl:.2f}{unit}"
+    if check.information is None or check.marginal is None:
+        text = f"KL {check.kl:.2f}{unit}"
     else:
-        at_least = "at least " if found.is_capped else ""
+        at_least = "at least " if check.is_capped else ""
         text = (
-            f"KL {found.kl:.2f}{unit} = information {at_least}{found.information:.2f} + "
-            f"marginal {found.marginal:.2f}"
+            f"KL {check.kl:.2f}{unit} = information {at_least}{check.information:.2f} + "
+            f"marginal {check.marginal:.2f}"
         )
-    number, total = len(found.collapsed), len(found.kl_per_element)
+    number, total = len(check.collapsed), len(check.kl_per_element)
     if number > MOST_NAMES:
         return f"{text}; collapsed: {number} of {total}"
-    return f"{text}; collapsed: {_names(list(found.collapsed)) or 'none'}"
+    return f"{text}; collapsed: {_names(list(check.collapsed)) or 'none'}"
 
 
-def _of_data(found: PredictiveCheck) -> str:
-    grades = found.grades
+def _of_data(check: PredictiveCheck) -> str:
+    grades = check.grades
     bad, caution = ([n for n, grade in grades.items() if grade == g] for g in ("bad", "caution"))
     if not bad and not caution:
         return "replicated data look like the data"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -26,7 +27,7 @@ from vaezoo.errors import RequestError, nearest
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, trace_pair
-from vaezoo.report.findings import Report, Subject
+from vaezoo.report.findings import Report, Scope
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -37,16 +38,17 @@ from vaezoo.trees.drawing import NUM_CHAINS, Draws
 from vaezoo.trees.files import joined
 from vaezoo.trees.posterior import plan_draws
 
-__all__ = ["Analysis", "check", "prepare"]
+__all__ = ["Analysis", "analyse", "prepare"]
 
 MOST_GIB = 0.5
 DATA_FOR_TIMING = 64
+PARTS = ("draws of the guide", "posteriors", "calibration", "latents", "replicated data")
 
 Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
 
 
-def check(
+def analyse(
     run: Run,
     data: str | Data | ArrayLike | Mapping[str, ArrayLike] | None = None,
     *,
@@ -93,9 +95,9 @@ def check(
     --------
     ::
 
-        report = vaezoo.check(run)
-        print(report.verdict)
-        report.save("analysis")
+        report = vaezoo.analyse(run)
+        print(verdict(report))
+        save_report(report, "analysis")
         good = report.trees["checked"]  # draws that are right, for ArviZ
     """
     analysis = prepare(
@@ -122,7 +124,7 @@ def prepare(
     seed: int = 0,
     data_dir: str | None = None,
 ) -> "Analysis":
-    """Return what :func:`check` would do, and how long it would take, as ``plan``."""
+    """Return what :func:`analyse` would do, and how long it would take, as ``plan``."""
     if level not in LEVELS:
         raise RequestError(f"no level '{level}'; {nearest(level, LEVELS)}")
     if limit is not None and limit < 1:
@@ -195,29 +197,30 @@ class Analysis:
 
     def run_checks(self, progress: Progress | None = None) -> Report:
         """Do it."""
-        begun, tell = time.perf_counter(), _Steps(progress)
+        begun = time.perf_counter()
+        begin = partial(_begin, progress)
         pair, plan, seed = self.run.pair, self.plan, self.seed
         args = self.batches.whole(self.split, limit=plan.num_data)
         with seeded(seed, self.run.device):
             metrics = measure(training_form(pair), [args], self.run.transform)
-        tell("draws of the guide")
+        begin("draws of the guide")
         draws = self._try("draws", self._plan_draws)
         trees = {"q": joined(draws.pieces())} if draws else {}
-        tell("posteriors")
+        begin("posteriors")
         judged = self._judge(args, draws)
-        tell("calibration")
+        begin("calibration")
         simulations = (plan.num_simulations, plan.num_ranked)
         calibration = self._try(
             "calibration", lambda: calibrate(pair, args, *simulations, seed=seed)
         )
-        tell("latents")
-        found = self._try("latents", lambda: collapse(pair, args, seed=seed))
-        tell("replicated data")
+        begin("latents")
+        latents = self._try("latents", lambda: collapse(pair, args, seed=seed))
+        begin("replicated data")
         predictive = self._try("data", lambda: predictive_checks(pair, args, seed=seed))
         if draws:
             trees |= _other_trees(draws, trees["q"], judged)
         return Report(
-            subject=self._subject(draws),
+            scope=self._scope(draws),
             plan=plan,
             metrics=metrics,
             guide=judged.guide,
@@ -225,7 +228,7 @@ class Analysis:
             sequences=judged.sequences,
             referee=judged.referee,
             calibration=calibration,
-            collapse=found,
+            collapse=latents,
             predictive=predictive,
             skipped=self._reasons(),
             trees=trees,
@@ -262,7 +265,7 @@ class Analysis:
 
     def _plan_draws(self) -> Draws:
         """Return draws of the guide, as many as fit into half a GiB."""
-        found = plan_draws(
+        draws = plan_draws(
             self.run,
             self.batches.data,
             split=self.split,
@@ -270,11 +273,11 @@ class Analysis:
             num_samples=self.plan.num_kept,
             seed=self.seed,
         )
-        share = MOST_GIB * 2**30 / max(1, found.estimate_size())
+        share = MOST_GIB * 2**30 / max(1, draws.estimate_size())
         if share >= 1:
-            return found
+            return draws
         fewer = max(NUM_CHAINS, int(self.plan.num_kept * share) // NUM_CHAINS * NUM_CHAINS)
-        return replace(found, num_samples=fewer)
+        return replace(draws, num_samples=fewer)
 
     def _try(self, name: str, function: Callable[[], Result]) -> Result | None:
         """Return what a check finds, or None where it does not make sense for the pair."""
@@ -291,9 +294,9 @@ class Analysis:
             reasons.setdefault(why, []).append(name)
         return {", ".join(names): why for why, names in reasons.items()}
 
-    def _subject(self, draws: Draws | None) -> Subject:
+    def _scope(self, draws: Draws | None) -> Scope:
         data = self.batches.data
-        return Subject(
+        return Scope(
             run=self.run.name,
             model=registry.entry_of(type(self.run.pair)).name,
             data=data.name,
@@ -305,19 +308,9 @@ class Analysis:
         )
 
 
-class _Steps:
-    """Tells what begins."""
-
-    total = 5
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
-        self.done = 0
-
-    def __call__(self, name: str) -> None:
-        if self.progress:
-            self.progress(name, self.done, self.total)
-        self.done += 1
+def _begin(progress: Progress | None, part: str) -> None:
+    if progress:
+        progress(part, PARTS.index(part), len(PARTS))
 
 
 @dataclass(frozen=True)
@@ -332,9 +325,9 @@ class _Judged:
 
 def _other_trees(draws: Draws, q: xr.DataTree, judged: _Judged) -> dict[str, xr.DataTree]:
     """Return the trees of chains and of checked draws, where there are any."""
-    found, trees = judged.posteriors or judged.sequences, {}
-    if found is not None:
-        trees["checked"] = checked_tree(draws, q, found)
+    check, trees = judged.posteriors or judged.sequences, {}
+    if check is not None:
+        trees["checked"] = checked_tree(draws, q, check)
     if judged.referee is not None:
         chains = judged.referee.chains
         trees["mcmc"] = chains_tree(draws, q, chains.latents, chains.log_joint)

@@ -1,0 +1,43 @@
+"""A report in a folder: page, tables and trees of draws."""
+
+import json
+from pathlib import Path
+
+from vaezoo.report.findings import Report
+from vaezoo.report.page import page
+from vaezoo.report.tables import diagnostics, to_dict
+from vaezoo.runtime.storage import write_bytes
+from vaezoo.trees.files import save_netcdf
+
+__all__ = ["save_report"]
+
+
+def save_report(report: Report, folder: str | Path) -> list[Path]:
+    """Write ``report.json``, ``report.html``, ``diagnostics.nc`` and the trees of draws.
+
+    Parameters
+    ----------
+    report
+        What :func:`vaezoo.analyse` returned.
+    folder
+        Where to; it is made if need be.
+
+    Returns
+    -------
+    list of path
+        What was written.
+
+    Raises
+    ------
+    RunError
+        When something cannot be written. What is small comes first.
+    """
+    folder = Path(folder)
+    paths = [folder / "report.json", folder / "report.html", folder / "diagnostics.nc"]
+    write_bytes(paths[0], json.dumps(to_dict(report), indent=2).encode())
+    write_bytes(paths[1], page(report).encode())
+    save_netcdf(diagnostics(report), paths[2])
+    for name, tree in report.trees.items():
+        paths.append(folder / f"{name}.nc")
+        save_netcdf(tree, paths[-1])
+    return paths

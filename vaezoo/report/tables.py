@@ -1,0 +1,171 @@
+"""The tables of a report: a JSON object of averages, and labelled arrays of each datum."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from vaezoo.diagnostics.calibration import Ranks
+from vaezoo.diagnostics.checking import GRADES, VERDICTS
+from vaezoo.report.findings import Report
+from vaezoo.report.words import verdict
+
+__all__ = ["diagnostics", "per_datum", "to_dict"]
+
+Table = dict[str, Any]
+GAPS = ("gap", "approximation_gap", "amortisation_gap")
+
+
+def to_dict(report: Report) -> Table:
+    """Return what ``report.json`` holds: averages over data, shares and grades.
+
+    What is not finite is None, since JSON has no other word for it.
+    """
+    table: Table = {
+        "subject": asdict(report.scope),
+        "plan": asdict(report.plan),
+        "seconds": report.seconds,
+        "quality": report.quality,
+        "verdict": verdict(report).splitlines(),
+        "shares": report.shares,
+        "metrics": report.metrics.to_dict(),
+        "skipped": dict(report.skipped),
+        **_averages(report),
+        "grades": _grades(report),
+        **_of_calibration(report),
+        **_of_collapse(report),
+        "predictive": {name: check.grades for name, check in (report.predictive or {}).items()},
+        "referee": _of_referee(report),
+    }
+    finite: Table = _finite(table)
+    return finite
+
+
+def _averages(report: Report) -> Table:
+    """Return means and medians over data; none without a posterior."""
+    values = _of_each(report)
+    if not values:
+        return {}
+    return {
+        "means": {name: _mean(value) for name, value in values.items()},
+        "medians": {name: _median(value) for name, value in values.items()},
+    }
+
+
+def _of_calibration(report: Report) -> Table:
+    calibration = report.calibration
+    if calibration is None:
+        return {}
+    guide, repaired = calibration.guide, calibration.repaired
+    table = {"coverage": guide.coverage, "grades": guide.grades, "words": guide.words}
+    if repaired:
+        table["coverage_repaired"] = repaired.coverage
+    return {"calibration": table}
+
+
+def _of_collapse(report: Report) -> Table:
+    collapse = report.collapse
+    if collapse is None:
+        return {}
+    derived = {"marginal": collapse.marginal, "collapsed": collapse.collapsed}
+    return {"collapse": {**asdict(collapse), **derived}}
+
+
+def _grades(report: Report) -> dict[str, dict[str, int]]:
+    """Return how many data have which grade, by check."""
+    source = report.graded
+    if source is None:
+        return {}
+    return {
+        name: {GRADES[i]: int((places == i).sum()) for i in range(len(GRADES))}
+        for name, places in source.grades.items()
+    }
+
+
+def _of_referee(report: Report) -> Table | None:
+    referee = report.referee
+    if referee is None:
+        return None
+    table = {
+        "r_hat": _mean(referee.convergence.r_hat),
+        "least_ess": float(referee.convergence.ess_bulk.min()),
+        "bidirectional_gap": referee.bounds.mean_gap,
+        "annealed": len(referee.annealed),
+        "seconds": referee.seconds,
+    }
+    compared = {f.name: getattr(referee.comparison, f.name) for f in fields(referee.comparison)}
+    return {**table, **{name: _mean(values) for name, values in compared.items()}}
+
+
+def _of_each(report: Report) -> dict[str, Tensor]:
+    """Return all values of each datum ``(B,)``, and of each frame ``(B, T)``."""
+    source = report.graded
+    if source is None:
+        return {}
+    values = {f.name: getattr(source, f.name) for f in fields(source)}
+    values |= {name: getattr(source, name, None) for name in GAPS}
+    tensors = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Tensor) and name not in ("verdict", "chain_log_joint")
+    }
+    if report.referee:
+        for result in (report.referee.comparison, report.referee.convergence):
+            tensors |= {f"long_{f.name}": getattr(result, f.name) for f in fields(result)}
+    return tensors
+
+
+def per_datum(report: Report) -> xr.Dataset:
+    """Return all values of each datum, along ``datum``; of sequences some along ``time``."""
+    variables: dict[str, Any] = {}
+    for name, values in _of_each(report).items():
+        dims = ("datum", "time")[: values.dim()]
+        variables[name] = (dims, values.cpu().numpy())
+    if report.graded is not None:
+        for name, places in report.graded.grades.items():
+            variables[f"grade_{name}"] = ("datum", places.cpu().numpy().astype(np.int8))
+    if report.judged is not None:
+        variables["verdict"] = ("datum", report.judged.verdict.cpu().numpy().astype(np.int8))
+    dataset = xr.Dataset(variables, coords={"datum": np.arange(report.plan.num_data)})
+    dataset.attrs = {"verdicts": ", ".join(VERDICTS), "grades": ", ".join(GRADES)}
+    return dataset
+
+
+def diagnostics(report: Report) -> xr.DataTree:
+    """Return ``per_datum``, and the ranks of the calibration as ``prior_sbc``."""
+    groups = {"per_datum": per_datum(report)}
+    if report.calibration:
+        groups["prior_sbc"] = _ranks(report.calibration.guide)
+        if report.calibration.repaired:
+            groups["prior_sbc_repaired"] = _ranks(report.calibration.repaired)
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs.update(run=report.scope.run, level=report.plan.level, seed=report.scope.seed)
+    return tree
+
+
+def _ranks(ranks: Ranks) -> xr.Dataset:
+    pit = ranks.pit.cpu().numpy()[None]
+    coords = {"chain": [0], "draw": np.arange(pit.shape[1]), "quantity": list(ranks.names)}
+    return xr.Dataset({"pit": (("chain", "draw", "quantity"), pit)}, coords=coords)
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().nanmean())
+
+
+def _median(values: Tensor) -> float:
+    return float(torch.nanmedian(values.double()))
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -192,7 +192,7 @@ def _same_model(model: str | None, stored: str | None, file: Path | None) -> str
     if model and stored and model != stored and not stored.startswith("model.py"):
         raise RequestError(f"{file} is for '{stored}', not for '{model}'")
     if model is None and file is not None:
-        from vaezoo.runs import model_spec
+        from vaezoo.runs.trust import model_spec
 
         return model_spec(file.parent, stored or "") if _is_run(file) else str(stored)
     return str(model or stored)

@@ -254,12 +254,14 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
 
 
 def test_run_is_resumed_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaezoo import runs
+    from vaezoo.runs import folder
 
     train(tmp_path / "run", epochs=1, device="cpu")
     asked: list[str] = []
-    find = runs.find_device
-    monkeypatch.setattr(runs, "find_device", lambda name="auto": find(asked.append(name) or "cpu"))
+    find = folder.find_device
+    monkeypatch.setattr(
+        folder, "find_device", lambda name="auto": find(asked.append(name) or "cpu")
+    )
     resume(tmp_path / "run", epochs=2)
     assert asked == ["cpu"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.errors import RequestError
-from vaezoo.runs import set_weights
+from vaezoo.runs.weights import set_weights
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.storage import load_tensors, save_tensors
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from vaezoo import registry
@@ -17,7 +16,8 @@ from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
 from vaezoo.pairs.sites import PairTrace, argument_names, sample_sites
-from vaezoo.runs import Run, describe_environment, example_values, open_run
+from vaezoo.runs import Run, open_run
+from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runtime.device import find_device, seeded
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
@@ -166,23 +166,13 @@ def prepare(
         path=_free_folder(Path(out), built) if out else None,
         info={
             **describe_environment(),
-            "data_checksum": loaded.checksum,
-            "data_kind": loaded.kind,
-            "columns": list(loaded.columns),
-            "values": example_values(loaded, names),
-            **_usual_length(loaded),
+            **describe_data(loaded, names),
             "device": str(device),
             "seed": schedule.seed,
             "status": "running",
         },
     )
     return run, loaded
-
-
-def _usual_length(data: Data) -> dict[str, int]:
-    """Return the median number of frames of sequences."""
-    length = data.arrays.get("length")
-    return {} if length is None else {"median_length": int(np.median(length))}
 
 
 def _check_sites(trace: PairTrace) -> None:

@@ -17,7 +17,8 @@ from vaezoo.options import EngineName
 from vaezoo.pairs.sites import argument_names, isolated
 from vaezoo.pairs.trials import refuse_global_parameters, untouched
 from vaezoo.pairs.weighting import kl_weight
-from vaezoo.runs import STATE, Run
+from vaezoo.runs import Run
+from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for

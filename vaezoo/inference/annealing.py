@@ -21,7 +21,7 @@ whence an upper bound (bidirectional Monte Carlo, Grosse et al. 2015, arXiv:1511
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.inference.importance import effective_share, log_evidence, systematic
+from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, first_step_size, move
 from vaezoo.inference.target import Target
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
@@ -48,7 +49,6 @@ Moves = list[tuple[float, float, Tensor, Tensor]]
 STEEPNESS = 4.0
 RESAMPLE_BELOW = 0.5
 NUM_PILOT, FIRST_MOVES, GAIN, TRUST = 16, 20, 0.5, 0.75
-SMALLEST_STEP, LARGEST_STEP = 1e-3, 2.0
 DENSITY_TOLERANCE = 1e-4
 
 
@@ -266,21 +266,33 @@ def _simulate(pair: nn.Module, args: Args) -> tuple[dict[str, Tensor], Args]:
 
 
 @dataclass(frozen=True)
-class _State:
-    """Where particles are, ``(S, B, L)``.
+class _Place:
+    """Where particles are ``(S, B, L)``, and log f_beta there, which is linear in beta.
 
-    ``terms`` are log f_0 and log f_1 - log f_0, ``(2, S, B)``; ``slopes`` their gradients.
+    ``terms`` are log f_0 and log f_1 - log f_0, ``(2, S, B)``; ``slopes`` their gradients. With
+    both, a particle need not go through the pair again when beta changes.
     """
 
-    u: Tensor
+    position: Tensor
     terms: Tensor
     slopes: Tensor
+    beta: float = 0.0
 
-    def log_density(self, beta: float) -> Tensor:
-        return self.terms[0] + beta * self.terms[1]
+    @property
+    def log_density(self) -> Tensor:
+        return self.terms[0] + self.beta * self.terms[1]
 
-    def gradient(self, beta: float) -> Tensor:
-        return self.slopes[0] + beta * self.slopes[1]
+    @property
+    def gradient(self) -> Tensor:
+        return self.slopes[0] + self.beta * self.slopes[1]
+
+    def where(self, accepted: Tensor, old: "_Place") -> "_Place":
+        return _Place(
+            torch.where(accepted[..., None], self.position, old.position),
+            torch.where(accepted, self.terms, old.terms),
+            torch.where(accepted[..., None], self.slopes, old.slopes),
+            self.beta,
+        )
 
 
 class _Population:
@@ -288,11 +300,11 @@ class _Population:
 
     def __init__(self, target: Target, how: Annealing, u: Tensor) -> None:
         self.target, self.how = target, how
-        self.state = self.at(u)
+        self.place = self.at(u)
         self.log_weights = torch.zeros(u.shape[:2], dtype=torch.float64)
 
-    def at(self, u: Tensor) -> _State:
-        """Return the state at some place; what is not finite has no density."""
+    def at(self, u: Tensor, beta: float = 0.0) -> _Place:
+        """Return the place of a position; what is not finite has no density."""
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             if self.how.start == "prior":
@@ -304,11 +316,11 @@ class _Population:
             slopes = [torch.autograd.grad(total, u, retain_graph=True)[0] for total in sums]
         terms = torch.stack([base, ratio]).detach()
         terms = torch.where(terms.isfinite(), terms, -math.inf)
-        return _State(u.detach(), terms, torch.stack(slopes).nan_to_num(0.0, 0.0, 0.0))
+        return _Place(u.detach(), terms, torch.stack(slopes).nan_to_num(0.0, 0.0, 0.0), beta)
 
     def reweigh(self, difference: float) -> None:
         """Weigh for a change of beta, and resample the data that few particles are left of."""
-        self.log_weights = self.log_weights + difference * self.state.terms[1].cpu().double()
+        self.log_weights = self.log_weights + difference * self.place.terms[1].cpu().double()
         few = effective_share(self.log_weights) < RESAMPLE_BELOW
         if not bool(few.any()):
             return
@@ -316,30 +328,17 @@ class _Population:
         chosen = systematic(self.log_weights, number)
         chosen = torch.where(few, chosen, torch.arange(number).unsqueeze(1))
         self.log_weights = torch.where(few, log_evidence(self.log_weights), self.log_weights)
-        rows = chosen.to(self.state.u.device)
+        rows = chosen.to(self.place.position.device)
         data = torch.arange(len(few), device=rows.device)
-        u, terms, slopes = self.state.u, self.state.terms, self.state.slopes
-        self.state = _State(u[rows, data], terms[:, rows, data], slopes[:, rows, data])
+        u, terms, slopes = self.place.position, self.place.terms, self.place.slopes
+        self.place = _Place(u[rows, data], terms[:, rows, data], slopes[:, rows, data])
 
     def move(self, beta: float, scale: Tensor, step: Tensor) -> Tensor:
         """Go along one trajectory; return the mean acceptance probability of each datum."""
-        old, stride = self.state, step.unsqueeze(-1) * scale
-        start = torch.randn_like(old.u)
-        new, momentum = old, start
-        for _ in range(int(torch.randint(1, self.how.max_leapfrog + 1, ()))):
-            half = momentum + 0.5 * stride * new.gradient(beta)
-            new = self.at(new.u + stride * half)
-            momentum = half + 0.5 * stride * new.gradient(beta)
-        kinetic = 0.5 * (start.square().sum(-1) - momentum.square().sum(-1))
-        log_ratio = new.log_density(beta) - old.log_density(beta) + kinetic
-        acceptance = log_ratio.nan_to_num(-math.inf).clamp(max=0.0).exp()
-        taken = torch.rand_like(acceptance) < acceptance
-        self.state = _State(
-            torch.where(taken[..., None], new.u, old.u),
-            torch.where(taken, new.terms, old.terms),
-            torch.where(taken[..., None], new.slopes, old.slopes),
-        )
-        return acceptance.mean(0)
+        stride = step.unsqueeze(-1) * scale
+        old = replace(self.place, beta=beta)
+        self.place, moved = move(lambda u: self.at(u, beta), old, stride, self.how.max_leapfrog)
+        return moved.acceptance.mean(0)
 
 
 def _first(target: Target, how: Annealing, number: int) -> _Population:
@@ -354,13 +353,13 @@ def _pilot(target: Target, how: Annealing) -> Moves:
     scales the variances of the particles, smoothed.
     """
     particles = _first(target, how, NUM_PILOT)
-    variance = particles.state.u.var(0)
-    step = variance.new_full(variance.shape[:1], variance.shape[1] ** -0.25)
+    variance = particles.place.position.var(0)
+    step = first_step_size(particles.place.position)
     moves = []
     for index, (last, beta) in enumerate(pairwise(how.betas)):
         particles.reweigh(beta - last)
         share = particles.log_weights.softmax(0).to(variance).unsqueeze(-1)
-        centred = particles.state.u - (share * particles.state.u).sum(0)
+        centred = particles.place.position - (share * particles.place.position).sum(0)
         found = (share * centred.square()).sum(0)
         variance = torch.lerp(variance, found, TRUST).nan_to_num(1.0).clamp(min=1e-12)
         for _ in range(FIRST_MOVES if index == 0 else 1):
@@ -379,9 +378,9 @@ def _forward(target: Target, how: Annealing, moves: Moves) -> Annealed:
     return Annealed(
         log_evidence(particles.log_weights),
         torch.stack(acceptances).mean(0),
-        target.constrain(particles.state.u)[0],
+        target.constrain(particles.place.position)[0],
         particles.log_weights,
-        particles.state.u,
+        particles.place.position,
     )
 
 

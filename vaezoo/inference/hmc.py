@@ -3,11 +3,16 @@
 Data are independent given the model, so that the gradient of the *sum* of their log-densities is
 made of the gradients of each, and all chains of all data are one tensor ``(C, B, L)``. Every datum
 has a step size and a metric of its own; the number of leapfrog steps is drawn once for all, so that
-no chain waits for another. The guide gives a first metric and starting points; what it is worth
-does not matter from there on.
+no chain waits for another (:mod:`vaezoo.inference.leapfrog`). The guide gives a first metric and
+starting points; what it is worth does not matter from there on.
 
-Duane et al. 1987, *Hybrid Monte Carlo*; Neal 2011, arXiv:1206.1901; step sizes by dual averaging,
-Hoffman & Gelman 2014, arXiv:1111.4246, sec. 3.2.
+Everything is in the precision of the pair, mostly float32: the error of the energy of a trajectory
+is a difference of two log-densities, wrong by some 1e-7 of their size, which is far less than what
+the discretisation is off by, and a network in float64 would take several times as long. What chains
+say about themselves is in float64.
+
+Neal 2011, arXiv:1206.1901; step sizes by dual averaging, Hoffman & Gelman 2014, arXiv:1111.4246,
+sec. 3.2; warm-up windows and the shrunk covariance as in Stan.
 """
 
 import math
@@ -20,6 +25,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, Moved, first_step_size, move
 from vaezoo.inference.target import Target, in_pieces
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
@@ -38,7 +44,6 @@ __all__ = [
 
 MOST_DENSE = 64
 DIVERGENT = 1000.0
-SMALLEST_STEP, LARGEST_STEP = 1e-3, 2.0
 Start = Literal["mixed", "guide", "prior"]
 
 
@@ -275,12 +280,19 @@ class _StepSize:
 
 
 @dataclass(frozen=True)
-class _State:
+class _Place:
     """Where chains are ``(C, B, L)``, with log-density ``(C, B)`` and its gradient."""
 
-    w: Tensor
-    log_p: Tensor
+    position: Tensor
+    log_density: Tensor
     gradient: Tensor
+
+    def where(self, accepted: Tensor, old: "_Place") -> "_Place":
+        return _Place(
+            torch.where(accepted[..., None], self.position, old.position),
+            torch.where(accepted, self.log_density, old.log_density),
+            torch.where(accepted[..., None], self.gradient, old.gradient),
+        )
 
 
 class _Sampler:
@@ -295,12 +307,16 @@ class _Sampler:
         self.frame = frame
         self.settings = settings
         self.num_gradients = 0
-        first = start.new_full(start.shape[1:2], start.shape[2] ** -0.25)
-        self.step_size = _StepSize(first, settings.target_acceptance)
-        self.state = self.at(frame.inside(start))
+        self.step_size = _StepSize(first_step_size(start), settings.target_acceptance)
+        self.place = self.at(frame.inside(start))
 
-    def at(self, w: Tensor) -> _State:
-        """Return the state at some place; its log-density is -inf where it is not finite."""
+    def at(self, w: Tensor) -> _Place:
+        """Return the place of a position; its log-density is -inf where it is not finite.
+
+        One call of the pair and one backward pass give the gradients of all chains of all data,
+        since rows do not meet: the gradient of the sum is made of those of the rows. A row that is
+        not finite is rejected by its density; its gradient is 0, so that it spoils no later step.
+        """
         self.num_gradients += 1
         with torch.enable_grad():
             w = w.detach().requires_grad_()
@@ -308,7 +324,7 @@ class _Sampler:
             (gradient,) = torch.autograd.grad(log_p.sum(), w)
         log_p = log_p.detach()
         log_p = torch.where(log_p.isfinite(), log_p, -math.inf)
-        return _State(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))
+        return _Place(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))
 
     def warm_up(self) -> None:
         """Find step sizes, and twice the metric, from the draws of all chains of a datum."""
@@ -317,15 +333,15 @@ class _Sampler:
             acceptance, _ = self.move(self.step_size.current)
             self.step_size.update(acceptance.mean(0))
             if index >= length // 6:
-                recent.append(self.frame.outside(self.state.w))
+                recent.append(self.frame.outside(self.place.position))
             if index in (length // 3, 2 * length // 3) and len(recent) >= 10:
                 self.change_frame(torch.cat(recent[len(recent) // 4 :]))
                 recent = []
 
     def change_frame(self, draws: Tensor) -> None:
-        u = self.frame.outside(self.state.w)
+        u = self.frame.outside(self.place.position)
         self.frame = self.frame.refit(draws)
-        self.state = self.at(self.frame.inside(u))
+        self.place = self.at(self.frame.inside(u))
         self.step_size.restart(self.step_size.averaged)
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -334,8 +350,8 @@ class _Sampler:
         draws, log_p, acceptances, divergent = [], [], [], []
         for _ in range(self.settings.num_samples):
             acceptance, error = self.move(step)
-            draws.append(self.frame.outside(self.state.w))
-            log_p.append(self.state.log_p)
+            draws.append(self.frame.outside(self.place.position))
+            log_p.append(self.place.log_density)
             acceptances.append(acceptance.mean(0))
             divergent.append((error > DIVERGENT).sum(0))
         return (
@@ -345,31 +361,10 @@ class _Sampler:
             torch.stack(divergent).sum(0),
         )
 
-    def move(self, step: Tensor) -> tuple[Tensor, Tensor]:
-        """Go along one trajectory; return acceptance and error of the energy, ``(C, B)``."""
-        old = self.state
-        start = torch.randn_like(old.w)
-        number = int(torch.randint(1, self.settings.max_leapfrog + 1, ()))
-        new, momentum = self.leapfrog(old, start, step[:, None], number)
-        kinetic = 0.5 * (momentum.square().sum(-1) - start.square().sum(-1))
-        error = (old.log_p - new.log_p + kinetic).nan_to_num(math.inf)
-        acceptance = (-error).clamp(max=0.0).exp()
-        taken = torch.rand_like(acceptance) < acceptance
-        self.state = _State(
-            torch.where(taken[..., None], new.w, old.w),
-            torch.where(taken, new.log_p, old.log_p),
-            torch.where(taken[..., None], new.gradient, old.gradient),
-        )
-        return acceptance, error
-
-    def leapfrog(
-        self, state: _State, momentum: Tensor, step: Tensor, number: int
-    ) -> tuple[_State, Tensor]:
-        for _ in range(number):
-            half = momentum + 0.5 * step * state.gradient
-            state = self.at(state.w + step * half)
-            momentum = half + 0.5 * step * state.gradient
-        return state, momentum
+    def move(self, step: Tensor) -> Moved:
+        """Go along one trajectory with step sizes ``(B,)``."""
+        self.place, moved = move(self.at, self.place, step[:, None], self.settings.max_leapfrog)
+        return moved
 
 
 def convergence(result: HMCResult) -> Convergence:

@@ -1,0 +1,28 @@
+"""The run folder: everything needed to rebuild a trained pair, repeat its run, or go on with it.
+
+::
+
+    runs/<model>-<data>-<time>/
+      config.toml           model, configuration, data, training; ``vaezoo train`` starts from it
+      weights.safetensors   the best weights by validation score
+      last/                 weights, optimiser, schedule and random states, to go on
+      metrics.jsonl         one line per epoch
+      run.json              versions, checksum of the data, transform, seed, device, timings
+      model.py              a copy of the user's file, when the pair came from one
+      figures/
+"""
+
+from typing import TYPE_CHECKING
+
+from vaezoo.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from vaezoo.runs.folder import load_run, open_run, read_metrics
+    from vaezoo.runs.run import Run
+
+__all__ = ["Run", "load_run", "open_run", "read_metrics"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {"Run": "run", "load_run": "folder", "open_run": "folder", "read_metrics": "folder"},
+)

@@ -1,0 +1,63 @@
+"""What a run was made with: versions, machine, the state of the checkout, and its data."""
+
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from vaezoo.data import Data
+
+__all__ = ["describe_data", "describe_environment"]
+
+PACKAGES = ("vaezoo", "torch", "pyro-ppl", "numpy")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return versions and the state of the working directory's git checkout."""
+    return {
+        "versions": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": _git_state(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _git_state() -> str | None:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() or None if result.returncode == 0 else None
+
+
+def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
+    """Return what a run remembers of its data.
+
+    Parameters
+    ----------
+    data
+        What it is trained on.
+    names
+        Arguments of the model.
+
+    Returns
+    -------
+    dict
+        Checksum, kind and columns; as ``values`` the distinct values of the arguments that are
+        neither data nor lengths; of sequences, the median number of frames.
+    """
+    others = [name for name in names if name not in ("x", "length")]
+    length = data.arrays.get("length")
+    return {
+        "data_checksum": data.checksum,
+        "data_kind": data.kind,
+        "columns": list(data.columns),
+        "values": {name: np.unique(data.arrays[name]).tolist() for name in others},
+        **({} if length is None else {"median_length": int(np.median(length))}),
+    }

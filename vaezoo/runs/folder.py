@@ -1,0 +1,101 @@
+"""Reading a run folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vaezoo import registry
+from vaezoo.config import DataSettings, Training, build_model, checked, read_file
+from vaezoo.data.transform import Transform
+from vaezoo.errors import RequestError
+from vaezoo.runs.run import FORMAT, Run
+from vaezoo.runs.trust import model_spec
+from vaezoo.runtime.device import find_device
+
+__all__ = ["load_run", "open_run", "read_metrics"]
+
+
+def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None = None) -> Run:
+    """Load a trained run.
+
+    Nothing is unpickled. The copy of a user's file, ``model.py``, is run only when it was trained
+    on this machine by this user, or when ``model`` names it.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    device
+        Where the pair goes: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    model
+        A ``.py`` file to take the pair from, instead of the run's own copy.
+
+    Raises
+    ------
+    RequestError
+        When the folder is no run, or a file in it is missing, damaged, or of another version.
+    """
+    run = open_run(Path(path), device=device, model=model)
+    run.load_weights()
+    run.pair.eval()
+    return run
+
+
+def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:
+    """Read a run folder and build its pair, with fresh weights, by default where it was trained."""
+    if not (path / "config.toml").is_file():
+        raise RequestError(f"'{path}' is no run folder: it has no config.toml{_runs_in(path)}")
+    values = read_file(path / "config.toml")
+    info, transform, shapes = _read_info(path / "run.json")
+    spec = model_spec(path, str(values.get("model", "")), model)
+    cls = registry.get_model(spec)
+    x_shape = shapes["x"][1:] if "length" in shapes else shapes["x"]
+    config = values.get("config", {})
+    training = checked(Training, values.get("training", {}))
+    return Run(
+        pair=build_model(cls, config, x_shape).to(find_device(device or training.device)),
+        model=spec,
+        config=config,
+        data=checked(DataSettings, values.get("data", {})),
+        training=training,
+        transform=transform,
+        shapes=shapes,
+        path=path,
+        info=info,
+        metrics=read_metrics(path),
+    )
+
+
+def _runs_in(path: Path) -> str:
+    parent = next((p for p in (path, path.parent) if p.is_dir()), Path("runs"))
+    found = sorted(parent.glob("*/config.toml"), key=lambda file: file.stat().st_mtime)
+    return f"; the latest run there is {found[-1].parent}" if found else ""
+
+
+def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[int, ...]]]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        found = info.pop("format")
+        transform = Transform.from_dict(info.pop("transform"))
+        shapes = {name: tuple(map(int, shape)) for name, shape in info.pop("shapes").items()}
+        shapes["x"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RequestError(f"{path} is missing or damaged ({type(error).__name__})") from error
+    if found != FORMAT:
+        raise RequestError(
+            f"{path} has format {found}, but this vaezoo reads format {FORMAT}; "
+            f"it was written by vaezoo {info.get('versions', {}).get('vaezoo', '?')}"
+        )
+    return info, transform, shapes
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the records of ``metrics.jsonl``; a last line that was cut short is left out."""
+    file = path / "metrics.jsonl"
+    records = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records

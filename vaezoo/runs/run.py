@@ -1,0 +1,199 @@
+"""A run: a trained pair, the settings it was made from, its data, and its folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from torch import Tensor, nn
+
+from vaezoo import registry
+from vaezoo.config import DataSettings, Training
+from vaezoo.data import SOURCES, Data, load_data
+from vaezoo.data.batches import Batches
+from vaezoo.data.contract import check_transform
+from vaezoo.data.transform import Transform
+from vaezoo.errors import RequestError, RunError
+from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.runs.trust import trust
+from vaezoo.runs.weights import WEIGHTS, set_weights
+from vaezoo.runtime.device import device_of
+from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes, write_json
+
+__all__ = ["FORMAT", "Run"]
+
+FORMAT = 1
+
+
+@dataclass
+class Run:
+    """A pair, the settings it was made from, and where it is kept.
+
+    Attributes
+    ----------
+    pair
+        The model/guide pair; after training, with its best weights.
+    model
+        What :func:`vaezoo.get_model` takes to find its class.
+    config
+        The pair's settings, all of them.
+    data
+        Which data it explains.
+    training
+        How it was trained.
+    transform
+        From stored values to those that the pair explains.
+    shapes
+        Shape of one row of every argument of the model.
+    path
+        The run folder; None for a run that is kept in memory only.
+    info
+        What else ``run.json`` holds.
+    metrics
+        One record per epoch.
+    """
+
+    pair: nn.Module
+    model: str
+    config: Mapping[str, Any]
+    data: DataSettings
+    training: Training
+    transform: Transform
+    shapes: Mapping[str, tuple[int, ...]]
+    path: Path | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pair's parameters are."""
+        return device_of(self.pair)
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder, or of the model."""
+        return self.path.name if self.path else registry.entry_of(type(self.pair)).name
+
+    def folder(self) -> Path:
+        """Return the run folder; a refusal for a run without one."""
+        if self.path is None:
+            raise RequestError("this run has no folder; give fit(..., out=...)")
+        return self.path
+
+    def batches(self, data: Data | str | None = None, *, data_dir: str | None = None) -> Batches:
+        """Return batches of the run's data, or of other data of the same shape, on its device.
+
+        Raises
+        ------
+        RequestError
+            When the data have another shape, or are not the bytes that the run was trained on.
+        """
+        if data is None:
+            directory = data_dir or self.data.dir
+            data = load_data(self.data.name, data_dir=directory, seed=self.data.split_seed)
+            trained_on = self.info.get("data_checksum")
+            if trained_on and data.checksum != trained_on:
+                changed = f"{data.name} has changed since {self.name} was trained on it"
+                raise RequestError(f"{changed}; name other data with `data`")
+        else:
+            if isinstance(data, str):
+                data = load_data(data, data_dir=data_dir, seed=self.data.split_seed)
+            self._check_other(data)
+        return Batches(data, self.transform, argument_names(self.pair), self.device)
+
+    def _check_other(self, data: Data) -> None:
+        """Refuse data of another shape, another scale, or that the pair cannot explain."""
+        for name in self.shapes.keys() - data.arrays.keys():
+            raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
+        for name, shape in self.shapes.items():
+            given = data.arrays[name].shape[1:]
+            steps = name == "x" and "length" in self.shapes
+            if given[steps:] != shape[steps:] or len(given) != len(shape):
+                raise RequestError(
+                    f"{data.name}: '{name}' has rows of shape {given}, but {self.name} was trained "
+                    f"on {shape}"
+                )
+        if data.name in SOURCES and data.scale != self.transform.scale:
+            raise RequestError(
+                f"{data.name} has grey levels up to {data.scale:g}, but {self.name} was trained on "
+                f"levels up to {self.transform.scale:g}"
+            )
+        check_transform(self.transform, self.pair, data)
+
+    def placeholder(self, num_rows: int) -> Args:
+        """Return arguments of the right shapes for drawing from the prior, ``x`` all zeros.
+
+        Sequences get the greatest length of the data; labels are drawn from those of the data.
+        """
+        args: list[Tensor] = []
+        for name in argument_names(self.pair):
+            if name == "x":
+                args.append(torch.zeros(num_rows, *self.shapes["x"]))
+            elif name == "length":
+                args.append(torch.full((num_rows,), self.shapes["x"][0]))
+            else:
+                values = torch.tensor(self.info["values"][name])
+                args.append(values[torch.randint(len(values), (num_rows,))])
+        return tuple(arg.to(self.device) for arg in args)
+
+    def save_config(self) -> None:
+        """Write ``config.toml`` and, for a pair from a file, its copy ``model.py``."""
+        folder = self.folder()
+        source = registry.source_file(type(self.pair))
+        model = self.model
+        if source is not None:
+            content = source.read_bytes()
+            write_bytes(folder / "model.py", content)
+            trust(content)
+            model = f"model.py:{type(self.pair).__name__}"
+        elif model not in registry.list_models():
+            trust(model.encode())
+        values = {
+            "model": model,
+            "config": dict(self.config),
+            "data": self.data.model_dump(exclude_none=True),
+            "training": self.training.model_dump(exclude_none=True),
+        }
+        write_bytes(folder / "config.toml", tomli_w.dumps(values).encode())
+
+    def save_info(self, **changes: Any) -> None:
+        """Write ``run.json``, with some of its entries changed."""
+        self.info.update(changes)
+        shapes = {name: list(shape) for name, shape in self.shapes.items()}
+        known = {"format": FORMAT, "transform": self.transform.to_dict(), "shapes": shapes}
+        write_json(self.folder() / "run.json", {**known, **self.info})
+
+    def save_weights(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write the best weights so far, with some plain values beside them."""
+        save_tensors(self.folder() / WEIGHTS, weights, values)
+
+    def load_weights(self) -> Mapping[str, Any]:
+        """Set the pair to the saved weights and return the values beside them."""
+        path = self.folder() / WEIGHTS
+        if not path.is_file():
+            raise RequestError(
+                f"{self.folder()} has no {WEIGHTS}: it was stopped before it had any"
+            )
+        tensors, values = load_tensors(path)
+        set_weights(self.pair, tensors, path)
+        return dict(values)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Keep a record of an epoch, and append it to ``metrics.jsonl``."""
+        self.metrics.append(record)
+        if self.path is not None:
+            file = self.path / "metrics.jsonl"
+            try:
+                with file.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise RunError(f"cannot write {file}: {error.strerror or error}") from error
+
+    def rewind_metrics(self, epoch: int) -> None:
+        """Forget records after an epoch, which a resumed run will write again."""
+        self.metrics = [record for record in self.metrics if record["epoch"] <= epoch]
+        lines = "".join(json.dumps(record) + "\n" for record in self.metrics)
+        write_bytes(self.folder() / "metrics.jsonl", lines.encode())

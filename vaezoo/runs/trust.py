@@ -1,0 +1,64 @@
+"""Whose code may be run: files of models are remembered by their checksum when they are trained."""
+
+import hashlib
+from pathlib import Path
+
+import pooch
+
+from vaezoo import registry
+from vaezoo.errors import RequestError
+
+__all__ = ["model_spec", "trust"]
+
+
+def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
+    """Return what to build a run's pair from, unless that would run code nobody has vouched for.
+
+    A name of the zoo or of an installed package is taken as it is. The run's own ``model.py``, or
+    an import path, is taken when this user has trained with it on this machine, or named it.
+    """
+    if stored in registry.list_models():
+        return stored
+    file, _, name = stored.partition(":")
+    own = file == "model.py"
+    if model is not None:
+        return f"{model}:{name}" if own and str(model).endswith(".py") else str(model)
+    if own and _is_trusted(_content(path / file)):
+        return f"{path / stored}"
+    if ".py" not in stored and ":" in stored and _is_trusted(stored.encode()):
+        return stored
+    if not stored:
+        raise RequestError(f"{path / 'config.toml'} names no model")
+    code = path / file if own else stored
+    raise RequestError(
+        f"{path} was made from {code}, which was not trained here; read it, then name it: "
+        f"`model={code!r}`"
+    )
+
+
+def _trust_list() -> Path:
+    return Path(pooch.os_cache("vaezoo")) / "trusted-models"
+
+
+def trust(content: bytes) -> None:
+    """Remember a file of the user's by its checksum; without a writable cache, do not."""
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        known = _trust_list().read_text() if _trust_list().is_file() else ""
+        if digest not in known:
+            _trust_list().parent.mkdir(parents=True, exist_ok=True)
+            with _trust_list().open("a") as file:
+                file.write(digest + "\n")
+    except OSError:
+        return
+
+
+def _is_trusted(content: bytes) -> bool:
+    try:
+        return hashlib.sha256(content).hexdigest() in _trust_list().read_text().split()
+    except OSError:
+        return False
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""

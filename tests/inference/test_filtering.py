@@ -18,8 +18,7 @@ from vaezoo.models.vrnn import VRNN
 from vaezoo.pairs.accounting import log_weights
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.paths import training_form
-from vaezoo.sequences.sequence_pair import SequencePair
-from vaezoo.sequences.unrolled import Side
+from vaezoo.sequences.sequence_pair import SequencePair, Side
 
 ANCHOR = -60.282481
 
@@ -382,7 +381,7 @@ def test_what_is_impossible_has_no_evidence() -> None:
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "no sequences": (
         lambda: particle_filter(VAELinear(x_shape=(3,)), copies(1), 5),
-        "VAELinear is no SequencePair",
+        "a particle filter needs a sequence pair.*VAELinear is none",
     ),
     "no particles": (lambda: particle_filter(Exact(MODEL), copies(1), 0), "1 particle or more"),
     "threshold": (

@@ -177,4 +177,4 @@ def test_other_pairs_are_refused(vaezoo: Vaezoo, run_folder: Path, words: str) -
     found = vaezoo("evaluate", run_folder, *words.split())
     assert found.exit_code == 2
     (line,) = found.stderr.splitlines()
-    assert f"{words.split()[0]} is for sequence models" in line
+    assert f"{words.split()[0]} needs a sequence pair" in line

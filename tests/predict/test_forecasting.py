@@ -11,7 +11,12 @@ from torch import Tensor
 
 from vaezoo import RequestError
 from vaezoo.data import from_sequences
-from vaezoo.predict.continuation import continuations, continue_sequences, states_after, usual_steps
+from vaezoo.predict.continuation import (
+    after_beginnings,
+    continuations,
+    continue_sequences,
+    usual_steps,
+)
 from vaezoo.predict.forecasting import forecast, quantiles, values_of
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
@@ -62,7 +67,7 @@ def state(frames: list[float]) -> float:
 
 
 def test_states_are_those_after_the_own_end() -> None:
-    found = states_after(Linear(), X, LENGTH, 1)
+    found = after_beginnings(Linear(), X, LENGTH, 1).h
     wanted = [state([1.0, -0.5, 2.0]), state([0.3, 1.5])]
     torch.testing.assert_close(found, torch.tensor(wanted).unsqueeze(-1))
 
@@ -71,7 +76,7 @@ def test_moments_of_the_next_two_frames() -> None:
     """Five standard errors, 8 numbers: fails once in 200000 runs."""
     count = 40000
     found = continue_sequences(Linear(), X, LENGTH, 2, count)[..., 0].double()
-    h = states_after(Linear(), X, LENGTH, 1)[:, 0].double()
+    h = after_beginnings(Linear(), X, LENGTH, 1).h[:, 0].double()
     variance = 1 + SIGMA**2
     gain = C + D * (A + B)
     means = torch.stack([(A + B) * h, (A + B) * gain * h], 1)
@@ -87,12 +92,12 @@ def test_nothing_behind_the_end_is_looked_at() -> None:
     """Not even by a guide that looks ahead."""
     other = X.clone()
     other[0, 3:], other[1, 2:] = -7.0, 4.0
-    drawn = []
+    states = []
     for x in (X, other, X[:, :3]):
         torch.manual_seed(1)
-        drawn.append(states_after(Smoothing(), x, LENGTH, 4))
-    torch.testing.assert_close(drawn[0], drawn[1])
-    torch.testing.assert_close(drawn[0][:4], drawn[2][:4])
+        states.append(after_beginnings(Smoothing(), x, LENGTH, 4).h)
+    torch.testing.assert_close(states[0], states[1])
+    torch.testing.assert_close(states[0][:4], states[2][:4])
 
 
 def test_a_mean_is_shown_of_what_follows_draws() -> None:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from vaezoo.diagnostics.checking import VERDICTS, Verdict, grade, verdict
 from vaezoo.errors import RequestError
-from vaezoo.inference.filtering import Filtered, as_sequence_pair, particle_filter
+from vaezoo.inference.filtering import Filtered, particle_filter
 from vaezoo.inference.importance import largest_good_k, systematic
 from vaezoo.inference.kalman import KalmanModel
 from vaezoo.pairs.accounting import elbo_terms
@@ -39,7 +39,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
 __all__ = ["SequenceCheck", "check_sequences"]
 

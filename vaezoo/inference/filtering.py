@@ -27,10 +27,9 @@ from vaezoo.inference.importance import pareto_smooth, systematic
 from vaezoo.pairs.lengths import fill_padding, frame_mask, with_frames
 from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.pairs.sites import Args
-from vaezoo.sequences.sequence_pair import SequencePair
-from vaezoo.sequences.unrolled import Side, over_rows
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, as_sequence_pair
 
-__all__ = ["Filtered", "as_sequence_pair", "free_running", "particle_filter"]
+__all__ = ["Filtered", "free_running", "particle_filter"]
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,6 @@ class Filtered:
     k_hat: Tensor | None = None
 
 
-def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
-    """Return a pair that is described by one step; a refusal in the name of ``what`` else."""
-    if isinstance(pair, SequencePair):
-        return pair
-    raise RequestError(
-        f"{what} is for sequence models, and {type(pair).__name__} is no SequencePair; use `iwae`"
-    )
-
-
 @torch.no_grad()
 def particle_filter(
     pair: nn.Module,
@@ -94,7 +84,7 @@ def particle_filter(
     Parameters
     ----------
     pair
-        A :class:`vaezoo.sequences.sequence_pair.SequencePair`.
+        A :class:`vaezoo.sequences.SequencePair`.
     args
         Sequences ``x (B, T, *x_shape)`` and lengths ``(B,)``.
     num_particles
@@ -134,11 +124,11 @@ def particle_filter(
     parts = []
     for some_x, some_length in zip(x.split(chunk), length.split(chunk), strict=True):
         swarm = _Swarm(pair, some_x, some_length, num_particles if pair.has_latents else 1)
-        found, drawn, ancestors = swarm.filter(proposal, threshold, keep_k_hat)
+        filtered, draws, ancestors = swarm.filter(proposal, threshold, keep_k_hat)
         if keep_paths:
-            paths = swarm.by_frame(_traced(drawn, ancestors)).transpose(1, 2)
-            found = replace(found, paths=paths)
-        parts.append(replace(found, ess=found.ess * (num_particles / swarm.size[1])))
+            paths = swarm.by_frame(_traced(draws, ancestors)).transpose(1, 2)
+            filtered = replace(filtered, paths=paths)
+        parts.append(replace(filtered, ess=filtered.ess * (num_particles / swarm.size[1])))
     return _joined(parts)
 
 
@@ -189,7 +179,7 @@ class _Swarm:
         self.pair, self.x, self.length = pair, x, length
         self.size = torch.Size((len(x), num_particles))
         self.num_steps = int(length.max())
-        self.h = self.repeat(pair.initial(x))
+        self.rollout = Rollout(pair, self.repeat(pair.initial(x)))
         dtype = torch.float32 if x.device.type == "mps" else torch.float64  # mps has no float64
         self.uniform = torch.full((), -math.log(num_particles), dtype=dtype, device=x.device)
         self.log_w = self.uniform.expand(self.size)
@@ -199,60 +189,54 @@ class _Swarm:
     ) -> tuple[Filtered, list[Tensor], list[Tensor]]:
         """Run through all frames; also returns the draws and the ancestors of every step."""
         e = self.pair.encode(self.x, self.length)
-        found, drawn, ancestors, tails = [], [], [], []
+        statistics, draws, ancestors, tails = [], [], [], []
         for t in range(self.num_steps):
             z, log_predictive = self.observe(t, side, e)
-            found.append((log_predictive, self.ess(), *self.moments(z)))
-            drawn.append(z.unflatten(0, self.size))
+            statistics.append((log_predictive, self.ess(), *self.moments(z)))
+            draws.append(z.unflatten(0, self.size))
             if keep_k_hat:
                 tails.append(pareto_smooth(self.log_w.T).k_hat.to(self.log_w))
             ancestors.append(self.resample(t, threshold))
-        log_p, ess, mean, sd = (self.by_frame(values) for values in zip(*found, strict=True))
+        log_p, ess, mean, sd = (self.by_frame(values) for values in zip(*statistics, strict=True))
         log_evidence = torch.where(frame_mask(self.length, self.x.shape[1]), log_p, 0.0).sum(1)
         k_hat = self.by_frame(tails) if keep_k_hat else None
-        found_here = Filtered(log_evidence, log_p, ess, mean, sd, self.log_w, k_hat=k_hat)
-        return found_here, drawn, ancestors
+        filtered = Filtered(log_evidence, log_p, ess, mean, sd, self.log_w, k_hat=k_hat)
+        return filtered, draws, ancestors
 
     def run_freely(self, prefix: int) -> Tensor:
         """Filter the first frames, and score those that follow, ``(B, T)``."""
-        given = min(prefix, self.num_steps)
-        if given:
-            e = self.pair.encode(self.x[:, :given], self.length.clamp(max=given))
-        for t in range(given):
+        prefix = min(prefix, self.num_steps)
+        if prefix:
+            e = self.pair.encode(self.x[:, :prefix], self.length.clamp(max=prefix))
+        for t in range(prefix):
             self.observe(t, "posterior", e)
             self.resample(t, threshold=0.5)
-        scores = [self.log_w.new_full(self.size[:1], math.nan)] * given
-        for t in range(given, self.num_steps):
-            z, _ = self.draw(t, "prior")
-            fn = over_rows(self.pair.likelihood(z, self.h), len(self.h))
-            log_p = self.by_particle(fn.log_prob(self.repeat(self.x[:, t])))
+        scores = [self.log_w.new_full(self.size[:1], math.nan)] * prefix
+        for t in range(prefix, self.num_steps):
+            likelihood, _ = self.rollout.generate()
+            log_p = self.by_particle(likelihood.log_prob(self.repeat(self.x[:, t])))
             scores.append((self.log_w + log_p).logsumexp(1))
-            self.h = self.pair.transition(self.pair.embed(fn.sample()), z, self.h)
         return self.by_frame(scores)
 
     def observe(self, t: int, side: Side, e: Tensor) -> tuple[Tensor, Tensor]:
         """Draw z_t, weigh it by x_t, move on; return it and log p(x_t | x_1 ... x_{t-1})."""
         z, log_ratio = self.draw(t, side, e)
-        fn = over_rows(self.pair.likelihood(z, self.h), len(self.h))
-        log_p = fn.log_prob(self.repeat(self.x[:, t]))
-        weights = self.log_w + self.by_particle(log_p + log_ratio)
-        total = weights.logsumexp(1)
+        log_p = self.rollout.likelihood(z).log_prob(self.repeat(self.x[:, t]))
+        log_w = self.log_w + self.by_particle(log_p + log_ratio)
+        total = log_w.logsumexp(1)
         alive = (t < self.length).unsqueeze(1)
         # Where no particle can explain x_t, p(x) is estimated as zero, and the filter begins anew.
-        weights = torch.where(total.unsqueeze(1) == -math.inf, self.uniform, weights)
-        self.log_w = torch.where(alive, weights.log_softmax(1), self.log_w)
-        self.h = self.pair.transition(self.repeat(self.pair.embed(self.x[:, t])), z, self.h)
+        log_w = torch.where(total.unsqueeze(1) == -math.inf, self.uniform, log_w)
+        self.log_w = torch.where(alive, log_w.log_softmax(1), self.log_w)
+        self.rollout.advance(z, self.repeat(self.pair.embed(self.x[:, t])))
         return z, total
 
-    def draw(self, t: int, side: Side, e: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, t: int, side: Side, e: Tensor) -> tuple[Tensor, Tensor]:
         """Return z_t and log p(z_t | h_t) - log q(z_t | ...), both by row."""
-        nothing = self.h.new_zeros(())
-        if not self.pair.has_latents:
-            return self.h[:, :0], nothing
-        prior = over_rows(self.pair.prior(self.h), len(self.h))
-        if side == "prior" or e is None:
-            return prior.sample(), nothing
-        posterior = over_rows(self.pair.posterior(self.repeat(e[:, t]), self.h), len(self.h))
+        prior = self.rollout.latent("prior")
+        if side == "prior":
+            return prior.sample(), self.rollout.h.new_zeros(())
+        posterior = self.rollout.latent("posterior", self.repeat(e[:, t]))
         z = posterior.sample()
         return z, prior.log_prob(z) - posterior.log_prob(z)
 
@@ -271,13 +255,15 @@ class _Swarm:
         """Give sequences with few effective particles new ones; return ancestors ``(B, K)``."""
         num_particles = self.size[1]
         needed = (self.ess() < threshold * num_particles) & (t + 1 < self.length)
-        same = torch.arange(num_particles, device=self.h.device).expand(self.size)
+        device = self.length.device
+        same = torch.arange(num_particles, device=device).expand(self.size)
         if not bool(needed.any()):
             return same
-        drawn = systematic(self.log_w.T, num_particles).T
-        ancestors = torch.where(needed.unsqueeze(1), drawn, same)
-        first = num_particles * torch.arange(self.size[0], device=self.h.device)
-        self.h = self.h[(first.unsqueeze(1) + ancestors).flatten()]
+        ancestors = torch.where(
+            needed.unsqueeze(1), systematic(self.log_w.T, num_particles).T, same
+        )
+        first = num_particles * torch.arange(self.size[0], device=device)
+        self.rollout.h = self.rollout.h[(first.unsqueeze(1) + ancestors).flatten()]
         self.log_w = torch.where(needed.unsqueeze(1), self.uniform, self.log_w)
         return ancestors
 
@@ -295,11 +281,11 @@ class _Swarm:
         return fill_padding(joined, self.length, math.nan)
 
 
-def _traced(drawn: Sequence[Tensor], ancestors: Sequence[Tensor]) -> list[Tensor]:
+def _traced(draws: Sequence[Tensor], ancestors: Sequence[Tensor]) -> list[Tensor]:
     """Follow the last particles back through their ancestors, steps of ``(B, K, z_dim)``."""
     chosen = ancestors[-1]  # nobody is resampled after the last frame
     path = []
-    for z, parents in zip(reversed(drawn), [*reversed(ancestors[:-1]), chosen], strict=True):
+    for z, parents in zip(reversed(draws), [*reversed(ancestors[:-1]), chosen], strict=True):
         path.append(z.gather(1, chosen.unsqueeze(-1).expand_as(z)))
         chosen = parents.gather(1, chosen)
     return path[::-1]

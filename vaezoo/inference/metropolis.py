@@ -35,9 +35,15 @@ from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.pairs.sites import Args, PairTrace, argument_names, sample_sites, trace_pair
-from vaezoo.sequences.sequence_pair import SequencePair
-from vaezoo.sequences.unrolled import over_rows
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    argument_names,
+    sample_sites,
+    takes_lengths,
+    trace_pair,
+)
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
 
 __all__ = ["draw_missing"]
 
@@ -78,8 +84,10 @@ def draw_missing(
         Draws of x, ``(S, B, *x_shape)``, and the share of proposals that were taken after the
         burn-in.
     """
-    chain = _PathChain(pair, args, missing) if isinstance(pair, SequencePair) else None
-    step = chain.step if chain else _FlatChain(pair, args, missing).step
+    if takes_lengths(pair):
+        step = _PathChain(as_sequence_pair(pair, "imputation of sequences"), args, missing).step
+    else:
+        step = _FlatChain(pair, args, missing).step
     draws, taken = [], 0.0
     for index in range(burn_in + num_samples):
         x, accepted = step(correct and index >= burn_in // 2)
@@ -93,14 +101,8 @@ class _FlatChain:
     """Metropolis within Gibbs of a pair without time: z given x, then the missing part of x."""
 
     def __init__(self, pair: nn.Module, args: Args, missing: Tensor) -> None:
-        names = argument_names(pair)
-        if "length" in names:
-            raise RequestError(
-                f"{type(pair).__name__} has a site for every frame; missing entries need a "
-                "sequence pair described by one step (vaezoo.SequencePair), as vrnn"
-            )
         self.pair = pair
-        self.place = names.index("x")
+        self.place = argument_names(pair).index("x")
         self.args = list(args)
         self.missing = missing
         self.trace = trace_pair(pair, args)
@@ -120,8 +122,8 @@ class _FlatChain:
                 )
             }
         )
-        drawn = _observed(self.trace)["fn"].sample()
-        x = torch.where(self.missing, drawn, self.args[self.place])
+        draw = _observed(self.trace)["fn"].sample()
+        x = torch.where(self.missing, draw, self.args[self.place])
         self.args[self.place] = x
         return x, accepted
 
@@ -178,36 +180,33 @@ class _PathChain:
 
     def __init__(self, pair: SequencePair, args: Args, missing: Tensor) -> None:
         self.pair = pair
-        named = dict(zip(argument_names(pair), args, strict=True))
-        self.x, self.length = named["x"], named["length"]
+        self.x, self.length = args
         self.mask = frame_mask(self.length, self.x.shape[1])
         self.missing = missing & aligned(self.mask, self.x)
         entries = self.missing.flatten(2)
         self.whole = bool((entries.any(2) == entries.all(2)).all())
-        gaps = entries.any(2).float()
-        self.chosen = torch.where(gaps.any(1, keepdim=True), gaps, self.mask.float())
+        incomplete = entries.any(2).float()
+        self.chosen = torch.where(incomplete.any(1, keepdim=True), incomplete, self.mask.float())
         self.z = self._first_latents()
 
     def _first_latents(self) -> Tensor:
         whole = torch.ones_like(self.mask)
         blank = self.x.new_zeros(*self.x.shape[:2], 0)
-        return self._pass(self.x, blank, self._encoded(self.x), whole, draw=True).z
+        return self._pass(self.x, blank, self.pair.encode(self.x, self.length), whole, draw=True).z
 
     def step(self, correct: bool) -> tuple[Tensor, Tensor]:
         """Return x ``(B, T, *x_shape)`` after a step, and which windows were taken, ``(B,)``."""
         window = self._window()
-        new = self._pass(self.x, self.z, self._encoded(self.x), window, draw=True)
-        back = self._pass(self.x, self.z, self._encoded(new.x), window, draw=False)
+        e = self.pair.encode(self.x, self.length)
+        new = self._pass(self.x, self.z, e, window, draw=True)
+        # The way back is proposed by a guide that sees the new frames.
+        e = self.pair.encode(new.x, self.length)
+        back = self._pass(self.x, self.z, e, window, draw=False)
         ratio = new.log_p - back.log_p + back.log_proposal - new.log_proposal
         accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
         self.x = torch.where(aligned(accepted, self.x), new.x, self.x)
         self.z = torch.where(aligned(accepted, self.z), new.z, self.z)
         return self.x, accepted
-
-    def _encoded(self, x: Tensor) -> Tensor:
-        if not self.pair.has_latents:
-            return x.new_zeros(*x.shape[:2], 0)
-        return self.pair.encode(x, self.length)
 
     def _window(self) -> Tensor:
         """Frames ``(B, T)`` to draw anew: 1, 2, 4, ... of them or all, one a missing one."""
@@ -220,31 +219,34 @@ class _PathChain:
 
     def _pass(self, x: Tensor, z: Tensor, e: Tensor, window: Tensor, *, draw: bool) -> _Passed:
         """Go along the states; with ``draw``, make the frames of the window anew."""
-        h = self.pair.initial(x)
+        rollout = Rollout(self.pair, self.pair.initial(x))
         frames, latents = [], []
         log_p = log_proposal = x.new_zeros(len(x))
         for t in range(x.shape[1]):
-            x_t, z_t, inside = x[:, t], z[:, t], window[:, t]
-            if self.pair.has_latents:
-                posterior = over_rows(self.pair.posterior(e[:, t], h), len(h))
-                prior = over_rows(self.pair.prior(h), len(h))
-                if draw:
-                    drawn = posterior.sample()
-                    z_t = torch.where(aligned(inside, drawn), drawn, z_t) if z_t.numel() else drawn
-                log_q, log_prior = posterior.log_prob(z_t), prior.log_prob(z_t)
-            else:
-                log_q = log_prior = x.new_zeros(len(x))
-            fn = _elements(over_rows(self.pair.likelihood(z_t, h), len(h)), self.whole)
-            new = self.missing[:, t] & aligned(inside, x_t)
-            if draw:
-                x_t = torch.where(new, fn.sample(), x_t)
-            log_x = fn.log_prob(x_t).reshape(len(x), -1)
-            log_p = log_p + torch.where(self.mask[:, t], log_prior + log_x.sum(1), 0.0)
-            is_new = new.flatten(1) if log_x.shape[1] > 1 else new.flatten(1)[:, :1]
-            drawn_x = torch.where(is_new, log_x, 0.0).sum(1)
-            proposed = torch.where(inside, log_q, 0.0) + drawn_x
-            log_proposal = log_proposal + torch.where(self.mask[:, t], proposed, 0.0)
+            prior, posterior = rollout.latent("prior"), rollout.latent("posterior", e[:, t])
+            z_t = _renewed(z[:, t], posterior, window[:, t]) if draw else z[:, t]
+            likelihood = _elements(rollout.likelihood(z_t), self.whole)
+            new = self.missing[:, t] & aligned(window[:, t], x[:, t])
+            x_t = torch.where(new, likelihood.sample(), x[:, t]) if draw else x[:, t]
+            log_x = likelihood.log_prob(x_t).reshape(len(x), -1)
+            of_step = prior.log_prob(z_t) + log_x.sum(1)
+            of_proposal = torch.where(window[:, t], posterior.log_prob(z_t), 0.0)
+            of_proposal = of_proposal + torch.where(_of_elements(new, log_x), log_x, 0.0).sum(1)
+            log_p = log_p + torch.where(self.mask[:, t], of_step, 0.0)
+            log_proposal = log_proposal + torch.where(self.mask[:, t], of_proposal, 0.0)
             frames.append(x_t)
             latents.append(z_t)
-            h = self.pair.transition(self.pair.embed(x_t), z_t, h)
+            rollout.advance(z_t, self.pair.embed(x_t))
         return _Passed(torch.stack(frames, 1), torch.stack(latents, 1), log_p, log_proposal)
+
+
+def _renewed(z: Tensor, posterior: Any, inside: Tensor) -> Tensor:
+    """Return the latents of a step, those ``inside`` the window drawn anew; all at first."""
+    new: Tensor = posterior.sample()
+    return torch.where(aligned(inside, new), new, z) if z.numel() else new
+
+
+def _of_elements(new: Tensor, log_x: Tensor) -> Tensor:
+    """Return which densities ``(B, D)`` are of new entries; of a joint density, whole frames."""
+    entries = new.flatten(1)
+    return entries if log_x.shape[1] > 1 else entries[:, :1]

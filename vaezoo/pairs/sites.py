@@ -28,6 +28,7 @@ __all__ = [
     "argument_names",
     "guide_of",
     "isolated",
+    "lengths_of",
     "model_of",
     "repeat_rows",
     "run_guide",
@@ -35,6 +36,7 @@ __all__ = [
     "site_values",
     "stack_steps",
     "step_of",
+    "takes_lengths",
     "trace_pair",
 ]
 
@@ -46,6 +48,23 @@ def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
     """Return the names of the tensors that model and guide take, as ``("x", "length")``."""
     names = inspect.signature(model_of(pair)).parameters
     return tuple(name for name in names if name != "self")
+
+
+def takes_lengths(pair: nn.Module | type[nn.Module]) -> bool:
+    """Whether a pair is one of sequences: whether it takes their lengths, as ``length``.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> takes_lengths(vaezoo.get_model("vrnn")), takes_lengths(vaezoo.get_model("vae-linear"))
+    (True, False)
+    """
+    return "length" in argument_names(pair)
+
+
+def lengths_of(pair: nn.Module, args: Args) -> Tensor | None:
+    """Return the lengths in a batch of a pair, ``(B,)``; None where data have no time."""
+    return args[argument_names(pair).index("length")] if takes_lengths(pair) else None
 
 
 def model_of(pair: nn.Module | type[nn.Module]) -> Callable[..., Any]:
@@ -144,7 +163,7 @@ def stack_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def site_values(pair: nn.Module, sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return values by site, the steps of a sequence pair joined."""
-    return stack_steps(sites) if "length" in argument_names(pair) else dict(sites)
+    return stack_steps(sites) if takes_lengths(pair) else dict(sites)
 
 
 def repeat_rows(args: Args, times: int) -> Args:

@@ -10,13 +10,11 @@ state sees. So every draw differs in what it makes of the beginning, too. The dr
 not weighted: a guide that is wrong about the beginning makes a forecast that is wrong.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pyro.distributions import TorchDistribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaezoo.data import Data
 from vaezoo.data.dataset import Array
@@ -27,40 +25,19 @@ from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
-from vaezoo.sequences.sequence_pair import SequencePair
-from vaezoo.sequences.unrolled import over_rows
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
 
 __all__ = [
     "Beginnings",
     "Prefix",
+    "after_beginnings",
     "beginnings",
     "continuations",
     "continue_sequences",
-    "roll_out",
-    "sequence_pair",
-    "states_after",
     "usual_steps",
 ]
 
 Prefix = int | Literal["half", "all"]
-
-
-def sequence_pair(pair: nn.Module, what: str) -> SequencePair:
-    """Return a pair that is described by one step; a refusal for any other.
-
-    Parameters
-    ----------
-    pair
-        Any pair.
-    what
-        What is asked for, as it begins the message: ``"`prefix`"``.
-    """
-    if not isinstance(pair, SequencePair):
-        name = type(pair).__name__
-        raise RequestError(
-            f"{what} needs a sequence pair (vaezoo.SequencePair, as vrnn), and {name} is none"
-        )
-    return pair
 
 
 @torch.no_grad()
@@ -95,42 +72,26 @@ def continue_sequences(
     Tensor
         Shape ``(B, S, steps, *x_shape)``.
     """
-    h = states_after(pair, x, length, num_samples)
-    shown = [
-        mean_of(fn, "x") if x_choice == "mean" else x_t for fn, x_t in roll_out(pair, h, steps)
-    ]
+    rollout = after_beginnings(pair, x, length, num_samples)
+    shown = []
+    for _ in range(steps):
+        likelihood, x_t = rollout.generate()
+        shown.append(mean_of(likelihood, "x") if x_choice == "mean" else x_t)
     return torch.stack(shown, 1).unflatten(0, (len(x), num_samples))
 
 
-def states_after(pair: SequencePair, x: Tensor, length: Tensor, num_samples: int) -> Tensor:
-    """Draw the state after the last given frame of each sequence, ``(B * S, H)``."""
+def after_beginnings(pair: SequencePair, x: Tensor, length: Tensor, num_samples: int) -> Rollout:
+    """Draw the states after the last given frame of each sequence, of ``B * S`` rows."""
     x = fill_padding(x, length, 0.0)
-    e = pair.encode(x, length) if pair.has_latents else x.new_empty(*x.shape[:2], 0)
     h, e, x, length = (
-        tensor.repeat_interleave(num_samples, 0) for tensor in (pair.initial(x), e, x, length)
+        tensor.repeat_interleave(num_samples, 0)
+        for tensor in (pair.initial(x), pair.encode(x, length), x, length)
     )
+    rollout = Rollout(pair, h)
     for t in range(x.shape[1]):
-        z = _draw(pair.posterior(e[:, t], h), h) if pair.has_latents else h[:, :0]
-        following = pair.transition(pair.embed(x[:, t]), z, h)
-        h = torch.where((t < length).unsqueeze(-1), following, h)
-    return h
-
-
-def roll_out(
-    pair: SequencePair, h: Tensor, steps: int
-) -> Iterator[tuple[TorchDistribution, Tensor]]:
-    """Yield p(x_t | z_t, h_t) and a draw ``(N, *x_shape)`` of the steps from ``h (N, H)`` on."""
-    for _ in range(steps):
-        z = _draw(pair.prior(h), h) if pair.has_latents else h[:, :0]
-        fn = pair.likelihood(z, h)
-        x_t = fn.sample()
-        yield fn, x_t
-        h = pair.transition(pair.embed(x_t), z, h)
-
-
-def _draw(fn: TorchDistribution, h: Tensor) -> Tensor:
-    """Draw one latent for each row of ``h``."""
-    return torch.as_tensor(over_rows(fn, len(h)).sample())
+        z = rollout.draw("posterior", e[:, t])
+        rollout.advance(z, pair.embed(x[:, t]), running=t < length)
+    return rollout
 
 
 @dataclass(frozen=True)
@@ -143,13 +104,13 @@ class Beginnings:
         Whole sequences ``(B, T, *x_shape)``, in the values that the pair explains.
     length
         Their lengths, ``(B,)``.
-    given
+    prefix
         Frames of each that are given, ``(B,)``.
     """
 
     x: Tensor
     length: Tensor
-    given: Tensor
+    prefix: Tensor
 
     def frames(self, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Return the frames from ``start (B,)`` on, ``(B, steps, *x_shape)``, and which exist."""
@@ -182,7 +143,7 @@ def beginnings(
     RequestError
         When a sequence is shorter than the prefix; it is named.
     """
-    sequence_pair(run.pair, "a continuation")
+    as_sequence_pair(run.pair, "a continuation")
     batches = run.batches(data, data_dir=data_dir)
     named = dict(zip(batches.names, batches.whole(split, limit=limit), strict=True))
     x, length = named["x"], named["length"]
@@ -222,18 +183,18 @@ def continuations(
         Shape ``(num_rows, prefix + steps, *x_shape)``.
     """
     run.pair.eval()
-    pair = sequence_pair(run.pair, "`prefix`")
+    pair = as_sequence_pair(run.pair, "`prefix`")
     steps = max(1, usual_steps(run) - prefix) if steps is None else steps
     begun = beginnings(run, data, split, prefix, limit=num_rows, data_dir=data_dir)
     with seeded(seed, run.device):
-        given = begun.x[:, :prefix]
+        first = begun.x[:, :prefix]
         parts = [
-            continue_sequences(pair, rows, given_length, steps, 1, x_choice=x)[:, 0]
-            for rows, given_length in zip(
-                given.split(MOST_ROWS), begun.given.split(MOST_ROWS), strict=True
+            continue_sequences(pair, rows, lengths, steps, 1, x_choice=x)[:, 0]
+            for rows, lengths in zip(
+                first.split(MOST_ROWS), begun.prefix.split(MOST_ROWS), strict=True
             )
         ]
-    values: Array = run.transform.invert(torch.cat([given, torch.cat(parts)], 1)).cpu().numpy()
+    values: Array = run.transform.invert(torch.cat([first, torch.cat(parts)], 1)).cpu().numpy()
     return values
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.errors import RequestError
-from vaezoo.inference.filtering import as_sequence_pair, free_running, particle_filter
+from vaezoo.inference.filtering import free_running, particle_filter
 from vaezoo.pairs.accounting import log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import MOST_ROWS
@@ -22,7 +22,7 @@ from vaezoo.pairs.sites import Args, argument_names, run_guide, sample_sites
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
-from vaezoo.sequences.unrolled import Side
+from vaezoo.sequences.sequence_pair import Side, as_sequence_pair
 from vaezoo.training.metrics import Metrics, measure
 
 __all__ = [

@@ -19,15 +19,13 @@ from vaezoo.pairs.pieces import MOST_ROWS
 from vaezoo.predict.continuation import (
     Beginnings,
     Prefix,
+    after_beginnings,
     beginnings,
-    roll_out,
-    sequence_pair,
-    states_after,
 )
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
 __all__ = ["forecast", "quantiles", "values_of"]
 
@@ -83,7 +81,7 @@ def forecast(
     if num_samples < 1:
         raise RequestError("`num_samples` takes at least one draw")
     run.pair.eval()
-    pair = sequence_pair(run.pair, "a forecast")
+    pair = as_sequence_pair(run.pair, "a forecast")
     begun = beginnings(run, data, split, prefix, limit=limit, data_dir=data_dir)
     draws, probability = _predict(pair, begun, horizon, num_samples, seed)
     groups = _groups(run, begun, draws, probability)
@@ -104,13 +102,13 @@ def _predict(
 ) -> tuple[Tensor, Tensor | None]:
     """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
     rows = max(1, MOST_ROWS // num_samples)
-    longest = int(begun.given.max())
+    longest = int(begun.prefix.max())
     draws, probability = [], []
     with seeded(seed, begun.x.device):
-        for x, given in zip(begun.x.split(rows), begun.given.split(rows), strict=True):
-            h = states_after(pair, x[:, :longest], given, num_samples)
+        for x, prefix in zip(begun.x.split(rows), begun.prefix.split(rows), strict=True):
+            rollout = after_beginnings(pair, x[:, :longest], prefix, num_samples)
             size = (len(x), num_samples)
-            steps = list(roll_out(pair, h, horizon))
+            steps = [rollout.generate() for _ in range(horizon)]
             draws.append(torch.stack([x_t for _, x_t in steps], 1).unflatten(0, size))
             if is_boolean(steps[0][0]):
                 means = torch.stack([mean_of(fn, "x") for fn, _ in steps], 1)
@@ -126,9 +124,9 @@ def _groups(
         return inverted
 
     horizon = draws.shape[2]
-    truth, exists = begun.frames(begun.given, horizon)
-    first, is_given = begun.frames(torch.zeros_like(begun.given), int(begun.given.max()))
-    is_given &= frame_mask(begun.given, first.shape[1])
+    truth, exists = begun.frames(begun.prefix, horizon)
+    first, is_prefix = begun.frames(torch.zeros_like(begun.prefix), int(begun.prefix.max()))
+    is_prefix &= frame_mask(begun.prefix, first.shape[1])
     known = _blank(units(truth), exists)
     if probability is None:
         drawn = units(draws)
@@ -143,10 +141,10 @@ def _groups(
     }
     if probability is not None:
         predictions["probability"] = (frame, probability.cpu().numpy())
-    constant = {"prefix": begun.given, "length": begun.length}
+    constant = {"prefix": begun.prefix, "length": begun.length}
     groups = {
         "predictions": predictions,
-        "observed_data": {"x": (("datum", "frame", "element"), _blank(units(first), is_given))},
+        "observed_data": {"x": (("datum", "frame", "element"), _blank(units(first), is_prefix))},
         "predictions_constant_data": {
             **{name: ("datum", value.cpu().numpy()) for name, value in constant.items()},
             "horizon": ((), horizon),

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent, constraints, kl_divergence, register_kl
 
 from vaezoo.errors import RequestError
-from vaezoo.sequences.sequence_pair import SequencePair
-from vaezoo.sequences.unrolled import Family, Recurrence, Side, Unrolled, conditional, loop
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
+from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, loop
 
 __all__ = ["Frames", "Path", "PathPair", "training_form"]
 
@@ -222,8 +222,8 @@ class PathPair(nn.Module):
     def _latent(self, side: Side, x: Tensor, length: Tensor) -> TorchDistribution:
         """Return the distribution of the first step of one sequence."""
         first = Unrolled(self.pair, x[:1, :1], length[:1].clamp(max=1))
-        given = first.encoded if side == "posterior" else first.features
-        return conditional(self.pair, side)(given, self.pair.initial(first.x))
+        rollout = Rollout(self.pair, self.pair.initial(first.x))
+        return rollout.latent(side, first.encoded if side == "posterior" else None)
 
 
 def training_form(

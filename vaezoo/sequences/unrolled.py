@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -10,20 +10,16 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 
 __all__ = [
     "Family",
     "Recurrence",
-    "Side",
     "Step",
     "Unrolled",
-    "conditional",
     "loop",
     "running_recurrence",
 ]
-
-Side = Literal["prior", "posterior"]
 
 
 class Unrolled:
@@ -116,13 +112,15 @@ class Unrolled:
         """Return the conditionals of all steps, batch shape ``(T * B,)``."""
         if self._drawn_from and self._drawn_from[0] == side:
             return self._drawn_from[1]
-        fn = conditional(self.pair, side)(self.encoded, self.h)
-        return over_rows(fn, self.size.numel())
+        return self._all().latent(side, self.encoded if side == "posterior" else None)
 
     def likelihood(self) -> TorchDistribution:
         """Return p(x_t | z_t, h_t) of all steps, batch shape ``(T * B,)``."""
-        z = self.z.transpose(0, 1).flatten(0, 1)
-        return over_rows(self.pair.likelihood(z, self.h), self.size.numel())
+        return self._all().likelihood(self.z.transpose(0, 1).flatten(0, 1))
+
+    def _all(self) -> Rollout:
+        """Return all steps of all sequences, as if each were a row before its step."""
+        return Rollout(self.pair, self.h)
 
     def sum_over_steps(self, values: Tensor) -> Tensor:
         """Return the sum over the frames of each sequence of ``(T * B, ...)``, ``(B, ...)``."""
@@ -131,17 +129,6 @@ class Unrolled:
 
     def _by_step(self, rows: Tensor) -> Tensor:
         return rows.unflatten(0, self.size)
-
-
-def over_rows(fn: TorchDistribution, number: int) -> TorchDistribution:
-    """Give each of so many rows a distribution of its own where all have one."""
-    rows = torch.Size((number,))
-    return fn if fn.batch_shape == rows else fn.expand(rows)
-
-
-def conditional(pair: SequencePair, side: Side) -> Callable[[Tensor, Tensor], TorchDistribution]:
-    """Return the distribution of a latent on one side as a function of e and h."""
-    return pair.posterior if side == "posterior" else lambda e, h: pair.prior(h)
 
 
 class Family:
@@ -174,13 +161,15 @@ class DrawStep:
         self.pair = pair
         self.kind: str = side
         self.family = family
-        self.conditional = conditional(pair, side)
+        self.side: Side = side
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         e, f = inputs
-        fn = over_rows(self.conditional(e, h), len(h))
+        rollout = Rollout(self.pair, h)
+        fn = rollout.latent(self.side, e)
         z = fn.rsample() if fn.has_rsample else fn.sample()
-        return self.pair.transition(f, z, h), z, h, *self.family.parameters(fn)
+        rollout.advance(z, f)
+        return rollout.h, z, h, *self.family.parameters(fn)
 
 
 class FollowStep:
@@ -192,7 +181,9 @@ class FollowStep:
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         z, f = inputs
-        return self.pair.transition(f, z, h), h
+        rollout = Rollout(self.pair, h)
+        rollout.advance(z, f)
+        return rollout.h, h
 
 
 class Step(Protocol):

@@ -319,6 +319,9 @@ def line_of_part(cls: type, name: str) -> str:
     return line_of(own)
 
 
+_PART = re.compile(r"\.(prior|posterior|likelihood|transition|embed|encode|initial)\(")
+
+
 def part_called(error: Exception) -> str:
     """Return what of a sequence pair one step of model or guide was calling, as ``prior``."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -326,7 +329,7 @@ def part_called(error: Exception) -> str:
     if not (steps and steps[-1].lineno):
         return ""
     line = linecache.getline(steps[-1].filename, steps[-1].lineno)
-    called = re.search(r"self\.(\w+)", line[steps[-1].colno or 0 : steps[-1].end_colno])
+    called = _PART.search(line[steps[-1].colno or 0 : steps[-1].end_colno])
     return called[1] if called else ""
 
 

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from vaezoo import list_models
 from vaezoo.config import build_model, resolve
+from vaezoo.engine import repayment
 from vaezoo.engine import tiers as engines
+from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.compiler import NotCompiledError
 from vaezoo.engine.optimizers import Optimizer
-from vaezoo.engine.tiers import Engine, Kind, NonFiniteError
-from vaezoo.errors import RequestError
+from vaezoo.engine.tiers import Engine
+from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.pairs.weighting import kl_weight
@@ -593,13 +595,13 @@ def test_auto_compiles_where_it_repays(
     graph = SimpleNamespace(graph=SimpleNamespace(nodes=range(case["num_nodes"])))
     captured: Any = SimpleNamespace(graph=graph) if case["captured"] else None
     nothing: Any = None
-    kind = Kind(nothing, nothing, case["tier"], captured, num_calls=case["num_calls"])
+    kind = BatchKind(nothing, nothing, case["tier"], captured, num_calls=case["num_calls"])
     kind.eager_seconds = case["eager_seconds"]
     kind.times = deque([case["graph_seconds"]] * 9)
-    other = Kind(nothing, nothing, num_calls=case["others"])
+    other = BatchKind(nothing, nothing, num_calls=case["others"])
     step._kinds = {"this": kind, "other": other}
     step.num_calls = case["resumed_at"] + case["num_calls"] + case["others"]
-    monkeypatch.setattr(engines, "expected_seconds", lambda graph: case["cost"])
+    monkeypatch.setattr(repayment, "expected_seconds", lambda graph: case["cost"])
     assert step._compiling_repays(kind) is expected
 
 
@@ -609,7 +611,7 @@ def compiles_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
     def use(compile_graph: Any) -> None:
         monkeypatch.setattr(engines, "compile_graph", compile_graph)
-        monkeypatch.setattr(engines, "expected_seconds", lambda graph: -1.0)
+        monkeypatch.setattr(repayment, "expected_seconds", lambda graph: -1.0)
         monkeypatch.setattr(engines, "CONSIDERED_EVERY", 4)
 
     return use

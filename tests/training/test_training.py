@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vaezoo import Callback, RequestError, Training, fit, load_run
 from vaezoo.data import from_arrays
 from vaezoo.engine.optimizers import Optimizer
-from vaezoo.engine.tiers import Engine, NonFiniteError
+from vaezoo.engine.tiers import Engine
+from vaezoo.errors import NonFiniteError
 from vaezoo.objectives import ELBO
 from vaezoo.training.fit import prepare
 

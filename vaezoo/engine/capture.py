@@ -38,7 +38,6 @@ from vaezoo.runtime.device import rng_state
 __all__ = ["Captured", "NotCapturedError", "capture", "one_fake_mode", "without_reads"]
 
 _PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
-FEWEST_STEPS_CAPTURED = 500
 
 _LINE = "vaezoo_line"
 _GENERATIONS = 4

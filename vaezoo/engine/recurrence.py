@@ -16,8 +16,9 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils.flop_counter import register_flop_formula
 
-from vaezoo.engine.capture import FEWEST_STEPS_CAPTURED, NotCapturedError
+from vaezoo.engine.capture import NotCapturedError
 from vaezoo.engine.compiler import NotCompiledError, compile_function, seconds_saved
+from vaezoo.engine.repayment import FEWEST_STEPS_CAPTURED
 from vaezoo.engine.step_graph import NotPlannedError, StepGraph, step_graph
 from vaezoo.options import EngineName
 from vaezoo.pairs.blame import class_of, line_of, one_line

@@ -23,60 +23,36 @@ Invariants
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.engine.capture import (
-    FEWEST_STEPS_CAPTURED,
-    Captured,
-    Function,
-    NotCapturedError,
-    capture,
-)
-from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds, seconds_saved
+from vaezoo.engine.batch_kind import BatchKind
+from vaezoo.engine.capture import Function, NotCapturedError, capture
+from vaezoo.engine.compiler import NotCompiledError, compile_graph
 from vaezoo.engine.cudagraph import CudaGraph
 from vaezoo.engine.gradients import Prepare, describe_failure, filled_up, loss_and_gradients
 from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.outcomes import difference_from_eager, outcome_of
 from vaezoo.engine.recurrence import Planned
+from vaezoo.engine.repayment import (
+    FEWEST_STEPS_CAPTURED,
+    MOST_SITES_CAPTURED,
+    compiling_repays,
+    num_sites_in_graph,
+)
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Objective, ignores_padding
 from vaezoo.options import EngineName, Precision
 from vaezoo.pairs.blame import class_of, line_of, one_line
-from vaezoo.pairs.sites import sample_sites, trace_pair
-from vaezoo.pairs.trials import largest_error, untouched
+from vaezoo.pairs.trials import untouched
 
-__all__ = ["Engine", "NonFiniteError"]
+__all__ = ["Engine"]
 
 CHECKED_EVERY, CONSIDERED_EVERY = 1_000, 256
-MOST_KINDS, MOST_SITES_CAPTURED = 64, 64
-TOLERANCE = {("graph", "float32"): 1e-5, ("compiled", "float32"): 1e-3}
-TOLERANCE_IN_BF16 = 0.05
-NUM_TRIALS = 3
+MOST_KINDS = 64
 _UNOWNED = "a tensor that belongs to no module is used, and is not saved; register it as a buffer"
-
-
-@dataclass
-class Kind:
-    """How inputs of one kind (shapes, dtypes, mode) are evaluated, and what that takes.
-
-    ``run`` is the evaluation of ``tier``; ``written`` are the buffers that it changes; the times of
-    the last calls are in seconds.
-    """
-
-    eager: Function
-    run: Function
-    tier: str = "eager"
-    captured: Captured | None = None
-    recorded: CudaGraph | None = None
-    written: tuple[Tensor, ...] = ()
-    num_calls: int = 0
-    eager_seconds: float = 0.0
-    times: deque[float] = field(default_factory=lambda: deque(maxlen=CONSIDERED_EVERY // 4))
 
 
 class Engine:
@@ -137,7 +113,7 @@ class Engine:
         self.beta = torch.ones((), device=self.device)
         self._beta = 1.0
         self._last: Sequence[Tensor] = ()
-        self._kinds: dict[object, Kind] = {}
+        self._kinds: dict[object, BatchKind] = {}
         self._masks_rows: bool | None = None
         self._next_check = CHECKED_EVERY
         self._all_rows = torch.ones(batch_size, dtype=torch.bool, device=self.device)
@@ -189,7 +165,7 @@ class Engine:
         """Whether the steps of a recurrence are compiled."""
         return self._recurrence is not None and self._recurrence.compiled
 
-    def _step(self, kind: Kind, inputs: Sequence[Tensor]) -> Tensor:
+    def _step(self, kind: BatchKind, inputs: Sequence[Tensor]) -> Tensor:
         before = [buffer.clone() for buffer in kind.written]
         began = time.perf_counter()
         loss, divisor, finite, *gradients = kind.run(inputs)
@@ -237,13 +213,13 @@ class Engine:
             masked=masked,
         )
 
-    def _kind(self, inputs: tuple[Tensor, ...]) -> Kind:
+    def _kind(self, inputs: tuple[Tensor, ...]) -> BatchKind:
         """Return how inputs like these are evaluated, after what is due: check, compile."""
         key = (self.pair.training, *[(tensor.shape, tensor.dtype) for tensor in inputs])
         kind = self._kinds.get(key)
         if kind is None:
             function = self._function(masked=bool(self._masks_rows))
-            kind = self._kinds[key] = Kind(eager=function, run=function)
+            kind = self._kinds[key] = BatchKind(eager=function, run=function)
             self._make(kind, inputs)
         elif kind.captured is not None:
             if self.num_calls >= self._next_check:
@@ -255,9 +231,10 @@ class Engine:
                 self._compile(kind, inputs)
         return kind
 
-    def _make(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+    def _make(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Take a new kind as far as it goes: eager, captured, compiled."""
-        _, kind.written, kind.eager_seconds = self._outcome(kind.eager, inputs, 0)
+        eager = outcome_of(kind.eager, self.pair, inputs, 0)
+        kind.written, kind.eager_seconds = eager.written, eager.seconds
         if self.engine == "eager" or not self._capturing_repays(inputs):
             return
         if len(self._kinds) > MOST_KINDS:
@@ -277,20 +254,16 @@ class Engine:
         self._record(kind, inputs)
 
     def _capturing_repays(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether steps are many, and their graph is not that of a recurrence written out.
-
-        Nothing that differs between a run and its resumption decides, so that both round alike.
-        """
+        """Whether steps are many, and their graph is not that of a recurrence written out."""
         if self.engine != "auto":
             return True
         if self.num_steps < FEWEST_STEPS_CAPTURED:
             return False
+        _, *raw = inputs
         with untouched(self.pair, self.device), torch.no_grad():
-            _, *raw = inputs
-            trace = trace_pair(self.pair, self.prepare(raw[1:] if self._masks_rows else raw))
-        num_sites = len(sample_sites(trace.model))
-        if self._recurrence is not None and self._recurrence.failed:
-            num_sites = max(len(site["value"][0]) for site in trace.observed.values())
+            args = self.prepare(raw[1:] if self._masks_rows else raw)
+            is_written_out = self._recurrence is not None and self._recurrence.failed
+            num_sites = num_sites_in_graph(self.pair, args, is_written_out=is_written_out)
         if num_sites > MOST_SITES_CAPTURED:
             self._fall_back(
                 f"a graph of {num_sites} sites takes too long to capture "
@@ -298,7 +271,7 @@ class Engine:
             )
         return num_sites <= MOST_SITES_CAPTURED
 
-    def _check_against_eager(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+    def _check_against_eager(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Fall back when an evaluation differs from the eager one under the same noise."""
         error = self._difference(kind, kind.run, kind.tier, inputs)
         if error:
@@ -307,57 +280,26 @@ class Engine:
                 f"on something that is no argument: {line_of(class_of(self.pair))}"
             )
 
-    def _difference(self, kind: Kind, run: Function, tier: str, inputs: Sequence[Tensor]) -> float:
-        """Return by how much an evaluation differs from the eager one: 0 for no more than rounding.
-
-        Rounding alone may turn a unit of a ReLU network on or off, under one noise but not under
-        three; what is frozen differs under all.
-        """
-        limit = TOLERANCE.get((tier, self.precision), TOLERANCE_IN_BF16)
-        error = 0.0
-        for trial in range(NUM_TRIALS):
-            seed = self.num_calls + trial
-            expected, _, seconds = self._outcome(kind.eager, inputs, seed)
-            kind.eager_seconds = min(kind.eager_seconds, seconds)
-            error = largest_error(self._outcome(run, inputs, seed)[0], expected)
-            if error <= limit:
-                return 0.0
-        return error
-
-    def _outcome(
-        self, run: Function, inputs: Sequence[Tensor], seed: int
-    ) -> tuple[list[Tensor], tuple[Tensor, ...], float]:
-        """Return what a trial gives, loss, gradients and buffers; buffers it wrote; its seconds."""
-        with untouched(self.pair, self.device):
-            before = [(buffer, buffer.clone()) for buffer in self.pair.buffers()]
-            torch.manual_seed(seed)
-            began = time.perf_counter()
-            loss, _, _, *gradients = run([tensor.clone() for tensor in inputs])
-            seconds = time.perf_counter() - began
-            buffers = [buffer.clone() for buffer in self.pair.buffers()]
-            written = tuple(b for b, value in before if not torch.equal(b, value))
-        return [loss, *gradients, *buffers], written, seconds
+    def _difference(
+        self, kind: BatchKind, run: Function, tier: str, inputs: Sequence[Tensor]
+    ) -> float:
+        return difference_from_eager(
+            kind, run, tier, self.pair, inputs, precision=self.precision, seed=self.num_calls
+        )
 
     def _fall_back(self, reason: str) -> None:
         """Run everything eagerly from now on."""
         self.notify("engine", f"training runs eagerly, because {reason}")
         self.engine, self._may_compile = "eager", False
         for kind in self._kinds.values():
-            kind.run, kind.tier, kind.captured, kind.recorded = kind.eager, "eager", None, None
+            kind.fall_back()
 
-    def _compiling_repays(self, kind: Kind) -> bool:
-        """Whether compiling costs less than the graph has saved, and half of what it will save.
-
-        By the first condition a run never takes longer than an eager one, even if it stops early.
-        """
+    def _compiling_repays(self, kind: BatchKind) -> bool:
+        """Whether the steps that batches of a kind still have to take repay compiling them."""
         if not (self._may_compile and kind.captured and kind.tier == "graph"):
             return False
-        cost = expected_seconds(kind.captured.graph)
         share = kind.num_calls / sum(other.num_calls for other in self._kinds.values())
-        left = share * (self.num_steps - self.num_calls)
-        num_nodes = len(kind.captured.graph.graph.nodes)
-        saved = kind.num_calls * (kind.eager_seconds - (median(kind.times) if kind.times else 0.0))
-        return saved > cost and seconds_saved(left * num_nodes) > 2 * cost
+        return compiling_repays(kind, share * (self.num_steps - self.num_calls))
 
     def _compiling_steps_repays(self) -> bool:
         if self._recurrence is None or not self._may_compile:
@@ -373,7 +315,7 @@ class Engine:
             self._may_compile = False
             self.notify("compiler", f"training is not compiled: {error}")
 
-    def _compile(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+    def _compile(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         self.compile_steps()
         if not (self._may_compile and kind.captured):
             return
@@ -391,7 +333,7 @@ class Engine:
         kind.times.clear()
         self._record(kind, inputs)
 
-    def _record(self, kind: Kind, inputs: Sequence[Tensor]) -> None:
+    def _record(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Make evaluation and update of a captured step one CUDA graph."""
         if self.device.type != "cuda" or kind.captured is None:
             return

@@ -11,8 +11,8 @@ from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence import planned_form
-from vaezoo.engine.tiers import Engine, NonFiniteError
-from vaezoo.errors import RequestError
+from vaezoo.engine.tiers import Engine
+from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import argument_names, isolated
 from vaezoo.pairs.trials import refuse_global_parameters, untouched

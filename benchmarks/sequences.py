@@ -16,7 +16,7 @@ from pyro.infer import SVI, Trace_ELBO
 from torch import Tensor
 
 from vaezoo.engine.optimizers import Optimizer
-from vaezoo.engine.recurrence import Planned
+from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RunError
 from vaezoo.models.vrnn import VRNN

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from vaezoo import get_model, list_models
 from vaezoo.config import Training, build_model
 from vaezoo.engine.optimizers import Optimizer
-from vaezoo.engine.recurrence import BLOCK, Planned
+from vaezoo.engine.recurrence.planned import Planned
+from vaezoo.engine.recurrence.sweep import BLOCK
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_bernoulli import VAEBernoulli

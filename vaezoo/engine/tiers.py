@@ -35,7 +35,7 @@ from vaezoo.engine.cudagraph import CudaGraph
 from vaezoo.engine.gradients import Prepare, describe_failure, filled_up, loss_and_gradients
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.outcomes import difference_from_eager, outcome_of
-from vaezoo.engine.recurrence import Planned
+from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.repayment import (
     FEWEST_STEPS_CAPTURED,
     MOST_SITES_CAPTURED,

@@ -10,7 +10,7 @@ from torch import Tensor
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.engine.optimizers import Optimizer
-from vaezoo.engine.recurrence import planned_form
+from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName

@@ -9,7 +9,7 @@ what came out of it, give them in one product after the loop.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro
 import torch
@@ -17,16 +17,16 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.capture import one_fake_mode
+from vaezoo.engine.recurrence.step_derivative import Derivative, differentiate
 from vaezoo.engine.reduction import changes, is_random, simplify
-from vaezoo.engine.step_derivative import Derivative, differentiate
 
-__all__ = ["Hoisted", "NotPlannedError", "StepGraph", "step_graph"]
+__all__ = ["Hoisted", "NotPlannedError", "StepFunction", "StepGraph", "step_graph"]
 
 aten = torch.ops.aten
 
 _NOISE = (aten.normal_.default, aten.randn.default)
 
-Step = Callable[..., tuple[Tensor, ...]]
+StepFunction = Callable[..., tuple[Tensor, ...]]
 
 
 class NotPlannedError(Exception):
@@ -72,7 +72,7 @@ class StepGraph:
 
 
 def step_graph(
-    step: Step, h: Tensor, inputs: Sequence[Tensor], parameters: Sequence[Tensor]
+    step: StepFunction, h: Tensor, inputs: Sequence[Tensor], parameters: Sequence[Tensor]
 ) -> StepGraph:
     """Take a step apart.
 
@@ -97,20 +97,21 @@ def step_graph(
         graph, noise = _trace(step, h, inputs, parameters)
         num_rows = 1 + len(inputs) + len(noise)
         lifted = _hoist(graph, len(inputs), num_rows)
+        # Only now: a product that leaves the loop makes the rows of its weight constants.
         constants, rest, numbers = _apart(graph, num_rows + len(lifted), lifted)
-        hoisted = tuple(
-            Hoisted(index, numbers[weight], None if bias is None else numbers[bias])
-            for index, weight, bias in lifted
-        )
         trainable = [value.requires_grad for value in constants(*parameters)]
         derivative = differentiate(
             rest, num_rows + len(lifted), trainable, range(len(inputs), num_rows - 1)
         )
+    hoisted = tuple(
+        Hoisted(row.index, numbers[row.weight], None if row.bias is None else numbers[row.bias])
+        for row in lifted
+    )
     return StepGraph(constants, noise, hoisted, derivative, len(trainable))
 
 
 def _trace(
-    step: Step, h: Tensor, inputs: Sequence[Tensor], parameters: Sequence[Tensor]
+    step: StepFunction, h: Tensor, inputs: Sequence[Tensor], parameters: Sequence[Tensor]
 ) -> tuple[fx.Graph, tuple[torch.Size, ...]]:
     """Record a step; its placeholders are h, inputs, noise, parameters."""
     num = 1 + len(inputs)
@@ -121,12 +122,13 @@ def _trace(
     own = [tensor.detach().clone() for tensor in (h, *inputs)]
     with pyro.validation_enabled(False), torch.no_grad():
         recorded = make_fx(flat)(*own, *parameters)
+        # Before mutations are removed, which would make another operation of normal_().
         noise = _lift_noise(recorded.graph, num)
         recorded.recompile()
         if any(changes(node) for node in recorded.graph.nodes):
-            drawn = [torch.zeros(shape, dtype=h.dtype, device=h.device) for shape in noise]
+            zeros = [torch.zeros(shape, dtype=h.dtype, device=h.device) for shape in noise]
             functional: Any = torch.func.functionalize(recorded, remove="mutations")
-            recorded = make_fx(functional)(*own, *drawn, *parameters)
+            recorded = make_fx(functional)(*own, *zeros, *parameters)
     graph = recorded.graph
     simplify(graph)
     graph.eliminate_dead_code()
@@ -165,57 +167,70 @@ def _placeholders(graph: fx.Graph) -> list[fx.Node]:
 
 def _constant_nodes(graph: fx.Graph, num_rows: int) -> set[fx.Node]:
     """Return the nodes that depend on parameters only."""
-    found = set(_placeholders(graph)[num_rows:])
+    constant = set(_placeholders(graph)[num_rows:])
     for node in graph.nodes:
-        if node.op == "call_function" and all(n in found for n in node.all_input_nodes):
-            found.add(node)
-    return found
+        if node.op == "call_function" and all(n in constant for n in node.all_input_nodes):
+            constant.add(node)
+    return constant
 
 
-def _hoist(graph: fx.Graph, num_inputs: int, num_rows: int) -> list[tuple[int, Any, Any]]:
+class _Lifted(NamedTuple):
+    """A product that left the loop: position of its input, nodes of its weight and its bias."""
+
+    index: int
+    weight: fx.Node
+    bias: fx.Node | None
+
+
+def _hoist(graph: fx.Graph, num_inputs: int, num_rows: int) -> list[_Lifted]:
     """Make products of a step's inputs with weights inputs themselves.
 
     ``[x, h] W + b`` becomes ``h W_h + (x W_x + b)``.
-
-    Returns
-    -------
-    list
-        Position of the input, node of the weight, node of the bias or None.
     """
     constant = _constant_nodes(graph, num_rows)
     rows = _placeholders(graph)[:num_rows]
     inputs, last = rows[1 : 1 + num_inputs], rows[-1]
-    hoisted: list[tuple[int, Any, Any]] = []
+    lifted: list[_Lifted] = []
     for node in list(graph.nodes):
-        found = _product(node)
-        if found is None or not all(n in constant for n in (found[0], found[2]) if n is not None):
+        bias, a, weight = _product(node)
+        if a is None or not all(n in constant for n in (bias, weight) if n is not None):
             continue
-        bias, a, weight = found
         parts = list(a.args[0]) if _is_concatenation(a) else [a]
-        given = [part for part in parts if part in inputs]
-        if len(given) != 1:
+        at = [position for position, part in enumerate(parts) if part in inputs]
+        # One part leaves, so that what stays in the loop is one product still.
+        if len(at) != 1:
             continue
-        with graph.inserting_before(node):
-            weights = _rows_of(graph, weight, parts)
-            last = new = _new_input(graph, last, f"product_{len(hoisted)}", node)
-            at = parts.index(given[0])
-            if len(parts) > 1:
-                rest = _concatenate(graph, parts[:at] + parts[at + 1 :], -1)
-                below = _concatenate(graph, weights[:at] + weights[at + 1 :], 0)
-                new = _call(graph, aten.addmm.default, last, rest, below)
-        hoisted.append((inputs.index(given[0]), weights[at], bias))
-        node.replace_all_uses_with(new)
-        graph.erase_node(node)
-    return hoisted
+        last = _new_input(graph, last, f"product_{len(lifted)}", node)
+        below = _replace_product(graph, node, parts, at[0], last)
+        lifted.append(_Lifted(inputs.index(parts[at[0]]), below, bias))
+    return lifted
 
 
-def _product(node: fx.Node) -> tuple[Any, Any, Any] | None:
-    """Return bias (or None), input and weight of a product of matrices."""
+def _replace_product(
+    graph: fx.Graph, node: fx.Node, parts: list[fx.Node], at: int, product: fx.Node
+) -> fx.Node:
+    """Put the product of one part of a factor in; return the rows of the weight that it meets."""
+    weight = _product(node)[2]
+    assert weight is not None
+    with graph.inserting_before(node):
+        weights = _rows_of(graph, weight, parts)
+        new = product
+        if len(parts) > 1:
+            rest = _concatenate(graph, parts[:at] + parts[at + 1 :], -1)
+            others = _concatenate(graph, weights[:at] + weights[at + 1 :], 0)
+            new = _call(graph, aten.addmm.default, product, rest, others)
+    node.replace_all_uses_with(new)
+    graph.erase_node(node)
+    return weights[at]
+
+
+def _product(node: fx.Node) -> tuple[Any, Any, Any]:
+    """Return bias (or None), input and weight of a product of matrices; all None for another."""
     if node.target is aten.addmm.default and not node.kwargs:
         return node.args[0], node.args[1], node.args[2]
     if node.target is aten.mm.default:
         return None, node.args[0], node.args[1]
-    return None
+    return None, None, None
 
 
 def _is_concatenation(node: fx.Node) -> bool:
@@ -246,33 +261,47 @@ def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
 
 
 def _apart(
-    graph: fx.Graph, num_rows: int, lifted: Sequence[tuple[int, Any, Any]]
+    graph: fx.Graph, num_rows: int, lifted: Sequence[_Lifted]
 ) -> tuple[fx.GraphModule, fx.Graph, dict[fx.Node, int]]:
     """Return the graph of the constants, that of a step as a function of them, their numbers."""
     graph.lint()
     constant = _constant_nodes(graph, num_rows)
-    outside = {node for _, *pair in lifted for node in pair if node is not None}
+    outside = {node for row in lifted for node in (row.weight, row.bias)}
     needed = [
         node
         for node in graph.nodes
-        if node in outside or (node in constant and any(u not in constant for u in node.users))
+        if node in constant and (node in outside or any(u not in constant for u in node.users))
     ]
-    needed = [node for node in needed if node in constant]
-    before, rest = fx.Graph(), fx.Graph()
-    values: dict[fx.Node, fx.Node] = {}
-    for node in _placeholders(graph)[num_rows:]:
-        values[node] = before.node_copy(node)
+    rest = _graph_of_rest(graph, num_rows, constant, needed)
+    before = _graph_of_constants(graph, num_rows, constant, needed)
+    return fx.GraphModule({}, before), rest, {node: i for i, node in enumerate(needed)}
+
+
+def _graph_of_constants(
+    graph: fx.Graph, num_rows: int, constant: set[fx.Node], needed: Sequence[fx.Node]
+) -> fx.Graph:
+    """Return the graph from the parameters to some constants."""
+    new = fx.Graph()
+    values = {node: new.node_copy(node) for node in _placeholders(graph)[num_rows:]}
     for node in graph.nodes:
         if node in constant and node.op == "call_function":
-            values[node] = before.node_copy(node, lambda n: values[n])
-    before.output(tuple(values[node] for node in needed))
-    before.eliminate_dead_code()
-    values = {node: rest.node_copy(node) for node in _placeholders(graph)[:num_rows]}
+            values[node] = new.node_copy(node, lambda n: values[n])
+    new.output(tuple(values[node] for node in needed))
+    new.eliminate_dead_code()
+    return new
+
+
+def _graph_of_rest(
+    graph: fx.Graph, num_rows: int, constant: set[fx.Node], needed: Sequence[fx.Node]
+) -> fx.Graph:
+    """Return the graph from the rows and some constants to what a step gives."""
+    new = fx.Graph()
+    values = {node: new.node_copy(node) for node in _placeholders(graph)[:num_rows]}
     for number, node in enumerate(needed):
-        values[node] = rest.placeholder(f"constant_{number}")
+        values[node] = new.placeholder(f"constant_{number}")
         values[node].meta = dict(node.meta)
     for node in graph.nodes:
         if node.op in ("call_function", "output") and node not in constant:
-            values[node] = rest.node_copy(node, lambda n: values[n])
-    rest.eliminate_dead_code()
-    return fx.GraphModule({}, before), rest, {node: i for i, node in enumerate(needed)}
+            values[node] = new.node_copy(node, lambda n: values[n])
+    new.eliminate_dead_code()
+    return new

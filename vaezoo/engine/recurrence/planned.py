@@ -1,0 +1,151 @@
+"""A recurrence that runs by a plan where gradients are asked for."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from vaezoo.engine.capture import NotCapturedError
+from vaezoo.engine.compiler import seconds_saved
+from vaezoo.engine.recurrence.step_graph import NotPlannedError, step_graph
+from vaezoo.engine.recurrence.step_plan import StepPlan
+from vaezoo.engine.repayment import FEWEST_STEPS_CAPTURED
+from vaezoo.options import EngineName
+from vaezoo.pairs.blame import class_of, line_of, one_line
+from vaezoo.pairs.trials import largest_error, untouched
+from vaezoo.sequences.paths import training_form
+from vaezoo.sequences.unrolled import Step, loop
+
+__all__ = ["Planned", "planned_form"]
+
+_SECONDS_TO_COMPILE = 15.0
+_TOLERANCE = 1e-3
+_NUM_TRIALS = 2
+
+
+class Planned:
+    """Runs a recurrence by a plan where gradients are asked for, and as a plain loop elsewhere.
+
+    A plan is made for a kind of step and the shapes of a batch, and tried against the plain loop. A
+    step that cannot be planned runs as a plain loop.
+
+    Parameters
+    ----------
+    notify
+        Is told why a step cannot be planned: kind of the notice, and the line.
+    """
+
+    def __init__(self, notify: Callable[[str, str], None] = lambda kind, line: None) -> None:
+        self.notify = notify
+        self.compiled = False
+        self.failed = False
+        self._plans: dict[object, StepPlan | None] = {}
+
+    def compiling_repays(self, left: float) -> bool:
+        """Whether compiled steps would have cost less than they would have saved so far.
+
+        And half of what they will save in ``left`` times as many calls. Numbers of calls decide, so
+        that a repetition of a run rounds as the run did.
+        """
+        num_operations = sum(plan.operations for plan in self._plans.values() if plan)
+        saved = seconds_saved(num_operations)
+        repays = saved > _SECONDS_TO_COMPILE and left * saved > 2 * _SECONDS_TO_COMPILE
+        return repays and not self.compiled
+
+    def __call__(
+        self, step: Step, inputs: Sequence[Tensor], h: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        if not torch.is_grad_enabled():
+            return loop(step, inputs, h)
+        shapes = [(tuple(value.shape[1:]), value.dtype) for value in inputs]
+        key = (step.kind, step.pair.training, tuple(h.shape), h.dtype, *shapes)
+        if key not in self._plans:
+            # A plan cannot be made, and tried, while something else is being captured.
+            if get_proxy_mode() is not None:
+                return loop(step, inputs, h)
+            self._plans[key] = self._make(step, [value[0] for value in inputs], h)
+        plan = self._plans[key]
+        if plan is None:
+            return loop(step, inputs, h)
+        return plan(inputs, h, owned(step.pair))
+
+    def compile(self) -> None:
+        """Compile blocks of the plans that there are, and of those that will be made.
+
+        Raises
+        ------
+        NotCompiledError
+            When that cannot be done.
+        """
+        self.compiled = True
+        for plan in self._plans.values():
+            self._compile(plan)
+
+    def _compile(self, plan: StepPlan | None) -> None:
+        if plan is not None and plan.forward.block is None:
+            plan.forward.compile()
+            plan.backward.compile()
+
+    def _make(self, step: Step, inputs: Sequence[Tensor], h: Tensor) -> StepPlan | None:
+        with untouched(step.pair, h.device):
+            try:
+                plan = StepPlan(step_graph(step, h, inputs, owned(step.pair)))
+                _refuse_difference(plan, step, inputs, h)
+            except (NotPlannedError, NotCapturedError) as error:
+                reason = str(error)
+            except Exception as error:  # whatever a step does that cannot be recorded
+                reason = one_line(error)
+            else:
+                if self.compiled:
+                    self._compile(plan)
+                return plan
+        self.failed = True
+        where = line_of(class_of(step.pair))
+        because = f"because of its step: {reason}: {where}"
+        self.notify("recurrence", f"the recurrence runs as a plain loop, {because}")
+        return None
+
+
+def planned_form(
+    pair: nn.Module,
+    *,
+    engine: EngineName,
+    truncate: int,
+    num_steps: int,
+    notify: Callable[[str, str], None],
+) -> nn.Module:
+    """Return the pair that is trained; sequences by a plan wherever training is captured."""
+    is_short = engine == "auto" and num_steps < FEWEST_STEPS_CAPTURED
+    recurrence = loop if engine == "eager" or is_short else Planned(notify)
+    return training_form(pair, recurrence, truncate=truncate)
+
+
+def owned(pair: nn.Module) -> list[Tensor]:
+    """Return what a step may use: parameters and buffers."""
+    return [*pair.parameters(), *pair.buffers()]
+
+
+def _refuse_difference(plan: StepPlan, step: Step, inputs: Sequence[Tensor], h: Tensor) -> None:
+    """Refuse a plan whose outputs or gradients differ from those of the step, under one seed."""
+    one = [value.detach().unsqueeze(0).requires_grad_() for value in inputs]
+    state = torch.randn_like(h).requires_grad_()
+    own = owned(step.pair)
+    leaves = [*one, state, *[value for value in own if value.requires_grad]]
+    for seed in range(_NUM_TRIALS):
+        torch.manual_seed(seed)
+        expected = _outcome(loop(step, one, state), leaves)
+        torch.manual_seed(seed)
+        if largest_error(_outcome(plan(one, state, own), leaves), expected) > _TOLERANCE:
+            raise NotPlannedError("it gives something else when it is called again")
+
+
+def _outcome(ends: tuple[Tensor, list[Tensor]], leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Return last state and outputs, and the gradients of a sum that weighs their elements."""
+    last, outputs = ends
+    values = [last, *outputs]
+    differentiable = [value for value in values if value.requires_grad]
+    # In a plain sum every element has the gradient 1, and one taken for another goes unnoticed.
+    total = torch.stack([(v * v.detach().cos()).sum() for v in differentiable]).sum()
+    gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return [value.detach() for value in (*values, *gradients)]

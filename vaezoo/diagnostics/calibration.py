@@ -45,10 +45,9 @@ from vaezoo.inference.target import Target, refuse_without_density
 from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites, trace_pair
-from vaezoo.predict.evaluation import MOST_FRAMES
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import PathPair, training_form
 
@@ -60,7 +59,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 JOINT, LIKELIHOOD, GUIDE = "log p(x, z)", "log p(x | z)", "log q(z | x)"
 DENSITIES = (JOINT, LIKELIHOOD, GUIDE)
 FEWEST_SIMULATIONS, FEWEST_SAMPLES = 100, 20
-ROWS_OF_TRIAL, ROWS_OF_MODEL, DATA_AT_ONCE = 8, 1000, 256
+DATA_AT_ONCE = 256
 ROUNDING = 1e-5  # of a log-density: closer ones are equal, as those of one discrete latent are
 
 
@@ -194,7 +193,7 @@ def calibrate(
         raise RequestError(f"there is no repair '{repair}'; {nearest(repair, REPAIRS)}")
     whole, device = training_form(pair), args[0].device
     with probing(pair, device), seeded(seed, device):
-        few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+        few = trial_rows(args)
         _refuse(whole, few)
         if repair == "mixture":
             Target(pair, few, "the repair by a mixture")
@@ -202,12 +201,12 @@ def calibrate(
         truth, simulated = simulate(pair, args, num_simulations)
         particles = Particles(num_samples, trial.in_plate)
         mixture = _weigh(pair, simulated, num_samples, seed) if repair == "mixture" else None
-        found = []
+        rankings = []
         for some in _pieces(whole, simulated, num_samples):
             part = tuple(arg[some] for arg in simulated)
             ranking = _Ranking(whole, part, {n: z[some] for n, z in truth.items()})
-            found.append(ranking.run(particles, mixture and _some(mixture, some)))
-    pit, of_repaired, k_hat = (torch.cat(values) for values in zip(*found, strict=True))
+            rankings.append(ranking.run(particles, mixture and _some(mixture, some)))
+    pit, of_repaired, k_hat = join(rankings)
     names = (*(n for name, z in truth.items() for n in _names(whole, name, z)), *DENSITIES)
     guide = Ranks(names, pit, GUIDE)
     if repair == "none":
@@ -240,8 +239,7 @@ def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:
 def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
     """Return the simulations whose draws go through a pair at a time."""
     frames = args[0].shape[1] if "length" in argument_names(pair) else 1
-    step = max(1, min(MOST_ROWS, MOST_FRAMES // frames) // num_samples)
-    return [slice(start, start + step) for start in range(0, len(args[0]), step)]
+    return slices(len(args[0]), rows_at_once(num_samples, num_frames=frames))
 
 
 # Ranks
@@ -250,12 +248,11 @@ def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
 def _weigh(pair: nn.Module, args: Args, num_samples: int, seed: int) -> Weighted:
     """Return draws of the mixture of :mod:`vaezoo.inference.proposals` for each datum."""
     parts = []
-    for start in range(0, len(args[0]), DATA_AT_ONCE):
-        part = tuple(arg[start : start + DATA_AT_ONCE] for arg in args)
-        chains = short_chains(pair, part, seed=seed + start)
-        parts.append(mixture_weights(pair, part, chains, num_samples, seed=seed + start))
-    latents = {n: torch.cat([part.latents[n] for part in parts], 1) for n in parts[0].latents}
-    return Weighted(latents, torch.cat([part.log_weights for part in parts], 1))
+    for rows in slices(len(args[0]), DATA_AT_ONCE):
+        part, own_seed = tuple(arg[rows] for arg in args), seed + rows.start
+        chains = short_chains(pair, part, seed=own_seed)
+        parts.append(mixture_weights(pair, part, chains, num_samples, seed=own_seed))
+    return join(parts, 1)
 
 
 def _some(weighted: Weighted, data: slice) -> Weighted:

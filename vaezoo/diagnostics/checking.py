@@ -27,8 +27,8 @@ All of this is about q(z | x) given the weights of the network; it says nothing 
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +46,9 @@ from vaezoo.inference.importance import (
 )
 from vaezoo.inference.local_fits import best_elbo
 from vaezoo.inference.proposals import Students, explore, weigh
-from vaezoo.inference.target import Target, in_pieces
+from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import in_pieces, join, slices
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
@@ -77,6 +78,7 @@ WORDS = {
 FEWEST_DRAWS = 1000
 ENOUGH_EFFECTIVE, FEWEST_EFFECTIVE = 400, 100
 LARGEST_SHARE = 0.01
+DATA_DIM = {"draws": 1, "chains": 2, "chain_log_joint": 2}  # of the fields of a check
 CHAINS, SHORT = 4, Settings(num_samples=100, num_warmup=150)
 
 
@@ -213,20 +215,13 @@ def check_posteriors(
         )
     if not 1 <= num_resampled <= num_samples:
         raise RequestError(f"num_resampled lies between 1 and {num_samples}, got {num_resampled}")
-    device, found = args[0].device, []
-    for start in range(0, len(args[0]), max_data):
-        part = tuple(arg[start : start + max_data] for arg in args)
-        with probing(pair, device), seeded(seed + start, device):
-            found.append(
-                _check(
-                    Target(pair, part, "a check of posteriors"),
-                    num_samples,
-                    num_resampled,
-                    gaps,
-                    seed + start,
-                )
-            )
-    return _joined(found)
+    device, parts = args[0].device, []
+    for rows in slices(len(args[0]), max_data):
+        part, own_seed = tuple(arg[rows] for arg in args), seed + rows.start
+        with probing(pair, device), seeded(own_seed, device):
+            target = Target(pair, part, "a check of posteriors")
+            parts.append(_check(target, num_samples, num_resampled, gaps, own_seed))
+    return join(parts, dims=DATA_DIM)
 
 
 def _check(
@@ -234,10 +229,10 @@ def _check(
 ) -> PosteriorCheck:
     begun = time.perf_counter()
     drawn = target.draw_guide(num_samples)
-    pieces = in_pieces(
+    of_guide = in_pieces(
         lambda u: target.log_joint(u) - target.log_guide(u), drawn, target.rows_at_once()
     )
-    of_guide = torch.cat(pieces).cpu().double()
+    of_guide = of_guide.cpu().double()
     chains = explore(target, CHAINS, SHORT)
     students = Students.fit(chains.unconstrained, chains.start)
     u, of_mixture = weigh(target, students, num_samples)
@@ -324,21 +319,3 @@ def verdict(grades: Mapping[str, Tensor], of_repair: Sequence[str]) -> Tensor:
         for names in (grades, of_repair)
     )
     return torch.where(all_good, 0, torch.where(repaired, 1, 2))
-
-
-_DATA_DIM = {"draws": 1, "chains": 2, "chain_log_joint": 2}
-
-
-def _joined(parts: Sequence[PosteriorCheck]) -> PosteriorCheck:
-    joined: dict[str, Any] = {}
-    for field in fields(PosteriorCheck):
-        values = [getattr(part, field.name) for part in parts]
-        if field.name == "seconds":
-            joined[field.name] = sum(values)
-        elif isinstance(values[0], Mapping):
-            dim = _DATA_DIM.get(field.name, 0)
-            joined[field.name] = {n: torch.cat([v[n] for v in values], dim) for n in values[0]}
-        else:
-            dim = _DATA_DIM.get(field.name, 0)
-            joined[field.name] = None if values[0] is None else torch.cat(values, dim)
-    return PosteriorCheck(**joined)

@@ -35,6 +35,7 @@ from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import family
 from vaezoo.pairs.particles import probing, refuse_shared_sites
+from vaezoo.pairs.pieces import split_rows, trial_rows
 from vaezoo.pairs.sites import Args, Site, argument_names, step_of, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import Frames, by_rows, training_form
@@ -199,10 +200,10 @@ def predictive_checks(
     whole, device = training_form(pair), args[0].device
     tallies: dict[str, _Tally] = {}
     with probing(pair, device), seeded(seed, device):
-        few = tuple(arg[:8] for arg in args)
+        few = trial_rows(args)
         what = "a predictive check needs"
         refuse_shared_sites(trace_pair(whole, few), len(few[0]), what, "leave this pair out")
-        for part in zip(*[arg.split(ROWS_AT_ONCE) for arg in args], strict=True):
+        for part in split_rows(args, ROWS_AT_ONCE):
             for name, site in trace_pair(whole, part).observed.items():
                 step = step_of(name) if "length" in argument_names(whole) else None
                 base = step[0] if step else name

@@ -20,7 +20,7 @@ whence an upper bound (bidirectional Monte Carlo, Grosse et al. 2015, arXiv:1511
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -36,7 +36,7 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import join, rows_at_once, slices
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import Args, model_of, sample_sites
 from vaezoo.runtime.device import seeded
@@ -50,6 +50,7 @@ STEEPNESS = 4.0
 RESAMPLE_BELOW = 0.5
 NUM_PILOT, FIRST_MOVES, GAIN, TRUST = 16, 20, 0.5, 0.75
 DENSITY_TOLERANCE = 1e-4
+DATA_DIM = {"latents": 1, "log_weights": 1, "unconstrained": 1}  # of the fields of Annealed
 
 
 @dataclass(frozen=True)
@@ -172,17 +173,11 @@ def annealed_evidence(
     RequestError
         When the pair is not of this kind (:class:`vaezoo.inference.target.Target`).
     """
-    device, found = args[0].device, []
+    device, parts = args[0].device, []
     for first, part in _parts(args, how):
         with probing(pair, device), seeded(seed + first, device):
-            found.append(anneal(Target(pair, part, "annealing"), how))
-    return Annealed(
-        torch.cat([part.log_evidence for part in found]),
-        torch.cat([part.acceptance for part in found]),
-        _joined([part.latents for part in found], 1),
-        torch.cat([part.log_weights for part in found], 1),
-        torch.cat([part.unconstrained for part in found], 1),
-    )
+            parts.append(anneal(Target(pair, part, "annealing"), how))
+    return join(parts, dims=DATA_DIM)
 
 
 def anneal(target: Target, how: Annealing) -> Annealed:
@@ -214,24 +209,17 @@ def bidirectional_bounds(
         As of :func:`annealed_evidence`; when the model observes what is none of its arguments, or
         its likelihood looks at the datum that it explains, so that it cannot be drawn in one go.
     """
-    device, found = args_like[0].device, []
+    device, parts = args_like[0].device, []
     for first, part in _parts(args_like, how):
         with probing(pair, device), seeded(seed + first, device):
-            found.append(_bounds(pair, part, how))
-    data = tuple(torch.cat(column) for column in zip(*(b.args for b in found), strict=True))
-    lower, upper = (torch.cat([getattr(b, side) for b in found]) for side in ("lower", "upper"))
-    return Bounds(data, _joined([b.latents for b in found], 0), lower, upper)
-
-
-def _joined(parts: Sequence[Mapping[str, Tensor]], dim: int) -> dict[str, Tensor]:
-    return {name: torch.cat([part[name] for part in parts], dim) for name in parts[0]}
+            parts.append(_bounds(pair, part, how))
+    return join(parts)
 
 
 def _parts(args: Args, how: Annealing) -> list[tuple[int, Args]]:
     """Return parts of a batch whose particles go through the pair at once, and where they start."""
-    size = max(1, MOST_ROWS // how.num_particles)
-    starts = range(0, len(args[0]), size)
-    return [(start, tuple(arg[start : start + size] for arg in args)) for start in starts]
+    parts = slices(len(args[0]), rows_at_once(how.num_particles))
+    return [(part.start, tuple(arg[part] for arg in args)) for part in parts]
 
 
 def _bounds(pair: nn.Module, args: Args, how: Annealing) -> Bounds:

@@ -17,7 +17,7 @@ itself: it tells how far ahead a model sees.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.inference.importance import pareto_smooth, systematic
 from vaezoo.pairs.lengths import fill_padding, frame_mask, with_frames
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, split_rows
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, as_sequence_pair
 
@@ -119,17 +119,15 @@ def particle_filter(
         raise RequestError(f"a particle filter takes 1 particle or more, got {num_particles}")
     if not 0 <= threshold <= 1:
         raise RequestError(f"threshold is a share of the particles, 0 ... 1, got {threshold}")
-    x, length = args
-    chunk = max(1, max_rows // num_particles)
     parts = []
-    for some_x, some_length in zip(x.split(chunk), length.split(chunk), strict=True):
+    for some_x, some_length in split_rows(args, rows_at_once(num_particles, most=max_rows)):
         swarm = _Swarm(pair, some_x, some_length, num_particles if pair.has_latents else 1)
         filtered, draws, ancestors = swarm.filter(proposal, threshold, keep_k_hat)
         if keep_paths:
             paths = swarm.by_frame(_traced(draws, ancestors)).transpose(1, 2)
             filtered = replace(filtered, paths=paths)
         parts.append(replace(filtered, ess=filtered.ess * (num_particles / swarm.size[1])))
-    return _joined(parts)
+    return join(parts)
 
 
 @torch.no_grad()
@@ -160,10 +158,8 @@ def free_running(
     pair = as_sequence_pair(pair, "free-running prediction")
     if num_particles < 1 or prefix < 0:
         raise RequestError("free-running prediction takes 1 particle or more and a prefix >= 0")
-    x, length = args
     parts = []
-    chunk = max(1, max_rows // num_particles)
-    for some_x, some_length in zip(x.split(chunk), length.split(chunk), strict=True):
+    for some_x, some_length in split_rows(args, rows_at_once(num_particles, most=max_rows)):
         swarm = _Swarm(pair, some_x, some_length, num_particles)
         parts.append(swarm.run_freely(prefix))
     return torch.cat(parts)
@@ -289,11 +285,3 @@ def _traced(draws: Sequence[Tensor], ancestors: Sequence[Tensor]) -> list[Tensor
         path.append(z.gather(1, chosen.unsqueeze(-1).expand_as(z)))
         chosen = parents.gather(1, chosen)
     return path[::-1]
-
-
-def _joined(parts: Sequence[Filtered]) -> Filtered:
-    joined = {}
-    for field in fields(Filtered):
-        values = [getattr(part, field.name) for part in parts]
-        joined[field.name] = None if values[0] is None else torch.cat(values)
-    return Filtered(**joined)  # type: ignore[arg-type]

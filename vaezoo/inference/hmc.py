@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, Moved, first_step_size, move
-from vaezoo.inference.target import Target, in_pieces
+from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime._arviz import import_arviz
 from vaezoo.runtime.device import seeded
@@ -192,18 +193,13 @@ def run_chains(target: Target, start: Tensor, settings: Settings) -> HMCResult:
     sampler = _Sampler(target.log_joint, frame, start, settings)
     sampler.warm_up()
     draws, log_p, acceptance, divergent = sampler.draw()
-    flat = draws.flatten(0, 1)
+    values, log_volume = in_pieces(target.constrain, draws.flatten(0, 1), target.rows_at_once())
     size = draws.shape[:2]
-    pieces = in_pieces(target.constrain, flat, target.rows_at_once())
-    values = {
-        name: torch.cat([z[name] for z, _ in pieces]).unflatten(0, size) for name in pieces[0][0]
-    }
-    log_volume = torch.cat([volume for _, volume in pieces]).unflatten(0, size)
     return HMCResult(
-        values,
+        {name: z.unflatten(0, size) for name, z in values.items()},
         draws,
         start,
-        log_p - log_volume,
+        log_p - log_volume.unflatten(0, size),
         acceptance,
         sampler.step_size.averaged,
         divergent,

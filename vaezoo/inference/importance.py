@@ -23,7 +23,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.target import refuse_without_density
 from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.sites import Args, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 DATA_AT_ONCE = 256
-ROWS_OF_TRIAL = 8
 SHORTEST_TAIL = 5
 PRIOR_SCALE, PRIOR_SHAPE = 3, 10
 UNDERFLOW = math.log(torch.finfo(torch.float64).tiny)
@@ -117,27 +116,22 @@ def importance_weights(
         raise RequestError(f"importance weights take 1 draw or more, got {num_samples}")
     pair, device = training_form(pair), args[0].device
     with probing(pair, device), seeded(seed, device):
-        few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+        few = trial_rows(args)
         trace = trace_pair(pair, few)
         refuse_without_density(pair, trace, "importance weighting")
         refuse_shared_sites(trace, len(few[0]), "importance weighting needs", "leave this pair out")
-        step = max(1, min(num_samples, max_rows // len(args[0])))
-        pieces = []
         in_plate = choose_particles(pair, few, 2).in_plate
-        for start in range(0, num_samples, step):
-            particles = Particles(min(step, num_samples - start), in_plate)
-            pieces.append(_draw(pair, args, particles))
-    names = pieces[0][0]
-    latents = {name: torch.cat([values[name] for values, _ in pieces]) for name in names}
-    return Weighted(latents, torch.cat([log_weights for _, log_weights in pieces]))
+        pieces = slices(num_samples, rows_at_once(len(args[0]), most=max_rows))
+        sizes = [piece.stop - piece.start for piece in pieces]
+        return join([_draw(pair, args, Particles(size, in_plate)) for size in sizes])
 
 
-def _draw(pair: nn.Module, args: Args, particles: Particles) -> tuple[dict[str, Tensor], Tensor]:
+def _draw(pair: nn.Module, args: Args, particles: Particles) -> Weighted:
     trace = particles.trace(model_of(pair), guide_of(pair), args)
     log_p = total_log_density(sample_sites(trace.model).values())
     log_q = total_log_density(sample_sites(trace.guide).values())
     latents = {name: particles.by_datum(q["value"]) for name, (_, q) in trace.latents.items()}
-    return latents, particles.by_datum(log_p - log_q)
+    return Weighted(latents, particles.by_datum(log_p - log_q))
 
 
 def effective_share(log_weights: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vaezoo.inference.target import Target, in_pieces
+from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
@@ -63,5 +64,4 @@ def best_elbo(target: Target, num_steps: int = NUM_STEPS, num_samples: int = 100
         optimizer.step()
         schedule.step()
     noise = torch.randn(num_samples, *loc.shape, dtype=loc.dtype, device=loc.device)
-    pieces = in_pieces(elbo, noise, target.rows_at_once())
-    return torch.cat(pieces).detach().mean(0)
+    return in_pieces(elbo, noise, target.rows_at_once()).detach().mean(0)

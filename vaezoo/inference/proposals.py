@@ -31,8 +31,9 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.inference.hmc import HMCResult, Settings, run_chains
 from vaezoo.inference.importance import Weighted, systematic
-from vaezoo.inference.target import Target, in_pieces
+from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
@@ -83,8 +84,8 @@ def mixture_weights(
             raise RequestError("these chains are of other data or latents; run them on this batch")
         students = Students.fit(chains.unconstrained, chains.start)
         u, log_weights = weigh(target, students, num_samples, shares)
-        pieces = in_pieces(lambda part: target.constrain(part)[0], u, target.rows_at_once())
-    return Weighted({n: torch.cat([z[n] for z in pieces]) for n in pieces[0]}, log_weights)
+        latents, _ = in_pieces(target.constrain, u, target.rows_at_once())
+    return Weighted(latents, log_weights)
 
 
 def short_chains(
@@ -159,7 +160,7 @@ def weigh(
         log_q = (parts + logs).logsumexp(-1)
         return (prior + likelihood - log_q).nan_to_num(-math.inf, math.inf)
 
-    return u, torch.cat(in_pieces(log_weight, u, target.rows_at_once()))
+    return u, in_pieces(log_weight, u, target.rows_at_once())
 
 
 @dataclass(frozen=True)

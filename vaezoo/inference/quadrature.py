@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.target import Target, in_pieces
+from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
@@ -113,7 +114,7 @@ def _log_joint(target: Target, points: Tensor) -> Tensor:
     rows = points.unsqueeze(1)
     if not shared:
         rows = rows.expand(-1, target.num_data, -1)
-    return torch.cat(in_pieces(target.log_joint, rows, target.rows_at_once()))
+    return in_pieces(target.log_joint, rows, target.rows_at_once())
 
 
 def _summary(points: Tensor, log_p: Tensor, spacing: Tensor) -> Quadrature:

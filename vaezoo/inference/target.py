@@ -20,7 +20,7 @@ from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.families import family
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, refuse_shared_sites
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -32,9 +32,7 @@ from vaezoo.pairs.sites import (
 )
 from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["Target", "in_pieces", "refuse_without_density"]
-
-ROWS_OF_TRIAL = 8
+__all__ = ["Target", "refuse_without_density"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Target:
                 f"{what} is for data without time, and {type(pair).__name__} is for sequences; "
                 "use vaezoo.inference.filtering.particle_filter, or `vaezoo.evaluate(run, fivo=K)`"
             )
-        few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+        few = trial_rows(args)
         trace = trace_pair(pair, few)
         refuse_without_density(pair, trace, what)
         _refuse_not_real(trace, what)
@@ -139,7 +137,7 @@ class Target:
 
     def rows_at_once(self) -> int:
         """Return how many draws of each datum go through the pair at a time."""
-        return max(1, MOST_ROWS // self.num_data)
+        return rows_at_once(self.num_data)
 
     def _held(self, u: Tensor) -> tuple[Particles, dict[str, Tensor], Tensor]:
         particles = Particles(len(u), self.in_plate)
@@ -147,20 +145,14 @@ class Target:
         return particles, {n: particles.by_row(z) for n, z in values.items()}, log_volume
 
     def _draw(self, side: Callable[..., Any], num_samples: int) -> Tensor:
-        step = self.rows_at_once()
         pieces = []
-        for start in range(0, num_samples, step):
-            particles = Particles(min(step, num_samples - start), self.in_plate)
+        for piece in slices(num_samples, self.rows_at_once()):
+            particles = Particles(piece.stop - piece.start, self.in_plate)
             sites = sample_sites(particles.run(side, self.args))
             names = [latent.name for latent in self.latents]
             values = {name: particles.by_datum(sites[name]["value"]) for name in names}
             pieces.append(self.unconstrain(values))
-        return torch.cat(pieces)
-
-
-def in_pieces(fn: Callable[[Tensor], Any], u: Tensor, size: int) -> list[Any]:
-    """Call a function on some draws at a time."""
-    return [fn(part) for part in u.split(size)]
+        return join(pieces)
 
 
 def refuse_without_density(pair: nn.Module, trace: PairTrace, what: str) -> None:

@@ -13,7 +13,7 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -157,16 +157,15 @@ def log_weights(
         Log weights ``(S, B)``, in nats.
     """
     batch = len(args[0])
-    chunk = max(1, min(num_samples, max_rows // batch))
     parts = []
-    for start in range(0, num_samples, chunk):
-        size = min(chunk, num_samples - start)
+    for piece in slices(num_samples, rows_at_once(batch, most=max_rows)):
+        size = piece.stop - piece.start
         trace = trace_pair(pair, repeat_rows(args, size))
         guide = sample_sites(trace.guide).values()
         log_q = total_log_density(guide) if guide else 0.0
         difference = total_log_density(sample_sites(trace.model).values()) - log_q
         parts.append(difference.reshape(batch, size).T)
-    return torch.cat(parts)
+    return join(parts)
 
 
 def units_per_row(pair: nn.Module, args: Args) -> Tensor:

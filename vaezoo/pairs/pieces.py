@@ -1,5 +1,144 @@
-"""Rows in pieces, and pieces joined: what keeps the memory that a large batch needs in bounds."""
+"""Rows in pieces, and pieces joined: what keeps in bounds the memory that a large batch needs."""
 
-__all__ = ["MOST_ROWS"]
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
 
-MOST_ROWS = 8192
+import torch
+from torch import Tensor
+
+from vaezoo.pairs.sites import Args
+
+__all__ = [
+    "MOST_FRAMES",
+    "MOST_ROWS",
+    "in_pieces",
+    "join",
+    "join_sequences",
+    "rows_at_once",
+    "slices",
+    "split_rows",
+    "trial_rows",
+]
+
+# Where one piece fills the cores of a CPU or a GPU, and more would take memory only.
+MOST_ROWS, MOST_FRAMES = 8192, 2**17
+ROWS_OF_TRIAL = 8
+
+T = TypeVar("T")
+
+
+def rows_at_once(num_draws: int = 1, *, num_frames: int = 1, most: int = MOST_ROWS) -> int:
+    """Return how many data go through a pair at a time, one or more.
+
+    Parameters
+    ----------
+    num_draws
+        Rows for each datum.
+    num_frames
+        Frames of the longest sequence; all of them are there at once.
+    most
+        Most rows.
+
+    Examples
+    --------
+    >>> rows_at_once(100), rows_at_once(num_frames=1000), rows_at_once(10_000)
+    (81, 131, 1)
+    """
+    most = most if num_frames == 1 else min(most, MOST_FRAMES // num_frames)
+    return max(1, most // num_draws)
+
+
+def slices(number: int, size: int) -> list[slice]:
+    """Return which of so many rows are in each piece.
+
+    Examples
+    --------
+    >>> slices(5, 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    return [slice(start, min(start + size, number)) for start in range(0, number, size)]
+
+
+def split_rows(args: Args, size: int) -> Iterator[Args]:
+    """Yield the rows of a batch, tensors of ``(B, ...)``, up to ``size`` at a time."""
+    return zip(*[arg.split(size) for arg in args], strict=True)
+
+
+def trial_rows(args: Args) -> Args:
+    """Return the first rows of a batch: enough to try how a pair behaves."""
+    return tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+
+
+def in_pieces(fn: Callable[[Tensor], T], values: Tensor, size: int) -> T:
+    """Call a function on up to ``size`` rows of ``values`` at a time, and join what it returns."""
+    return join([fn(part) for part in values.split(size)])
+
+
+def join(parts: Sequence[T], dim: int = 0, dims: Mapping[str, int] | None = None) -> T:
+    """Join pieces: tensors along a dimension, and the same inside of what holds them.
+
+    Parameters
+    ----------
+    parts
+        Tensors, or tuples, mappings or dataclasses of them, all alike. None stays None, and other
+        numbers, as seconds, add up.
+    dim
+        The dimension of the rows.
+    dims
+        That of fields of a dataclass for which it is another one.
+
+    Examples
+    --------
+    >>> join([{"z": torch.zeros(2, 3)}, {"z": torch.zeros(1, 3)}])["z"].shape
+    torch.Size([3, 3])
+    """
+    return cast(T, _join(parts, dim, dims or {}))
+
+
+def _join(parts: Sequence[Any], dim: int, dims: Mapping[str, int]) -> Any:
+    first = parts[0]
+    if first is None:
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat(tuple(parts), dim)
+    if isinstance(first, Mapping):
+        return {name: join([part[name] for part in parts], dim) for name in first}
+    if isinstance(first, tuple):
+        return tuple(join(column, dim) for column in zip(*parts, strict=True))
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in fields(first)]
+        columns = {name: [getattr(part, name) for part in parts] for name in names}
+        return replace(first, **{n: join(c, dims.get(n, dim)) for n, c in columns.items()})
+    return sum(parts)
+
+
+def join_sequences(
+    parts: Sequence[Tensor], fill: float, *, dim: int = 0, num_frames: int | None = None
+) -> Tensor:
+    """Join rows of sequences that were cut to different lengths.
+
+    Parameters
+    ----------
+    parts
+        Sequences, their rows in dimension ``dim`` and their frames in the next one.
+    fill
+        What stands behind the shorter ones.
+    dim
+        The dimension of the rows.
+    num_frames
+        Frames of the result; by default as many as the longest has.
+
+    Examples
+    --------
+    >>> join_sequences([torch.ones(1, 2), torch.ones(1, 3)], 0.0)
+    tensor([[1., 1., 0.],
+            [1., 1., 1.]])
+    """
+    longest = num_frames or max(part.shape[dim + 1] for part in parts)
+    filled = []
+    for part in parts:
+        size = list(part.shape)
+        size[dim + 1] = longest - part.shape[dim + 1]
+        filled.append(torch.cat([part, part.new_full(size, fill)], dim + 1))
+    return torch.cat(filled, dim)

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.pieces import in_pieces, trial_rows
 from vaezoo.pairs.sites import Args, argument_names, model_of, sample_sites, site_values, trace_pair
 
 __all__ = ["simulate"]
 
-ROWS_OF_TRIAL, ROWS_OF_MODEL = 8, 1000
+ROWS_OF_MODEL = 1000
 
 
 def simulate(
@@ -42,13 +43,13 @@ def simulate(
     """
     places = _places_of_data(pair, args)
     rows = torch.arange(number or len(args[0]), device=args[0].device) % len(args[0])
-    parts: list[dict[str, Tensor]] = []
-    for some in rows.split(ROWS_OF_MODEL):
+
+    def draw(some: Tensor) -> dict[str, Tensor]:
         model = poutine.uncondition(model_of(pair))
-        trace = poutine.trace(model).get_trace(*[arg[some] for arg in args])
-        sites = sample_sites(trace)
-        parts.append(site_values(pair, {name: site["value"] for name, site in sites.items()}))
-    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        sites = sample_sites(poutine.trace(model).get_trace(*[arg[some] for arg in args]))
+        return site_values(pair, {name: site["value"] for name, site in sites.items()})
+
+    values = in_pieces(draw, rows, ROWS_OF_MODEL)
     simulated = [arg[rows] for arg in args]
     for name, place in places.items():
         drawn = values.pop(name).reshape(simulated[place].shape).to(args[place].dtype)
@@ -58,7 +59,7 @@ def simulate(
 
 def _places_of_data(pair: nn.Module, args: Args) -> dict[str, int]:
     """Return which argument each observed site is, by what the model observes."""
-    few = tuple(arg[:ROWS_OF_TRIAL] for arg in args)
+    few = trial_rows(args)
     names, places = argument_names(pair), {}
     observed = {name: site["value"] for name, site in trace_pair(pair, few).observed.items()}
     for name, value in site_values(pair, observed).items():

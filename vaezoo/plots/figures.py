@@ -10,7 +10,8 @@ from vaezoo.data import Data
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
-from vaezoo.pairs.lengths import fill_padding, with_frames
+from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.predictions import encode, prior_predictive, reconstruct
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.plots import grids as plots
@@ -117,9 +118,7 @@ def reconstructions(
 
 def _joined(parts: list[Tensor]) -> Array:
     """Join rows; sequences that were cut to different lengths are filled up with nan."""
-    longest = max(part.shape[1] for part in parts)
-    filled = [with_frames(part, longest, torch.nan) for part in parts]
-    values: Array = torch.cat(filled).cpu().numpy()
+    values: Array = join_sequences(parts, torch.nan).cpu().numpy()
     return values
 
 

@@ -22,7 +22,7 @@ from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
 from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.lengths import fill_padding
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
@@ -190,9 +190,7 @@ def continuations(
         first = begun.x[:, :prefix]
         parts = [
             continue_sequences(pair, rows, lengths, steps, 1, x_choice=x)[:, 0]
-            for rows, lengths in zip(
-                first.split(MOST_ROWS), begun.prefix.split(MOST_ROWS), strict=True
-            )
+            for rows, lengths in split_rows((first, begun.prefix), MOST_ROWS)
         ]
     values: Array = run.transform.invert(torch.cat([first, torch.cat(parts)], 1)).cpu().numpy()
     return values

@@ -17,7 +17,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import free_running, particle_filter
 from vaezoo.pairs.accounting import log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.sites import Args, argument_names, run_guide, sample_sites
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 MOST_ROWS_FOR_INFORMATION = 2000
-MOST_FRAMES = 2**17
 PARTICLES_RUNNING_FREE = 100
 _PROPOSALS: tuple[Side, Side] = ("posterior", "prior")
 Progress = Callable[[int, int], None]
@@ -288,7 +287,7 @@ def iwae_bounds(
 def _rows_at_once(pair: nn.Module, args: Args) -> int:
     """Most rows that go through a pair at a time: of sequences all frames are there at once."""
     frames = args[0].shape[1] if "length" in argument_names(pair) else 1
-    return min(MOST_ROWS, max(1, MOST_FRAMES // frames))
+    return rows_at_once(num_frames=frames)
 
 
 def filter_bounds(

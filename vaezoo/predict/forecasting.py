@@ -15,7 +15,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.lengths import frame_mask
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import rows_at_once, split_rows
 from vaezoo.predict.continuation import (
     Beginnings,
     Prefix,
@@ -101,11 +101,10 @@ def _predict(
     pair: SequencePair, begun: Beginnings, horizon: int, num_samples: int, seed: int
 ) -> tuple[Tensor, Tensor | None]:
     """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
-    rows = max(1, MOST_ROWS // num_samples)
     longest = int(begun.prefix.max())
     draws, probability = [], []
     with seeded(seed, begun.x.device):
-        for x, prefix in zip(begun.x.split(rows), begun.prefix.split(rows), strict=True):
+        for x, prefix in split_rows((begun.x, begun.prefix), rows_at_once(num_samples)):
             rollout = after_beginnings(pair, x[:, :longest], prefix, num_samples)
             size = (len(x), num_samples)
             steps = [rollout.generate() for _ in range(horizon)]

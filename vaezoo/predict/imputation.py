@@ -11,6 +11,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
 from vaezoo.inference.metropolis import draw_missing
+from vaezoo.pairs.pieces import join_sequences
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 
@@ -201,10 +202,5 @@ def _imputation(
 
 def _joined(parts: list[Tensor], dim: int, longest: int) -> Array:
     """Join rows that were cut to different lengths, filled up with zeros."""
-    joined = []
-    for part in parts:
-        size = list(part.shape)
-        size[dim + 1] = longest - part.shape[dim + 1]
-        joined.append(torch.cat([part, part.new_zeros(size)], dim + 1))
-    values: Array = torch.cat(joined, dim).cpu().numpy()
+    values: Array = join_sequences(parts, 0.0, dim=dim, num_frames=longest).cpu().numpy()
     return values

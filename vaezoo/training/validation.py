@@ -9,6 +9,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
 from vaezoo.objectives.base import Objective
 from vaezoo.pairs.accounting import num_units
+from vaezoo.pairs.pieces import split_rows
 from vaezoo.pairs.sites import Args, repeat_rows
 from vaezoo.runtime.device import seeded
 from vaezoo.training.metrics import Metrics, measure
@@ -76,7 +77,7 @@ class Validation:
         total = units = 0.0
         with seeded(self.seed, self.batches.device):
             for batch in self._measured("validation"):
-                for args in zip(*[arg.split(ROWS_AT_ONCE) for arg in batch], strict=True):
+                for args in split_rows(batch, ROWS_AT_ONCE):
                     size = float(num_units(self.pair, args))
                     total -= size * float(self.objective.loss(self.pair, args, beta))
                     units += size

@@ -18,7 +18,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_density, total_log_density
-from vaezoo.pairs.pieces import MOST_ROWS
+from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     Args,
@@ -31,7 +31,6 @@ from vaezoo.pairs.sites import (
     step_of,
     trace_pair,
 )
-from vaezoo.predict.evaluation import MOST_FRAMES
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -195,7 +194,7 @@ class Draws:
     @cached_property
     def _rows_at_once(self) -> int:
         frames = self._longest if self._is_sequence else 1
-        return min(MOST_ROWS, max(1, MOST_FRAMES // frames))
+        return rows_at_once(num_frames=frames)
 
     @cached_property
     def _rows_of_a_piece(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.plots.figures import draw_data, draw_pairs
+from vaezoo.plots.figures import plot_data, plot_pairs
 from vaezoo.runs import Run
 from vaezoo.runtime.storage import write_bytes
 
@@ -32,9 +32,9 @@ def write_data(
     if path.suffix == ".npz":
         write_npz(path, arrays)
     elif len(arrays) == 2:
-        draw_pairs(run, path, arrays["data"], arrays["x"])
+        plot_pairs(run, path, arrays["data"], arrays["x"])
     else:
-        draw_data(run, path, arrays["x"], begun=begun)
+        plot_data(run, path, arrays["x"], begun=begun)
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -82,7 +82,7 @@ def evaluate(
                     frames; per frame, beside filtering on the same frames
     """
     from vaezoo.cli._progress import rows_bar
-    from vaezoo.plots.figures import draw_evaluation
+    from vaezoo.plots.figures import plot_evaluation
     from vaezoo.predict.evaluation import evaluate as evaluate_run
     from vaezoo.runs import load_run
 
@@ -104,7 +104,7 @@ def evaluate(
         echo_json(result.to_dict())
     else:
         _print(loaded, result)
-    draw_evaluation(loaded, result)
+    plot_evaluation(loaded, result)
 
 
 def _numbers(text: str, rule: str) -> list[int]:

@@ -97,7 +97,7 @@ def forecast(
       vaezoo forecast runs/my-run --horizon 8 --prefix 20 -n 100 -o next.nc
     """
     from vaezoo.cli._files import require_ending
-    from vaezoo.plots.sequence_figures import draw_forecast
+    from vaezoo.plots.predictions import plot_forecast
     from vaezoo.predict.forecasting import forecast as forecast_run
     from vaezoo.runs import load_run
     from vaezoo.trees.posterior import save_netcdf
@@ -117,7 +117,7 @@ def forecast(
         data_dir=data_dir,
     )
     if path.suffix == ".png":
-        draw_forecast(loaded, tree, path)
+        plot_forecast(loaded, tree, path)
     elif path.suffix == ".nc":
         save_netcdf(tree, path)
     else:

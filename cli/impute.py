@@ -119,9 +119,9 @@ def impute(
         data_dir=data_dir,
     )
     if path.suffix == ".png":
-        from vaezoo.plots.sequence_figures import draw_imputation
+        from vaezoo.plots.predictions import plot_imputation
 
-        draw_imputation(loaded, found, path)
+        plot_imputation(loaded, found, path)
     else:
         _write_arrays(found, path)
     click.echo(

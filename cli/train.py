@@ -252,9 +252,9 @@ def _say_where(stop: "Interrupted") -> StoppedError:
 
 
 def _draw_figures(run: "Run", data_dir: str | None) -> None:
-    from vaezoo.plots.figures import draw_figures
+    from vaezoo.plots.figures import plot_run
 
-    draw_figures(run, data_dir)
+    plot_run(run, data_dir)
 
 
 def _report(run: "Run", as_json: bool) -> None:

@@ -37,13 +37,13 @@ def sampling_rate(run: Run, rate: int | None = None) -> int:
     source = SOURCES.get(name)
     if "length" not in run.shapes or (source and source.rate is None):
         raise RequestError(f"{name} is no sound; write a .png or .npz")
-    known = source.rate if source else None
-    if known and rate and rate != known:
-        raise RequestError(f"{name} has {known} samples a second, not {rate}; leave out `rate`")
-    found = known or rate
-    if not found:
+    stated = source.rate if source else None
+    if stated and rate and rate != stated:
+        raise RequestError(f"{name} has {stated} samples a second, not {rate}; leave out `rate`")
+    rate = stated or rate
+    if not rate:
         raise RequestError(f"the sampling rate of {name} is not known; give it, as `rate=8000`")
-    return found
+    return rate
 
 
 def write_wav(x: Array, path: Path, rate: int) -> None:

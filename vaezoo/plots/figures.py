@@ -14,20 +14,21 @@ from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.predictions import encode, prior_predictive, reconstruct
 from vaezoo.pairs.sites import Args, argument_names
-from vaezoo.plots import grids as plots
-from vaezoo.plots import sequences as sequence_plots
-from vaezoo.plots.sequences import draw_sequences, sequence_style
+from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
+from vaezoo.plots.grids import plot_grid, plot_grid_pairs
+from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
+from vaezoo.plots.style import sequence_style
 from vaezoo.predict.continuation import usual_steps
 from vaezoo.predict.evaluation import Evaluation
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 
 __all__ = [
-    "draw_data",
-    "draw_evaluation",
-    "draw_figures",
-    "draw_pairs",
     "latent_codes",
+    "plot_data",
+    "plot_evaluation",
+    "plot_pairs",
+    "plot_run",
     "reconstructions",
     "samples",
 ]
@@ -135,47 +136,47 @@ def in_data_units(run: Run, x: Tensor) -> Array:
     return values
 
 
-def draw_figures(run: Run, data_dir: str | None = None) -> Path:
+def plot_run(run: Run, data_dir: str | None = None) -> Path:
     """Write samples, reconstructions, curves and latents into the run's folder ``figures``."""
     folder = run.folder() / "figures"
-    draw_data(run, folder / "samples.png", samples(run, 64))
+    plot_data(run, folder / "samples.png", samples(run, 64))
     pairs = reconstructions(run, 64, split="validation", data_dir=data_dir)
-    draw_pairs(run, folder / "reconstructions.png", *pairs)
+    plot_pairs(run, folder / "reconstructions.png", *pairs)
     if run.metrics:
-        plots.curves(run.metrics, folder / "curves.png")
-        draw_latents(run.metrics[-1]["validation"]["kl_per_latent"], folder)
+        plot_curves(run.metrics, folder / "curves.png")
+        plot_latents(run.metrics[-1]["validation"]["kl_per_latent"], folder)
     return folder
 
 
-def draw_data(run: Run, path: Path, x: Array, *, begun: int | None = None) -> None:
+def plot_data(run: Run, path: Path, x: Array, *, begun: int | None = None) -> None:
     """Write data as a picture of their kind; of sequences, ``begun`` frames were given."""
     style = sequence_style(run)
     if style:
-        draw_sequences(x, path, style, begun=begun)
+        plot_sequences(x, path, style, begun=begun)
     else:
-        plots.grid(x, path, scale=run.transform.scale)
+        plot_grid(x, path, scale=run.transform.scale)
 
 
-def draw_pairs(run: Run, path: Path, x: Array, others: Array) -> None:
+def plot_pairs(run: Run, path: Path, x: Array, others: Array) -> None:
     """Write data and what the model makes of them as alternating rows of pictures."""
     style = sequence_style(run)
     if style:
-        sequence_plots.draw_pairs(x, others, path, style)
+        plot_sequence_pairs(x, others, path, style)
     else:
-        plots.pairs_grid(x, others, path, scale=run.transform.scale)
+        plot_grid_pairs(x, others, path, scale=run.transform.scale)
 
 
-def draw_evaluation(run: Run, result: Evaluation) -> None:
+def plot_evaluation(run: Run, result: Evaluation) -> None:
     """Write the importance-weighted bound and the KL per latent of an evaluation."""
     folder = run.folder() / "figures"
-    plots.iwae_curve(result.iwae, result.metrics.elbo, folder / "iwae.png")
-    draw_latents(result.metrics.kl_per_latent, folder)
+    plot_iwae(result.iwae, result.metrics.elbo, folder / "iwae.png")
+    plot_latents(result.metrics.kl_per_latent, folder)
 
 
-def draw_latents(kl_per_latent: Mapping[str, Sequence[float]], folder: Path) -> None:
+def plot_latents(kl_per_latent: Mapping[str, Sequence[float]], folder: Path) -> None:
     """Write the KL of every latent, unless there are none or their KL does not factorise."""
     if kl_per_latent:
-        plots.latents(kl_per_latent, folder / "latents.png")
+        plot_kl(kl_per_latent, folder / "latents.png")
 
 
 def latent_codes(

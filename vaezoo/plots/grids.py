@@ -1,10 +1,8 @@
-"""Figures: grids of data, learning curves, latents in use, the importance-weighted bound."""
+"""Grids of pictures of data."""
 
 import io
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,14 +11,13 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["curves", "grid", "iwae_curve", "latents", "new_figure", "pairs_grid"]
+__all__ = ["plot_grid", "plot_grid_pairs"]
 
 _GRID_PIXELS = 640
 _LARGEST_ZOOM = 8
-_STYLES = {"train": "--", "validation": "-"}
 
 
-def grid(x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0) -> None:
+def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0) -> None:
     """Write data as a grid of pictures.
 
     Parameters
@@ -50,7 +47,7 @@ def grid(x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0
     _save(canvas, path)
 
 
-def pairs_grid(data: Array, others: Array, path: Path, *, scale: float = 1.0) -> None:
+def plot_grid_pairs(data: Array, others: Array, path: Path, *, scale: float = 1.0) -> None:
     """Write data and their reconstructions as alternating rows of a grid."""
     columns = min(len(data), 16)
     rows = []
@@ -58,7 +55,7 @@ def pairs_grid(data: Array, others: Array, path: Path, *, scale: float = 1.0) ->
         for part in (data[start : start + columns], others[start : start + columns]):
             missing = columns - len(part)
             rows.append(np.concatenate([part, np.zeros_like(part[:1]).repeat(missing, 0)]))
-    grid(np.concatenate(rows), path, columns=columns, scale=scale)
+    plot_grid(np.concatenate(rows), path, columns=columns, scale=scale)
 
 
 def _tiles(x: Array, scale: float) -> Array:
@@ -70,9 +67,9 @@ def _tiles(x: Array, scale: float) -> Array:
         if pictures.shape[3] == 1:
             return pictures[..., 0]
         if pictures.shape[3] != 3:
-            raise RequestError(f"cannot draw images of {pictures.shape[3]} channels; write a .npz")
+            raise RequestError(f"cannot plot images of {pictures.shape[3]} channels; write a .npz")
     if pictures.ndim > 4:
-        raise RequestError(f"cannot draw data of shape {x.shape[1:]}; write a .npz")
+        raise RequestError(f"cannot plot data of shape {x.shape[1:]}; write a .npz")
     return pictures
 
 
@@ -91,61 +88,3 @@ def _save(canvas: Array, path: Path) -> None:
     content = io.BytesIO()
     image.save(content, "png")
     write_bytes(path, content.getvalue())
-
-
-def new_figure(rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """Return a figure and its axes, without spines at the top and to the right."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained", dpi=120)
-    axes = figure.subplots(rows, columns)
-    for axis in np.ravel(axes):
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _write(figure: Any, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_bytes(path, content.getvalue())
-
-
-def curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write ELBO, reconstruction and KL of training and validation by epoch."""
-    figure, axes = new_figure(1, 3)
-    epochs = [record["epoch"] for record in metrics]
-    for axis, (key, title) in zip(
-        axes, [("elbo", "ELBO"), ("recon", "log p(x | z)"), ("kl", "KL(q || p)")], strict=True
-    ):
-        for split, style in _STYLES.items():
-            values = [record[split][key] for record in metrics]
-            axis.plot(epochs, values, style, label=split, linewidth=1.2)
-        axis.set(title=title, xlabel="epoch", ylabel="nats")
-        tail = [record[s][key] for record in metrics[len(metrics) // 20 :] for s in _STYLES]
-        low, high = min(tail), max(tail)
-        axis.set_ylim(low - 0.05 * (high - low) - 1e-3, high + 0.05 * (high - low) + 1e-3)
-    axes[0].legend(frameon=False)
-    _write(figure, path)
-
-
-def latents(kl_per_latent: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Write the KL of every latent, the largest first; a bar near zero is a latent not in use."""
-    figure, axes = new_figure(1, max(1, len(kl_per_latent)))
-    for axis, (name, values) in zip(np.ravel(axes), kl_per_latent.items(), strict=False):
-        axis.bar(range(len(values)), sorted(values, reverse=True), width=0.8)
-        axis.set(title=f"KL of each element of '{name}'", xlabel="latent, by KL", ylabel="nats")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    _write(figure, path)
-
-
-def iwae_curve(bounds: Sequence[Any], elbo: float, path: Path) -> None:
-    """Write the importance-weighted bound against the number of draws."""
-    figure, axis = new_figure()
-    ks = [bound.num_samples for bound in bounds]
-    values = [bound.value for bound in bounds]
-    errors = [bound.standard_error or 0.0 for bound in bounds]
-    axis.errorbar(ks, values, errors, marker="o", capsize=3, label="IWAE bound")
-    axis.axhline(elbo, linestyle="--", color="grey", label="ELBO")
-    axis.set(xscale="log", xlabel="draws K", ylabel="nats", title="log p(x), from below")
-    axis.legend(frameon=False)
-    _write(figure, path)

@@ -9,7 +9,7 @@ from vaezoo.diagnostics.calibration import LEVELS, Calibration, Ranks
 from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.predictive import PredictiveCheck
 from vaezoo.diagnostics.uniformity import ecdf_band
-from vaezoo.plots.grids import new_figure
+from vaezoo.plots.paper import new_figure
 from vaezoo.report.canvas import CHECKED, COLOURS, GREY, GUIDE, Figure, add_legend
 from vaezoo.report.findings import Report
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.checking import VERDICTS
 from vaezoo.inference.importance import largest_good_k
-from vaezoo.plots.grids import new_figure
+from vaezoo.plots.paper import new_figure
 from vaezoo.report.canvas import CHECKED, COLOURS, GREY, GUIDE, Figure, add_legend
 from vaezoo.report.findings import Report
 

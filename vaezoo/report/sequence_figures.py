@@ -10,7 +10,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.checking import VERDICTS
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.importance import largest_good_k
-from vaezoo.plots.grids import new_figure
+from vaezoo.plots.paper import new_figure
 from vaezoo.report.canvas import COLOURS, GREY, GUIDE, Figure
 
 __all__ = ["sequence_figures"]

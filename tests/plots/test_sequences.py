@@ -9,17 +9,10 @@ from PIL import Image
 from vaezoo.config import DataSettings, Training
 from vaezoo.data import Transform
 from vaezoo.models.vrnn import VRNN
-from vaezoo.plots.sequences import (
-    Band,
-    Panel,
-    Style,
-    draw_bands,
-    draw_pairs,
-    draw_panels,
-    draw_sequences,
-    sequence_style,
-    without_end,
-)
+from vaezoo.plots.bands import Band, plot_bands
+from vaezoo.plots.panels import Panel, plot_panels
+from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences, without_end
+from vaezoo.plots.style import Style, sequence_style
 from vaezoo.runs import Run
 
 INK, NEW = (0, 0, 0), (196, 78, 31)
@@ -72,17 +65,17 @@ def test_notes_are_black_on_white(tmp_path: Path) -> None:
     quiet, loud = np.zeros((10, 88)), np.zeros((10, 88))
     loud[:, 40:60] = 1
     for name, x in (("quiet", quiet), ("loud", loud)):
-        draw_panels([Panel(x)], tmp_path / f"{name}.png", Style("roll"))
+        plot_panels([Panel(x)], tmp_path / f"{name}.png", Style("roll"))
     assert share(tmp_path / "loud.png", INK) > share(tmp_path / "quiet.png", INK) + 0.2
 
 
-def test_a_lifted_pen_draws_nothing(tmp_path: Path) -> None:
+def test_a_lifted_pen_leaves_nothing(tmp_path: Path) -> None:
     """Of a square, two sides are left."""
     sides = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0.0]])
     lifted = sides.copy()
     lifted[[0, 2], 2] = 1
     for name, x in (("down", sides), ("lifted", lifted)):
-        draw_panels([Panel(x)], tmp_path / f"{name}.png", Style("pen"))
+        plot_panels([Panel(x)], tmp_path / f"{name}.png", Style("pen"))
     down, up = (share(tmp_path / f"{name}.png", INK) for name in ("down", "lifted"))
     assert up == pytest.approx(down / 2, rel=0.15)
 
@@ -92,18 +85,18 @@ def test_what_the_model_added_is_set_apart(tmp_path: Path, picture: str) -> None
     x = np.abs(np.random.default_rng(0).normal(size=(12, 3)))
     x[:, 2] = 0
     style = Style(picture)  # type: ignore[arg-type]
-    draw_panels([Panel(x, "title")], tmp_path / "whole.png", style)
-    draw_panels([Panel(x, "title", begun=4)], tmp_path / "begun.png", style)
+    plot_panels([Panel(x, "title")], tmp_path / "whole.png", style)
+    plot_panels([Panel(x, "title", begun=4)], tmp_path / "begun.png", style)
     assert share(tmp_path / "begun.png", NEW) > share(tmp_path / "whole.png", NEW) + 1e-4
 
 
 @pytest.mark.parametrize("picture", ["image", "roll", "sound", "pen", "lines"])
-def test_grids_are_drawn_of_sequences_of_all_lengths(tmp_path: Path, picture: str) -> None:
+def test_grids_are_plotted_of_sequences_of_all_lengths(tmp_path: Path, picture: str) -> None:
     x = np.random.default_rng(0).random((70, 9, 4))
     x[0, 2:] = x[3, 1:] = np.nan
     style = Style(picture)  # type: ignore[arg-type]
-    draw_sequences(x, tmp_path / "x.png", style)
-    draw_pairs(x, x, tmp_path / "pairs.png", style)
+    plot_sequences(x, tmp_path / "x.png", style)
+    plot_sequence_pairs(x, x, tmp_path / "pairs.png", style)
     for name in ("x", "pairs"):
         assert np.asarray(Image.open(tmp_path / f"{name}.png")).std() > 1
 
@@ -117,5 +110,5 @@ def test_the_frames_behind_the_end_are_left_out() -> None:
 def test_bands_hold_the_quantiles(tmp_path: Path, picture: str) -> None:
     quantiles = np.linspace(-1, 1, 5)[:, None, None] * np.ones((5, 6, 3))
     bands = [Band(np.zeros((4, 3)), width * quantiles, np.zeros((6, 3))) for width in (1, 2)]
-    draw_bands(bands, tmp_path / "bands.png", Style(picture))  # type: ignore[arg-type]
+    plot_bands(bands, tmp_path / "bands.png", Style(picture))  # type: ignore[arg-type]
     assert np.asarray(Image.open(tmp_path / "bands.png")).std() > 1

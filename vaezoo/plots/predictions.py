@@ -7,27 +7,22 @@ import xarray as xr
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.plots.grids import grid
-from vaezoo.plots.sequences import (
-    Band,
-    Panel,
-    Style,
-    draw_bands,
-    draw_panels,
-    sequence_style,
-    without_end,
-)
+from vaezoo.plots.bands import Band, plot_bands
+from vaezoo.plots.grids import plot_grid
+from vaezoo.plots.panels import Panel, plot_panels
+from vaezoo.plots.sequences import without_end
+from vaezoo.plots.style import Style, sequence_style
 from vaezoo.predict.forecasting import quantiles, values_of
 from vaezoo.predict.imputation import Imputation
 from vaezoo.runs import Run
 
-__all__ = ["draw_forecast", "draw_imputation"]
+__all__ = ["plot_forecast", "plot_imputation"]
 
 _MOST_ROWS = {"image": 8, "roll": 4, "sound": 6, "pen": 8, "lines": 4}
 _DRAWS = {"image": 8, "pen": 8}
 
 
-def draw_forecast(run: Run, tree: xr.DataTree, path: Path) -> None:
+def plot_forecast(run: Run, tree: xr.DataTree, path: Path) -> None:
     """Write a forecast as a picture of its kind.
 
     Real values as bands; piano-rolls as what came beside the probability of each note; drawings and
@@ -41,19 +36,19 @@ def draw_forecast(run: Run, tree: xr.DataTree, path: Path) -> None:
     truth = values_of(tree, "truth", "x")[:rows]
     if style.picture in ("sound", "lines"):
         bands = quantiles(tree).values
-        draw_bands(
+        plot_bands(
             [Band(one, bands[:, row], truth[row]) for row, one in enumerate(begun)],
             path,
             style,
         )
     elif style.picture == "roll" and "probability" in tree["predictions"]:
         probability = values_of(tree, "predictions", "probability") * style.scale
-        _draw_rolls(begun, truth, probability, path, style)
+        _plot_rolls(begun, truth, probability, path, style)
     else:
-        _draw_continuations(begun, truth, values_of(tree, "predictions", "x")[0], path, style)
+        _plot_continuations(begun, truth, values_of(tree, "predictions", "x")[0], path, style)
 
 
-def _draw_rolls(
+def _plot_rolls(
     begun: list[Array], truth: Array, probability: Array, path: Path, style: Style
 ) -> None:
     panels = []
@@ -61,10 +56,10 @@ def _draw_rolls(
         titles = ("what came", "probability of each note") if row == 0 else ("", "")
         for title, after in zip(titles, (without_end(truth[row]), probability[row]), strict=True):
             panels.append(Panel(np.concatenate([one, after]), title, begun=len(one)))
-    draw_panels(panels, path, style, columns=2)
+    plot_panels(panels, path, style, columns=2)
 
 
-def _draw_continuations(
+def _plot_continuations(
     begun: list[Array], truth: Array, draws: Array, path: Path, style: Style
 ) -> None:
     count = min(_DRAWS.get(style.picture, 3), len(draws))
@@ -75,34 +70,34 @@ def _draw_continuations(
         for draw in range(count):
             title = f"draw {draw + 1}" if row == 0 else ""
             panels.append(Panel(np.concatenate([one, draws[draw, row]]), title, len(one)))
-    draw_panels(panels, path, style, columns=1 + count)
+    plot_panels(panels, path, style, columns=1 + count)
 
 
-def draw_imputation(run: Run, found: Imputation, path: Path) -> None:
+def plot_imputation(run: Run, imputation: Imputation, path: Path) -> None:
     """Write what is known, the mean of the draws, draws, and what is true, side by side.
 
     Images are written as rows of that order.
     """
     style = sequence_style(run)
     if style is None:
-        _draw_images(found, path, run.transform.scale)
+        _plot_images(imputation, path, run.transform.scale)
         return
     panels: list[Panel] = []
-    for row in range(min(len(found.truth), _MOST_ROWS[style.picture])):
-        panels += _filled_in(found, row, style)
-    columns = len(_filled_in(found, 0, style))
-    draw_panels(panels, path, style, columns=columns)
+    for row in range(min(len(imputation.truth), _MOST_ROWS[style.picture])):
+        panels += _filled_in(imputation, row, style)
+    columns = len(_filled_in(imputation, 0, style))
+    plot_panels(panels, path, style, columns=columns)
 
 
-def _filled_in(found: Imputation, row: int, style: Style) -> list[Panel]:
-    """Draw one sequence: what is known of it, the mean, draws, and what is true."""
-    truth, new = found.truth[row], found.missing[row]
-    end = len(truth) if found.length is None else int(found.length[row])
+def _filled_in(imputation: Imputation, row: int, style: Style) -> list[Panel]:
+    """Plot one sequence: what is known of it, the mean, draws, and what is true."""
+    truth, new = imputation.truth[row], imputation.missing[row]
+    end = len(truth) if imputation.length is None else int(imputation.length[row])
     is_drawing, is_grid = style.picture == "pen", style.picture in ("image", "roll")
     shown = {} if is_drawing else {"known": np.where(new, np.nan, truth)}
-    shown["mean"] = found.mean[row]
-    draws = np.linspace(0, len(found.x) - 1, 6 if is_drawing else 2)[1:].round().astype(int)
-    shown |= {f"draw {n + 1}": found.x[n, row] for n in draws}
+    shown["mean"] = imputation.mean[row]
+    draws = np.linspace(0, len(imputation.x) - 1, 6 if is_drawing else 2)[1:].round().astype(int)
+    shown |= {f"draw {n + 1}": imputation.x[n, row] for n in draws}
     shown["what is true"] = truth[:0] if np.isnan(truth[:end]).any() else truth
     marked = {"known"} if is_grid else set(shown)
     return [
@@ -113,10 +108,10 @@ def _filled_in(found: Imputation, row: int, style: Style) -> list[Panel]:
     ]
 
 
-def _draw_images(found: Imputation, path: Path, scale: float) -> None:
+def _plot_images(imputation: Imputation, path: Path, scale: float) -> None:
     some = slice(0, 16)
-    known = np.where(found.missing[some], scale / 2, found.truth[some])
-    rows = [known, found.mean[some], found.x[-1, some]]
-    if not np.isnan(found.truth[some]).any():
-        rows.append(found.truth[some])
-    grid(np.concatenate(rows), path, columns=len(known), scale=scale)
+    observed = np.where(imputation.missing[some], scale / 2, imputation.truth[some])
+    rows = [observed, imputation.mean[some], imputation.x[-1, some]]
+    if not np.isnan(imputation.truth[some]).any():
+        rows.append(imputation.truth[some])
+    plot_grid(np.concatenate(rows), path, columns=len(observed), scale=scale)

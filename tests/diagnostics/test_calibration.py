@@ -14,41 +14,12 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.diagnostics.calibration import LEVELS, calibrate
-from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vrnn import VRNN
 from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.testing.pairs import CORRELATED, LabelledPair, LinearPair, PointGuide, StatesPair
 
-ORTHOGONAL = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
-CORRELATED = torch.tensor([[1.0, 0.9], [0.5, 0.6], [0.2, 0.7], [0.4, 0.3]], dtype=torch.float64)
 BATCH = (torch.zeros(7, 4, dtype=torch.float64),)
-
-
-class LinearPair(nn.Module):
-    """The linear-Gaussian model; the best diagonal guide, its sds scaled, its means shifted."""
-
-    def __init__(
-        self,
-        scale: float | tuple[float, float] = 1.0,
-        shift: float = 0.0,
-        weight: Tensor = ORTHOGONAL,
-    ) -> None:
-        super().__init__()
-        self.linear = LinearGaussian(weight, weight.new_zeros(len(weight)), 0.5)
-        self.scale, self.shift = torch.tensor(scale, dtype=torch.float64), shift
-
-    def model(self, x: Tensor) -> None:
-        weight = self.linear.weight
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(weight.shape[1]), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ weight.T, 0.5).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        mean, _ = self.linear.posterior(x)
-        sd = self.linear.precision.diagonal().rsqrt()
-        with pyro.plate("data", len(x)):
-            q = dist.Normal(mean + self.shift * sd, self.scale * sd)
-            pyro.sample("z", q.to_event(1))
 
 
 class Mirror(nn.Module):
@@ -62,41 +33,6 @@ class Mirror(nn.Module):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(0.8 * x, math.sqrt(0.2)).to_event(1))
-
-
-class TwoStates(nn.Module):
-    """k ~ Bernoulli(0.3), x ~ N(2 k, 1), whose posterior has the logit log(3/7) + 2 x - 2."""
-
-    def __init__(self, slope: float = 2.0) -> None:
-        super().__init__()
-        self.slope = slope
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Bernoulli(x.new_tensor(0.3)))
-            pyro.sample("x", dist.Normal(2 * k, 1.0), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Bernoulli(logits=math.log(3 / 7) + self.slope * (x - 1)))
-
-
-class Labelled(nn.Module):
-    """x ~ N(z + 5 y, 1) with a label y; the exact guide. It remembers the labels that it saw."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-
-    def model(self, x: Tensor, y: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(1), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z + 5 * y.unsqueeze(-1), 1.0).to_event(1), obs=x)
-
-    def guide(self, x: Tensor, y: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            mean = (x - 5 * y.unsqueeze(-1)) / 2
-            pyro.sample("z", dist.Normal(mean, math.sqrt(0.5)).to_event(1))
 
 
 class Independent(SequencePair):
@@ -154,7 +90,7 @@ def test_grades_of_exact_guides_have_their_rates() -> None:
 
 def test_exact_discrete_guide_is_calibrated() -> None:
     """Equal draws are ranked at random. Over seeds it fails with 4 %."""
-    found = calibrate(TwoStates(), (torch.zeros(3),))
+    found = calibrate(StatesPair(), (torch.zeros(3, 1),))
     assert found.guide.latents == ("k",)
     assert "bad" not in found.guide.grades.values()
 
@@ -169,8 +105,8 @@ def test_exact_guide_of_sequences_is_calibrated() -> None:
 
 def test_conditions_come_from_the_batch() -> None:
     """The guide is exact for the label of its row only. Over seeds it fails with 4 %."""
-    x, y = torch.zeros(3, 1), torch.tensor([0.0, 1.0, 2.0])
-    assert "bad" not in calibrate(Labelled(), (x, y)).guide.grades.values()
+    x, c = torch.zeros(3), torch.tensor([0.0, 1.0, 2.0])
+    assert "bad" not in calibrate(LabelledPair(), (x, c)).guide.grades.values()
 
 
 # Broken guides
@@ -195,7 +131,7 @@ def test_broken_guide_is_told_in_a_word(broken: dict[str, float], word: str) -> 
 
 def test_coverage_of_a_narrow_guide_has_its_closed_form() -> None:
     """1 - (1 - level)^(c^2) for two latents, 4 standard errors. Failure rate 3e-4."""
-    coverage = calibrate(LinearPair(0.5), BATCH, repair="none").guide.coverage
+    coverage = calibrate(LinearPair(scale=0.5), BATCH, repair="none").guide.coverage
     for level, share in coverage.items():
         exact = 1 - (1 - level) ** 0.25
         error = math.sqrt(exact * (1 - exact) / 1000)
@@ -204,19 +140,21 @@ def test_coverage_of_a_narrow_guide_has_its_closed_form() -> None:
 
 def test_the_broken_latent_is_named() -> None:
     """The other one is good with 95 %, and is checked to be so for this seed."""
-    found = calibrate(LinearPair((0.5, 1.0)), BATCH, repair="none").guide
+    found = calibrate(LinearPair(scale=(0.5, 1.0)), BATCH, repair="none").guide
     assert found.words == {"z[0]": "overconfident"}
 
 
 def test_lost_correlation_is_seen_by_the_densities() -> None:
     """The best diagonal guide of correlated latents is too narrow. Failure rate below 1e-6."""
-    found = calibrate(LinearPair(weight=CORRELATED), BATCH, repair="none").guide
+    found = calibrate(LinearPair(CORRELATED), BATCH, repair="none").guide
     assert found.grades["log p(x, z)"] == found.grades["log q(z | x)"] == "bad"
 
 
 def test_broken_discrete_guide_is_bad() -> None:
-    """A logit of twice the slope. Failure rate below 1e-4."""
-    found = calibrate(TwoStates(slope=4.0), (torch.zeros(3),), 2000, repair="none")
+    """Twice the exact logits of the datum. Failure rate below 1e-4."""
+    found = calibrate(
+        StatesPair((0.7, 0.3), strength=2.0), (torch.zeros(3, 1),), 2000, repair="none"
+    )
     assert found.guide.grades["log q(z | x)"] == "bad"
 
 
@@ -235,7 +173,7 @@ def test_weights_repair_a_guide(scale: float) -> None:
 
     Draws of a narrow guide do not reach the tails; 250 of them would make 0.893 of 0.9.
     """
-    found = calibrate(LinearPair(scale), BATCH, 2000, 500)
+    found = calibrate(LinearPair(scale=scale), BATCH, 2000, 500)
     assert found.guide.grades["log q(z | x)"] == "bad"
     assert found.repaired is not None
     assert found.repaired.coverage[0.9] == pytest.approx(0.9, abs=0.03)
@@ -243,7 +181,7 @@ def test_weights_repair_a_guide(scale: float) -> None:
 
 def test_k_hat_tells_that_weights_cannot_repair() -> None:
     """A k-hat of 0.75 in theory. Failure rate below 1e-6."""
-    found = calibrate(LinearPair(0.5), BATCH)
+    found = calibrate(LinearPair(scale=0.5), BATCH)
     assert found.repaired is not None
     assert found.k_hat is not None
     assert found.repaired.coverage[0.9] < 0.85
@@ -264,7 +202,7 @@ def test_mixture_brings_back_what_the_guide_misses() -> None:
 
 def test_line_on_the_regions() -> None:
     """0.994 and 0.9 to two digits; 0.03 is 3 standard errors. Over seeds it fails with 4 %."""
-    found = calibrate(LinearPair(1.5), BATCH)
+    found = calibrate(LinearPair(scale=1.5), BATCH)
     line = r"90 % regions of q hold (99|100) %: underconfident; after repair (8[7-9]|9[0-3]) %"
     assert re.fullmatch(line, found.explain())
     assert found.repaired is not None
@@ -338,18 +276,12 @@ class Moved(LinearPair):
         super().model(x + 1)
 
 
-class Autoencoder(LinearPair):
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Delta(x[:, :2]).to_event(1))
-
-
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
         (OneSided(), "site 'u' is in the guide only; add it to the model"),
         (Moved(), "what site 'x' observes is none of x; observe an argument as it is"),
-        (Autoencoder(), "gives site 'z' one value"),
+        (PointGuide(), "gives site 'z' one value"),
     ],
     ids=["one side", "moved", "autoencoder"],
 )
@@ -391,7 +323,7 @@ def test_sequences_by_hand_are_refused() -> None:
 
 def test_mixture_of_discrete_latents_is_refused() -> None:
     with pytest.raises(RequestError, match="site 'k' is discrete"):
-        calibrate(TwoStates(), (torch.zeros(3),), repair="mixture")
+        calibrate(StatesPair(), (torch.zeros(3, 1),), repair="mixture")
 
 
 def test_unknown_quantity_is_refused() -> None:

@@ -5,7 +5,6 @@ Every estimate is compared with quadrature or a closed form.
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import pyro
@@ -25,65 +24,11 @@ from vaezoo.inference.importance import (
     pareto_smooth,
     resample,
 )
-from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.inference.local_fits import local_elbo
 from vaezoo.inference.proposals import Students, mixture_weights, short_chains
 from vaezoo.inference.quadrature import Quadrature, quadrature
 from vaezoo.models.vae_bernoulli import VAEBernoulli
-
-Sides = Literal["both", "right"]
-
-
-class LinearPair(nn.Module):
-    """The linear-Gaussian model; its guide is the best diagonal one, scaled, or shifted by sds."""
-
-    def __init__(self, weight: Tensor, *, scale: float = 1.0, shift: float = 0.0) -> None:
-        super().__init__()
-        self.linear = LinearGaussian(weight, weight.new_zeros(len(weight)), 0.5)
-        self.scale, self.shift = scale, shift
-
-    def model(self, x: Tensor) -> None:
-        weight = self.linear.weight
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(weight.shape[1]), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ weight.T, 0.5).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        mean, _ = self.linear.posterior(x)
-        sd = self.linear.precision.diagonal().rsqrt()
-        with pyro.plate("data", len(x)):
-            q = dist.Normal(mean + self.shift * sd, self.scale * sd)
-            pyro.sample("z", q.to_event(1))
-
-
-class Folded(nn.Module):
-    """x_1 ~ N(z_1^2, 0.3^2), x_2 ~ N(z_2, 0.3^2): the posterior has a mode on each side of zero."""
-
-    def __init__(self, sides: Sides) -> None:
-        super().__init__()
-        self.signs = torch.tensor([1.0, -1.0] if sides == "both" else [1.0])
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            loc = torch.stack([z[..., 0] ** 2, z[..., 1]], -1)
-            pyro.sample("x", dist.Normal(loc, 0.3).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        """The Laplace approximation of one mode, or of both."""
-        height = (x[:, 0] - 0.045).sqrt()
-        along = (4 * height**2 / 0.09).rsqrt()
-        loc = torch.stack([height * s for s in self.signs], -1)
-        loc = torch.stack([loc, (x[:, 1:] / 1.09).expand_as(loc)], -1)
-        scale = torch.stack([along, torch.full_like(along, math.sqrt(0.09 / 1.09))], -1)
-        components = dist.Normal(loc, scale.unsqueeze(1)).to_event(1)
-        with pyro.plate("data", len(x)):
-            which = dist.Categorical(torch.ones_like(loc[..., 0]))
-            pyro.sample("z", dist.MixtureSameFamily(which, components))
-
-
-ORTHOGONAL = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
-CORRELATED = torch.tensor([[1.0, 0.6], [0.5, 1.0], [0.2, 0.7], [-0.4, 0.3]], dtype=torch.float64)
+from vaezoo.testing.pairs import CORRELATED, FoldedPair, LinearPair
 
 
 @pytest.fixture(scope="module")
@@ -100,16 +45,16 @@ def folded_x() -> Tensor:
 
 @pytest.fixture(scope="module")
 def folded(folded_x: Tensor) -> Quadrature:
-    return quadrature(Folded("both"), (folded_x,), num_points=401)
+    return quadrature(FoldedPair("both"), (folded_x,), num_points=401)
 
 
 @pytest.fixture(scope="module")
 def one_mode(folded_x: Tensor) -> PosteriorCheck:
-    return check_posteriors(Folded("right"), (folded_x,), gaps=False)
+    return check_posteriors(FoldedPair("right"), (folded_x,), gaps=False)
 
 
 def checked(x: Tensor, **broken: float) -> PosteriorCheck:
-    return check_posteriors(LinearPair(ORTHOGONAL, **broken), (x,), gaps=False)
+    return check_posteriors(LinearPair(**broken), (x,), gaps=False)
 
 
 # Quadrature
@@ -132,7 +77,7 @@ def test_quadrature_of_one_latent(x: Tensor) -> None:
 
 
 def test_quadrature_tells_that_a_grid_is_too_coarse(folded_x: Tensor) -> None:
-    assert float(quadrature(Folded("both"), (folded_x,), num_points=15).error.min()) > 0.01
+    assert float(quadrature(FoldedPair("both"), (folded_x,), num_points=15).error.min()) > 0.01
 
 
 def test_quadrature_of_folded_posteriors_is_symmetric(folded: Quadrature) -> None:
@@ -172,7 +117,7 @@ def test_mixture_finds_the_evidence_that_a_guide_misses(
     folded_x: Tensor, folded: Quadrature
 ) -> None:
     """The guide is too low by log 2; the mixture has 40 errors of sd 1. Failure rate 1e-4."""
-    pair = Folded("right")
+    pair = FoldedPair("right")
     guide = log_evidence(importance_weights(pair, (folded_x,)).log_weights)
     torch.testing.assert_close(
         folded.log_evidence - guide, torch.full_like(guide, math.log(2)), atol=0.05, rtol=0
@@ -188,7 +133,7 @@ def test_mixture_finds_the_evidence_that_a_guide_misses(
 
 def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadrature) -> None:
     """Chains that went nowhere: less precise, and still right. Failure rate 1e-4."""
-    pair = Folded("right")
+    pair = FoldedPair("right")
     chains = hmc(pair, (folded_x,), num_samples=5, num_warmup=0, start="guide")
     found = mixture_weights(pair, (folded_x,), chains, 20_000)
     difference = log_evidence(found.log_weights) - folded.log_evidence
@@ -197,7 +142,7 @@ def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadr
 
 def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> None:
     """Half of the draws on each side; sds within 10 %. Failure rate below 1e-3."""
-    pair = Folded("right")
+    pair = FoldedPair("right")
     chains = short_chains(pair, (folded_x,))
     found = mixture_weights(pair, (folded_x,), chains)
     smoothed = pareto_smooth(found.log_weights)
@@ -208,7 +153,7 @@ def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> 
 
 
 def test_mixture_refuses_chains_of_other_data(folded_x: Tensor) -> None:
-    pair = Folded("both")
+    pair = FoldedPair("both")
     chains = hmc(pair, (folded_x[:3],), num_samples=5, num_warmup=0)
     with pytest.raises(RequestError, match="chains are of other data"):
         mixture_weights(pair, (folded_x,), chains)
@@ -224,7 +169,7 @@ def test_exact_guide_is_trusted(x: Tensor) -> None:
     found = checked(x)
     assert found.counts == {"trusted": 40, "repaired": 0, "not trusted": 0}
     assert found.explain(0) == "trusted: all checks are good"
-    exact = LinearPair(ORTHOGONAL).linear.log_prob(x)
+    exact = LinearPair().linear.log_prob(x)
     torch.testing.assert_close(found.log_evidence, exact, atol=0.05, rtol=0)
     torch.testing.assert_close(found.elbo, exact, atol=1e-9, rtol=0)
     assert found.k_hat.tolist() == [0.0] * 40
@@ -272,7 +217,7 @@ def test_missing_mode_is_repaired(one_mode: PosteriorCheck, folded: Quadrature) 
 
 def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor, folded: Quadrature) -> None:
     """Only where its own estimate is off, as by a draw of a large weight, is there a caution."""
-    found = check_posteriors(Folded("both"), (folded_x,), gaps=False)
+    found = check_posteriors(FoldedPair("both"), (folded_x,), gaps=False)
     error = (found.iwae - folded.log_evidence).abs()
     assert found.grades["log_evidence"][error < 0.1].tolist() == [0] * int((error < 0.1).sum())
     assert bool((found.grades["log_evidence"][error > 0.3] > 0).all())
@@ -297,7 +242,7 @@ def test_gap_of_the_best_diagonal_guide_is_all_approximation(x: Tensor) -> None:
 
 def test_gap_of_a_broken_encoder_is_amortisation(x: Tensor) -> None:
     """KL of N(m + 2 s, s^2 / 4) from N(m, s^2), for two latents. Failure rate below 1e-4."""
-    pair = LinearPair(ORTHOGONAL, scale=0.5, shift=2.0)
+    pair = LinearPair(scale=0.5, shift=2.0)
     best = local_elbo(pair, (x,))
     torch.testing.assert_close(best, pair.linear.log_prob(x), atol=0.1, rtol=0)
     found = check_posteriors(pair, (x,))
@@ -333,7 +278,7 @@ def test_same_seed_same_report_and_batches_join(untrained: VAEBernoulli) -> None
 def test_draws_have_the_moments_of_the_posterior(x: Tensor) -> None:
     """Of a guide that is shifted by a sd; 1,000 of 4,000 draws. Failure rate below 1e-3."""
     found = checked(x, shift=1.0)
-    mean, covariance = LinearPair(ORTHOGONAL).linear.posterior(x)
+    mean, covariance = LinearPair().linear.posterior(x)
     sd = covariance.diagonal().sqrt()
     z = found.draws["z"]
     assert float(((z.mean(0) - mean) / sd).abs().max()) < 0.2

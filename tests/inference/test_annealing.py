@@ -17,25 +17,21 @@ from vaezoo.inference.quadrature import Quadrature, quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_linear import VAELinear
+from vaezoo.testing.pairs import (
+    GammaPoisson,
+    LabelledPair,
+    LinearPair,
+    NoLatents,
+    PointGuide,
+    StatesPair,
+)
 
 WEIGHT = torch.tensor(
     [[1.0, 0.6, 0.0], [0.5, 1.0, 0.3], [0.2, 0.7, -0.8], [-0.4, 0.3, 1.2]], dtype=torch.float64
 )
-LINEAR = LinearGaussian(WEIGHT, torch.zeros(4, dtype=torch.float64), 0.3)
+OF_NO_USE = LinearPair(WEIGHT, sigma=0.3, scale=0.01, shift=20.0)
+LINEAR = OF_NO_USE.linear
 QUICK = Annealing(num_particles=8, num_temperatures=5)
-
-
-class LinearPair(nn.Module):
-    """The linear-Gaussian model, and a guide that is of no use."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ WEIGHT.T, LINEAR.sigma).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x.new_full((3,), 5.0), 0.01).to_event(1))
 
 
 class Tilted(nn.Module):
@@ -55,33 +51,7 @@ class Tilted(nn.Module):
             pyro.sample("z", dist.Normal(loc, 0.3).to_event(1))
 
 
-class GammaPoisson(nn.Module):
-    """rate ~ Gamma(2, 1), x ~ Poisson(rate): p(x) = (x + 1) / 2^(x + 2)."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            rate = pyro.sample("rate", dist.Gamma(x.new_tensor(2.0), x.new_tensor(1.0)))
-            pyro.sample("x", dist.Poisson(rate), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("rate", dist.LogNormal(torch.zeros_like(x), 1.0))
-
-
-class Conditional(nn.Module):
-    """z ~ N(0, 1), x ~ N(z + 10 c, 0.5^2): the label c says where x is."""
-
-    def model(self, x: Tensor, c: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0))
-            pyro.sample("x", dist.Normal(z + 10 * c, 0.5), obs=x)
-
-    def guide(self, x: Tensor, c: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x - 10 * c, 1.0))
-
-
-class NeverLooks(Conditional):
+class NeverLooks(LabelledPair):
     """A likelihood without latents."""
 
     def model(self, x: Tensor, c: Tensor) -> None:
@@ -90,7 +60,7 @@ class NeverLooks(Conditional):
             pyro.sample("x", dist.Normal(torch.zeros_like(x), 1.0), obs=x)
 
 
-class SeesTheDatum(Conditional):
+class SeesTheDatum(LabelledPair):
     """A likelihood whose mean is taken from the datum."""
 
     def model(self, x: Tensor, c: Tensor) -> None:
@@ -99,39 +69,13 @@ class SeesTheDatum(Conditional):
             pyro.sample("x", dist.Normal(z + 0.9 * x, 0.5), obs=x)
 
 
-class OtherName(Conditional):
+class OtherName(LabelledPair):
     """An observed site that has the name of no argument."""
 
     def model(self, x: Tensor, c: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0))
             pyro.sample("seen", dist.Normal(z, 0.5), obs=x)
-
-
-class Discrete(nn.Module):
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-            pyro.sample("x", dist.Normal(k, 1.0), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-
-
-class Autoencoder(GammaPoisson):
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("rate", dist.Delta(x))
-
-
-class NoLatents(Discrete):
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("x", dist.Normal(torch.zeros_like(x), 1.0), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        pass
 
 
 def linear_x(number: int) -> Tensor:
@@ -160,7 +104,7 @@ def modes() -> Modes:
 
 @pytest.fixture(scope="module")
 def linear() -> Annealed:
-    return annealed_evidence(LinearPair(), (linear_x(100),))
+    return annealed_evidence(OF_NO_USE, (linear_x(100),))
 
 
 # Evidence
@@ -177,7 +121,7 @@ def test_evidence_is_exact_within_its_noise(linear: Annealed) -> None:
 def test_mean_weight_is_unbiased_for_few_temperatures() -> None:
     """E exp(error) = 1, though errors have an sd of 0.5 or so. Failure rate below 1e-3."""
     x = linear_x(500)
-    found = annealed_evidence(LinearPair(), (x,), Annealing(16, 15))
+    found = annealed_evidence(OF_NO_USE, (x,), Annealing(16, 15))
     ratio = (found.log_evidence - LINEAR.log_prob(x)).exp()
     standard_error = float(ratio.std()) / math.sqrt(len(x))
     assert float(ratio.log().std()) > 0.3
@@ -268,7 +212,7 @@ def test_bounds_enclose_and_the_gap_shrinks() -> None:
     gaps = []
     for number in (20, 160):
         how = Annealing(32, number)
-        bounds = bidirectional_bounds(LinearPair(), (torch.zeros(200, 4).double(),), how)
+        bounds = bidirectional_bounds(OF_NO_USE, (torch.zeros(200, 4).double(),), how)
         exact = LINEAR.log_prob(bounds.args[0])
         below, above = exact - bounds.lower, bounds.upper - exact
         for side in (below, above):
@@ -282,7 +226,7 @@ def test_bounds_enclose_and_the_gap_shrinks() -> None:
 def test_reverse_weights_are_unbiased() -> None:
     """E exp(-upper) = 1 / p(x), for few temperatures. Failure rate below 1e-3."""
     blank = torch.zeros(500, 4, dtype=torch.float64)
-    bounds = bidirectional_bounds(LinearPair(), (blank,), Annealing(16, 30))
+    bounds = bidirectional_bounds(OF_NO_USE, (blank,), Annealing(16, 30))
     ratio = (LINEAR.log_prob(bounds.args[0]) - bounds.upper).exp()
     standard_error = float(ratio.std()) / math.sqrt(500)
     assert standard_error < 0.1
@@ -293,7 +237,7 @@ def test_data_are_those_of_the_model_and_labels_stay() -> None:
     """x - 10 c has variance 1.25, and x - z - 10 c has 0.25; 2,000 data. Failure rate 1e-6."""
     c = torch.arange(2000) % 3
     how = Annealing(2, 2)
-    bounds = bidirectional_bounds(Conditional(), (torch.full((2000,), 99.0), c), how)
+    bounds = bidirectional_bounds(LabelledPair(), (torch.full((2000,), 99.0), c), how)
     x, kept = bounds.args
     assert torch.equal(kept, c)
     residual = x - 10 * c
@@ -327,8 +271,8 @@ def test_batch_of_one_and_order_of_data() -> None:
     """Errors of sd 0.2, by itself, first or last. Failure rate below 1e-5."""
     x = linear_x(10)
     exact = LINEAR.log_prob(x)
-    alone = annealed_evidence(LinearPair(), (x[:1],)).log_evidence
-    turned = annealed_evidence(LinearPair(), (x.flip(0),)).log_evidence.flip(0)
+    alone = annealed_evidence(OF_NO_USE, (x[:1],)).log_evidence
+    turned = annealed_evidence(OF_NO_USE, (x.flip(0),)).log_evidence.flip(0)
     torch.testing.assert_close(alone, exact[:1], atol=1.0, rtol=0)
     torch.testing.assert_close(turned, exact, atol=1.0, rtol=0)
 
@@ -368,17 +312,17 @@ def test_temperatures_go_from_prior_to_posterior() -> None:
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (Discrete(), "needs real latents, and site 'k' is discrete"),
+        (StatesPair(), "needs real latents, and site 'k' is discrete"),
         (NoLatents(), "needs latents, and NoLatents has none"),
-        (Autoencoder(), "gives site 'rate' one value"),
+        (PointGuide(WEIGHT[:1]), "gives site 'z' one value"),
     ],
     ids=["discrete", "no latents", "autoencoder"],
 )
 def test_other_pairs_are_refused(pair: nn.Module, message: str) -> None:
     with pytest.raises(RequestError, match=f"annealing .*{message}"):
-        annealed_evidence(pair, (torch.zeros(3),))
+        annealed_evidence(pair, (torch.zeros(3, 1),))
     with pytest.raises(RequestError, match=f"bidirectional Monte Carlo .*{message}"):
-        bidirectional_bounds(pair, (torch.zeros(3),))
+        bidirectional_bounds(pair, (torch.zeros(3, 1),))
 
 
 def test_sequences_are_sent_to_the_particle_filter() -> None:

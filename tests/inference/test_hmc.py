@@ -13,41 +13,28 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.inference.hmc import HMCResult, convergence, hmc, largest_r_hat
-from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.inference.quadrature import quadrature
 from vaezoo.inference.target import Target
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.pairs.particles import probing
 from vaezoo.runtime._arviz import import_arviz
+from vaezoo.testing.pairs import GammaPoisson, LinearPair, NoLatents, StatesPair
 
 
-def truth() -> LinearGaussian:
-    """Three latents whose posteriors are correlated, 10 dimensions, noise 0.5."""
-    random = np.random.RandomState(0)
-    weight, bias = torch.from_numpy(random.randn(10, 3)), torch.from_numpy(random.randn(10))
-    return LinearGaussian(weight, bias, 0.5)
+class FromThePrior(LinearPair):
+    """Three latents whose posteriors are correlated, 10 elements; as poor a guide as can be."""
 
-
-class LinearPair(nn.Module):
-    """The linear-Gaussian model, and a guide that is as poor as it can be: the prior."""
-
-    def __init__(self, linear: LinearGaussian) -> None:
-        super().__init__()
-        self.linear = linear
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
-            loc = z @ self.linear.weight.T + self.linear.bias
-            pyro.sample("x", dist.Normal(loc, self.linear.sigma).to_event(1), obs=x)
+    def __init__(self) -> None:
+        random = np.random.RandomState(0)
+        super().__init__(torch.from_numpy(random.randn(10, 3)), torch.from_numpy(random.randn(10)))
 
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(x.new_zeros(3), 1.0).to_event(1))
 
 
-class OneBatchDimension(LinearPair):
+class OneBatchDimension(FromThePrior):
     """A model whose layers want exactly one batch dimension, so that rows are repeated."""
 
     def model(self, x: Tensor) -> None:
@@ -56,19 +43,6 @@ class OneBatchDimension(LinearPair):
             assert z.dim() == 2
             loc = torch.addmm(self.linear.bias, z, self.linear.weight.T)
             pyro.sample("x", dist.Normal(loc, self.linear.sigma).to_event(1), obs=x)
-
-
-class GammaPoisson(nn.Module):
-    """rate ~ Gamma(2, 1), x ~ Poisson(rate): the posterior is Gamma(2 + x, 2)."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            rate = pyro.sample("rate", dist.Gamma(x.new_tensor(2.0), x.new_tensor(1.0)))
-            pyro.sample("x", dist.Poisson(rate), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("rate", dist.LogNormal(torch.zeros_like(x), 1.0))
 
 
 class TwoLayers(nn.Module):
@@ -115,9 +89,10 @@ def run() -> Run:
     draw = torch.Generator().manual_seed(0)
     z = torch.randn(100, 3, dtype=torch.float64, generator=draw)
     noise = torch.randn(100, 10, dtype=torch.float64, generator=draw)
-    linear = truth()
+    pair = FromThePrior()
+    linear = pair.linear
     x = z @ linear.weight.T + linear.bias + linear.sigma * noise
-    result = hmc(LinearPair(linear), (x,), num_samples=400, num_warmup=200)
+    result = hmc(pair, (x,), num_samples=400, num_warmup=200)
     return Run(x, result, *linear.posterior(x))
 
 
@@ -163,7 +138,7 @@ def test_step_sizes_reach_the_acceptance(run: Run) -> None:
 
 
 def test_log_joint_is_that_of_the_draws(run: Run) -> None:
-    linear, z = truth(), run.result.latents["z"]
+    linear, z = FromThePrior().linear, run.result.latents["z"]
     prior = dist.Normal(torch.zeros(3), 1.0).to_event(1).log_prob(z)
     loc = z @ linear.weight.T + linear.bias
     likelihood = dist.Normal(loc, linear.sigma).to_event(1).log_prob(run.x)
@@ -242,10 +217,10 @@ def test_same_seed_same_draws_and_nothing_else_changes() -> None:
 
 
 def test_repeated_rows_are_the_same_densities() -> None:
-    linear, x = truth(), torch.randn(4, 10, dtype=torch.float64)
+    x = torch.randn(4, 10, dtype=torch.float64)
     u = torch.randn(5, 4, 3, dtype=torch.float64)
     found = []
-    for pair in (LinearPair(linear), OneBatchDimension(linear)):
+    for pair in (FromThePrior(), OneBatchDimension()):
         with probing(pair, x.device):
             target = Target(pair, (x,), "HMC")
             found.append((target.in_plate, target.log_joint(u), target.log_guide(u)))
@@ -255,10 +230,8 @@ def test_repeated_rows_are_the_same_densities() -> None:
 
 def test_diagonal_metric_and_single_chain() -> None:
     x = torch.randn(3, 10, dtype=torch.float64)
-    result = hmc(
-        LinearPair(truth()), (x,), num_chains=1, num_samples=600, dense=False, start="guide"
-    )
-    mean, covariance = truth().posterior(x)
+    result = hmc(FromThePrior(), (x,), num_chains=1, num_samples=600, dense=False, start="guide")
+    mean, covariance = FromThePrior().posterior(x)
     assert result.latents["z"].shape == (1, 600, 3, 3)
     errors = (result.latents["z"].mean((0, 1)) - mean) / covariance.diagonal().sqrt()
     assert float(errors.abs().max()) < 0.4
@@ -275,27 +248,7 @@ def test_sequences_are_sent_to_the_particle_filter() -> None:
         hmc(pair, (torch.zeros(3, 4, 2), length))
 
 
-class Discrete(nn.Module):
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-            pyro.sample("x", dist.Normal(k, 1.0), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-
-
-class NoLatents(nn.Module):
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("x", dist.Normal(x.new_tensor(0.0), 1.0), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        pass
-
-
-class Shared(Discrete):
+class Shared(nn.Module):
     def model(self, x: Tensor) -> None:
         z = pyro.sample("z", dist.Normal(x.new_tensor(0.0), 1.0))
         with pyro.plate("data", len(x)):
@@ -305,7 +258,7 @@ class Shared(Discrete):
         pyro.sample("z", dist.Normal(x.new_tensor(0.0), 1.0))
 
 
-class OneSided(Discrete):
+class OneSided(nn.Module):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("other", dist.Normal(x, 1.0))
@@ -319,7 +272,7 @@ class OneSided(Discrete):
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (Discrete(), "site 'k' is discrete; use importance weights"),
+        (StatesPair(), "site 'k' is discrete; use importance weights"),
         (NoLatents(), "its log p.x. is exact"),
         (Shared(), "site 'z' has others; put it inside the data plate"),
         (OneSided(), "site 'z' is in the model only; add it to the guide"),
@@ -328,7 +281,7 @@ class OneSided(Discrete):
 )
 def test_other_pairs_are_refused(pair: nn.Module, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        hmc(pair, (torch.zeros(3),))
+        hmc(pair, (torch.zeros(3, 1),))
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 import math
 
 import numpy as np
-import pyro
 import pytest
 import torch
 from pyro import distributions as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaezoo import RequestError
 from vaezoo.inference.importance import (
@@ -19,58 +18,17 @@ from vaezoo.inference.importance import (
     pareto_smooth,
     resample,
 )
-from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
 from vaezoo.runtime._arviz import import_arviz
+from vaezoo.testing.pairs import LinearPair, PointGuide, StatesPair
 
-WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
-TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)
-
-
-class LinearPair(nn.Module):
-    """The linear-Gaussian model, whose posterior is diagonal; a guide that may be too wide."""
-
-    def __init__(self, widened: float = 1.0) -> None:
-        super().__init__()
-        self.widened = widened
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ WEIGHT.T, TRUTH.sigma).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        mean, covariance = TRUTH.posterior(x)
-        with pyro.plate("data", len(x)):
-            scale = self.widened * covariance.diagonal().sqrt()
-            pyro.sample("z", dist.Normal(mean, scale).to_event(1))
-
-
-class TwoStates(nn.Module):
-    """A discrete latent: k ~ Bernoulli(0.3), x ~ N(2 k, 1); the guide says 0.5."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Bernoulli(x.new_tensor(0.3)))
-            pyro.sample("x", dist.Normal(2 * k, 1.0), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-
-
-class Autoencoder(LinearPair):
-    """Its guide has one value for each datum."""
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Delta(TRUTH.posterior(x)[0]).to_event(1))
+TRUTH = LinearPair().linear
 
 
 @pytest.fixture
 def x() -> Tensor:
-    return torch.randn(6, 3, dtype=torch.float64)
+    return torch.randn(6, 4, dtype=torch.float64)
 
 
 # Pareto smoothing
@@ -149,7 +107,7 @@ def test_weights_of_an_exact_guide_are_the_evidence(x: Tensor) -> None:
 
 def test_weights_belong_to_their_draws(x: Tensor) -> None:
     """log p(x) + log p(z | x) - log q(z | x), for draws that come in several pieces."""
-    found = importance_weights(LinearPair(2.0), (x,), 50, max_rows=100)
+    found = importance_weights(LinearPair(scale=2.0), (x,), 50, max_rows=100)
     mean, covariance = TRUTH.posterior(x)
     sd, z = covariance.diagonal().sqrt(), found.latents["z"]
     p, q = (dist.Normal(mean, s * sd).to_event(1).log_prob(z) for s in (1.0, 2.0))
@@ -158,7 +116,7 @@ def test_weights_belong_to_their_draws(x: Tensor) -> None:
 
 def test_wide_guide_is_corrected(x: Tensor) -> None:
     """log p(x), mean and sd by weights; tolerances of 5 standard errors. Failure rate 2e-5."""
-    found = importance_weights(LinearPair(2.0), (x,), 20_000)
+    found = importance_weights(LinearPair(scale=2.0), (x,), 20_000)
     error = log_evidence_error(found.log_weights)
     difference = log_evidence(found.log_weights) - TRUTH.log_prob(x)
     assert bool((difference.abs() < 5 * error).all())
@@ -173,7 +131,9 @@ def test_wide_guide_is_corrected(x: Tensor) -> None:
 
 
 def test_same_seed_same_draws(x: Tensor) -> None:
-    first, second, third = (importance_weights(LinearPair(2.0), (x,), 9, seed=s) for s in (1, 1, 2))
+    first, second, third = (
+        importance_weights(LinearPair(scale=2.0), (x,), 9, seed=s) for s in (1, 1, 2)
+    )
     assert torch.equal(first.log_weights, second.log_weights)
     assert not torch.equal(first.log_weights, third.log_weights)
 
@@ -190,8 +150,9 @@ def test_resampling_is_in_proportion() -> None:
 
 def test_discrete_latents_have_weights() -> None:
     """p(x) = 0.7 N(x; 0, 1) + 0.3 N(x; 2, 1); 5 standard errors. Failure rate 2e-6."""
-    x = torch.tensor([-0.5, 1.0, 2.5], dtype=torch.float64)
-    weights = importance_weights(TwoStates(), (x,), 20_000).log_weights
+    x = torch.tensor([-0.5, 1.5, 2.5], dtype=torch.float64)
+    pair = StatesPair((0.7, 0.3), strength=0.0)
+    weights = importance_weights(pair, (x.unsqueeze(1),), 20_000).log_weights
     likelihood = dist.Normal(torch.tensor([[0.0], [2.0]]), 1.0).log_prob(x)
     exact = (likelihood + torch.tensor([[0.7], [0.3]]).log()).logsumexp(0)
     difference = (log_evidence(weights) - exact) / log_evidence_error(weights)
@@ -216,7 +177,7 @@ def test_pair_without_latents_is_refused() -> None:
 
 def test_autoencoder_is_refused(x: Tensor) -> None:
     with pytest.raises(RequestError, match=r"gives site 'z' one value.*vaezoo encode"):
-        importance_weights(Autoencoder(), (x,), 5)
+        importance_weights(PointGuide(), (x,), 5)
 
 
 def test_no_draws_are_refused(x: Tensor) -> None:

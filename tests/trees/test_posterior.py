@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyro
 import pytest
 import torch
 import xarray as xr
@@ -18,45 +17,17 @@ from vaezoo.data import SPLITS, Data, from_sequences
 from vaezoo.data.dataset import Array
 from vaezoo.data.transform import Transform
 from vaezoo.inference.kalman import Moments
-from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.pairs.sites import argument_names
 from vaezoo.plots.figures import latent_codes
 from vaezoo.runs import Run
+from vaezoo.testing.pairs import LinearPair, StatesPair
 from vaezoo.trees.files import joined
 from vaezoo.trees.posterior import GROUPS, draw_posterior, plan_draws
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
-TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)
+TRUTH = LinearPair(WEIGHT).linear
 LENGTHS = (5, 2, 4, 1, 3, 5)
-
-
-class Linear(nn.Module):
-    """The linear-Gaussian model, whose posterior is diagonal, and its posterior."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ WEIGHT.T.to(z), TRUTH.sigma).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        mean, covariance = TRUTH.posterior(x.double())
-        with pyro.plate("data", len(x)):
-            q = dist.Normal(mean.to(x), covariance.diagonal().sqrt().to(x))
-            pyro.sample("z", q.to_event(1))
-
-
-class States(nn.Module):
-    """A discrete latent: k = 0, 1, 2 with p = 0.2, 0.3, 0.5, x ~ N(2 k, 1); q says a third each."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Categorical(x.new_tensor([0.2, 0.3, 0.5])))
-            pyro.sample("x", dist.Normal(2.0 * k[:, None], 1.0).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Categorical(x.new_ones(3) / 3))
 
 
 def rows(**arrays: Array) -> Data:
@@ -78,7 +49,7 @@ def run_of(pair: nn.Module, data: Data, **settings: Any) -> Run:
 
 
 def linear() -> tuple[Run, Data]:
-    return run_of(Linear(), rows()), rows()
+    return run_of(LinearPair(WEIGHT), rows()), rows()
 
 
 def kalman() -> tuple[Run, Data]:
@@ -88,7 +59,7 @@ def kalman() -> tuple[Run, Data]:
 
 def states() -> tuple[Run, Data]:
     data = rows(x=np.array([-1, 0, 1, 2, 3, 5], dtype=np.float32)[:, None])
-    return run_of(States(), data), data
+    return run_of(StatesPair(strength=0.0), data), data
 
 
 CASES = {"linear": linear, "kalman": kalman, "states": states}
@@ -284,7 +255,7 @@ def test_too_large_a_tree_is_refused_before_it_is_drawn() -> None:
 def test_x_is_in_units_of_the_data() -> None:
     data = rows(x=np.linspace(0, 9, 18, dtype=np.float32).reshape(6, 3))
     mean, std = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 2.0])
-    run = run_of(Linear(), data, scale=2.0, mean=mean, std=std)
+    run = run_of(LinearPair(WEIGHT), data, scale=2.0, mean=mean, std=std)
     tree = draw_posterior(run, data, num_samples=2000, groups="all")
     np.testing.assert_allclose(tree["observed_data"]["x"], data.x, atol=1e-5)
     np.testing.assert_array_equal(tree["constant_data"]["x_mean"], mean)

@@ -167,16 +167,16 @@ def test_narrow_guide_is_poor_by_its_weights() -> None:
     assert report.quality in ("fair", "poor")
 
 
-def test_full_level_asks_the_referees(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vaezoo.diagnostics import referee
+def test_full_level_asks_for_a_second_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vaezoo.diagnostics import second_opinion
     from vaezoo.inference.hmc import Settings
 
-    monkeypatch.setattr(referee, "LONG", Settings(num_samples=300, num_warmup=100))
+    monkeypatch.setattr(second_opinion, "LONG", Settings(num_samples=300, num_warmup=100))
     report = analyse(*linear(shift=1.5), level="full")
-    assert report.referee is not None
-    assert float(report.referee.comparison.c2st.min()) > 0.6
-    assert float(report.referee.convergence.r_hat.max()) < 1.05
-    assert abs(report.referee.bounds.mean_gap) < 0.3
+    assert report.second_opinion is not None
+    assert float(report.second_opinion.comparison.c2st.min()) > 0.6
+    assert float(report.second_opinion.convergence.r_hat.max()) < 1.05
+    assert abs(report.second_opinion.bounds.mean_gap) < 0.3
     assert report.trees["mcmc"]["posterior"].sizes["draw"] == 300
 
 

@@ -27,7 +27,7 @@ from torch.nn.functional import softplus
 from vaezoo.errors import RequestError
 from vaezoo.runtime.device import seeded
 
-__all__ = ["Comparison", "c2st", "compare_draws", "gaussian_kl", "sliced_wasserstein"]
+__all__ = ["Comparison", "DrawsLike", "c2st", "compare_draws", "gaussian_kl", "sliced_wasserstein"]
 
 MOST_NUMBERS = 4_000_000
 MOST_CROSSED = 16
@@ -37,7 +37,7 @@ CONVERGED = 1e-3
 FEWEST = 10
 SHORTENED = (1.0, 0.5, 0.25, 0.0625)
 
-Draws = Tensor | Mapping[str, Tensor]
+DrawsLike = Tensor | Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare_draws(draws: Draws, reference: Draws, *, seed: int = 0) -> Comparison:
+def compare_draws(draws: DrawsLike, reference: DrawsLike, *, seed: int = 0) -> Comparison:
     """Compare draws with those of a reference, for each datum.
 
     Parameters
@@ -100,7 +100,7 @@ def compare_draws(draws: Draws, reference: Draws, *, seed: int = 0) -> Compariso
 
 @torch.no_grad()
 def sliced_wasserstein(
-    draws: Draws, reference: Draws, *, num_directions: int = 64, seed: int = 0
+    draws: DrawsLike, reference: DrawsLike, *, num_directions: int = 64, seed: int = 0
 ) -> Tensor:
     """Return the sliced Wasserstein-1 distance, ``(B,)``, in sds of the reference.
 
@@ -137,7 +137,7 @@ def _wasserstein(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gaussian_kl(draws: Draws, reference: Draws) -> Tensor:
+def gaussian_kl(draws: DrawsLike, reference: DrawsLike) -> Tensor:
     """Return KL(N(m, C) || N(m_ref, C_ref)) of means and covariances, ``(B,)``, in nats.
 
     Infinite where draws have no spread in some direction; not a number for such a reference.
@@ -167,7 +167,7 @@ def _log_diagonal(factor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def c2st(draws: Draws, reference: Draws, *, num_folds: int = 5, seed: int = 0) -> Tensor:
+def c2st(draws: DrawsLike, reference: DrawsLike, *, num_folds: int = 5, seed: int = 0) -> Tensor:
     """Return the accuracy of a classifier that tells draws from the reference, ``(B,)``.
 
     The classifier two-sample test (Lopez-Paz & Oquab 2017, arXiv:1610.06545): 1/2 where the two
@@ -246,7 +246,7 @@ def _fit_logistic(features: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     return found
 
 
-def _standardised(draws: Draws, reference: Draws) -> tuple[Tensor, Tensor]:
+def _standardised(draws: DrawsLike, reference: DrawsLike) -> tuple[Tensor, Tensor]:
     """Return both as ``(B, S, L)`` and ``(B, R, L)``, in sds of the reference."""
     ours, theirs = _vectors(draws, reference), _vectors(reference, reference)
     if ours.shape[::2] != theirs.shape[::2] or min(ours.shape[1], theirs.shape[1]) < FEWEST:
@@ -261,7 +261,7 @@ def _standardised(draws: Draws, reference: Draws) -> tuple[Tensor, Tensor]:
     return (ours - centre) / scale, (theirs - centre) / scale
 
 
-def _vectors(draws: Draws, like: Draws) -> Tensor:
+def _vectors(draws: DrawsLike, like: DrawsLike) -> Tensor:
     """Return draws as ``(B, S, L)``, their sites in the order of others."""
     if isinstance(draws, Tensor) and isinstance(like, Tensor):
         if draws.dim() != 3:

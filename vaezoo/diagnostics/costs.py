@@ -21,7 +21,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["LEVELS", "LONG", "SHARE_ANNEALED", "Plan", "make_plan"]
+__all__ = ["LEVELS", "LONG", "SHARE_ANNEALED", "AnalysisPlan", "plan_analysis"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 LONG = Settings(num_samples=1000, num_warmup=300)
@@ -32,7 +32,7 @@ RANKED = 4.0  # what a path of the calibration costs, in those of a filter
 
 
 @dataclass(frozen=True)
-class Plan:
+class AnalysisPlan:
     """How much is done.
 
     Attributes
@@ -75,7 +75,7 @@ class _Costs:
     density: float = 0.0
     particle: float = 0.0
 
-    def of(self, plan: Plan) -> float:
+    def of(self, plan: AnalysisPlan) -> float:
         """Return the seconds of a plan."""
         if self.particle:
             paths = (plan.num_kept + 3 * plan.num_particles + 40) * plan.num_data
@@ -100,9 +100,9 @@ def _annealing() -> float:
     return how.num_particles * how.num_temperatures * (1 + how.max_leapfrog) / 2
 
 
-def make_plan(
+def plan_analysis(
     pair: nn.Module, args: Args, total: int, level: Level, num_data: int, budget: float | None
-) -> Plan:
+) -> AnalysisPlan:
     """Say what an analysis does and takes.
 
     Parameters
@@ -127,17 +127,19 @@ def make_plan(
     """
     particles = {"quick": 50, "standard": 100, "full": 400}[level]
     bidirectional = 20 if level == "full" else 0
-    plan = Plan(level, min(num_data, total), num_bidirectional=bidirectional)
+    plan = AnalysisPlan(level, min(num_data, total), num_bidirectional=bidirectional)
     costs = _measure(pair, args)
     is_sequence = isinstance(pair, SequencePair)
     if is_sequence:
-        plan = Plan(level, plan.num_data, 4000, 200, particles, num_simulations=200, num_ranked=50)
+        plan = AnalysisPlan(
+            level, plan.num_data, 4000, 200, particles, num_simulations=200, num_ranked=50
+        )
     if budget is not None:
         plan = _within(plan, costs, budget, FEWEST_SEQUENCES if is_sequence else FEWEST_DATA)
     return replace(plan, seconds=costs.of(plan))
 
 
-def _within(plan: Plan, costs: _Costs, budget: float, fewest: int) -> Plan:
+def _within(plan: AnalysisPlan, costs: _Costs, budget: float, fewest: int) -> AnalysisPlan:
     """Take fewer simulations first, then fewer data."""
     if costs.of(plan) <= budget:
         return plan

@@ -1,4 +1,4 @@
-"""log p(x) and the posterior by annealing, and how far off that is: the slow referee.
+"""log p(x) and the posterior by annealing, and how far off that is: slow, and independent.
 
 Particles of each datum start at draws from the prior, and go to the posterior through
 

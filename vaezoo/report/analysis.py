@@ -18,10 +18,10 @@ from vaezoo.data.batches import Batches
 from vaezoo.diagnostics.calibration import calibrate
 from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
 from vaezoo.diagnostics.collapse import collapse
-from vaezoo.diagnostics.costs import LEVELS, Plan, make_plan
+from vaezoo.diagnostics.costs import LEVELS, AnalysisPlan, plan_analysis
 from vaezoo.diagnostics.guide import GuideCheck, check_guide
 from vaezoo.diagnostics.predictive import predictive_checks
-from vaezoo.diagnostics.referee import Referee, consult
+from vaezoo.diagnostics.second_opinion import SecondOpinion, consult
 from vaezoo.diagnostics.sequences import SequenceCheck, check_sequences
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import Level
@@ -137,7 +137,7 @@ def prepare(
         total = batches.size(split)
         some = batches.whole(split, limit=min(DATA_FOR_TIMING, limit or total))
         _refuse_unusable(run, some)
-        plan = make_plan(run.pair, some, total, level, limit or total, budget)
+        plan = plan_analysis(run.pair, some, total, level, limit or total, budget)
     return Analysis(run, batches, split, plan, seed)
 
 
@@ -191,7 +191,7 @@ class Analysis:
     run: Run
     batches: Batches
     split: str
-    plan: Plan
+    plan: AnalysisPlan
     seed: int
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -226,7 +226,7 @@ class Analysis:
             guide=judged.guide,
             posteriors=judged.posteriors,
             sequences=judged.sequences,
-            referee=judged.referee,
+            second_opinion=judged.second_opinion,
             calibration=calibration,
             collapse=latents,
             predictive=predictive,
@@ -245,14 +245,14 @@ class Analysis:
                     lambda: check_sequences(pair, args, num_particles=number, seed=seed),
                 )
             )
-        posteriors = referee = None
+        posteriors = opinion = None
         if plan.level != "quick":
             posteriors = self._try("posterior", lambda: self._check_posteriors(args, draws))
         if posteriors is None:
             return _Judged(guide=self._try("weights", lambda: check_guide(pair, args, seed=seed)))
         if plan.level == "full":
-            posteriors, referee = consult(pair, args, posteriors, plan, seed)
-        return _Judged(posteriors=posteriors, referee=referee)
+            posteriors, opinion = consult(pair, args, posteriors, plan, seed)
+        return _Judged(posteriors=posteriors, second_opinion=opinion)
 
     def _check_posteriors(self, args: Args, draws: Draws | None) -> PosteriorCheck:
         return check_posteriors(
@@ -320,7 +320,7 @@ class _Judged:
     guide: GuideCheck | None = None
     posteriors: PosteriorCheck | None = None
     sequences: SequenceCheck | None = None
-    referee: Referee | None = None
+    second_opinion: SecondOpinion | None = None
 
 
 def _other_trees(draws: Draws, q: xr.DataTree, judged: _Judged) -> dict[str, xr.DataTree]:
@@ -328,8 +328,8 @@ def _other_trees(draws: Draws, q: xr.DataTree, judged: _Judged) -> dict[str, xr.
     check, trees = judged.posteriors or judged.sequences, {}
     if check is not None:
         trees["checked"] = checked_tree(draws, q, check)
-    if judged.referee is not None:
-        chains = judged.referee.chains
+    if judged.second_opinion is not None:
+        chains = judged.second_opinion.chains
         trees["mcmc"] = chains_tree(draws, q, chains.latents, chains.log_joint)
     elif judged.posteriors is not None:
         short = judged.posteriors

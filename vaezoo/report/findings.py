@@ -9,10 +9,10 @@ import xarray as xr
 from vaezoo.diagnostics.calibration import Calibration
 from vaezoo.diagnostics.checking import VERDICTS, PosteriorCheck
 from vaezoo.diagnostics.collapse import Collapse
-from vaezoo.diagnostics.costs import Plan
+from vaezoo.diagnostics.costs import AnalysisPlan
 from vaezoo.diagnostics.guide import GuideCheck
 from vaezoo.diagnostics.predictive import PredictiveCheck
-from vaezoo.diagnostics.referee import Referee
+from vaezoo.diagnostics.second_opinion import SecondOpinion
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.training.metrics import Metrics
 
@@ -66,7 +66,7 @@ class Report:
         The verdicts on data without time.
     sequences
         The verdicts on sequences.
-    referee
+    second_opinion
         Long chains, annealing and classifiers of level ``full``.
     calibration, collapse, predictive
         See :mod:`vaezoo.diagnostics.calibration`, :mod:`vaezoo.diagnostics.collapse`,
@@ -80,12 +80,12 @@ class Report:
     """
 
     scope: Scope
-    plan: Plan
+    plan: AnalysisPlan
     metrics: Metrics
     guide: GuideCheck | None
     posteriors: PosteriorCheck | None
     sequences: SequenceCheck | None
-    referee: Referee | None
+    second_opinion: SecondOpinion | None
     calibration: Calibration | None
     collapse: Collapse | None
     predictive: Mapping[str, PredictiveCheck] | None

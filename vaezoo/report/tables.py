@@ -40,7 +40,7 @@ def to_dict(report: Report) -> Table:
         **_of_calibration(report),
         **_of_collapse(report),
         "predictive": {name: check.grades for name, check in (report.predictive or {}).items()},
-        "referee": _of_referee(report),
+        "second_opinion": _of_second_opinion(report),
     }
     finite: Table = _finite(table)
     return finite
@@ -87,18 +87,18 @@ def _grades(report: Report) -> dict[str, dict[str, int]]:
     }
 
 
-def _of_referee(report: Report) -> Table | None:
-    referee = report.referee
-    if referee is None:
+def _of_second_opinion(report: Report) -> Table | None:
+    opinion = report.second_opinion
+    if opinion is None:
         return None
     table = {
-        "r_hat": _mean(referee.convergence.r_hat),
-        "least_ess": float(referee.convergence.ess_bulk.min()),
-        "bidirectional_gap": referee.bounds.mean_gap,
-        "annealed": len(referee.annealed),
-        "seconds": referee.seconds,
+        "r_hat": _mean(opinion.convergence.r_hat),
+        "least_ess": float(opinion.convergence.ess_bulk.min()),
+        "bidirectional_gap": opinion.bounds.mean_gap,
+        "annealed": len(opinion.annealed),
+        "seconds": opinion.seconds,
     }
-    compared = {f.name: getattr(referee.comparison, f.name) for f in fields(referee.comparison)}
+    compared = {f.name: getattr(opinion.comparison, f.name) for f in fields(opinion.comparison)}
     return {**table, **{name: _mean(values) for name, values in compared.items()}}
 
 
@@ -114,8 +114,8 @@ def _of_each(report: Report) -> dict[str, Tensor]:
         for name, value in values.items()
         if isinstance(value, Tensor) and name not in ("verdict", "chain_log_joint")
     }
-    if report.referee:
-        for result in (report.referee.comparison, report.referee.convergence):
+    if report.second_opinion:
+        for result in (report.second_opinion.comparison, report.second_opinion.convergence):
             tensors |= {f"long_{f.name}": getattr(result, f.name) for f in fields(result)}
     return tensors
 

@@ -67,7 +67,7 @@ def _labelled(report: Report) -> Iterator[tuple[str, str]]:
     else:
         metrics = report.metrics
         yield "bound", f"ELBO {metrics.elbo:.2f} = {metrics.recon:.2f} - KL {metrics.kl:.2f}"
-    yield from _of_referee(report)
+    yield from _of_second_opinion(report)
     if report.calibration:
         yield "calibration", _of_calibration(report.calibration)
     if report.collapse:
@@ -146,25 +146,25 @@ def _of_sequences(check: SequenceCheck) -> Iterator[tuple[str, str]]:
     )
 
 
-def _of_referee(report: Report) -> Iterator[tuple[str, str]]:
-    referee = report.referee
-    if referee is None:
+def _of_second_opinion(report: Report) -> Iterator[tuple[str, str]]:
+    opinion = report.second_opinion
+    if opinion is None:
         return
-    met, least = _met(referee.convergence.r_hat), float(referee.convergence.ess_bulk.min())
+    met, least = _met(opinion.convergence.r_hat), float(opinion.convergence.ess_bulk.min())
     yield (
         "long chains",
         f"R-hat <= {GOOD_R_HAT} for {_share(met)}, least ESS {least:.0f}",
     )
-    told = float((referee.comparison.c2st > GOOD_C2ST).double().mean())
+    told = float((opinion.comparison.c2st > GOOD_C2ST).double().mean())
     yield (
         "classifier",
         f"tells the guide from the chains for {_share(told)} of the data "
-        f"(median accuracy {float(referee.comparison.c2st.median()):.2f})",
+        f"(median accuracy {float(opinion.comparison.c2st.median()):.2f})",
     )
     yield (
         "annealing",
-        f"bounds on data of the model {referee.bounds.mean_gap:.2f} nats apart; "
-        f"{len(referee.annealed)} data annealed",
+        f"bounds on data of the model {opinion.bounds.mean_gap:.2f} nats apart; "
+        f"{len(opinion.annealed)} data annealed",
     )
 
 

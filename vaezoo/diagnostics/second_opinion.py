@@ -1,4 +1,4 @@
-"""Level full: referees that share nothing with the check of a posterior but the model.
+"""Level full: a second opinion, which shares nothing with the check of a posterior but the model.
 
 Long chains say whether they agree. Data that are not trusted are annealed, twice, with other
 particles: where both agree in log p(x), their particles are draws from the posterior. A classifier
@@ -7,6 +7,7 @@ made, annealing from both sides says how far off it is itself.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 
 from vaezoo.diagnostics.checking import CHAINS, PosteriorCheck
 from vaezoo.diagnostics.comparison import Comparison, compare_draws
-from vaezoo.diagnostics.costs import LONG, SHARE_ANNEALED, Plan
+from vaezoo.diagnostics.costs import LONG, SHARE_ANNEALED, AnalysisPlan
 from vaezoo.inference.annealing import Annealing, Bounds, annealed_evidence, bidirectional_bounds
 from vaezoo.inference.hmc import Convergence, HMCResult, convergence, hmc
 from vaezoo.inference.importance import importance_weights, resample
 from vaezoo.pairs.sites import Args
 
-__all__ = ["Referee", "consult"]
+__all__ = ["SecondOpinion", "consult"]
 
 AGREE = 0.5
 FEWEST_ANNEALED = 10
@@ -29,7 +30,7 @@ MANY = Annealing(num_particles=256)
 
 
 @dataclass(frozen=True)
-class Referee:
+class SecondOpinion:
     """What slower methods say of B data.
 
     Attributes
@@ -60,9 +61,28 @@ class Referee:
 
 
 def consult(
-    pair: nn.Module, args: Args, found: PosteriorCheck, plan: Plan, seed: int
-) -> tuple[PosteriorCheck, Referee]:
-    """Ask the referees; data that annealing repairs get its draws and its log p(x)."""
+    pair: nn.Module, args: Args, check: PosteriorCheck, plan: AnalysisPlan, seed: int
+) -> tuple[PosteriorCheck, SecondOpinion]:
+    """Ask for a second opinion; data that annealing repairs get its draws and its log p(x).
+
+    Parameters
+    ----------
+    pair
+        A pair with real latents.
+    args
+        The batch that was checked.
+    check
+        What the check of its posteriors says.
+    plan
+        How much is done.
+    seed
+        Seed of everything.
+
+    Returns
+    -------
+    tuple
+        The check, with what was repaired, and the opinion.
+    """
     begun = time.perf_counter()
     chains = hmc(
         pair,
@@ -72,55 +92,72 @@ def consult(
         num_warmup=LONG.num_warmup,
         seed=seed,
     )
-    drawn = importance_weights(pair, args, DRAWS_COMPARED, seed=seed).latents
-    thin = max(1, CHAINS * LONG.num_samples // DRAWS_COMPARED)
-    reference = {name: z.flatten(0, 1)[::thin] for name, z in chains.latents.items()}
-    made = tuple(_repeated(arg, plan.num_bidirectional) for arg in args)
-    places = _to_anneal(found)
-    repaired, log_evidence = _anneal(pair, args, found, places, seed)
-    referee = Referee(
+    of_guide = importance_weights(pair, args, DRAWS_COMPARED, seed=seed).latents
+    of_chains = _thinned(chains.latents)
+    repaired, places, log_evidence = _anneal(pair, args, check, seed)
+    opinion = SecondOpinion(
         chains,
         convergence(chains),
-        compare_draws(drawn, reference, seed=seed),
+        compare_draws(of_guide, of_chains, seed=seed),
         places,
         log_evidence,
-        bidirectional_bounds(pair, made, seed=seed),
+        _bounds(pair, args, plan.num_bidirectional, seed),
         time.perf_counter() - begun,
     )
-    return repaired, referee
+    return repaired, opinion
 
 
-def _to_anneal(found: PosteriorCheck) -> Tensor:
+def _thinned(latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return about as many draws of the chains as there are of the guide, evenly spaced."""
+    thin = max(1, CHAINS * LONG.num_samples // DRAWS_COMPARED)
+    return {name: z.flatten(0, 1)[::thin] for name, z in latents.items()}
+
+
+def _bounds(pair: nn.Module, args: Args, number: int, seed: int) -> Bounds:
+    """Return bounds on as many data of the model as planned, shaped as rows of the batch."""
+    like = tuple(_repeated(arg, number) for arg in args)
+    return bidirectional_bounds(pair, like, seed=seed)
+
+
+def _to_anneal(check: PosteriorCheck) -> Tensor:
     """Return places of data that are not trusted; not many more than was planned for."""
-    most = max(FEWEST_ANNEALED, int(SHARE_ANNEALED * len(found.verdict)))
-    return torch.nonzero(found.verdict == 2).flatten()[:most]
+    most = max(FEWEST_ANNEALED, int(SHARE_ANNEALED * len(check.verdict)))
+    return torch.nonzero(check.verdict == 2).flatten()[:most]
 
 
 def _anneal(
-    pair: nn.Module, args: Args, found: PosteriorCheck, places: Tensor, seed: int
-) -> tuple[PosteriorCheck, Tensor]:
+    pair: nn.Module, args: Args, check: PosteriorCheck, seed: int
+) -> tuple[PosteriorCheck, Tensor, Tensor]:
+    """Return the repaired check, places of what was annealed, and its log p(x) by two runs."""
+    places = _to_anneal(check)
     if not len(places):
-        return found, torch.zeros(2, 0)
+        return check, places, torch.zeros(2, 0)
     some = tuple(arg[places.to(arg.device)] for arg in args)
     runs = [annealed_evidence(pair, some, MANY, seed=seed + i) for i in (1, 2)]
     log_evidence = torch.stack([run.log_evidence.cpu().double() for run in runs])
-    agree = _range(log_evidence) < AGREE
-    number = len(next(iter(found.draws.values())))
+    number = len(next(iter(check.draws.values())))
     better = resample(runs[0].latents, runs[0].log_weights, number, seed=seed)
+    return _repaired(check, places, log_evidence, better), places, log_evidence
+
+
+def _repaired(
+    check: PosteriorCheck, places: Tensor, log_evidence: Tensor, better: Mapping[str, Tensor]
+) -> PosteriorCheck:
+    """Take draws and log p(x) from annealing where its two runs agree."""
+    agree = _range(log_evidence) < AGREE
     good = places[agree]
-    draws = dict(found.draws)
+    draws = dict(check.draws)
     for name, z in better.items():
         draws[name] = draws[name].clone()
         draws[name][:, good.to(z.device)] = z[:, agree.to(z.device)]
     error = 0.5 * _range(log_evidence)[agree]
-    repaired = replace(
-        found,
+    return replace(
+        check,
         draws=draws,
-        verdict=found.verdict.index_fill(0, good, 1),
-        log_evidence=found.log_evidence.index_copy(0, good, log_evidence.mean(0)[agree]),
-        standard_error=found.standard_error.index_copy(0, good, error),
+        verdict=check.verdict.index_fill(0, good, 1),
+        log_evidence=check.log_evidence.index_copy(0, good, log_evidence.mean(0)[agree]),
+        standard_error=check.standard_error.index_copy(0, good, error),
     )
-    return repaired, log_evidence
 
 
 def _range(values: Tensor) -> Tensor:

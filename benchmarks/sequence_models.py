@@ -16,7 +16,7 @@ from typing import Any
 from _report import RESULTS, environment, markdown
 
 import vaezoo
-from vaezoo.config import DataSettings
+from vaezoo.settings import DataSettings
 from vaezoo.training.alarms import COLLAPSED_KL
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

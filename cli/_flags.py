@@ -35,9 +35,11 @@ def in_flags(message: str, command: click.Command | None = None) -> str:
 
 
 def _flags_of(command: click.Command | None) -> dict[str, str]:
-    """Return the long flag of each argument of a command."""
+    """Return the long flag of each argument of a command, and of each name that is a flag."""
     options = [param for param in getattr(command, "params", ()) if isinstance(param, click.Option)]
-    return {str(option.name): max(option.opts, key=len) for option in options}
+    long = [(option, max(option.opts, key=len)) for option in options]
+    named = {flag.strip("-").replace("-", "_"): flag for _, flag in long}
+    return {**named, **{str(option.name): flag for option, flag in long}}
 
 
 def _in_flag(name: str, value: str | None, flags: dict[str, str]) -> str:

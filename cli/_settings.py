@@ -1,12 +1,88 @@
-"""The settings that a person types, ``--set key=value``."""
+"""Settings as flags: options made from typed settings, and ``--set key=value``."""
 
 import tomllib
-from collections.abc import Sequence
-from typing import Any
+import types
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+from click.core import ParameterSource
+from pydantic.fields import FieldInfo
 
 from vaezoo.errors import RequestError
+from vaezoo.settings import Settings
 
-__all__ = ["parse_settings"]
+__all__ = ["nested", "parse_settings", "setting_options", "typed_settings", "typed_words"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def setting_options(kind: type[Settings], *, leave_out: Sequence[str] = ()) -> Decorator:
+    """Return the options of a kind of settings: types, ranges, choices, defaults and help."""
+    options = [
+        _option(name, field) for name, field in kind.model_fields.items() if name not in leave_out
+    ]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _option(name: str, field: FieldInfo) -> Decorator:
+    annotation, bounds = _without_none(field)
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        type=_type(annotation, bounds),
+        is_flag=annotation is bool,
+        default=field.default,
+        show_default=field.default is not None and annotation is not bool,
+        help=field.description,
+    )
+
+
+def _without_none(field: FieldInfo) -> tuple[Any, list[Any]]:
+    """Return the type of a field and its bounds, whether or not it may be None."""
+    annotation = field.annotation
+    if get_origin(annotation) in (Union, types.UnionType):
+        (annotation,) = (part for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation, *bounds = get_args(annotation)
+        return annotation, bounds
+    return annotation, field.metadata
+
+
+def _type(annotation: Any, bounds: Sequence[Any]) -> Any:
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    if annotation not in (int, float):
+        return annotation
+    names = ("ge", "gt", "le", "lt")
+    limits = {n: getattr(bound, n) for bound in bounds for n in names if hasattr(bound, n)}
+    kind = click.IntRange if annotation is int else click.FloatRange
+    return kind(
+        min=limits.get("ge", limits.get("gt")),
+        max=limits.get("le", limits.get("lt")),
+        min_open="gt" in limits,
+        max_open="lt" in limits,
+    )
+
+
+def typed_words() -> dict[str, Any]:
+    """Return what a person typed for the running command, without what is at its default."""
+    context = click.get_current_context()
+    return {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+
+
+def typed_settings(kind: type[Settings]) -> dict[str, Any]:
+    """Return the settings of a kind that a person typed."""
+    return {name: value for name, value in typed_words().items() if name in kind.model_fields}
 
 
 def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
@@ -25,10 +101,23 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
         if not (separator and key.strip()):
             raise RequestError(f"'{assignment}' is no setting; write --set key=value")
         value = _parse_value(text.strip())
-        for name in reversed(key.strip().split(".")):
-            value = {name: value}
-        settings = merge(settings, value)
+        settings = merge(settings, nested(key.strip().split("."), value))
     return settings
+
+
+def nested(path: Sequence[str], value: object) -> dict[str, Any]:
+    """Return a value as the setting at the end of a path.
+
+    Examples
+    --------
+    >>> nested(["likelihood", "sigma"], "shared")
+    {'likelihood': {'sigma': 'shared'}}
+    """
+    *tables, name = path
+    setting = {name: value}
+    for table in reversed(tables):
+        setting = {table: setting}
+    return setting
 
 
 def _parse_value(text: str) -> Any:

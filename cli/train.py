@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli._settings import (
+    nested,
+    parse_settings,
+    setting_options,
+    typed_settings,
+    typed_words,
+)
 from vaezoo.cli._shared import (
     complete_data,
     complete_model,
@@ -15,49 +22,36 @@ from vaezoo.cli._shared import (
     json_option,
 )
 from vaezoo.errors import RequestError, VaezooError
+from vaezoo.settings import DataSettings, Training, checked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vaezoo.runs import Run
-    from vaezoo.training.callbacks import Interrupted
+    from vaezoo.training.callbacks import Callback, Interrupted
 
-SCHEDULE = (
-    *("epochs", "steps", "batch_size", "lr", "optimizer", "clip_norm", "objective"),
-    *("num_particles", "free_bits", "beta", "kl_warmup", "plateau", "patience", "seed", "device"),
-    *("engine", "precision", "truncate"),
-)
+PARTS = {
+    "likelihood": ("likelihood",),
+    "prior": ("prior",),
+    "posterior": ("posterior",),
+    "sigma": ("likelihood", "sigma"),
+    "sigma_floor": ("likelihood", "floor"),
+}
+DATA = {"data": "name", "data_dir": "dir"}
+OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 
 
-@click.command(epilog="Example:  vaezoo train vae-bernoulli --data mnist --epochs 50")
+@click.command()
 @click.argument("model", metavar="MODEL", required=False, shell_complete=complete_model)
 @click.option(
     "--data",
     metavar="NAME|PATH",
     shell_complete=complete_data,
-    help="Data set, file or folder. [default: digits, or digits-rows for sequences]",
+    help="Data set, file or folder.  [default: digits, or digits-rows for sequences]",
 )
 @data_dir_option
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data. [default: 100]")
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps, instead of epochs.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Rows in a step. [default: 128]")
-@click.option("--lr", type=float, help="Learning rate. [default: 0.001]")
-@click.option(
-    "--optimizer",
-    type=click.Choice(["adam", "adamw", "adagrad", "clipped-adam"]),
-    help="[default: adam]",
-)
-@click.option("--clip-norm", type=float, help="Largest gradient norm, 0: none. [default: 200]")
-@click.option("--beta", type=float, help="Weight of the KL term. [default: 1]")
-@click.option("--kl-warmup", type=int, metavar="STEPS", help="Steps in which beta rises from 0.")
-@click.option("--objective", help="What is optimised. [default: elbo]")
-@click.option("--num-particles", type=click.IntRange(min=1), help="Draws per datum. [default: 1]")
-@click.option("--free-bits", type=float, metavar="NATS", help="Not counted in each latent's KL.")
-@click.option(
-    "--truncate", type=int, metavar="FRAMES", help="Cut gradients in time. [default: 0, never]"
-)
-@click.option(
-    "--plateau", type=int, help="Epochs until the rate is halved, 0: never. [default: 15]"
-)
-@click.option("--patience", type=int, help="Epochs until an early stop, 0: never. [default: 40]")
+@setting_options(DataSettings, leave_out=("name", "dir"))
+@setting_options(Training)
 @click.option("--likelihood", metavar="NAME", help="p(x | z): bernoulli, gaussian, ...")
 @click.option("--prior", metavar="NAME", help="p(z): standard, ...")
 @click.option("--posterior", metavar="NAME", help="q(z | x): diagonal, ...")
@@ -66,114 +60,103 @@ SCHEDULE = (
     metavar="FORM",
     help="Of a Gaussian p(x | z): fixed:V, shared, per-dim, per-pixel, analytic.",
 )
-@click.option("--sigma-floor", type=float, help="Of a Gaussian: smallest sigma. [default: 0.01]")
-@click.option(
-    "--binarize",
-    type=click.Choice(["auto", "dynamic", "static", "none"]),
-    help="Draw binary data from grey levels. [default: auto]",
-)
-@click.option("--standardize", is_flag=True, help="Give each element mean 0 and deviation 1.")
-@click.option("--preset", metavar="NAME", help="Named settings of the model (vaezoo show MODEL).")
+@click.option("--sigma-floor", type=float, help="Of a Gaussian: smallest sigma.  [default: 0.01]")
+@click.option("--preset", metavar="NAME", help="Named settings of the model; show lists them.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), help="Weights, order, noise. [default: 0]"
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    help="Where to compute. [default: auto]",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "eager", "graph", "compiled"]),
-    help="How steps are executed. [default: auto]",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bf16"]),
-    help="Of products inside networks. [default: float32]",
-)
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder. [default: runs/...]")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/...]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
 @click.option("--model", "model_file", metavar="FILE.py", help="With --resume: take the pair here.")
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
 @json_option
-def train(model: str | None, resume: Path | None, as_json: bool, **flags: Any) -> None:
+def train(
+    model: str | None, resume: Path | None, tensorboard: bool, as_json: bool, **_: Any
+) -> None:
     """Train a model and save it in a run folder.
 
-    MODEL is a name of the zoo, a file ./my_vae.py, or package.module:Class. Ctrl-C saves; --resume
-    goes on as if nothing had happened.
+    MODEL is a name of the zoo, a file ./my_vae.py, or package.module:Class. Its presets may have
+    other defaults than those below. Ctrl-C saves; --resume goes on as if nothing had happened.
+
+    \b
+    Example:
+      vaezoo train vae-bernoulli --data mnist --epochs 50
+      vaezoo train --resume runs/my-run --epochs 100
     """
     from vaezoo.cli._progress import make_callbacks
+    from vaezoo.training.callbacks import Interrupted
 
-    callbacks = make_callbacks(quiet=as_json, tensorboard=flags.pop("tensorboard"))
-    data_dir = flags["data_dir"]
-    if resume is not None:
-        run = _resume(resume, model, flags, callbacks)
-    else:
-        if flags.pop("model_file"):
-            raise RequestError("--model goes with --resume; to train a file, name it as MODEL")
-        if model is None and flags["config"] is None:
-            raise RequestError("name a model to train (vaezoo list), or a run with --resume")
-        run = _fit(model, flags, callbacks)
-    _draw_figures(run, data_dir)
+    words = typed_words()
+    callbacks = make_callbacks(quiet=as_json, tensorboard=tensorboard)
+    try:
+        if resume is not None:
+            run = _resume(resume, words, callbacks)
+        else:
+            run = _fit(model, words, callbacks)
+    except Interrupted as stop:
+        raise _say_where(stop) from None
+    _draw_figures(run, words.get("data_dir"))
     _report(run, as_json)
 
 
-def _resume(path: Path, model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
-    from vaezoo.training.callbacks import Interrupted
+def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
     from vaezoo.training.fit import resume
 
-    allowed = ("epochs", "steps", "device", "data_dir", "model_file")
-    given = [
-        name
-        for name, value in flags.items()
-        if not (value is None or value is False or value == ())
-    ]
-    extra = [name for name in given if name not in allowed]
-    if model or extra:
+    settings = {name: words[name] for name in OF_A_RESUMED_RUN if name in words}
+    other = [name for name in words if name not in (*settings, "resume", "tensorboard", "as_json")]
+    if other:
         names = {"settings": "set"}
-        word = f"--{names.get(extra[0], extra[0]).replace('_', '-')}" if extra else f"'{model}'"
+        word = f"--{names.get(other[0], other[0]).replace('_', '-')}"
         raise RequestError(
-            f"--resume takes its settings from the run, so {word} cannot be given; "
+            f"--resume takes its settings from the run, so "
+            f"{repr(words['model']) if other[0] == 'model' else word} cannot be given; "
             "only --epochs, --steps, --device and --data-dir can"
         )
-    settings = {name: flags[name] for name in allowed if name != "model_file"}
-    try:
-        return resume(path, **settings, model=flags["model_file"], callbacks=callbacks)
-    except Interrupted as stop:
-        raise _say_where(stop) from None
+    return resume(path, model=settings.pop("model_file", None), **settings, callbacks=callbacks)
 
 
-def _fit(model: str | None, flags: dict[str, Any], callbacks: Any) -> "Run":
-    from vaezoo.cli._settings import parse_settings
-    from vaezoo.config import DataSettings, checked, merge, read_file
-    from vaezoo.training.callbacks import Interrupted
+def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
+    from vaezoo.config import merge, read_file
     from vaezoo.training.fit import fit
 
-    file = read_file(flags["config"]) if flags["config"] else {}
-    model = _same_model(model, file.get("model"), flags["config"])
+    config = words.get("config")
+    if "model_file" in words:
+        raise RequestError("--model goes with --resume; to train a file, name it as MODEL")
+    if model is None and config is None:
+        raise RequestError("name a model to train (vaezoo list), or a run with --resume")
+    file = read_file(config) if config else {}
+    model = _same_model(model, file.get("model"), config)
     settings = merge(file.get("config", {}), {"training": dict(file.get("training", {}))})
-    settings = merge(settings, merge(_part_flags(flags), parse_settings(flags["settings"])))
-    schedule = {name: flags[name] for name in SCHEDULE if flags[name] is not None}
-    data = {**file.get("data", {}), **_data_flags(flags)}
-    source = checked(DataSettings, {"name": data.get("name") or _default_data(model), **data})
-    out = flags["out"] or _new_folder(model, source.name)
-    try:
-        return fit(
-            model,
-            source,
-            config=settings,
-            preset=flags["preset"] or file.get("preset"),
-            training=_one_length(settings, schedule),
-            out=out,
-            callbacks=callbacks,
-        )
-    except Interrupted as stop:
-        raise _say_where(stop) from None
+    settings = merge(settings, _part_settings(words))
+    settings = merge(settings, parse_settings(words.get("settings", ())))
+    data = _data_settings(model, file.get("data", {}), words)
+    return fit(
+        model,
+        data,
+        config=settings,
+        preset=words.get("preset", file.get("preset")),
+        training=_one_length(settings, typed_settings(Training)),
+        out=words.get("out") or _new_folder(model, data.name),
+        callbacks=callbacks,
+    )
+
+
+def _data_settings(model: str, file: dict[str, Any], words: dict[str, Any]) -> DataSettings:
+    own = {field: words[word] for word, field in DATA.items() if word in words}
+    values = {**file, **typed_settings(DataSettings), **own}
+    return checked(DataSettings, {**values, "name": values.get("name") or _default_data(model)})
+
+
+def _part_settings(words: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the parts of a pair, nested as in a configuration file."""
+    from vaezoo.config import merge
+
+    settings: dict[str, Any] = {}
+    for word, path in PARTS.items():
+        if word in words:
+            settings = merge(settings, nested(path, words[word]))
+    return settings
 
 
 def _one_length(settings: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
@@ -201,22 +184,6 @@ def _same_model(model: str | None, stored: str | None, file: Path | None) -> str
 def _is_run(file: Path) -> bool:
     """Whether a configuration file is that of a run, whose code nobody may have read."""
     return (file.parent / "run.json").is_file()
-
-
-def _part_flags(flags: dict[str, Any]) -> dict[str, Any]:
-    chosen = {name: flags[name] for name in ("likelihood", "prior", "posterior") if flags[name]}
-    options = {"sigma": flags["sigma"], "floor": flags["sigma_floor"]}
-    given = {name: value for name, value in options.items() if value is not None}
-    if given:
-        name = {"name": flags["likelihood"]} if flags["likelihood"] else {}
-        chosen["likelihood"] = {**name, **given}
-    return chosen
-
-
-def _data_flags(flags: dict[str, Any]) -> dict[str, Any]:
-    values = {"name": flags["data"], "dir": flags["data_dir"], "binarize": flags["binarize"]}
-    given = {name: value for name, value in values.items() if value is not None}
-    return {**given, "standardize": True} if flags["standardize"] else given
 
 
 def _default_data(model: str) -> str:

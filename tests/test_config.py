@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from vaezoo import RequestError, build_model, get_model
-from vaezoo.config import Training, checked, layers, merge, read_file, resolve
+from vaezoo.config import layers, merge, read_file, resolve
 from vaezoo.models.beta_vae import BetaVAE
 from vaezoo.models.vae_bernoulli import VAEBernoulli
 from vaezoo.models.vae_gaussian import VAEGaussian
+from vaezoo.settings import Training, checked
 
 
 def test_defaults_are_those_of_the_constructor() -> None:

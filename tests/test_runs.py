@@ -20,10 +20,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from vaezoo import RequestError, Run, RunError, evaluate, fit, load_run, resume
-from vaezoo.config import DataSettings
 from vaezoo.plots.figures import latent_codes, reconstructions, samples
 from vaezoo.runs import read_metrics
 from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes
+from vaezoo.settings import DataSettings
 from vaezoo.testing import scaffold
 
 Vaezoo = Callable[..., Result]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.config import Training, build_model
+    from vaezoo.config import build_model
     from vaezoo.data import Data, load_data
     from vaezoo.errors import RequestError, RunError, VaezooError
     from vaezoo.predict.evaluation import evaluate
     from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, analyse, save_report
     from vaezoo.runs import Run, load_run
+    from vaezoo.settings import Training
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
     from vaezoo.trees.files import open_tree, save_tree, stack_valid

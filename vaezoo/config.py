@@ -8,33 +8,21 @@ import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    create_model,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import nn
 
 from vaezoo.errors import RequestError, nearest
-from vaezoo.options import Binarize, Device, EngineName, OptimizerName, Precision
 from vaezoo.parts import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
 from vaezoo.parts import mixtures as _mixtures  # noqa: F401
 from vaezoo.parts import posteriors as _posteriors  # noqa: F401
 from vaezoo.parts import priors as _priors  # noqa: F401
 from vaezoo.parts.axes import Axis, Part
 from vaezoo.registry import entry_of
+from vaezoo.settings import Training, checked, describe
 
 __all__ = [
-    "DataSettings",
-    "Training",
     "build_model",
     "layers",
     "merge",
@@ -45,95 +33,6 @@ __all__ = [
 Config = dict[str, Any]
 GIVEN_BY_DATA = ("x_shape",)
 SECTIONS = ("config", "data", "training")
-
-
-class Settings(BaseModel):
-    """Settings whose names and types are checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-S = TypeVar("S", bound=Settings)
-
-
-class Training(Settings):
-    """How a pair is trained.
-
-    Attributes
-    ----------
-    epochs, steps
-        How long: passes over the training rows, or optimiser steps. One of the two.
-    batch_size, lr, optimizer, clip_norm
-        One step: rows, learning rate, method, and the largest norm of the gradient of the
-        objective in nats per datum (0: no clipping).
-    weight_decay, lr_decay
-        Of the optimiser (0.01 for ``adamw``, else 0), and the factor of the learning rate at every
-        step.
-    objective, num_particles, free_bits
-        What is optimised, how many draws of the latents estimate it, and the nats per latent that
-        the KL term does not count.
-    truncate
-        Frames after which gradients do not flow on into the past, for long sequences (truncated
-        backpropagation through time); 0 for never.
-    beta, kl_warmup
-        Weight of the KL term, and the number of steps in which it rises to there from 0.
-    plateau, patience
-        Epochs without a better validation ELBO (weighted by ``beta``) until the learning rate is
-        halved, and until training stops (0: never). Neither counts during a KL warm-up.
-    seed
-        Fixes initial weights, order of rows and noise.
-    device
-        ``auto`` takes a GPU when there is one.
-    engine, precision
-        How a step is executed, see :mod:`vaezoo.engine.tiers`, and in which precision networks
-        multiply.
-    """
-
-    epochs: PositiveInt | None = None
-    steps: PositiveInt | None = None
-    batch_size: PositiveInt = 128
-    lr: PositiveFloat = 1e-3
-    optimizer: OptimizerName = "adam"
-    weight_decay: NonNegativeFloat | None = None
-    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    clip_norm: NonNegativeFloat = 200.0
-    objective: str = "elbo"
-    num_particles: PositiveInt = 1
-    free_bits: NonNegativeFloat = 0.0
-    truncate: NonNegativeInt = 0
-    beta: NonNegativeFloat = 1.0
-    kl_warmup: NonNegativeInt = 0
-    plateau: NonNegativeInt = 15
-    patience: NonNegativeInt = 40
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    device: Device = "auto"
-    engine: EngineName = "auto"
-    precision: Precision = "float32"
-
-
-class DataSettings(Settings):
-    """Which data a pair is trained on, and what happens to their values.
-
-    Attributes
-    ----------
-    name
-        A data set, a file or a folder.
-    dir
-        Where original files may lie.
-    binarize
-        See :class:`vaezoo.data.transform.Transform`; ``auto`` binarises grey levels dynamically
-        for a Bernoulli likelihood.
-    standardize
-        Subtract the mean and divide by the deviation of the training rows, per element.
-    split_seed
-        Seed of a random split, for data without an official one.
-    """
-
-    name: str
-    dir: str | None = None
-    binarize: Binarize = "auto"
-    standardize: bool = False
-    split_seed: NonNegativeInt = 0
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -228,18 +127,6 @@ def _resolve_part(owner: type, name: str, axis: Axis, value: Any) -> Config:
         raise RequestError(f"{name} '{chosen}': {error}") from error
 
 
-def describe(error: ValidationError) -> list[str]:
-    """Return one phrase for each thing that pydantic found wrong."""
-    problems = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        what = problem["msg"].removeprefix("Value error, ")
-        what = what.replace("Input should be", "expected", 1)
-        what = what.replace("a valid tuple", "a list, as [64, 64]")
-        problems.append(f"{where}: {what} (got {problem['input']!r})")
-    return problems
-
-
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
@@ -324,7 +211,7 @@ def layers(
 
     The order is: the class's defaults, its preset ``default``, the preset asked for, then
     ``updates``. Each may have a table ``training``; a name that is no setting of the pair but one
-    of :class:`Training` is taken for that.
+    of :class:`vaezoo.Training` is taken for that.
     """
     presets = entry_of(cls).presets
     if preset is not None and preset not in presets:
@@ -344,14 +231,3 @@ def _sorted_out(cls: type, layer: Mapping[str, Any]) -> Config:
     shared = {key: value for key, value in layer.items() if key in training and key not in own}
     rest = {key: value for key, value in layer.items() if key not in shared}
     return merge(rest, {"training": shared}) if shared else rest
-
-
-def checked(kind: type[S], values: Mapping[str, Any]) -> S:
-    """Return settings of a kind; a refusal that names every unknown or wrong one."""
-    unknown = [name for name in values if name not in kind.model_fields]
-    if unknown:
-        raise RequestError(f"no setting '{unknown[0]}'; {nearest(unknown[0], kind.model_fields)}")
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        raise RequestError("; ".join(describe(error))) from error

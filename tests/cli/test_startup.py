@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-SECONDS = 0.2
+SECONDS = {"help": 0.1, "list": 0.15}  # of process time
+SECONDS_OF_OTHERS = 0.25  # train reads its options from the settings: pydantic takes 0.1 s
 HEAVY = ("torch", "pyro", "scipy", "sklearn", "pandas", "matplotlib", "arviz", "rich")
 
 # Runs a command line and prints, as the last line, which modules it loaded and its process time.
@@ -67,13 +68,14 @@ QUICK: dict[str, tuple[list[str], dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("words", "environment", "says"), QUICK.values(), ids=QUICK)
-def test_quick_answers(words: list[str], environment: dict[str, str], says: str) -> None:
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_answers(name: str) -> None:
+    words, environment, says = QUICK[name]
     runs = [started(*words, **environment) for _ in range(3)]
     for output, _, loaded in runs:
         assert says in output
         assert loaded == []
-    assert min(seconds for _, seconds, _ in runs) < SECONDS
+    assert min(seconds for _, seconds, _ in runs) < SECONDS.get(name, SECONDS_OF_OTHERS)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

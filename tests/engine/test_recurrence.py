@@ -6,7 +6,7 @@ from pyro.distributions import MultivariateNormal, Normal, TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo import get_model, list_models
-from vaezoo.config import Training, build_model
+from vaezoo.config import build_model
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.recurrence.sweep import BLOCK
@@ -18,6 +18,7 @@ from vaezoo.registry import entry_of
 from vaezoo.sequences.paths import PathPair, training_form
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import Recurrence, loop
+from vaezoo.settings import Training
 
 SEQUENCE_MODELS = [name for name in list_models() if entry_of(get_model(name)).data == "sequences"]
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaezoo.config import DataSettings, Training
 from vaezoo.data import Transform
 from vaezoo.models.vrnn import VRNN
 from vaezoo.plots.bands import Band, plot_bands
@@ -14,6 +13,7 @@ from vaezoo.plots.panels import Panel, plot_panels
 from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences, without_end
 from vaezoo.plots.style import Style, sequence_style
 from vaezoo.runs import Run
+from vaezoo.settings import DataSettings, Training
 
 INK, NEW = (0, 0, 0), (196, 78, 31)
 

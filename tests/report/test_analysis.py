@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 import vaezoo
 from vaezoo import RequestError, RunError, load_run
-from vaezoo.config import DataSettings, Training
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.transform import Transform
 from vaezoo.diagnostics.sequences import check_sequences
@@ -28,6 +27,7 @@ from vaezoo.models.rnn import RNN
 from vaezoo.pairs.sites import argument_names
 from vaezoo.report import Report, analyse, per_datum, prepare, save_report, verdict
 from vaezoo.runs import Run
+from vaezoo.settings import DataSettings, Training
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
 TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)

@@ -11,7 +11,6 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError, fit, load_run
-from vaezoo.config import DataSettings, Training
 from vaezoo.data import SPLITS, Data, from_sequences
 from vaezoo.data.dataset import Array
 from vaezoo.data.transform import Transform
@@ -19,6 +18,7 @@ from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
+from vaezoo.settings import DataSettings, Training
 from vaezoo.trees.files import joined
 from vaezoo.trees.posterior import draw_posterior, plan_draws
 

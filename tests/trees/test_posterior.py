@@ -12,7 +12,6 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError, fit, load_run
-from vaezoo.config import DataSettings, Training
 from vaezoo.data import SPLITS, Data, from_sequences
 from vaezoo.data.dataset import Array
 from vaezoo.data.transform import Transform
@@ -21,6 +20,7 @@ from vaezoo.models.lgssm import LGSSM
 from vaezoo.pairs.sites import argument_names
 from vaezoo.plots.figures import latent_codes
 from vaezoo.runs import Run
+from vaezoo.settings import DataSettings, Training
 from vaezoo.testing.pairs import LinearPair, StatesPair
 from vaezoo.trees.files import joined
 from vaezoo.trees.posterior import GROUPS, draw_posterior, plan_draws

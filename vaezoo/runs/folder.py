@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo import registry
-from vaezoo.config import DataSettings, Training, build_model, checked, read_file
+from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 from vaezoo.runs.run import FORMAT, Run
 from vaezoo.runs.trust import model_spec
 from vaezoo.runtime.device import find_device
+from vaezoo.settings import DataSettings, Training, checked
 
 __all__ = ["load_run", "open_run", "read_metrics"]
 

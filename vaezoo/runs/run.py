@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import registry
-from vaezoo.config import DataSettings, Training
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import check_transform
@@ -22,6 +21,7 @@ from vaezoo.runs.trust import trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes, write_json
+from vaezoo.settings import DataSettings, Training
 
 __all__ = ["FORMAT", "Run"]
 

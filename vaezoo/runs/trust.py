@@ -32,7 +32,7 @@ def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
     code = path / file if own else stored
     raise RequestError(
         f"{path} was made from {code}, which was not trained here; read it, then name it: "
-        f"`model={code!r}`"
+        f"`model={str(code)!r}`"
     )
 
 

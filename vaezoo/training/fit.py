@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from vaezoo import registry
-from vaezoo.config import DataSettings, Training, build_model, checked, layers
+from vaezoo.config import build_model, layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import choose_transform, probe
@@ -19,6 +19,7 @@ from vaezoo.pairs.sites import PairTrace, argument_names, sample_sites
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runtime.device import find_device, seeded
+from vaezoo.settings import DataSettings, Training, checked
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
@@ -55,7 +56,7 @@ def fit(
     preset
         Named settings of the pair to start from.
     training
-        How to train; a mapping is checked against :class:`vaezoo.config.Training`.
+        How to train; a mapping is checked against :class:`vaezoo.settings.Training`.
     out
         The run folder; without one nothing is written.
     callbacks

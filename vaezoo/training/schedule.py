@@ -2,9 +2,9 @@
 
 import math
 
-from vaezoo.config import Training
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Objective, make_objective
+from vaezoo.settings import Training
 
 __all__ = ["checked_schedule", "num_steps", "objective_of"]
 

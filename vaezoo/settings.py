@@ -1,0 +1,147 @@
+"""Typed settings of data and of a training, without importing torch.
+
+The text below a field is its documentation and the help of its flag: the command line makes its
+options, choices, ranges and defaults from these classes.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from vaezoo.errors import RequestError, nearest
+from vaezoo.options import Binarize, Device, EngineName, OptimizerName, Precision
+
+__all__ = ["DataSettings", "Settings", "Training", "checked", "describe"]
+
+
+class Settings(BaseModel):
+    """Settings whose names and types are checked."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class Training(Settings):
+    """How a pair is trained: how long, what one step does, and when to stop."""
+
+    epochs: PositiveInt | None = None
+    """Passes over the training rows; 100 unless steps are given."""
+
+    steps: PositiveInt | None = None
+    """Optimiser steps, instead of epochs."""
+
+    batch_size: PositiveInt = 128
+    """Rows in a step."""
+
+    lr: PositiveFloat = 1e-3
+    """Learning rate."""
+
+    optimizer: OptimizerName = "adam"
+    """Method of the steps."""
+
+    weight_decay: NonNegativeFloat | None = None
+    """Of the optimiser; 0.01 for adamw, else 0."""
+
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor of the learning rate at every step."""
+
+    clip_norm: NonNegativeFloat = 200.0
+    """Largest norm of the gradient, in nats per datum; 0: no clipping."""
+
+    objective: str = "elbo"
+    """What is optimised."""
+
+    num_particles: PositiveInt = 1
+    """Draws of the latents of each datum that estimate it."""
+
+    free_bits: NonNegativeFloat = 0.0
+    """Nats that the KL term of each latent does not count."""
+
+    truncate: NonNegativeInt = 0
+    """Frames after which gradients do not flow on into the past; 0: never."""
+
+    beta: NonNegativeFloat = 1.0
+    """Weight of the KL term."""
+
+    kl_warmup: NonNegativeInt = 0
+    """Steps in which beta rises from 0."""
+
+    plateau: NonNegativeInt = 15
+    """Epochs without a better validation ELBO until the rate is halved; 0: never."""
+
+    patience: NonNegativeInt = 40
+    """Epochs without a better validation ELBO until training stops; 0: never."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of initial parameters, order of rows and noise."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+
+    engine: EngineName = "auto"
+    """How steps are executed."""
+
+    precision: Precision = "float32"
+    """Of products inside networks."""
+
+
+class DataSettings(Settings):
+    """Which data a pair is trained on, and what happens to their values."""
+
+    name: str
+    """A data set, a file or a folder."""
+
+    dir: str | None = None
+    """Where original files may lie."""
+
+    binarize: Binarize = "auto"
+    """Draw binary data from grey levels; auto does, at each visit, for a Bernoulli p(x | z)."""
+
+    standardize: bool = False
+    """Give each element mean 0 and deviation 1 on the training rows."""
+
+    split_seed: NonNegativeInt = 0
+    """Of a random split, for data without an official one."""
+
+
+def checked(kind: type[S], values: Mapping[str, object]) -> S:
+    """Return settings of a kind; a refusal that names every unknown or wrong one.
+
+    Examples
+    --------
+    >>> checked(Training, {"lr": 0.01}).lr
+    0.01
+    """
+    unknown = [name for name in values if name not in kind.model_fields]
+    if unknown:
+        raise RequestError(f"no setting '{unknown[0]}'; {nearest(unknown[0], kind.model_fields)}")
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise RequestError("; ".join(describe(error))) from error
+
+
+def describe(error: ValidationError) -> list[str]:
+    """Return one phrase for each thing that pydantic found wrong."""
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")
+        what = what.replace("Input should be", "expected", 1)
+        what = what.replace("a valid tuple", "a list, as [64, 64]")
+        problems.append(f"{where}: {what} (got {problem['input']!r})")
+    return problems

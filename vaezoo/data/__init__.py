@@ -9,6 +9,7 @@ from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vaezoo.data.batches import Batches, epoch_order
+    from vaezoo.data.coercion import DataLike, as_data
     from vaezoo.data.contract import Summary, choose_transform, probe, summarize
     from vaezoo.data.dataset import SPLITS, Array, Data, from_arrays, from_sequences, random_splits
     from vaezoo.data.files import load_file
@@ -24,10 +25,12 @@ __all__ = [
     "Array",
     "Batches",
     "Data",
+    "DataLike",
     "Remote",
     "Source",
     "Summary",
     "Transform",
+    "as_data",
     "choose_transform",
     "epoch_order",
     "fetch",
@@ -53,12 +56,14 @@ __getattr__, __dir__ = lazy_names(
         "Batches": "batches",
         "DATA_VARIABLE": "sets.download",
         "Data": "dataset",
+        "DataLike": "coercion",
         "Remote": "sets.download",
         "SOURCES": "sets.sources",
         "SPLITS": "dataset",
         "Source": "sets.sources",
         "Summary": "contract",
         "Transform": "transform",
+        "as_data": "coercion",
         "choose_transform": "contract",
         "epoch_order": "batches",
         "fetch": "sets.download",

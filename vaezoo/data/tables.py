@@ -13,7 +13,7 @@ from vaezoo.errors import RequestError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_csv", "read_parquet"]
+__all__ = ["read_csv", "read_frame", "read_parquet"]
 
 _LABELS = ("label", "y", "class", "target")
 _ID, _TIME = "id", "time"
@@ -51,7 +51,18 @@ def read_parquet(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
     return _from_table(path, table.rename(columns=str))
 
 
-def _from_table(path: Path, table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
+def read_frame(table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the arrays of a frame in memory, and the names of the elements of ``x``.
+
+    A frame whose columns are numbers has none.
+    """
+    arrays, columns = _from_table("frame", table.rename(columns=str))
+    return arrays, columns if any(isinstance(name, str) for name in table.columns) else ()
+
+
+def _from_table(
+    path: Path | str, table: "pd.DataFrame"
+) -> tuple[dict[str, Array], tuple[str, ...]]:
     table = table.drop(columns=_INDEX, errors="ignore")
     if table.empty:
         raise RequestError(f"'{path}' has no rows")
@@ -65,7 +76,7 @@ def _from_table(path: Path, table: "pd.DataFrame") -> tuple[dict[str, Array], tu
     return arrays, names
 
 
-def _sequences(path: Path, table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
+def _sequences(path: Path | str, table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
     number, order = _frame_order(path, table)
     table, number = table.iloc[order], number[order]
     starts = np.flatnonzero(np.diff(number, prepend=-1))
@@ -79,7 +90,9 @@ def _sequences(path: Path, table: "pd.DataFrame") -> tuple[dict[str, Array], tup
     return arrays, names
 
 
-def _frame_order(path: Path, table: "pd.DataFrame") -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _frame_order(
+    path: Path | str, table: "pd.DataFrame"
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Number of the sequence of each row, and the order of the rows by sequence and time."""
     import pandas as pd
 
@@ -98,7 +111,7 @@ def _frame_order(path: Path, table: "pd.DataFrame") -> tuple[NDArray[np.intp], N
     return number, order
 
 
-def _times(path: Path, column: "pd.Series[Any]") -> Array:
+def _times(path: Path | str, column: "pd.Series[Any]") -> Array:
     import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
@@ -113,7 +126,7 @@ def _times(path: Path, column: "pd.Series[Any]") -> Array:
     return dates.dt.tz_localize(None).to_numpy()
 
 
-def _numbers(path: Path, features: "pd.DataFrame") -> tuple[Array, tuple[str, ...]]:
+def _numbers(path: Path | str, features: "pd.DataFrame") -> tuple[Array, tuple[str, ...]]:
     from pandas.api.types import is_numeric_dtype
 
     names = tuple(str(name) for name in features)
@@ -142,7 +155,7 @@ def _is_sequence_label(table: "pd.DataFrame", name: str, number: NDArray[np.intp
     return bool((table[name].groupby(number).nunique(dropna=False) == 1).all())
 
 
-def _label_codes(path: Path, column: "pd.Series[Any]", row: str = "row") -> Array:
+def _label_codes(path: Path | str, column: "pd.Series[Any]", row: str = "row") -> Array:
     from pandas.api.types import is_integer_dtype
 
     _refuse_missing(path, column, row)
@@ -151,7 +164,7 @@ def _label_codes(path: Path, column: "pd.Series[Any]", row: str = "row") -> Arra
     return column.astype("category").cat.codes.to_numpy(dtype=np.int64)
 
 
-def _refuse_missing(path: Path, column: "pd.Series[Any]", row: str = "row") -> None:
+def _refuse_missing(path: Path | str, column: "pd.Series[Any]", row: str = "row") -> None:
     missing = column.isna().to_numpy()
     if missing.any():
         raise RequestError(

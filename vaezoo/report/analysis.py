@@ -1,19 +1,16 @@
 """Analyse a run: every check that makes sense for its pair, in one call."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from vaezoo import registry
-from vaezoo.data import Data, from_arrays
+from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.diagnostics.calibration import calibrate
 from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
@@ -28,7 +25,7 @@ from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, trace_pair
 from vaezoo.report.findings import Report, Scope
-from vaezoo.runs import Run
+from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair
@@ -49,8 +46,8 @@ Result = TypeVar("Result")
 
 
 def analyse(
-    run: Run,
-    data: str | Data | ArrayLike | Mapping[str, ArrayLike] | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     limit: int | None = 100,
@@ -65,12 +62,11 @@ def analyse(
     Parameters
     ----------
     run
-        A trained run.
+        A trained run, or its folder.
     data
-        A name, a path, a data set, an array of x in units of the data, or arrays by the name of the
-        model's argument; by default the data of the run.
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
     split
-        Which rows; of arrays all rows are taken.
+        Which rows; of values in memory all rows are taken.
     limit
         Only the first so many; None for all.
     level
@@ -114,8 +110,8 @@ def analyse(
 
 
 def prepare(
-    run: Run,
-    data: str | Data | ArrayLike | Mapping[str, ArrayLike] | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     limit: int | None = 100,
@@ -129,8 +125,7 @@ def prepare(
         raise RequestError(f"no level '{level}'; {nearest(level, LEVELS)}")
     if limit is not None and limit < 1:
         raise RequestError(f"an analysis takes 1 datum or more, got {limit}")
-    if data is not None and not isinstance(data, str | Data):
-        data, split = _as_data(run, data), "test"
+    run = as_run(run)
     run.pair.eval()
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
@@ -139,20 +134,6 @@ def prepare(
         _refuse_unusable(run, some)
         plan = plan_analysis(run.pair, some, total, level, limit or total, budget)
     return Analysis(run, batches, split, plan, seed)
-
-
-def _as_data(run: Run, given: ArrayLike | Mapping[str, ArrayLike]) -> Data:
-    """Return arrays in units of the data as a data set without other rows than those."""
-    named = dict(given) if isinstance(given, Mapping) else {"x": given}
-    arrays = {
-        name: value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-        for name, value in named.items()
-    }
-    if "x" not in arrays:
-        raise RequestError(f"no array 'x' among {', '.join(map(str, arrays))}")
-    x = arrays.pop("x")
-    made = from_arrays(x, name="the array", seed=0, scale=run.transform.scale, **arrays)
-    return replace(made, splits={"test": np.arange(len(x))})
 
 
 def _refuse_unusable(run: Run, args: Args) -> None:

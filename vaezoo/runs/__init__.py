@@ -17,12 +17,19 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.runs.folder import load_run, open_run, read_metrics
+    from vaezoo.runs.folder import RunLike, as_run, load_run, open_run, read_metrics
     from vaezoo.runs.run import Run
 
-__all__ = ["Run", "load_run", "open_run", "read_metrics"]
+__all__ = ["Run", "RunLike", "as_run", "load_run", "open_run", "read_metrics"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {"Run": "run", "load_run": "folder", "open_run": "folder", "read_metrics": "folder"},
+    {
+        "Run": "run",
+        "RunLike": "folder",
+        "as_run": "folder",
+        "load_run": "folder",
+        "open_run": "folder",
+        "read_metrics": "folder",
+    },
 )

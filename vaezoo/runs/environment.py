@@ -49,13 +49,14 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Checksum, kind and columns; as ``values`` the distinct values of the arguments that are
-        neither data nor lengths; of sequences, the median number of frames.
+        Checksum, shape, kind and columns; as ``values`` the distinct values of the arguments
+        that are neither data nor lengths; of sequences, the median number of frames.
     """
     others = [name for name in names if name not in ("x", "length")]
     length = data.arrays.get("length")
     return {
         "data_checksum": data.checksum,
+        "data_shape": list(data.x.shape),
         "data_kind": data.kind,
         "columns": list(data.columns),
         "values": {name: np.unique(data.arrays[name]).tolist() for name in others},

@@ -13,7 +13,9 @@ from vaezoo.runs.trust import model_spec
 from vaezoo.runtime.device import find_device
 from vaezoo.settings import DataSettings, Training, checked
 
-__all__ = ["load_run", "open_run", "read_metrics"]
+__all__ = ["RunLike", "as_run", "load_run", "open_run", "read_metrics"]
+
+RunLike = Run | str | Path
 
 
 def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None = None) -> Run:
@@ -40,6 +42,11 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     run.load_weights()
     run.pair.eval()
     return run
+
+
+def as_run(run: RunLike) -> Run:
+    """Return a run, loaded if its folder is named."""
+    return run if isinstance(run, Run) else load_run(run)
 
 
 def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vaezoo import registry
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
+from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, RunError
@@ -54,6 +55,8 @@ class Run:
         What else ``run.json`` holds.
     metrics
         One record per epoch.
+    fitted_to
+        The data themselves, of a run that was trained in this process; they are not saved.
     """
 
     pair: nn.Module
@@ -66,6 +69,7 @@ class Run:
     path: Path | None = None
     info: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    fitted_to: Data | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -83,7 +87,9 @@ class Run:
             raise RequestError("this run has no folder; give fit(..., out=...)")
         return self.path
 
-    def batches(self, data: Data | str | None = None, *, data_dir: str | None = None) -> Batches:
+    def batches(
+        self, data: DataLike | None = None, *, data_dir: str | Path | None = None
+    ) -> Batches:
         """Return batches of the run's data, or of other data of the same shape, on its device.
 
         Raises
@@ -91,18 +97,68 @@ class Run:
         RequestError
             When the data have another shape, or are not the bytes that the run was trained on.
         """
+        loaded = self.find_data(data, data_dir=data_dir)
+        if data is not None:
+            self._check_other(loaded)
+        return Batches(loaded, self.transform, argument_names(self.pair), self.device)
+
+    def find_data(
+        self, data: DataLike | None = None, *, data_dir: str | Path | None = None
+    ) -> Data:
+        """Return the data that the run was trained on, or other data of any form.
+
+        Parameters
+        ----------
+        data
+            As :func:`vaezoo.data.as_data` takes them, in the units of the run's data. All rows of
+            values in memory are taken, whatever split is asked for.
+        data_dir
+            Where files of named data sets may lie already.
+
+        Raises
+        ------
+        RequestError
+            When there are none, or they have changed.
+        """
         if data is None:
-            directory = data_dir or self.data.dir
-            data = load_data(self.data.name, data_dir=directory, seed=self.data.split_seed)
-            trained_on = self.info.get("data_checksum")
-            if trained_on and data.checksum != trained_on:
-                changed = f"{data.name} has changed since {self.name} was trained on it"
-                raise RequestError(f"{changed}; name other data with `data`")
-        else:
-            if isinstance(data, str):
-                data = load_data(data, data_dir=data_dir, seed=self.data.split_seed)
-            self._check_other(data)
-        return Batches(data, self.transform, argument_names(self.pair), self.device)
+            return self.fitted_to or self._load_again(data_dir or self.data.dir)
+        return as_data(
+            data,
+            data_dir=data_dir,
+            seed=self.data.split_seed,
+            scale=self.transform.scale,
+            whole=True,
+        )
+
+    def _load_again(self, data_dir: str | Path | None) -> Data:
+        name = self.data.name
+        if not (name in SOURCES or Path(name).is_absolute() or Path(name).exists()):
+            raise RequestError(
+                f"{self.name} was fitted to {self._describe_fitted()}, which is not saved; pass it "
+                "as `data`, or from_arrays(x) of it for the same splits"
+            )
+        data = load_data(name, data_dir=data_dir, seed=self.data.split_seed)
+        if not self._is_fitted_to(data):
+            changed = f"{data.name} has changed since {self.name} was trained on it"
+            raise RequestError(f"{changed}; name other data with `data`")
+        return data
+
+    def remember(self, data: Data) -> None:
+        """Keep the data that the run was trained on; a refusal for other data."""
+        if not self._is_fitted_to(data):
+            raise RequestError(
+                f"{self.name} was trained on {self._describe_fitted()}, not on this {data.name}"
+            )
+        self.fitted_to = data
+
+    def _is_fitted_to(self, data: Data) -> bool:
+        return self.info.get("data_checksum", "") in ("", data.checksum)
+
+    def _describe_fitted(self) -> str:
+        """Return what it was trained on, as ``array (1797, 8, 8), sha256 1f5c2a9b7d3e``."""
+        shape = self.info.get("data_shape")
+        size = f" {tuple(shape)}" if shape else ""
+        return f"{self.data.name}{size}, sha256 {self.info.get('data_checksum', '?')[:12]}"
 
     def _check_other(self, data: Data) -> None:
         """Refuse data of another shape, another scale, or that the pair cannot explain."""

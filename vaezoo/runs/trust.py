@@ -29,7 +29,7 @@ def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
         return stored
     if not stored:
         raise RequestError(f"{path / 'config.toml'} names no model")
-    code = path / file if own else stored
+    code = str(path / file) if own else stored
     raise RequestError(
         f"{path} was made from {code}, which was not trained here; read it, then name it: "
         f"`model={str(code)!r}`"

@@ -10,8 +10,8 @@ from vaezoo import registry
 from vaezoo.config import build_model, layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
+from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import choose_transform, probe
-from vaezoo.data.dataset import Array, from_arrays, from_sequences
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
@@ -26,14 +26,12 @@ from vaezoo.training.trainer import Trainer
 
 __all__ = ["fit", "resume"]
 
-Source = str | Data | Array | list[Array] | DataSettings | None
-
 DEFAULT_DATA = {"images": "digits", "vectors": "digits", "sequences": "digits-rows"}
 
 
 def fit(
     model: str | type[nn.Module] | nn.Module,
-    data: Source = None,
+    data: DataLike | DataSettings | None = None,
     *,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
@@ -48,9 +46,9 @@ def fit(
     model
         A name of the zoo, a file, a class, or a pair that is already built.
     data
-        A name, a path, an array ``(N, *x_shape)``, sequences ``[(T_n, D), ...]``, or a data set; by
-        default the digits of
-        scikit-learn, as images or row by row.
+        A name, a path, an array ``(N, *x_shape)``, sequences ``[(T_n, D), ...]``, or any other form
+        that :func:`vaezoo.data.as_data` takes; by default the digits of scikit-learn, as images or
+        row by row.
     config
         Settings of the pair.
     preset
@@ -92,6 +90,7 @@ def resume(
     epochs: int | None = None,
     steps: int | None = None,
     device: str | None = None,
+    data: DataLike | None = None,
     data_dir: str | None = None,
     model: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -106,6 +105,8 @@ def resume(
         Train until here instead of the run's own end.
     device
         Another device than before.
+    data
+        The data again, if they were given in memory; they must be the same.
     data_dir
         Where the original data files lie now.
     model
@@ -114,11 +115,13 @@ def resume(
         Are told how it goes.
     """
     run = open_run(Path(path), device=device, model=model)
-    data = run.batches(data_dir=data_dir).data
+    if data is not None:
+        run.remember(as_data(data, data_dir=data_dir, seed=run.data.split_seed))
+    loaded = run.find_data(data_dir=data_dir)
     if epochs or steps:
         longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
-        run.training = checked_schedule(checked(Training, longer), len(data.rows("train")))
-    trainer = Trainer(run, data, callbacks)
+        run.training = checked_schedule(checked(Training, longer), len(loaded.rows("train")))
+    trainer = Trainer(run, loaded, callbacks)
     trainer.restore()
     run.save_config()
     run.save_info(status="running")
@@ -127,7 +130,7 @@ def resume(
 
 def prepare(
     model: str | type[nn.Module] | nn.Module,
-    data: Source,
+    data: DataLike | DataSettings | None,
     *,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
@@ -163,6 +166,7 @@ def prepare(
         data=settings,
         training=schedule,
         transform=transform,
+        fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=_free_folder(Path(out), built) if out else None,
         info={
@@ -197,19 +201,20 @@ def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
     return type(model) if isinstance(model, nn.Module) else model
 
 
-def _load(data: Source, cls: type[nn.Module]) -> tuple[DataSettings, Data]:
-    if isinstance(data, Data):
-        return DataSettings(name=data.name), data
-    if data is None or isinstance(data, str | DataSettings):
-        name = data or DEFAULT_DATA[registry.entry_of(cls).data]
-        settings = name if isinstance(name, DataSettings) else DataSettings(name=name)
-        loaded = load_data(settings.name, data_dir=settings.dir, seed=settings.split_seed)
-        if settings.name not in SOURCES:
-            path = str(Path(settings.name).expanduser().absolute())
-            settings = settings.model_copy(update={"name": path})
-        return settings, loaded
-    loaded = from_sequences(data) if isinstance(data, list) else from_arrays(data)
-    return DataSettings(name="array"), loaded
+def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[DataSettings, Data]:
+    """Return the data, and the settings by which a loaded run finds them again if it can."""
+    if data is None:
+        data = DEFAULT_DATA[registry.entry_of(cls).data]
+    if isinstance(data, str | Path):
+        data = DataSettings(name=str(data))
+    if not isinstance(data, DataSettings):
+        loaded = as_data(data)
+        return DataSettings(name=loaded.name), loaded
+    loaded = load_data(data.name, data_dir=data.dir, seed=data.split_seed)
+    if data.name not in SOURCES:
+        path = str(Path(data.name).expanduser().absolute())
+        data = data.model_copy(update={"name": path})
+    return data, loaded
 
 
 def _free_folder(path: Path, built: nn.Module | None) -> Path:

@@ -1,0 +1,122 @@
+"""Data in any form that a caller may hand in, as one data set."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from vaezoo.data.dataset import SPLITS, Data, from_arrays, from_sequences
+from vaezoo.data.load import load_data
+from vaezoo.data.tables import read_frame
+from vaezoo.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DataLike", "as_data"]
+
+Values: TypeAlias = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
+DataLike: TypeAlias = str | Path | Data | Values | Mapping[str, Values]  # and frames of pandas
+
+
+def as_data(
+    value: DataLike,
+    *,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    scale: float | None = None,
+    whole: bool = False,
+) -> Data:
+    """Return data in any form as a data set.
+
+    ==========================  ==============================================================
+    a name, a path              as :func:`load_data` takes it
+    an array, a tensor          ``x`` of shape ``(N, *x_shape)``; rows of numbers, as
+                                ``[[0, 1], [1, 0]]``, too
+    a list of arrays            sequences, each of shape ``(T_n, D)``
+    a mapping                   one of the two as ``x``, with further arrays of N rows by the name
+                                of the model's argument: ``length``, ``label``
+    a frame of pandas           as the same table in a file
+    :class:`Data`               itself
+    ==========================  ==============================================================
+
+    Parameters
+    ----------
+    value
+        The data, in their own units.
+    data_dir
+        Where files of named data sets may lie already.
+    seed
+        Of the split of data that have none.
+    scale
+        Largest grey level of values in memory; by default 255 for uint8 above 1, else 1.
+    whole
+        Take all rows of values in memory, whatever split is asked for, instead of splitting them.
+
+    Raises
+    ------
+    RequestError
+        When there is no such data set or file, or its values are no numbers of these forms.
+
+    Examples
+    --------
+    >>> as_data([[0.0, 1.0], [1.0, 0.0]], whole=True).rows("test")
+    array([0, 1])
+    >>> as_data([np.zeros((2, 3)), np.ones((5, 3))]).arrays["length"]
+    array([2, 5])
+    >>> as_data("digits").name
+    'digits'
+    """
+    if isinstance(value, Data):
+        return value
+    if isinstance(value, str | Path):
+        return load_data(value, data_dir=data_dir, seed=seed)
+    data = _in_memory(value, seed, scale)
+    if not whole:
+        return data
+    rows = np.arange(len(data.x))
+    return replace(data, splits=dict.fromkeys(SPLITS, rows))
+
+
+def _in_memory(value: Any, seed: int, scale: float | None) -> Data:
+    columns: tuple[str, ...] = ()
+    if _is_frame(value):
+        named, columns = read_frame(value)
+    else:
+        named = dict(value) if isinstance(value, Mapping) else {"x": value}
+    if "x" not in named:
+        raise RequestError(f"no array 'x' among {', '.join(map(str, named))}")
+    x = named.pop("x")
+    arrays: dict[str, Any] = {str(name): _as_array(array) for name, array in named.items()}
+    if _are_sequences(x):
+        data = from_sequences([_as_array(one) for one in x], seed=seed, scale=scale, **arrays)
+    else:
+        data = from_arrays(_as_array(x), seed=seed, scale=scale, **arrays)
+    return replace(data, columns=columns)
+
+
+def _is_frame(value: object) -> TypeGuard["pd.DataFrame"]:
+    """Whether it is a frame; where pandas was never imported, nothing is."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def _are_sequences(x: object) -> bool:
+    """Whether it is a list, but not one of rows of plain numbers."""
+    if not isinstance(x, list | tuple):
+        return False
+    return not (x and all(isinstance(row, list | tuple) and _is_row(row) for row in x))
+
+
+def _is_row(values: Sequence[object]) -> bool:
+    return all(isinstance(value, int | float | np.number) for value in values)
+
+
+def _as_array(value: Any) -> Any:
+    """Return a tensor as an array; all else is made one, or refused, where it is checked."""
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value

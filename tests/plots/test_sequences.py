@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vaezoo.data import Transform
+from vaezoo.models.vae_linear import VAELinear
 from vaezoo.models.vrnn import VRNN
 from vaezoo.plots.bands import Band, plot_bands
 from vaezoo.plots.panels import Panel, plot_panels
@@ -20,7 +21,7 @@ INK, NEW = (0, 0, 0), (196, 78, 31)
 
 def run_on(name: str, width: int, *, columns: tuple[str, ...] = (), time: bool = True) -> Run:
     shapes = {"x": (5, width), **({"length": ()} if time else {})}
-    pair = VRNN(x_shape=(width,), z_dim=1, hidden=2)
+    pair = VRNN(x_shape=(width,), z_dim=1, hidden=2) if time else VAELinear(x_shape=(width,))
     settings = DataSettings(name=name)
     info = {"columns": list(columns)}
     return Run(pair, "vrnn", {}, settings, Training(), Transform(), shapes, info=info)

@@ -51,7 +51,7 @@ class Batches:
                 f"the model takes '{missing[0]}', but {data.name} has only "
                 f"{', '.join(data.arrays)} ({data.kind})"
             )
-        if "length" in data.arrays and "length" not in names:
+        if data.length is not None and "length" not in names:
             raise RequestError(
                 f"{data.name} holds sequences, but the model takes no 'length'; "
                 "choose a sequence model (vaezoo list), or images or vectors with `data`"

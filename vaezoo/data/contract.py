@@ -70,7 +70,7 @@ def summarize(data: Data) -> Summary:
 
 def _pieces(data: Data) -> Iterator[tuple[Array, Array]]:
     """Row numbers ``(n, 1)`` and values; for sequences row and frame ``(n, 2)`` of each frame."""
-    length = data.arrays.get("length")
+    length = data.length
     for start in range(0, len(data.x), _ROWS_AT_A_TIME):
         x = np.asarray(data.x[start : start + _ROWS_AT_A_TIME])
         if length is None:

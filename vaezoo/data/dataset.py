@@ -61,14 +61,19 @@ class Data:
         return self.arrays["x"]
 
     @property
+    def length(self) -> Array | None:
+        """Lengths of the sequences, ``(N,)``; None where data have no time."""
+        return self.arrays.get("length")
+
+    @property
     def x_shape(self) -> tuple[int, ...]:
         """Shape of one datum; of one frame, ``(D,)``, for sequences."""
-        return self.x.shape[2:] if "length" in self.arrays else self.x.shape[1:]
+        return self.x.shape[1:] if self.length is None else self.x.shape[2:]
 
     @property
     def kind(self) -> DataKind:
         """Sequences have lengths, images two dimensions or more, all else are vectors."""
-        if "length" in self.arrays:
+        if self.length is not None:
             return "sequences"
         return "images" if len(self.x_shape) > 1 else "vectors"
 

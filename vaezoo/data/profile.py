@@ -51,7 +51,7 @@ def _scan(loaded: Data) -> _Scan:
 
 def _pieces(loaded: Data) -> Iterator[tuple[Iterable[Array], Array]]:
     """Some rows, and their elements as ``(number, element)``, both without padding."""
-    length = loaded.arrays.get("length")
+    length = loaded.length
     for start in range(0, len(loaded.x), _ROWS_AT_A_TIME):
         x = np.asarray(loaded.x[start : start + _ROWS_AT_A_TIME])
         if length is None:
@@ -102,9 +102,9 @@ def _origin(loaded: Data, source: Source | None) -> str:
 
 def _frames(loaded: Data) -> dict[str, Any]:
     """Shortest and longest sequence, and the number of frames in each split."""
-    if "length" not in loaded.arrays:
+    length = loaded.length
+    if length is None:
         return {}
-    length = loaded.arrays["length"]
     frames = {name: int(length[rows].sum()) for name, rows in loaded.splits.items()}
     return {"lengths": [int(length.min()), int(length.max())], "frames": frames}
 

@@ -88,11 +88,11 @@ def standardization(data: Data) -> tuple[Array, Array]:
     """
     rows = data.rows("train")
     stored = data.x[rows]
-    if "length" in data.arrays:
-        stored = stored[is_frame(data.arrays["length"][rows], stored.shape[1])]
+    if data.length is not None:
+        stored = stored[is_frame(data.length[rows], stored.shape[1])]
     x = np.asarray(stored, dtype=np.float64) / data.scale
     mean, std = x.mean(axis=0), x.std(axis=0)
-    if "length" in data.arrays:
+    if data.length is not None:
         is_binary = ((x == 0) | (x == 1)).all(axis=0)
         mean, std = np.where(is_binary, 0.0, mean), np.where(is_binary, 1.0, std)
     return mean, np.where(std > 0, std, 1.0)

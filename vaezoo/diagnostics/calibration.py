@@ -47,9 +47,18 @@ from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.simulation import simulate
-from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites, trace_pair
+from vaezoo.pairs.sites import (
+    Args,
+    guide_of,
+    lengths_of,
+    model_of,
+    sample_sites,
+    takes_lengths,
+    trace_pair,
+)
 from vaezoo.runtime.device import seeded
-from vaezoo.sequences.paths import PathPair, training_form
+from vaezoo.sequences.paths import training_form
+from vaezoo.sequences.sequence_pair import as_sequence_pair
 
 __all__ = ["LEVELS", "Calibration", "Ranks", "Repair", "calibrate"]
 
@@ -193,6 +202,8 @@ def calibrate(
         raise RequestError(f"there is no repair '{repair}'; {nearest(repair, REPAIRS)}")
     whole, device = training_form(pair), args[0].device
     with probing(pair, device), seeded(seed, device):
+        if takes_lengths(pair):
+            as_sequence_pair(pair, "calibration of sequences")
         few = trial_rows(args)
         _refuse(whole, few)
         if repair == "mixture":
@@ -215,11 +226,6 @@ def calibrate(
 
 
 def _refuse(pair: nn.Module, few: Args) -> None:
-    if "length" in argument_names(pair) and not isinstance(pair, PathPair):
-        raise RequestError(
-            f"calibration of sequences takes a SequencePair, and {type(pair).__name__} is none; "
-            "write it as one step, or leave it out"
-        )
     trace = trace_pair(pair, few)
     refuse_without_density(pair, trace, "calibration")
     refuse_shared_sites(trace, len(few[0]), "calibration needs", "leave this pair out")
@@ -233,12 +239,12 @@ def _refuse(pair: nn.Module, few: Args) -> None:
 
 
 def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:
-    return element_names(name, z.shape[2:] if "length" in argument_names(pair) else z.shape[1:])
+    return element_names(name, z.shape[2:] if takes_lengths(pair) else z.shape[1:])
 
 
 def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
     """Return the simulations whose draws go through a pair at a time."""
-    frames = args[0].shape[1] if "length" in argument_names(pair) else 1
+    frames = args[0].shape[1] if takes_lengths(pair) else 1
     return slices(len(args[0]), rows_at_once(num_samples, num_frames=frames))
 
 
@@ -265,7 +271,7 @@ class _Ranking:
 
     def __init__(self, pair: nn.Module, args: Args, truth: Mapping[str, Tensor]) -> None:
         self.pair, self.args = pair, args
-        self.frame = self._frames() if "length" in argument_names(pair) else None
+        self.frame = self._frames()
         self.truth, *_ = self._quantities(
             Particles(1), {name: z.unsqueeze(0) for name, z in truth.items()}
         )
@@ -307,9 +313,11 @@ class _Ranking:
         ranked = torch.cat([*[z.cpu().double() for z in elements], densities], -1)
         return ranked, log_p, log_q
 
-    def _frames(self) -> Tensor:
-        """Return one frame of each sequence, at random, ``(n,)``."""
-        length = self.args[argument_names(self.pair).index("length")]
+    def _frames(self) -> Tensor | None:
+        """Return one frame of each sequence, at random, ``(n,)``; None where there is no time."""
+        length = lengths_of(self.pair, self.args)
+        if length is None:
+            return None
         return (torch.rand(len(length), device=length.device) * length).long()
 
     def _at_frame(self, z: Tensor) -> Tensor:

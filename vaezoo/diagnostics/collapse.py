@@ -20,7 +20,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.target import refuse_without_density
 from vaezoo.pairs.accounting import elbo_terms, log_density, num_units
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, PairTrace, argument_names, trace_pair
+from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
 from vaezoo.predict.evaluation import MOST_ROWS_FOR_INFORMATION, mutual_information
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -109,7 +109,7 @@ def collapse(pair: nn.Module, args: Args, *, num_samples: int = 10, seed: int = 
         draws = [_kl_of_elements(whole, args) for _ in range(num_samples)]
         kl = {name: sum(d[name] for d in draws) / num_samples / units for name in draws[0]}
         active = measure(whole, [args], Transform()).active_units
-        if "length" in argument_names(whole):
+        if takes_lengths(whole):
             return Collapse(kl, None, None, 0)
         some = tuple(arg[:MOST_ROWS_FOR_INFORMATION] for arg in args)
         return Collapse(kl, active, mutual_information(whole, some), len(some[0]))

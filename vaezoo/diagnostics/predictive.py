@@ -36,7 +36,7 @@ from vaezoo.errors import RequestError
 from vaezoo.pairs.families import family
 from vaezoo.pairs.particles import probing, refuse_shared_sites
 from vaezoo.pairs.pieces import split_rows, trial_rows
-from vaezoo.pairs.sites import Args, Site, argument_names, step_of, trace_pair
+from vaezoo.pairs.sites import Args, Site, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import Frames, by_rows, training_form
 
@@ -205,7 +205,7 @@ def predictive_checks(
         refuse_shared_sites(trace_pair(whole, few), len(few[0]), what, "leave this pair out")
         for part in split_rows(args, ROWS_AT_ONCE):
             for name, site in trace_pair(whole, part).observed.items():
-                step = step_of(name) if "length" in argument_names(whole) else None
+                step = step_of(name) if takes_lengths(whole) else None
                 base = step[0] if step else name
                 tally = tallies.setdefault(base, _Tally(num_replicates, statistics))
                 tally.add(*_rows(site))

@@ -24,13 +24,12 @@ from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
-    argument_names,
     guide_of,
     model_of,
     sample_sites,
+    takes_lengths,
     trace_pair,
 )
-from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["Target", "refuse_without_density"]
 
@@ -68,7 +67,7 @@ class Target:
     """
 
     def __init__(self, pair: nn.Module, args: Args, what: str) -> None:
-        if isinstance(pair, SequencePair) or "length" in argument_names(pair):
+        if takes_lengths(pair):
             raise RequestError(
                 f"{what} is for data without time, and {type(pair).__name__} is for sequences; "
                 "use vaezoo.inference.filtering.particle_filter, or `vaezoo.evaluate(run, fivo=K)`"

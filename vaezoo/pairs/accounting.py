@@ -18,10 +18,11 @@ from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     Site,
-    argument_names,
+    lengths_of,
     repeat_rows,
     sample_sites,
     step_of,
+    takes_lengths,
     trace_pair,
 )
 
@@ -79,7 +80,7 @@ def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -
         elements = _kl_per_element(p, q) if trace.same_order else None
         if elements is not None:
             per_latent[name] = elements
-    if "length" in argument_names(pair):
+    if takes_lengths(pair):
         kl, per_latent = _sum_over_steps(kl), _sum_over_steps(per_latent)
     return Terms(recon, kl, per_latent)
 
@@ -170,9 +171,9 @@ def log_weights(
 
 def units_per_row(pair: nn.Module, args: Args) -> Tensor:
     """Return what averages in nats are per, ``(B,)``: one for a datum, frames for a sequence."""
-    names = argument_names(pair)
-    if "length" in names:
-        return args[names.index("length")]
+    length = lengths_of(pair, args)
+    if length is not None:
+        return length
     return torch.ones(len(args[0]), dtype=torch.int64, device=args[0].device)
 
 

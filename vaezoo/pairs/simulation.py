@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import in_pieces, trial_rows
-from vaezoo.pairs.sites import Args, argument_names, model_of, sample_sites, site_values, trace_pair
+from vaezoo.pairs.sites import (
+    Args,
+    argument_names,
+    lengths_of,
+    model_of,
+    sample_sites,
+    site_values,
+    trace_pair,
+)
 
 __all__ = ["simulate"]
 
@@ -79,7 +87,5 @@ def _is_same(arg: Tensor, value: Tensor) -> bool:
 
 def _with_padding(pair: nn.Module, args: Args, rows: Tensor, drawn: Tensor, x: Tensor) -> Tensor:
     """Return what was drawn; behind the end of a sequence, what stood there."""
-    names = argument_names(pair)
-    if "length" not in names:
-        return drawn
-    return fill_padding(drawn, args[names.index("length")][rows], x)
+    length = lengths_of(pair, args)
+    return drawn if length is None else fill_padding(drawn, length[rows], x)

@@ -9,6 +9,7 @@ import numpy as np
 from vaezoo.data import SOURCES
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs import Run
 from vaezoo.runtime.storage import write_bytes
 
@@ -35,7 +36,7 @@ def sampling_rate(run: Run, rate: int | None = None) -> int:
     """
     name = run.data.name
     source = SOURCES.get(name)
-    if "length" not in run.shapes or (source and source.rate is None):
+    if not takes_lengths(run.pair) or (source and source.rate is None):
         raise RequestError(f"{name} is no sound; write a .png or .npz")
     stated = source.rate if source else None
     if stated and rate and rate != stated:

@@ -13,7 +13,7 @@ from vaezoo.options import PointValue
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.predictions import encode, prior_predictive, reconstruct
-from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
 from vaezoo.plots.grids import plot_grid, plot_grid_pairs
 from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
@@ -69,7 +69,7 @@ def samples(
 
 def _with_steps(run: Run, args: Args, steps: int | None) -> Args:
     """Return the arguments of a model for sequences of so many frames."""
-    if "length" not in run.shapes:
+    if not takes_lengths(run.pair):
         if steps is not None:
             raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
         return args

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from vaezoo.data import SOURCES
 from vaezoo.data.sets.sources import Picture
+from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs import Run
 
 __all__ = ["Style", "sequence_style"]
@@ -44,7 +45,7 @@ def sequence_style(run: Run) -> Style | None:
     Named data sets say it themselves. Of the user's own data, frames of 88 values are piano-rolls,
     and columns ``dx, dy, pen`` a drawing; all others are curves.
     """
-    if "length" not in run.shapes:
+    if not takes_lengths(run.pair):
         return None
     source = SOURCES.get(run.data.name)
     names = tuple(run.info.get("columns", ()))

@@ -18,7 +18,7 @@ from vaezoo.inference.filtering import free_running, particle_filter
 from vaezoo.pairs.accounting import log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once
-from vaezoo.pairs.sites import Args, argument_names, run_guide, sample_sites
+from vaezoo.pairs.sites import Args, run_guide, sample_sites, takes_lengths
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -250,7 +250,7 @@ def evaluate_on(
 
 
 def _num_frames(pair: nn.Module, batches: Batches, split: str, limit: int | None) -> int | None:
-    if "length" not in argument_names(pair):
+    if not takes_lengths(pair):
         return None
     fixed = batches.fixed(split, limit=limit)
     return sum(int(units_per_row(pair, args).sum()) for args in fixed)
@@ -280,13 +280,13 @@ def iwae_bounds(
         units.append(units_per_row(pair, args).cpu().double())
         if progress:
             progress(sum(map(len, units)), batches.size(split, limit))
-    size, sequences = torch.cat(units), "length" in argument_names(pair)
+    size, sequences = torch.cat(units), takes_lengths(pair)
     return tuple(_bound(k, torch.cat(estimates[k]), size, sequences=sequences) for k in ks)
 
 
 def _rows_at_once(pair: nn.Module, args: Args) -> int:
     """Most rows that go through a pair at a time: of sequences all frames are there at once."""
-    frames = args[0].shape[1] if "length" in argument_names(pair) else 1
+    frames = args[0].shape[1] if takes_lengths(pair) else 1
     return rows_at_once(num_frames=frames)
 
 
@@ -355,7 +355,7 @@ def _free_running(
 def _information(
     pair: nn.Module, batches: Batches, split: str, limit: int | None
 ) -> tuple[float | None, int]:
-    if "length" in argument_names(pair):
+    if takes_lengths(pair):
         return None, 0
     rows = min(batches.size(split, limit), MOST_ROWS_FOR_INFORMATION)
     return mutual_information(pair, batches.whole(split, limit=rows)), rows
@@ -369,7 +369,7 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     *ELBO surgery*), at most log N. None for guides with several latent sites.
     """
     sites = list(sample_sites(run_guide(pair, args)).values())
-    if len(sites) != 1 or "length" in argument_names(pair):
+    if len(sites) != 1 or takes_lengths(pair):
         return None
     fn, z = sites[0]["fn"], sites[0]["value"]
     pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])

@@ -159,22 +159,22 @@ def _hidden(
         hidden |= np.random.default_rng(seed).random(rows.x.shape) < fraction
     if gap is not None:
         hidden[:, slice(*_checked_gap(run, rows, gap))] = True
-    if "length" in rows.arrays:
-        hidden &= is_frame(rows.arrays["length"], rows.x.shape[1])[..., None]
+    if rows.length is not None:
+        hidden &= is_frame(rows.length, rows.x.shape[1])[..., None]
     return hidden
 
 
 def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
     start, end = gap
-    if "length" not in rows.arrays:
+    if rows.length is None:
         raise RequestError(
             f"`gap` takes a run on sequences, and {run.name} is none; use `fraction`"
         )
     if not 0 <= start < end:
         raise RequestError(f"`gap={gap}` holds no frame; write it as `gap=(10, 20)`")
-    shortest = int(rows.arrays["length"].min())
+    shortest = int(rows.length.min())
     if end > shortest:
-        row = int(rows.arrays["length"].argmin())
+        row = int(rows.length.argmin())
         raise RequestError(
             f"`gap={gap}` ends behind sequence {row}, which has {shortest} frames; use an "
             f"end of at most {shortest}"
@@ -189,7 +189,7 @@ def _imputation(
     missing: Array,
     unknown: Array,
 ) -> Imputation:
-    length = rows.arrays.get("length")
+    length = rows.length
     truth = _joined([run.transform.invert(x) for x, _, _ in parts], 0, rows.x.shape[1])
     drawn = _joined([run.transform.invert(draws) for _, draws, _ in parts], 1, rows.x.shape[1])
     truth = np.where(unknown, np.nan, truth)

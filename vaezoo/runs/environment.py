@@ -53,7 +53,7 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
         that are neither data nor lengths; of sequences, the median number of frames.
     """
     others = [name for name in names if name not in ("x", "length")]
-    length = data.arrays.get("length")
+    length = data.length
     return {
         "data_checksum": data.checksum,
         "data_shape": list(data.x.shape),

@@ -8,6 +8,7 @@ from vaezoo import registry
 from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
+from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs.run import FORMAT, Run
 from vaezoo.runs.trust import model_spec
 from vaezoo.runtime.device import find_device
@@ -57,7 +58,7 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
     info, transform, shapes = _read_info(path / "run.json")
     spec = model_spec(path, str(values.get("model", "")), model)
     cls = registry.get_model(spec)
-    x_shape = shapes["x"][1:] if "length" in shapes else shapes["x"]
+    x_shape = shapes["x"][1:] if takes_lengths(cls) else shapes["x"]
     config = values.get("config", {})
     training = checked(Training, values.get("training", {}))
     return Run(

@@ -17,7 +17,7 @@ from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, RunError
-from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.trust import trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
@@ -166,7 +166,7 @@ class Run:
             raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
         for name, shape in self.shapes.items():
             given = data.arrays[name].shape[1:]
-            steps = name == "x" and "length" in self.shapes
+            steps = name == "x" and takes_lengths(self.pair)
             if given[steps:] != shape[steps:] or len(given) != len(shape):
                 raise RequestError(
                     f"{data.name}: '{name}' has rows of shape {given}, but {self.name} was trained "

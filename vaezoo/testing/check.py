@@ -13,7 +13,14 @@ from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
 from vaezoo.pairs.blame import line_of, one_line, raised_at
 from vaezoo.pairs.families import family
-from vaezoo.pairs.sites import Args, argument_names, isolated, sample_sites, trace_pair
+from vaezoo.pairs.sites import (
+    Args,
+    argument_names,
+    isolated,
+    sample_sites,
+    takes_lengths,
+    trace_pair,
+)
 from vaezoo.registry import entry_of
 from vaezoo.testing.conformance import CHECKS, Check
 from vaezoo.testing.subject import Failure, Subject, base_of
@@ -212,7 +219,7 @@ def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:
         When the model takes an argument of another name.
     """
     names = argument_names(pair)
-    draft = {name: _draft(name, x_shape, "length" in names) for name in names}
+    draft = {name: _draft(name, x_shape, takes_lengths(pair)) for name in names}
     training = pair.training
     try:
         with torch.no_grad(), isolated(), pyro.validation_enabled(False):

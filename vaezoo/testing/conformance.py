@@ -18,7 +18,13 @@ from vaezoo.errors import nearest
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.families import family
 from vaezoo.pairs.predictions import prior_predictive
-from vaezoo.pairs.sites import PairTrace, Site, sample_sites, stack_steps
+from vaezoo.pairs.sites import (
+    PairTrace,
+    Site,
+    sample_sites,
+    site_values,
+    takes_lengths,
+)
 from vaezoo.runtime.storage import load_tensors, save_tensors
 from vaezoo.testing.subject import Failure, Failures, Subject, base_of, elbo, gradients
 
@@ -255,7 +261,7 @@ def check_rows(subject: Subject) -> Failures:
 
 def check_padding(subject: Subject) -> Failures:
     """The frames of a sequence beyond its length change nothing."""
-    if "length" not in subject.names:
+    if not takes_lengths(subject.pair):
         return
     base = subject.trace(subject.args)
     padded = subject.trace(subject.with_other_padding(), held=_values(base))
@@ -283,9 +289,8 @@ def check_predictive(subject: Subject) -> Failures:
 
 def _predicted_shapes(subject: Subject) -> Failures:
     predicted = prior_predictive(subject.pair, subject.args)
-    steps = "length" in subject.names
     values = {name: site["value"] for name, site in subject.first.observed.items()}
-    for name, value in (stack_steps(values) if steps else values).items():
+    for name, value in site_values(subject.pair, values).items():
         shape = tuple(predicted[name].shape) if name in predicted else None
         if shape != tuple(value.shape):
             site = next(key for key in subject.first.observed if base_of(key) == name)

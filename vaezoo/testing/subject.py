@@ -26,6 +26,7 @@ from vaezoo.pairs.sites import (
     PairTrace,
     Site,
     isolated,
+    lengths_of,
     model_of,
     run_guide,
     sample_sites,
@@ -140,8 +141,9 @@ class Subject:
         """Two thirds of the rows in reverse order, a longest sequence among them."""
         batch = len(self.args[0])
         order = torch.arange(batch).flip(0)
-        if "length" in self.names:
-            longest = int(self.args[self.names.index("length")].argmax())
+        length = lengths_of(self.pair, self.args)
+        if length is not None:
+            longest = int(length.argmax())
             order = torch.cat([torch.tensor([longest]), order[order != longest]])
         return order[: batch - batch // 3].to(self.args[0].device)
 
@@ -228,7 +230,9 @@ class Subject:
 
     def with_other_padding(self) -> Args:
         """Return the batch with the first frame of each sequence in its padding."""
-        length, shape = self.args[self.names.index("length")], self.args[0].shape[:2]
+        length, shape = lengths_of(self.pair, self.args), self.args[0].shape[:2]
+        if length is None:
+            return self.args
         return tuple(
             fill_padding(arg, length, arg[:, :1]) if arg.shape[:2] == shape else arg
             for arg in self.args

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
 from vaezoo.pairs.accounting import elbo_terms, num_units
-from vaezoo.pairs.sites import Args, PairTrace, argument_names, trace_pair
+from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 
 __all__ = ["Metrics", "measure"]
@@ -65,7 +65,7 @@ def measure(pair: nn.Module, batches: Iterable[Args], transform: Transform) -> M
 class _Sums:
     def __init__(self, pair: nn.Module) -> None:
         self.pair = pair
-        self.is_sequence = "length" in argument_names(pair)
+        self.is_sequence = takes_lengths(pair)
         self.units = self.rows = 0
         self.recon = self.kl = self.at_floor = 0.0
         self.per_latent: dict[str, Tensor] = {}

@@ -29,6 +29,7 @@ from vaezoo.pairs.sites import (
     sample_sites,
     site_values,
     step_of,
+    takes_lengths,
     trace_pair,
 )
 from vaezoo.runs import Run
@@ -178,7 +179,7 @@ class Draws:
 
     @cached_property
     def _is_sequence(self) -> bool:
-        return "length" in self.batches.names
+        return takes_lengths(self.run.pair)
 
     @cached_property
     def _longest(self) -> int:

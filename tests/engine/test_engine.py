@@ -23,9 +23,9 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective
 from vaezoo.pairs.sites import trace_pair
-from vaezoo.pairs.weighting import kl_weight
 from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import made_up_batch
+from vaezoo.training.schedule import kl_weight
 
 Batch = tuple[Tensor, ...]
 Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))

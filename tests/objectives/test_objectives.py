@@ -24,9 +24,9 @@ from vaezoo.objectives import (
 from vaezoo.pairs.accounting import elbo_terms, log_weights, num_units
 from vaezoo.pairs.handlers import scale_latents
 from vaezoo.pairs.sites import trace_pair
-from vaezoo.pairs.weighting import kl_weight
 from vaezoo.registry import get_model
 from vaezoo.testing import made_up_batch
+from vaezoo.training.schedule import kl_weight
 
 SEQUENCE_PAIR = str(Path(vaezoo.__file__).parent / "testing" / "templates" / "sequence_pair.py")
 

@@ -173,7 +173,7 @@ def test_averages_of_a_likelihood_go_on(tmp_path: Path) -> None:
 def test_death_after_a_checkpoint_within_an_epoch(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    monkeypatch.setattr("vaezoo.training.trainer.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("vaezoo.training.saving.CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(SystemExit):
         train(tmp_path / "run", KillAfter(step), epochs=3, kl_warmup=20)
     resume(tmp_path / "run")
@@ -188,7 +188,7 @@ def test_death_while_an_epoch_is_measured(
             if record["epoch"] == 2:
                 raise SystemExit
 
-    monkeypatch.setattr("vaezoo.training.trainer.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("vaezoo.training.saving.CHECKPOINT_SECONDS", -1.0)
     with pytest.raises(SystemExit):
         train(tmp_path / "run", DieAfterRecord(), epochs=3, kl_warmup=20)
     resume(tmp_path / "run")
@@ -269,8 +269,8 @@ def test_run_is_resumed_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
 # Processes
 
 EVERY_STEP = (
-    "import sys, torch; torch.set_num_threads(1); from vaezoo.training import trainer;"
-    "trainer.CHECKPOINT_SECONDS = 0.0; from vaezoo.cli import main; main(sys.argv[1:])"
+    "import sys, torch; torch.set_num_threads(1); from vaezoo.training import saving;"
+    "saving.CHECKPOINT_SECONDS = 0.0; from vaezoo.cli import main; main(sys.argv[1:])"
 )
 LONG = ["vae-bernoulli", *SMALL, "--epochs", "400", "--patience", "0"]
 

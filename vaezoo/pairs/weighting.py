@@ -6,18 +6,7 @@ from vaezoo.pairs.handlers import mask_rows, scale_latents
 from vaezoo.pairs.particles import Function, Particles
 from vaezoo.pairs.sites import guide_of, model_of
 
-__all__ = ["kl_weight", "weighted"]
-
-
-def kl_weight(step: int, *, beta: float, warmup: int) -> float:
-    """Return the weight of the KL term at a step: linear from 0 to ``beta``, then constant.
-
-    Examples
-    --------
-    >>> [kl_weight(step, beta=4.0, warmup=4) for step in (0, 2, 4, 9)]
-    [0.0, 2.0, 4.0, 4.0]
-    """
-    return beta * min(1.0, step / warmup) if warmup else beta
+__all__ = ["weighted"]
 
 
 def weighted(

@@ -40,6 +40,11 @@ class State:
     compiled: bool = False
     compiled_steps: bool = False
 
+    def note_best(self, score: float, epoch: int) -> None:
+        """Note the best score so far; the end of its epoch counts both waits up to 0."""
+        self.best_score, self.best_epoch = score, epoch
+        self.since_best = self.since_decay = -1
+
 
 @dataclass(frozen=True)
 class Checkpoint:

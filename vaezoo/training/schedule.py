@@ -1,12 +1,20 @@
-"""Schedules of training: how many steps, of which objective."""
+"""Schedules of training: how many steps, of which objective, with which weight; when to stop."""
 
 import math
 
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Objective, make_objective
 from vaezoo.settings import Training
+from vaezoo.training.checkpoint import State
 
-__all__ = ["checked_schedule", "num_steps", "objective_of"]
+__all__ = [
+    "advance",
+    "checked_schedule",
+    "is_out_of_patience",
+    "kl_weight",
+    "num_steps",
+    "objective_of",
+]
 
 DEFAULT_EPOCHS = 100
 
@@ -39,3 +47,35 @@ def checked_schedule(training: Training, num_rows: int) -> Training:
             f"({total} steps); use `kl_warmup={total // 2}`, or train longer"
         )
     return training
+
+
+def kl_weight(step: int, *, beta: float, warmup: int) -> float:
+    """Return the weight of the KL term at a step: linear from 0 to ``beta``, then constant.
+
+    Examples
+    --------
+    >>> [kl_weight(step, beta=4.0, warmup=4) for step in (0, 2, 4, 9)]
+    [0.0, 2.0, 4.0, 4.0]
+    """
+    return beta * min(1.0, step / warmup) if warmup else beta
+
+
+def advance(state: State, training: Training) -> bool:
+    """Count an epoch, and return whether the learning rate is to be halved: on a plateau.
+
+    Nothing counts during a KL warm-up, when the score falls because the weight rises.
+    """
+    if state.step < training.kl_warmup:
+        state.since_best = state.since_decay = 0
+        return False
+    state.since_best += 1
+    state.since_decay += 1
+    is_on_plateau = bool(training.plateau) and state.since_decay >= training.plateau
+    if is_on_plateau:
+        state.since_decay = 0
+    return is_on_plateau
+
+
+def is_out_of_patience(state: State, training: Training) -> bool:
+    """Return whether the validation score has not risen for as long as a schedule waits."""
+    return bool(training.patience) and state.since_best >= training.patience

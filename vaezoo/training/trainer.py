@@ -16,7 +16,6 @@ from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import argument_names, isolated
 from vaezoo.pairs.trials import refuse_global_parameters, untouched
-from vaezoo.pairs.weighting import kl_weight
 from vaezoo.runs import Run
 from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded, set_rng_state
@@ -24,15 +23,20 @@ from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
 from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, Interrupted
-from vaezoo.training.checkpoint import State, load_checkpoint, save_checkpoint
+from vaezoo.training.checkpoint import State, load_checkpoint
 from vaezoo.training.metrics import Metrics
-from vaezoo.training.schedule import num_steps, objective_of
+from vaezoo.training.saving import Saver
+from vaezoo.training.schedule import (
+    advance,
+    is_out_of_patience,
+    kl_weight,
+    num_steps,
+    objective_of,
+)
 from vaezoo.training.validation import Validation
 
 __all__ = ["Trainer"]
 
-CHECKPOINT_SECONDS = 2.0
-LARGEST_SHARE_OF_SAVING = 0.05
 LOSSES_READ_AT_ONCE = 50
 
 
@@ -81,10 +85,8 @@ class Trainer:
         )
         self.measured_at = -1
         self.best: dict[str, Tensor] = {}
-        self.best_written = -1
         self.stop_requested: Callable[[], bool] = lambda: False
-        self.saved_at = time.monotonic()
-        self.save_after = CHECKPOINT_SECONDS
+        self.saver = Saver(run, self.optimizer)
 
     def _make_engine(self, engine: EngineName) -> Engine:
         training = self.training
@@ -115,7 +117,7 @@ class Trainer:
         with seeded(self.training.seed, self.device), isolated():
             flops = self._look_at_pair()
         if self.state.step == 0:
-            self._create_folder()
+            self.saver.create_folder()
         try:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
             with (
@@ -143,7 +145,7 @@ class Trainer:
         if self.state.compiled_steps:
             self.engine.compile_steps()
         self.engine.num_calls = self.state.step
-        ended = self.state.step == self.total or self._stops_early()
+        ended = self.state.step == self.total or is_out_of_patience(self.state, self.training)
         if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
             raise RequestError(
                 f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
@@ -156,53 +158,19 @@ class Trainer:
         if self.run.path is None:
             return
         self._read_losses()
-        began = time.monotonic()
-        self._write_best()
         self.state.compiled = "compiled" in self.engine.calls_by_tier
         self.state.compiled_steps = self.engine.has_compiled_steps
-        save_checkpoint(
-            self.run.path / STATE,
-            self.pair,
-            self.optimizer,
-            self.state,
-            self.device,
-            best=self.best,
-        )
-        self.saved_at = time.monotonic()
-        took = self.saved_at - began
-        self.save_after = max(CHECKPOINT_SECONDS, took / LARGEST_SHARE_OF_SAVING)
-
-    def _is_time_to_save(self) -> bool:
-        return time.monotonic() - self.saved_at >= self.save_after
-
-    def _write_best(self) -> None:
-        state = self.state
-        if self.best and self.best_written != state.best_epoch:
-            values = {"epoch": state.best_epoch, "validation_score": state.best_score}
-            self.run.save_weights(self.best, values)
-            self.best_written = state.best_epoch
+        self.saver.save(self.state, self.best)
 
     def _is_done(self) -> bool:
         """Whether the steps are taken and measured; early, when nothing improves any more."""
         if self.state.position:
             return self.measured_at == self.state.step
-        return self.state.step >= self.total or self._stops_early()
+        return self.state.step >= self.total or is_out_of_patience(self.state, self.training)
 
     def _tell(self, tell: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:
             tell(callback)
-
-    def _create_folder(self) -> None:
-        if self.run.path is None:
-            return
-        try:
-            self.run.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RequestError(
-                f"cannot create {self.run.path}: {error.strerror}; choose another `out`"
-            ) from error
-        self.run.save_config()
-        self.run.save_info()
 
     def _look_at_pair(self) -> int:
         """Refuse what cannot be trained, and return the floating-point operations of a step."""
@@ -233,7 +201,7 @@ class Trainer:
             if self.stop_requested():
                 state.seconds += time.monotonic() - began
                 self._stop()
-            if self._is_time_to_save():
+            if self.saver.is_due:
                 self.save_state()
         state.seconds += time.monotonic() - began
         self._end_epoch(complete=state.position == len(order))
@@ -291,8 +259,9 @@ class Trainer:
         state.epoch += 1
         state.position = state.epoch_steps = 0
         state.loss_sum = 0.0
-        self._schedule()
-        if state.epoch == 1 or self._is_time_to_save():
+        if advance(state, self.training):
+            self.optimizer.lr.mul_(0.5)
+        if state.epoch == 1 or self.saver.is_due:
             self.save_state()
 
     def _measure(self, epoch: int) -> dict[str, Any]:
@@ -300,8 +269,7 @@ class Trainer:
         train, validation = self.validation.measure()
         score = self.validation.score(validation, beta)
         if score > state.best_score:
-            state.best_score, state.best_epoch = score, epoch
-            state.since_best = state.since_decay = -1
+            state.note_best(score, epoch)
             self.best = self._weights()
         self._warn(train, validation, score)
         return {
@@ -317,31 +285,14 @@ class Trainer:
 
     @property
     def _kl_weight(self) -> float:
-        training = self.training
-        return kl_weight(self.state.step, beta=training.beta, warmup=training.kl_warmup)
+        return kl_weight(self.state.step, beta=self.training.beta, warmup=self.training.kl_warmup)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.pair.state_dict().items()}
 
-    def _schedule(self) -> None:
-        """Halve the learning rate on a plateau; nothing counts during a KL warm-up."""
-        state, training = self.state, self.training
-        if state.step < training.kl_warmup:
-            state.since_best = state.since_decay = 0
-            return
-        state.since_best += 1
-        state.since_decay += 1
-        if training.plateau and state.since_decay >= training.plateau:
-            state.since_decay = 0
-            self.optimizer.lr.mul_(0.5)
-
-    def _stops_early(self) -> bool:
-        patience = self.training.patience
-        return bool(patience) and self.state.since_best >= patience
-
     def _warn(self, train: Metrics, validation: Metrics, score: float) -> None:
         state = self.state
-        found = alarms(
+        messages = alarms(
             train,
             validation,
             fallen=state.best_score - score,
@@ -350,7 +301,7 @@ class Trainer:
             is_late=state.step >= max(self.training.kl_warmup, self.total // 2),
         )
         state.best_train_elbo = max(state.best_train_elbo, train.elbo)
-        for name, message in found.items():
+        for name, message in messages.items():
             self._warn_once(name, message)
 
     def _warn_once(self, name: str, message: str) -> None:
@@ -361,10 +312,8 @@ class Trainer:
     def _failure(self, error: NonFiniteError) -> NonFiniteError:
         self.best = self.best or self._weights()
         self.save_state()
-        kept = ""
-        if self.run.path is not None:
-            self.run.save_info(status="failed")
-            kept = f"; the last good weights are in {self.run.path}"
+        self.saver.note("failed")
+        kept = f"; the last good weights are in {self.run.path}" if self.run.path else ""
         return NonFiniteError(
             f"training stopped at step {self.state.step + 1}: {error}{kept}; "
             "try a smaller `lr` or `clip_norm`, or scale the data (`standardize`)"
@@ -372,8 +321,7 @@ class Trainer:
 
     def _stop(self) -> None:
         self.save_state()
-        if self.run.path is not None:
-            self.run.save_info(status="interrupted")
+        self.saver.note("interrupted")
         raise Interrupted(self.run, self.state.step)
 
     def _finish(self) -> None:
@@ -381,15 +329,14 @@ class Trainer:
         self.best = self.best or self._weights()
         if self.state.position == 0:
             self.save_state()
-        if self.run.path is not None:
-            self._write_best()
-            self.run.save_info(
-                status="finished",
-                finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                steps=self.state.step,
-                seconds=round(self.state.seconds, 1),
-                best_epoch=self.state.best_epoch,
-                steps_by_engine=self.engine.calls_by_tier,
-            )
+        self.saver.write_best(self.state, self.best)
+        self.saver.note(
+            "finished",
+            finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            steps=self.state.step,
+            seconds=round(self.state.seconds, 1),
+            best_epoch=self.state.best_epoch,
+            steps_by_engine=self.engine.calls_by_tier,
+        )
         self.pair.load_state_dict(self.best)
         self.pair.eval()

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from pyro import distributions as dist
@@ -12,80 +11,15 @@ from torch import Tensor
 
 from vaezoo import RequestError
 from vaezoo.inference.filtering import Filtered, free_running, particle_filter
-from vaezoo.inference.kalman import KalmanModel
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.models.vrnn import VRNN
 from vaezoo.pairs.accounting import log_weights
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair, Side
+from vaezoo.testing.sequence_pairs import KalmanPair, damped_rotation
 
 ANCHOR = -60.282481
-
-
-def anchor() -> tuple[KalmanModel, Tensor]:
-    """A seeded model with two latents, and a sequence of 20 frames of width three."""
-    random = np.random.RandomState(1)
-    A = np.array([[0.9, 0.2], [-0.2, 0.9]])
-    C = random.randn(3, 2)
-    z = random.randn(2)
-    x = [C @ z + np.sqrt(0.2) * random.randn(3)]
-    for _ in range(19):
-        z = A @ z + np.sqrt(0.1) * random.randn(2)
-        x.append(C @ z + np.sqrt(0.2) * random.randn(3))
-    matrices = (A, 0.1 * np.eye(2), C, 0.2 * np.eye(3), np.zeros(2), np.eye(2))
-    return KalmanModel(*map(torch.from_numpy, matrices)), torch.from_numpy(np.stack(x))[None]
-
-
-class Exact(SequencePair):
-    """The pair of a Kalman model whose guide is the exact q(z_t | z_{t-1}, x_t ... x_s).
-
-    ``look_ahead`` reads to the end of the sequence, s = T: the product of all steps is then the
-    posterior. Without it s = t, the best proposal for a filter. The state is (z_{t-1}, t).
-    ``shift`` spoils the mean of the guide.
-    """
-
-    def __init__(self, model: KalmanModel, *, look_ahead: bool = True, shift: float = 0.0) -> None:
-        super().__init__()
-        self.kalman, self.look_ahead, self.shift = model, look_ahead, shift
-        self.dim = len(model.m0)
-        self.hidden = self.dim + 1
-
-    def encode(self, x: Tensor, length: Tensor) -> Tensor:
-        """What the frames from t on say about z_t: exp(eta z - 1/2 z Lambda z)."""
-        kalman, identity = self.kalman, torch.eye(self.dim, dtype=torch.float64)
-        gain = torch.linalg.solve(kalman.R, kalman.C).T
-        precision, eta = torch.zeros_like(identity).expand(len(x), -1, -1), x.new_zeros(len(x), 2)
-        steps = []
-        for t in reversed(range(x.shape[1])):
-            # from z_{t+1} to z_t through the transition
-            back = kalman.A.T @ torch.linalg.inv(identity + precision @ kalman.Q)
-            there = (t + 1 < length) & self.look_ahead
-            eta = torch.where(there[:, None], (back @ eta[..., None])[..., 0], 0.0)
-            precision = torch.where(there[:, None, None], back @ precision @ kalman.A, 0.0)
-            eta, precision = eta + (x[:, t] - kalman.d) @ gain.T, precision + gain @ kalman.C
-            steps.append(torch.cat([eta, precision.flatten(1)], -1))
-        return torch.stack(steps[::-1], 1)
-
-    def prior(self, h: Tensor) -> TorchDistribution:
-        started = h[:, -1:] > 0
-        loc = torch.where(started, h[:, :-1] @ self.kalman.A.T, self.kalman.m0)
-        covariance = torch.where(started[..., None], self.kalman.Q, self.kalman.P0)
-        return dist.MultivariateNormal(loc, covariance)
-
-    def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
-        eta, ahead = e[:, : self.dim], e[:, self.dim :].unflatten(1, (self.dim, self.dim))
-        prior = self.prior(h)
-        covariance = torch.linalg.inv(prior.precision_matrix + ahead)
-        natural = (prior.precision_matrix @ prior.loc[..., None])[..., 0] + eta
-        loc = (covariance @ natural[..., None])[..., 0]
-        return dist.MultivariateNormal(loc + self.shift, covariance)
-
-    def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
-        return dist.MultivariateNormal(z @ self.kalman.C.T + self.kalman.d, self.kalman.R)
-
-    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
-        return torch.cat([z, h[:, -1:] + 1], -1)
 
 
 class Drift(SequencePair):
@@ -101,7 +35,7 @@ class Drift(SequencePair):
         return f
 
 
-MODEL, X = anchor()
+MODEL, X = damped_rotation()
 LENGTHS = torch.tensor([20, 1, 7, 13])
 
 
@@ -125,36 +59,36 @@ def small_vrnn() -> VRNN:
 
 def test_path_elbo_of_the_exact_guide_is_the_log_evidence() -> None:
     args = ragged()
-    weights = log_weights(training_form(Exact(MODEL)), args, 5)
+    weights = log_weights(training_form(KalmanPair(MODEL)), args, 5)
     exact = MODEL.log_evidence(*args).expand(5, 4)
     torch.testing.assert_close(weights, exact, atol=1e-9, rtol=0)
 
 
 def test_seeded_elbo_of_the_exact_guide() -> None:
-    weights = log_weights(training_form(Exact(MODEL)), copies(1), 1)
+    weights = log_weights(training_form(KalmanPair(MODEL)), copies(1), 1)
     assert float(weights) == pytest.approx(ANCHOR, abs=1e-6)
 
 
 @pytest.mark.parametrize("num_particles", [1, 7])
 def test_exact_guide_without_resampling_gives_the_log_evidence(num_particles: int) -> None:
     args = ragged()
-    found = particle_filter(Exact(MODEL), args, num_particles, threshold=0)
+    found = particle_filter(KalmanPair(MODEL), args, num_particles, threshold=0)
     exact = MODEL.log_evidence(*args)
     torch.testing.assert_close(found.log_evidence, exact, atol=1e-9, rtol=0)
 
 
 def test_exact_guide_ends_with_equal_weights() -> None:
     args = ragged()
-    found = particle_filter(Exact(MODEL), args, 7, threshold=0)
+    found = particle_filter(KalmanPair(MODEL), args, 7, threshold=0)
     last = found.ess.gather(1, (LENGTHS - 1).unsqueeze(1))
     torch.testing.assert_close(last, torch.full_like(last, 7.0))
 
 
 def test_a_batch_of_one_equals_a_batch_of_many() -> None:
     x, length = ragged()
-    whole = particle_filter(Exact(MODEL), (x, length), 3, threshold=0).log_evidence
+    whole = particle_filter(KalmanPair(MODEL), (x, length), 3, threshold=0).log_evidence
     rows = [
-        particle_filter(Exact(MODEL), (row[None], n[None]), 3, threshold=0).log_evidence
+        particle_filter(KalmanPair(MODEL), (row[None], n[None]), 3, threshold=0).log_evidence
         for row, n in zip(x, length, strict=True)
     ]
     torch.testing.assert_close(whole, torch.cat(rows))
@@ -163,7 +97,7 @@ def test_a_batch_of_one_equals_a_batch_of_many() -> None:
 def test_paths_of_the_exact_guide_are_the_smoother() -> None:
     """Means of 4,000 equal weights, within 6 standard errors; failure rate below 1e-6."""
     args = copies(1)
-    found = particle_filter(Exact(MODEL), args, 4000, threshold=0, keep_paths=True)
+    found = particle_filter(KalmanPair(MODEL), args, 4000, threshold=0, keep_paths=True)
     exact = MODEL.smoothed(*args)
     assert found.paths is not None
     error = (found.paths.mean(1) - exact.mean).abs() / exact.sd
@@ -176,14 +110,14 @@ def test_paths_of_the_exact_guide_are_the_smoother() -> None:
 # Not the smoother's: reading ahead it is narrower than what a filter aims at, so that its weights
 # at single frames have heavy tails, and means of them no standard error.
 PROPOSALS = {
-    "filter": (Exact(MODEL, look_ahead=False), "posterior"),
-    "prior": (Exact(MODEL), "prior"),
+    "filter": (KalmanPair(MODEL, look_ahead=False), "posterior"),
+    "prior": (KalmanPair(MODEL), "prior"),
 }
 
 
 @pytest.mark.parametrize(("pair", "proposal"), PROPOSALS.values(), ids=PROPOSALS)
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
-def test_evidence_is_unbiased(pair: Exact, proposal: Side, threshold: float) -> None:
+def test_evidence_is_unbiased(pair: KalmanPair, proposal: Side, threshold: float) -> None:
     """Mean of Z / p(x) over 2,000 filters is 1 within 6 standard errors.
 
     Failure rate below 1e-6; 8 frames of small values, where no draw decides the mean alone.
@@ -198,7 +132,7 @@ def test_evidence_is_unbiased(pair: Exact, proposal: Side, threshold: float) -> 
 
 
 @pytest.mark.parametrize(("pair", "proposal"), PROPOSALS.values(), ids=PROPOSALS)
-def test_bound_rises_to_the_evidence(pair: Exact, proposal: Side) -> None:
+def test_bound_rises_to_the_evidence(pair: KalmanPair, proposal: Side) -> None:
     """The gap shrinks tenfold from 5 to 50 and to 500 particles, or nearly so.
 
     The bound is never above log p(x) by 4 standard errors: failure rate 1e-4 for each number.
@@ -215,7 +149,7 @@ def test_bound_rises_to_the_evidence(pair: Exact, proposal: Side) -> None:
 
 def test_resampling_raises_the_bound() -> None:
     """FIVO against IWAE with the filter's guide, 10 particles; failure rate below 1e-6."""
-    pair, args = Exact(MODEL, look_ahead=False), copies(400)
+    pair, args = KalmanPair(MODEL, look_ahead=False), copies(400)
     fivo = particle_filter(pair, args, 10).log_evidence
     iwae = particle_filter(pair, args, 10, threshold=0).log_evidence
     error = float((fivo.var() + iwae.var()).sqrt()) / math.sqrt(400)
@@ -225,12 +159,12 @@ def test_resampling_raises_the_bound() -> None:
 def test_resampling_costs_a_guide_that_reads_ahead() -> None:
     """Its bound is exact without, and with it 0.09 nats lower, 7 standard errors."""
     args = copies(2000)
-    gap = MODEL.log_evidence(*args) - particle_filter(Exact(MODEL), args, 5).log_evidence
+    gap = MODEL.log_evidence(*args) - particle_filter(KalmanPair(MODEL), args, 5).log_evidence
     assert float(gap.mean()) > 2 * float(gap.std()) / math.sqrt(2000)
 
 
 @pytest.mark.parametrize(("pair", "proposal"), PROPOSALS.values(), ids=PROPOSALS)
-def test_moments_are_those_of_the_kalman_filter(pair: Exact, proposal: Side) -> None:
+def test_moments_are_those_of_the_kalman_filter(pair: KalmanPair, proposal: Side) -> None:
     """20 filters with 2,000 particles; frames where the effective number is 200 or more.
 
     0.1 sd is then more than 6 standard errors. The sequence has two frames that the prior did not
@@ -249,7 +183,7 @@ def test_moments_are_those_of_the_kalman_filter(pair: Exact, proposal: Side) -> 
 def test_paths_of_the_filter_are_the_smoother_near_its_end() -> None:
     """The last three frames, whose paths are many; 0.1 sd is more than 6 standard errors."""
     args = copies(10)
-    pair = Exact(MODEL, look_ahead=False)
+    pair = KalmanPair(MODEL, look_ahead=False)
     found = particle_filter(pair, args, 2000, keep_paths=True)
     assert found.paths is not None
     w = found.log_weights.exp()[..., None, None]
@@ -259,7 +193,7 @@ def test_paths_of_the_filter_are_the_smoother_near_its_end() -> None:
 
 
 def test_paths_begin_with_few_ancestors() -> None:
-    found = particle_filter(Exact(MODEL), copies(1), 200, proposal="prior", keep_paths=True)
+    found = particle_filter(KalmanPair(MODEL), copies(1), 200, proposal="prior", keep_paths=True)
     assert found.paths is not None
     first, last = (len(found.paths[0, :, t].unique(dim=0)) for t in (0, -1))
     assert first < last == 200
@@ -267,14 +201,14 @@ def test_paths_begin_with_few_ancestors() -> None:
 
 def test_bad_proposal_has_few_effective_particles() -> None:
     """A guide that is off by ten standard deviations."""
-    good = particle_filter(Exact(MODEL, look_ahead=False), copies(1), 100).ess
-    bad = particle_filter(Exact(MODEL, look_ahead=False, shift=3.0), copies(1), 100).ess
+    good = particle_filter(KalmanPair(MODEL, look_ahead=False), copies(1), 100).ess
+    bad = particle_filter(KalmanPair(MODEL, look_ahead=False, shift=3.0), copies(1), 100).ess
     assert float(good.median()) > 50
     assert float(bad.median()) < 10
 
 
 def test_effective_sample_size_is_between_one_and_k() -> None:
-    found = particle_filter(Exact(MODEL), copies(20), 30, proposal="prior")
+    found = particle_filter(KalmanPair(MODEL), copies(20), 30, proposal="prior")
     assert float(found.ess.min()) >= 1 - 1e-9
     assert float(found.ess.max()) <= 30 + 1e-9
 
@@ -284,7 +218,7 @@ def test_effective_sample_size_is_between_one_and_k() -> None:
 
 def test_one_particle_is_a_draw_of_the_elbo() -> None:
     """Means of 4,000 draws within 6 standard errors; failure rate below 1e-6."""
-    pair, args = Exact(MODEL, shift=0.1), copies(4000, frames=5)
+    pair, args = KalmanPair(MODEL, shift=0.1), copies(4000, frames=5)
     elbo = log_weights(training_form(pair), args, 1)[0]
     found = particle_filter(pair, args, 1).log_evidence
     error = float((elbo.var() + found.var()).sqrt()) / math.sqrt(4000)
@@ -298,7 +232,7 @@ def test_one_particle_always_has_ess_one() -> None:
 
 def test_threshold_zero_is_the_importance_weighted_bound() -> None:
     """Means over 2,000 copies within 6 standard errors; failure rate below 1e-6."""
-    pair, args = Exact(MODEL, look_ahead=False), copies(2000, frames=5)
+    pair, args = KalmanPair(MODEL, look_ahead=False), copies(2000, frames=5)
     iwae = log_weights(training_form(pair), args, 10).logsumexp(0) - math.log(10)
     found = particle_filter(pair, args, 10, threshold=0).log_evidence
     error = float((iwae.var() + found.var()).sqrt()) / math.sqrt(2000)
@@ -359,13 +293,13 @@ def test_parts_of_the_evidence_add_up_to_it() -> None:
 
 def test_chunks_change_nothing_for_the_exact_guide() -> None:
     args = ragged()
-    whole = particle_filter(Exact(MODEL), args, 6, threshold=0)
-    parts = particle_filter(Exact(MODEL), args, 6, threshold=0, max_rows=13)
+    whole = particle_filter(KalmanPair(MODEL), args, 6, threshold=0)
+    parts = particle_filter(KalmanPair(MODEL), args, 6, threshold=0, max_rows=13)
     torch.testing.assert_close(whole.log_evidence, parts.log_evidence)
     assert parts.ess.shape == whole.ess.shape
 
 
-class Impossible(Exact):
+class Impossible(KalmanPair):
     """Frames that no particle can explain."""
 
     def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
@@ -383,12 +317,15 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
         lambda: particle_filter(VAELinear(x_shape=(3,)), copies(1), 5),
         "a particle filter needs a sequence pair.*VAELinear is none",
     ),
-    "no particles": (lambda: particle_filter(Exact(MODEL), copies(1), 0), "1 particle or more"),
+    "no particles": (
+        lambda: particle_filter(KalmanPair(MODEL), copies(1), 0),
+        "1 particle or more",
+    ),
     "threshold": (
-        lambda: particle_filter(Exact(MODEL), copies(1), 5, threshold=2),
+        lambda: particle_filter(KalmanPair(MODEL), copies(1), 5, threshold=2),
         "a share of the particles",
     ),
-    "prefix": (lambda: free_running(Exact(MODEL), copies(1), 5, prefix=-1), "a prefix >= 0"),
+    "prefix": (lambda: free_running(KalmanPair(MODEL), copies(1), 5, prefix=-1), "a prefix >= 0"),
 }
 
 
@@ -420,7 +357,7 @@ def marginals(prefix: int) -> Tensor:
 @pytest.mark.parametrize("prefix", [0, 1, 12])
 def test_free_running_is_prediction_from_the_prefix(prefix: int) -> None:
     """10 estimates with 4,000 particles; 0.1 nats is more than 6 standard errors of their mean."""
-    found = free_running(Exact(MODEL, look_ahead=False), copies(10), 4000, prefix=prefix)
+    found = free_running(KalmanPair(MODEL, look_ahead=False), copies(10), 4000, prefix=prefix)
     assert bool(found[:, :prefix].isnan().all())
     difference = found[:, prefix:].mean(0) - marginals(prefix)
     assert float(difference.abs().max()) < 0.1
@@ -434,7 +371,7 @@ def test_free_running_does_not_see_the_future() -> None:
     for frames in (x, other):
         torch.manual_seed(0)
         frames = torch.cat([frames[:, :10], x[:, 10:11], frames[:, 11:]], 1)
-        values.append(free_running(Exact(MODEL), (frames, length), 50, prefix=10)[0, 10])
+        values.append(free_running(KalmanPair(MODEL), (frames, length), 50, prefix=10)[0, 10])
     assert torch.equal(*values)
 
 

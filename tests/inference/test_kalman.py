@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,22 +14,9 @@ from vaezoo.models.lgssm import LGSSM
 from vaezoo.pairs.accounting import log_weights
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.paths import training_form
+from vaezoo.testing.sequence_pairs import damped_rotation
 
 ANCHOR = -60.282481
-
-
-def anchor() -> tuple[KalmanModel, Tensor]:
-    """A seeded model with two latents, and a sequence of 20 frames of width three."""
-    random = np.random.RandomState(1)
-    A = np.array([[0.9, 0.2], [-0.2, 0.9]])
-    C = random.randn(3, 2)
-    z = random.randn(2)
-    x = [C @ z + np.sqrt(0.2) * random.randn(3)]
-    for _ in range(19):
-        z = A @ z + np.sqrt(0.1) * random.randn(2)
-        x.append(C @ z + np.sqrt(0.2) * random.randn(3))
-    matrices = (A, 0.1 * np.eye(2), C, 0.2 * np.eye(3), np.zeros(2), np.eye(2))
-    return KalmanModel(*map(torch.from_numpy, matrices)), torch.from_numpy(np.stack(x))[None]
 
 
 def general() -> KalmanModel:
@@ -73,7 +59,7 @@ def posterior(model: KalmanModel, x: Tensor) -> tuple[float, Tensor, Tensor]:
     return float(normal.log_prob(x.flatten())), centre.reshape(shape), sd.reshape(shape)
 
 
-@pytest.fixture(params=[anchor()[0], general()], ids=["anchor", "general"])
+@pytest.fixture(params=[damped_rotation()[0], general()], ids=["anchor", "general"])
 def model(request: pytest.FixtureRequest) -> KalmanModel:
     return request.param
 
@@ -87,7 +73,7 @@ LENGTH = torch.tensor([6, 1, 4, 5])
 
 
 def test_seeded_log_evidence() -> None:
-    model, x = anchor()
+    model, x = damped_rotation()
     assert float(model.log_evidence(x, torch.tensor([20]))) == pytest.approx(ANCHOR, abs=1e-6)
 
 
@@ -129,7 +115,7 @@ def test_moments_behind_the_length_are_nan(model: KalmanModel, x: Tensor, which:
 
 
 def test_single_precision_is_not_passed_on(x: Tensor) -> None:
-    model, _ = anchor()
+    model, _ = damped_rotation()
     single = KalmanModel(**{name: value.float() for name, value in vars(model).items()})
     assert single.log_evidence(x.float(), LENGTH).dtype == torch.float64
 
@@ -139,7 +125,7 @@ def test_single_precision_is_not_passed_on(x: Tensor) -> None:
 
 def simulated(num: int, seed: int = 0) -> list[Tensor]:
     """Sequences of 20 frames from the seeded model."""
-    draw, (model, _) = torch.Generator().manual_seed(seed), anchor()
+    draw, (model, _) = torch.Generator().manual_seed(seed), damped_rotation()
     z = torch.randn(num, 2, generator=draw, dtype=torch.float64)
     frames = []
     for _ in range(20):

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pyro import distributions as dist
 from torch import Tensor
 
 from vaezoo import RequestError
@@ -20,39 +19,23 @@ from vaezoo.predict.continuation import (
 from vaezoo.predict.forecasting import forecast, quantiles, values_of
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.testing.sequence_pairs import LinearRecurrence
 from vaezoo.training.fit import fit
 from vaezoo.trees.posterior import save_netcdf, to_arviz
 
 A, B, C, D, SIGMA = 0.6, -0.3, 0.5, 0.8, 0.4
+# Frames alone drive the state, in which the guide has no part.
+LINEAR = LinearRecurrence(a=A, b=B, c=C, d=D, e=0, sigma=SIGMA)
 
 
-class Linear(SequencePair):
-    """z ~ N(A h, 1), x ~ N(z + B h, SIGMA^2), h' = C h + D x: the guide has no part in h."""
-
-    hidden = 1
-
-    def prior(self, h: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(A * h, 1.0).to_event(1)
-
-    def posterior(self, e: Tensor, h: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(e + h, 1.0).to_event(1)
-
-    def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(z + B * h, SIGMA).to_event(1)
-
-    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
-        return C * h + D * f
-
-
-class Smoothing(Linear):
+class Smoothing(LinearRecurrence):
     """A guide that sees all frames to come, and a state that remembers z."""
+
+    def __init__(self) -> None:
+        super().__init__(d=0, e=0.8)
 
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
         return x.flip(1).cumsum(1).flip(1)
-
-    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
-        return C * h + D * z
 
 
 X = torch.tensor([[1.0, -0.5, 2.0, 9.0], [0.3, 1.5, 9.0, 9.0]]).unsqueeze(-1)
@@ -67,7 +50,7 @@ def state(frames: list[float]) -> float:
 
 
 def test_states_are_those_after_the_own_end() -> None:
-    found = after_beginnings(Linear(), X, LENGTH, 1).h
+    found = after_beginnings(LINEAR, X, LENGTH, 1).h
     wanted = [state([1.0, -0.5, 2.0]), state([0.3, 1.5])]
     torch.testing.assert_close(found, torch.tensor(wanted).unsqueeze(-1))
 
@@ -75,8 +58,8 @@ def test_states_are_those_after_the_own_end() -> None:
 def test_moments_of_the_next_two_frames() -> None:
     """Five standard errors, 8 numbers: fails once in 200000 runs."""
     count = 40000
-    found = continue_sequences(Linear(), X, LENGTH, 2, count)[..., 0].double()
-    h = after_beginnings(Linear(), X, LENGTH, 1).h[:, 0].double()
+    found = continue_sequences(LINEAR, X, LENGTH, 2, count)[..., 0].double()
+    h = after_beginnings(LINEAR, X, LENGTH, 1).h[:, 0].double()
     variance = 1 + SIGMA**2
     gain = C + D * (A + B)
     means = torch.stack([(A + B) * h, (A + B) * gain * h], 1)
@@ -102,9 +85,9 @@ def test_nothing_behind_the_end_is_looked_at() -> None:
 
 def test_a_mean_is_shown_of_what_follows_draws() -> None:
     torch.manual_seed(0)
-    drawn = continue_sequences(Linear(), X, LENGTH, 3, 5)
+    drawn = continue_sequences(LINEAR, X, LENGTH, 3, 5)
     torch.manual_seed(0)
-    means = continue_sequences(Linear(), X, LENGTH, 3, 5, x_choice="mean")
+    means = continue_sequences(LINEAR, X, LENGTH, 3, 5, x_choice="mean")
     assert drawn.shape == means.shape == (2, 5, 3, 1)
     residual = (drawn - means) / SIGMA
     assert 0.2 < float(residual.std()) < 2

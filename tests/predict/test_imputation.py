@@ -16,7 +16,7 @@ from vaezoo.models.vae_linear import VAELinear
 from vaezoo.models.vrnn import VRNN
 from vaezoo.predict.imputation import impute
 from vaezoo.runs import Run
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.testing.sequence_pairs import LinearRecurrence
 from vaezoo.training.fit import fit
 
 CHAINS = 4000
@@ -59,35 +59,26 @@ def test_a_linear_gaussian_pair() -> None:
     assert 0.1 < taken < 1
 
 
-class Linear(SequencePair):
-    """z ~ N(0.6 h, 1), x ~ N(z - 0.3 h, 0.5^2), h' = 0.5 h + 0.8 x + 0.4 z."""
-
-    hidden = 1
-
-    def prior(self, h: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(0.6 * h, 1.0).to_event(1)
-
-    def posterior(self, e: Tensor, h: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(0.5 * e + 0.1, 1.2).to_event(1)
-
-    def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
-        return dist.Normal(z - 0.3 * h, 0.5).to_event(1)
-
-    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
-        return 0.5 * h + 0.8 * f + 0.4 * z
-
-
-class LinearSmoothing(Linear):
+class LinearSmoothing(LinearRecurrence):
     """A guide that sees the frames to come, those that are missing, too."""
 
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
         return x + 0.3 * torch.cat([x[:, 1:], 0 * x[:, :1]], 1)
 
 
-class LinearWithoutLatents(Linear):
+class LinearWithoutLatents(LinearRecurrence):
     """x ~ N(0.3 h, 0.5^2), h' = 0.5 h + 0.8 x."""
 
     has_latents = False
+
+    def covariance(self, num_frames: int) -> Tensor:
+        """Of the frames, from the effect of each unit of noise."""
+        h, effects = torch.zeros(num_frames, dtype=torch.float64), []
+        for noise in torch.eye(num_frames, dtype=torch.float64):
+            effects.append(0.3 * h + 0.5 * noise)
+            h = 0.5 * h + 0.8 * effects[-1]
+        effect = torch.stack(effects)
+        return effect @ effect.T
 
     def likelihood(self, z: Tensor, h: Tensor) -> dist.TorchDistribution:
         return dist.Normal(0.3 * h, 0.5).to_event(1)
@@ -96,26 +87,8 @@ class LinearWithoutLatents(Linear):
         return 0.5 * h + 0.8 * f
 
 
-def covariance_of(pair: SequencePair, steps: int) -> Tensor:
-    """Of the frames, from the effect of each unit of noise, ``(steps, steps)``."""
-    h = torch.zeros(2 * steps, dtype=torch.float64)
-    rows = []
-    for t in range(steps):
-        noise = torch.eye(2 * steps, dtype=torch.float64)[2 * t : 2 * t + 2]
-        if pair.has_latents:
-            z = 0.6 * h + noise[0]
-            x = z - 0.3 * h + 0.5 * noise[1]
-            h = 0.5 * h + 0.8 * x + 0.4 * z
-        else:
-            x = 0.3 * h + 0.5 * noise[1]
-            h = 0.5 * h + 0.8 * x
-        rows.append(x)
-    effect = torch.stack(rows)
-    return effect @ effect.T
-
-
-@pytest.mark.parametrize("pair", [Linear(), LinearSmoothing(), LinearWithoutLatents()])
-def test_a_linear_gaussian_sequence(pair: SequencePair) -> None:
+@pytest.mark.parametrize("pair", [LinearRecurrence(), LinearSmoothing(), LinearWithoutLatents()])
+def test_a_linear_gaussian_sequence(pair: LinearRecurrence) -> None:
     """A gap in the middle; 4 numbers at 5 standard errors: each fails once in 400000 runs."""
     steps, length = 6, 5
     x = torch.tensor([1.0, 0.5, 0.0, 0.0, -1.5, 0.0])
@@ -123,7 +96,7 @@ def test_a_linear_gaussian_sequence(pair: SequencePair) -> None:
     args = (x.expand(CHAINS, steps).unsqueeze(-1), torch.full((CHAINS,), length))
     where = missing.expand(CHAINS, steps).unsqueeze(-1)
     drawn, _ = draw_missing(pair, args, where, num_samples=150, burn_in=50)
-    covariance = covariance_of(pair, steps)[:length, :length]
+    covariance = pair.covariance(length)
     mean = torch.zeros(length, dtype=torch.float64)
     wanted = conditional(mean, covariance, x[:length].double(), missing[:length])
     check_moments(drawn[-1][:, missing, 0], *wanted)

@@ -20,7 +20,6 @@ from vaezoo import RequestError, RunError, load_run
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.transform import Transform
 from vaezoo.diagnostics.sequences import check_sequences
-from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.inference.quadrature import quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
@@ -28,59 +27,11 @@ from vaezoo.pairs.sites import argument_names
 from vaezoo.report import Report, analyse, per_datum, prepare, save_report, verdict
 from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
+from vaezoo.testing.pairs import LinearPair, PointGuide, StatesPair
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
-TRUTH = LinearGaussian(WEIGHT, torch.zeros(3, dtype=torch.float64), 0.5)
+TRUTH = LinearPair(WEIGHT).linear
 NUM_DATA = 12
-
-
-class Linear(nn.Module):
-    """The linear-Gaussian model, with its posterior as guide unless that is broken."""
-
-    def __init__(
-        self, *, x_shape: tuple[int, ...] = (3,), scale: float = 1.0, shift: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.x_shape, self.scale, self.shift = x_shape, scale, shift
-        self.sigma = nn.Parameter(torch.tensor(TRUTH.sigma))
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z @ WEIGHT.T.to(z), self.sigma).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        mean, covariance = TRUTH.posterior(x.double())
-        sd = covariance.diagonal().sqrt()
-        q = dist.Normal((mean + self.shift * sd).to(x), (self.scale * sd).to(x))
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", q.to_event(1))
-
-
-class States(nn.Module):
-    """A discrete latent: k = 0, 1, 2 with p = 0.2, 0.3, 0.5, x ~ N(2 k, 1)."""
-
-    def __init__(self, *, x_shape: tuple[int, ...] = (1,)) -> None:
-        super().__init__()
-        self.x_shape = x_shape
-        self.sigma = nn.Parameter(torch.tensor(1.0))
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            k = pyro.sample("k", dist.Categorical(x.new_tensor([0.2, 0.3, 0.5])))
-            pyro.sample("x", dist.Normal(2.0 * k[:, None], self.sigma).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("k", dist.Categorical(x.new_ones(3) / 3))
-
-
-class Points(Linear):
-    """An autoencoder: the guide gives one value."""
-
-    def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Delta(x[:, :2]).to_event(1))
 
 
 def of_model(num_data: int = NUM_DATA) -> Data:
@@ -105,7 +56,7 @@ def run_of(pair: nn.Module, data: Data) -> Run:
 
 
 def linear(**broken: float) -> tuple[Run, Data]:
-    return run_of(Linear(**broken), of_model()), of_model()
+    return run_of(LinearPair(WEIGHT, **broken), of_model()), of_model()
 
 
 def kalman() -> tuple[Run, Data]:
@@ -212,7 +163,7 @@ def test_discrete_latents_are_weighed_only() -> None:
         {"x": np.array([-1, 0, 1, 2, 3, 5], dtype=np.float32)[:, None]},
         dict.fromkeys(SPLITS, np.arange(6)),
     )
-    report = analyse(run_of(States(), data), data)
+    report = analyse(run_of(StatesPair(strength=0.0), data), data)
     assert report.guide is not None
     assert report.posteriors is None
     assert "discrete" in report.skipped["posterior"]
@@ -223,7 +174,7 @@ def test_discrete_latents_are_weighed_only() -> None:
 
 
 def test_autoencoder_has_no_posterior() -> None:
-    report = analyse(run_of(Points(), of_model()), of_model())
+    report = analyse(run_of(PointGuide(WEIGHT), of_model()), of_model())
     assert report.quality == "unknown"
     assert not report.trees
     assert any("one value" in why for why in report.skipped.values())
@@ -239,7 +190,7 @@ def test_baseline_without_latents_is_checked_by_its_data() -> None:
 
 
 def test_all_reasons_are_said_once() -> None:
-    report = analyse(run_of(Points(), of_model()), of_model())
+    report = analyse(run_of(PointGuide(WEIGHT), of_model()), of_model())
     assert len(set(report.skipped.values())) == len(report.skipped)
 
 
@@ -374,7 +325,7 @@ def test_bad_requests(change: dict[str, Any], message: str) -> None:
     assert "\n" not in str(found.value)
 
 
-class Blind(Linear):
+class Blind(LinearPair):
     """A model without a likelihood."""
 
     def model(self, x: Tensor) -> None:
@@ -382,7 +333,7 @@ class Blind(Linear):
             pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
 
 
-class Broken(Linear):
+class Broken(LinearPair):
     """A guide that draws no numbers."""
 
     def guide(self, x: Tensor) -> None:
@@ -392,7 +343,10 @@ class Broken(Linear):
 
 @pytest.mark.parametrize(
     ("pair", "message"),
-    [(Blind(), "observes nothing"), (Broken(), "draws values of 'z' that are not finite")],
+    [
+        (Blind(WEIGHT), "observes nothing"),
+        (Broken(WEIGHT), "draws values of 'z' that are not finite"),
+    ],
     ids=["no likelihood", "nan"],
 )
 def test_pairs_without_a_posterior_are_refused(pair: nn.Module, message: str) -> None:
@@ -401,7 +355,7 @@ def test_pairs_without_a_posterior_are_refused(pair: nn.Module, message: str) ->
 
 
 def test_budget_takes_fewer_data() -> None:
-    run, data = run_of(Linear(), of_model(400)), of_model(400)
+    run, data = run_of(LinearPair(WEIGHT), of_model(400)), of_model(400)
     whole = prepare(run, data, limit=400).plan
     part = prepare(run, data, limit=400, budget=whole.seconds / 3).plan
     assert 10 <= part.num_data < 400

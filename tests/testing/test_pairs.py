@@ -20,6 +20,7 @@ from vaezoo.testing.pairs import (
     NoLatents,
     StatesPair,
 )
+from vaezoo.testing.sequence_pairs import KalmanPair, LinearRecurrence, damped_rotation
 
 BATCHES: dict[str, Callable[[], tuple[Tensor, ...]]] = {
     "linear": lambda: (torch.randn(6, 4).double(),),
@@ -98,3 +99,30 @@ def test_nothing_to_infer_has_the_density_of_the_data() -> None:
     x = torch.randn(5, 2, 3)
     expected = -0.5 * (x.square() + torch.tensor(2 * torch.pi).log()).sum((1, 2))
     torch.testing.assert_close(NoLatents().log_evidence(x), expected)
+
+
+def sequences(width: int) -> tuple[Tensor, Tensor]:
+    return torch.randn(4, 5, width).double(), torch.tensor([5, 1, 3, 2])
+
+
+def test_guide_of_a_kalman_model_is_its_posterior() -> None:
+    model, args = damped_rotation()[0], sequences(3)
+    weights = importance_weights(KalmanPair(model), args, 9).log_weights
+    torch.testing.assert_close(weights, model.log_evidence(*args).expand_as(weights))
+
+
+def test_evidence_of_a_linear_recurrence_is_what_importance_weights_estimate() -> None:
+    """5 standard errors. Failure rate below 1e-5."""
+    pair, args = LinearRecurrence(), sequences(1)
+    weights = importance_weights(pair, args, 20_000).log_weights
+    error = (log_evidence(weights) - pair.log_evidence(*args)).abs()
+    assert bool((error < 5 * log_evidence_error(weights)).all())
+
+
+@pytest.mark.parametrize(
+    ("pair", "width"),
+    [(KalmanPair(damped_rotation()[0]), 3), (LinearRecurrence(), 1)],
+    ids=["Kalman", "recurrence"],
+)
+def test_sequence_pairs_keep_the_rules(pair: Any, width: int) -> None:
+    check_pair(pair.double(), sequences(width)).raise_if_failed()

@@ -19,6 +19,7 @@ pair                      p(z), p(x | z)
 ========================  ===================================================================
 
 ``EXACT`` names those that have ``log_evidence``, each built without an argument.
+Sequences are in :mod:`vaezoo.testing.sequence_pairs`.
 """
 
 import math

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro.distributions import constraints
 from torch import nn
 
 from vaezoo.data.dataset import Array, Data
@@ -19,10 +18,11 @@ from vaezoo.data.padding import is_frame
 from vaezoo.data.transform import Transform, standardization
 from vaezoo.errors import RequestError
 from vaezoo.options import Binarize
+from vaezoo.pairs.families import is_boolean, support_of
 from vaezoo.pairs.sites import PairTrace, argument_names, isolated, trace_pair
 from vaezoo.runtime.device import device_of
 
-__all__ = ["Summary", "check_transform", "choose_transform", "is_boolean", "probe", "summarize"]
+__all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
 
 _ROWS_AT_A_TIME = 4096
 
@@ -163,23 +163,11 @@ def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) 
         _check_support(name, site["fn"], low, high, span, transform)
 
 
-def is_boolean(fn: Any) -> bool:
-    """Return whether a distribution is one of zeros and ones."""
-    return _element_support(fn) is constraints.boolean
-
-
-def _element_support(fn: Any) -> Any:
-    support = fn.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
-
-
 def _check_support(
     name: str, fn: Any, low: float, high: float, span: str, transform: Transform
 ) -> None:
     """Compare the range with a support that is an interval."""
-    support = _element_support(fn)
+    support = support_of(fn)
     if is_boolean(fn) or transform.mean is not None:
         return
     lower = float(getattr(support, "lower_bound", -np.inf))

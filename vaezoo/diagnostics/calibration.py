@@ -41,10 +41,11 @@ from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
 from vaezoo.errors import RequestError, nearest
 from vaezoo.inference.importance import Weighted, pareto_smooth
 from vaezoo.inference.proposals import mixture_weights, short_chains
-from vaezoo.inference.target import Target, refuse_without_density
+from vaezoo.inference.target import Target
 from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
 from vaezoo.pairs.handlers import hold
-from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
+from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import (
@@ -227,15 +228,7 @@ def calibrate(
 
 def _refuse(pair: nn.Module, few: Args) -> None:
     trace = trace_pair(pair, few)
-    refuse_without_density(pair, trace, "calibration")
-    refuse_shared_sites(trace, len(few[0]), "calibration needs", "leave this pair out")
-    model, guide = (set(sample_sites(side)) for side in (trace.model, trace.guide))
-    for name in sorted(model.symmetric_difference(guide) - set(trace.observed)):
-        side, other = ("model", "guide") if name in model else ("guide", "model")
-        raise RequestError(
-            f"calibration needs the same latents on both sides, and site '{name}' is in the "
-            f"{side} only; add it to the {other}"
-        )
+    admit(pair, trace, "calibration", (*DENSITY, *ONE_SIDED, "shared"), num_rows=len(few[0]))
 
 
 def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent
 
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
-from vaezoo.inference.target import refuse_without_density
 from vaezoo.pairs.accounting import elbo_terms, log_density, num_units
+from vaezoo.pairs.admission import DENSITY, admit
+from vaezoo.pairs.families import elements_of_both
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
 from vaezoo.predict.evaluation import MOST_ROWS_FOR_INFORMATION, mutual_information
@@ -104,7 +104,7 @@ def collapse(pair: nn.Module, args: Args, *, num_samples: int = 10, seed: int = 
         raise RequestError(f"KL takes 1 draw or more, got {num_samples}")
     whole, device = training_form(pair), args[0].device
     with probing(pair, device), seeded(seed, device):
-        refuse_without_density(whole, trace_pair(whole, args), "an analysis of latents")
+        admit(whole, trace_pair(whole, args), "an analysis of latents", DENSITY)
         units = float(num_units(whole, args))
         draws = [_kl_of_elements(whole, args) for _ in range(num_samples)]
         kl = {name: sum(d[name] for d in draws) / num_samples / units for name in draws[0]}
@@ -138,11 +138,10 @@ def _by_draw(trace: PairTrace, name: str) -> Tensor | None:
     if name not in trace.latents:
         return None
     p, q = trace.latents[name]
-    p_fn, q_fn = p["fn"], q["fn"]
-    while isinstance(p_fn, Independent) and isinstance(q_fn, Independent):
-        p_fn, q_fn = p_fn.base_dist, q_fn.base_dist
-    if p_fn.event_shape or q_fn.event_shape:
+    both = elements_of_both(p["fn"], q["fn"])
+    if both is None:
         return None
+    p_fn, q_fn = both
     elements = q_fn.log_prob(q["value"]) - p_fn.log_prob(q["value"])
     difference = log_density(q) - log_density(p)
     is_whole = torch.allclose(elements.flatten(1).sum(1), difference, rtol=1e-3, atol=1e-3)

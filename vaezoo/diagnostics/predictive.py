@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
-from torch.distributions import Independent
 
 from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import family
-from vaezoo.pairs.particles import probing, refuse_shared_sites
+from vaezoo.pairs.admission import admit
+from vaezoo.pairs.families import factorises, family
+from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
 from vaezoo.pairs.sites import Args, Site, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import seeded
@@ -201,8 +201,8 @@ def predictive_checks(
     tallies: dict[str, _Tally] = {}
     with probing(pair, device), seeded(seed, device):
         few = trial_rows(args)
-        what = "a predictive check needs"
-        refuse_shared_sites(trace_pair(whole, few), len(few[0]), what, "leave this pair out")
+        trace = trace_pair(whole, few)
+        admit(whole, trace, "a predictive check", ["shared"], num_rows=len(few[0]))
         for part in split_rows(args, ROWS_AT_ONCE):
             for name, site in trace_pair(whole, part).observed.items():
                 step = step_of(name) if takes_lengths(whole) else None
@@ -235,8 +235,8 @@ class _Tally:
 
     def add(self, fn: Any, value: Tensor, keep: Tensor) -> None:
         """Count some rows, and replicate them."""
-        value, factorises = value[keep], _factorises(fn)
-        is_binary = factorises and family(fn) == "Bernoulli"
+        value, independent = value[keep], factorises(fn)
+        is_binary = independent and family(fn) == "Bernoulli"
         if is_binary:
             self.said.append(fn.mean[keep].flatten())
             self.happened.append(value.flatten())
@@ -249,7 +249,7 @@ class _Tally:
             if not is_binary:
                 rank.count(drawn)
         if not is_binary:
-            self.pit.append(_independent(rank.pit(self.num_replicates), factorises))
+            self.pit.append(_independent(rank.pit(self.num_replicates), independent))
 
     def _sum(self, place: int, x: Tensor) -> None:
         x = x.reshape(len(x), *(x.shape[1:] or (1,)))
@@ -293,16 +293,10 @@ class _Rank:
         return (below + torch.rand_like(below) * (equal + 1)) / (number + 1)
 
 
-def _factorises(fn: Any) -> bool:
-    while isinstance(fn, Independent) or family(fn) != type(fn).__name__:
-        fn = fn.base_dist
-    return not fn.event_shape
-
-
-def _independent(pit: Tensor, factorises: bool) -> Tensor:
+def _independent(pit: Tensor, all_elements: bool) -> Tensor:
     """Return all PIT of data ``(N, *x_shape)``, or of each datum one at random."""
     flat = pit.reshape(len(pit), -1)
-    if factorises:
+    if all_elements:
         return flat.flatten()
     which = torch.randint(flat.shape[1], (len(flat), 1))
     return flat.gather(1, which).flatten()

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.target import refuse_without_density
 from vaezoo.pairs.accounting import total_log_density
-from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
+from vaezoo.pairs.admission import DENSITY, admit
+from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.sites import Args, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.runtime.device import seeded
@@ -118,8 +118,8 @@ def importance_weights(
     with probing(pair, device), seeded(seed, device):
         few = trial_rows(args)
         trace = trace_pair(pair, few)
-        refuse_without_density(pair, trace, "importance weighting")
-        refuse_shared_sites(trace, len(few[0]), "importance weighting needs", "leave this pair out")
+        kinds = (*DENSITY, "shared")
+        admit(pair, trace, "importance weighting", kinds, num_rows=len(few[0]))
         in_plate = choose_particles(pair, few, 2).in_plate
         pieces = slices(num_samples, rows_at_once(len(args[0]), most=max_rows))
         sizes = [piece.stop - piece.start for piece in pieces]

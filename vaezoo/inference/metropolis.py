@@ -29,10 +29,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
 from vaezoo.pairs.sites import (
@@ -152,9 +152,7 @@ def _elements(fn: Any, whole: bool = False) -> Any:
 
     Where whole frames are missing, and no parts of one, a joint distribution is taken as it is.
     """
-    base = fn
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = elements_of(fn)
     if not base.event_shape:
         return base
     if whole:

@@ -17,9 +17,9 @@ from torch.distributions import biject_to
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import total_log_density
-from vaezoo.pairs.families import family
+from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
 from vaezoo.pairs.handlers import hold
-from vaezoo.pairs.particles import Particles, choose_particles, refuse_shared_sites
+from vaezoo.pairs.particles import Particles, choose_particles
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.sites import (
     Args,
@@ -31,7 +31,7 @@ from vaezoo.pairs.sites import (
     trace_pair,
 )
 
-__all__ = ["Target", "refuse_without_density"]
+__all__ = ["Target"]
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ class Target:
             )
         few = trial_rows(args)
         trace = trace_pair(pair, few)
-        refuse_without_density(pair, trace, what)
-        _refuse_not_real(trace, what)
-        refuse_shared_sites(trace, len(few[0]), f"{what} needs", "leave this pair out")
+        kinds = (*DENSITY, "discrete", *ONE_SIDED, "observed", "shared")
+        admit(pair, trace, what, kinds, num_rows=len(few[0]))
         self.pair = pair
         self.args = args
         self.num_data = len(args[0])
@@ -152,40 +151,6 @@ class Target:
             values = {name: particles.by_datum(sites[name]["value"]) for name in names}
             pieces.append(self.unconstrain(values))
         return join(pieces)
-
-
-def refuse_without_density(pair: nn.Module, trace: PairTrace, what: str) -> None:
-    """Refuse pairs whose guide has no log-density: without latents, or with a point for one."""
-    name = type(pair).__name__
-    if not sample_sites(trace.guide):
-        raise RequestError(
-            f"{what} needs latents, and {name} has none, so that its log p(x) is exact; "
-            "use vaezoo evaluate"
-        )
-    for site, (_, q) in trace.latents.items():
-        if family(q["fn"]) == "Delta":
-            raise RequestError(
-                f"{what} needs a posterior, and the guide of {name} gives site '{site}' one value, "
-                "as an autoencoder does; use vaezoo encode"
-            )
-
-
-def _refuse_not_real(trace: PairTrace, what: str) -> None:
-    for name, (p, _) in trace.latents.items():
-        if p["fn"].support.is_discrete:
-            raise RequestError(
-                f"{what} needs real latents, and site '{name}' is discrete; use importance "
-                "weights of the guide (vaezoo.inference.importance), or "
-                "`vaezoo.evaluate(run, iwae=K)`"
-            )
-    model = {n: s for n, s in sample_sites(trace.model).items() if not s["is_observed"]}
-    guide = sample_sites(trace.guide)
-    for name in (*(set(model) - set(guide)), *(set(guide) - set(model))):
-        side, other = ("model", "guide") if name in model else ("guide", "model")
-        raise RequestError(
-            f"{what} needs the same latents on both sides, and site '{name}' is in the {side} "
-            f"only; add it to the {other}"
-        )
 
 
 def _layout(trace: PairTrace) -> tuple[_Latent, ...]:

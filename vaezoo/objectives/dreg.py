@@ -9,7 +9,8 @@ from vaezoo.errors import RequestError
 from vaezoo.objectives.base import OBJECTIVES, is_reparameterised
 from vaezoo.objectives.densities import density, log_joint, log_mean_exp
 from vaezoo.pairs.accounting import num_units
-from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
+from vaezoo.pairs.admission import refuse_shared_sites
+from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
 from vaezoo.pairs.weighting import weighted
 

@@ -9,13 +9,8 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import OBJECTIVES, is_reparameterised
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
-from vaezoo.pairs.particles import (
-    Particles,
-    choose_particles,
-    probing,
-    refuse_shared_sites,
-    shared_site,
-)
+from vaezoo.pairs.admission import refuse_shared_sites, shared_site
+from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
 from vaezoo.pairs.weighting import weighted
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from vaezoo.objectives.base import OBJECTIVES
 from vaezoo.objectives.densities import log_joint, log_mean_exp, total
 from vaezoo.pairs.accounting import num_units
-from vaezoo.pairs.particles import Particles, choose_particles, probing, refuse_shared_sites
+from vaezoo.pairs.admission import refuse_shared_sites
+from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, sample_sites, trace_pair
 from vaezoo.pairs.weighting import weighted
 

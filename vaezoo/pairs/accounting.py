@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor, nn
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import kl_divergence
 
+from vaezoo.pairs.families import elements_of_both
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices
 from vaezoo.pairs.sites import (
     Args,
@@ -114,10 +115,10 @@ def _kl_per_element(p: Site, q: Site) -> Tensor | None:
 
 
 def _kl_of_elements(p_fn: Any, q_fn: Any) -> Tensor | None:
-    while isinstance(p_fn, Independent) and isinstance(q_fn, Independent):
-        p_fn, q_fn = p_fn.base_dist, q_fn.base_dist
-    if p_fn.event_dim or q_fn.event_dim:
+    both = elements_of_both(p_fn, q_fn)
+    if both is None:
         return None
+    p_fn, q_fn = both
     try:
         return kl_divergence(q_fn, p_fn)
     except NotImplementedError:

@@ -1,24 +1,114 @@
-"""Families of distributions, whatever wraps them."""
+"""Families of distributions, whatever wraps them: elements, names, supports, means."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Independent, constraints
 
 from vaezoo.errors import RequestError
 
-__all__ = ["family", "mean_of"]
+__all__ = [
+    "elements_of",
+    "elements_of_both",
+    "factorises",
+    "family",
+    "is_boolean",
+    "is_discrete",
+    "is_point",
+    "mean_of",
+    "support_of",
+]
+
+# What has the density of what it wraps, and another shape or a mask only.
+WRAPPERS = ("Independent", "MaskedDistribution", "ExpandedDistribution")
+
+
+def elements_of(fn: Any) -> Any:
+    """Return the distribution of the elements, without the ``to_event`` that joins them.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> elements_of(dist.Normal(torch.zeros(2, 3), 1.0).to_event(1)).batch_shape
+    torch.Size([2, 3])
+    """
+    while isinstance(fn, Independent):
+        fn = fn.base_dist
+    return fn
+
+
+def elements_of_both(p: Any, q: Any) -> tuple[Any, Any] | None:
+    """Return the distributions of the elements of two sides, None where one does not factorise."""
+    while isinstance(p, Independent) and isinstance(q, Independent):
+        p, q = p.base_dist, q.base_dist
+    return None if p.event_shape or q.event_shape else (p, q)
+
+
+def _unwrapped(fn: Any) -> Any:
+    while isinstance(fn, Independent) or type(fn).__name__ in WRAPPERS:
+        fn = fn.base_dist
+    return fn
 
 
 def family(fn: Any) -> str:
-    """Return the name of a distribution, without what changes its shape only."""
-    while type(fn).__name__ in ("Independent", "MaskedDistribution", "ExpandedDistribution"):
-        fn = fn.base_dist
-    return type(fn).__name__
+    """Return the name of a distribution, without what changes its shape only.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> family(dist.Normal(torch.zeros(2, 3), 1.0).to_event(1).mask(False))
+    'Normal'
+    """
+    return type(_unwrapped(fn)).__name__
+
+
+def factorises(fn: Any) -> bool:
+    """Return whether the elements of a draw are independent."""
+    return not _unwrapped(fn).event_shape
+
+
+def is_point(fn: Any) -> bool:
+    """Return whether a distribution has all its mass at one value."""
+    return family(fn) == "Delta"
+
+
+def is_discrete(fn: Any) -> bool:
+    """Return whether the draws of a distribution can be counted; not if it has no support."""
+    try:
+        return bool(fn.support.is_discrete)
+    except NotImplementedError:
+        return False
+
+
+def support_of(fn: Any) -> Any:
+    """Return the constraint of an element, as ``constraints.real``."""
+    support = fn.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support
+
+
+def is_boolean(fn: Any) -> bool:
+    """Return whether a distribution is one of zeros and ones.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> is_boolean(dist.Bernoulli(torch.full((4,), 0.5)).to_event(1))
+    True
+    """
+    return support_of(fn) is constraints.boolean
 
 
 def mean_of(fn: Any, name: str) -> Tensor:
-    """Return the mean of a distribution; a refusal when it has no closed form."""
+    """Return the mean of a distribution, at the site of a name.
+
+    Raises
+    ------
+    RequestError
+        When it has no closed form.
+    """
     refusal = RequestError(
         f"the {type(fn).__name__} of site '{name}' has no closed-form mean; ask for a sample"
     )

@@ -16,7 +16,6 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, repeat_rows, sample_sites
@@ -27,8 +26,6 @@ __all__ = [
     "Particles",
     "choose_particles",
     "probing",
-    "refuse_shared_sites",
-    "shared_site",
 ]
 
 TOLERANCE = 1e-4
@@ -141,19 +138,3 @@ def _same(first: Trace, second: Trace, repeated: Particles) -> bool:
         a.shape == b.shape and torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
         for a, b in densities
     )
-
-
-def shared_site(trace: PairTrace, num_rows: int) -> str | None:
-    """Return the name of a site whose log-density is not one number for each row."""
-    sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
-    return next((n for n, site in sites.items() if site["fn"].batch_shape != (num_rows,)), None)
-
-
-def refuse_shared_sites(trace: PairTrace, num_rows: int, what: str, instead: str) -> None:
-    """Refuse what needs one log-density for each row of a pair that has others."""
-    name = shared_site(trace, num_rows)
-    if name is not None:
-        raise RequestError(
-            f"{what} one log-density for each datum, and site '{name}' has others; put it inside "
-            f"the data plate, with what belongs to a datum in .to_event(...), or {instead}"
-        )

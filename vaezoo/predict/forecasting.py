@@ -10,10 +10,9 @@ import xarray as xr
 from torch import Tensor
 
 from vaezoo.data import Data
-from vaezoo.data.contract import is_boolean
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import mean_of
+from vaezoo.pairs.families import is_boolean, mean_of
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once, split_rows
 from vaezoo.predict.continuation import (

@@ -13,9 +13,10 @@ import pyro
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import Independent, constraints, kl_divergence, register_kl
+from torch.distributions import constraints, kl_divergence, register_kl
 
 from vaezoo.errors import RequestError
+from vaezoo.pairs.families import elements_of_both
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, loop
 
@@ -96,10 +97,10 @@ class Path(TorchDistribution):
         None where the conditionals do not factorise.
         """
         q, p = (self._drawn().steps(side) for side in (self.side, prior.side))
-        while isinstance(q, Independent) and isinstance(p, Independent):
-            q, p = q.base_dist, p.base_dist
-        if q.event_shape or p.event_shape:
+        both = elements_of_both(p, q)
+        if both is None:
             return None
+        p, q = both
         return self._drawn().sum_over_steps(kl_divergence(q, p))
 
     def _drawn(self) -> Unrolled:

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import Independent
 
+from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.lengths import aligned, frame_mask
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 
@@ -135,18 +135,14 @@ class Family:
     """The family of a distribution, and how it is put together from its parameters."""
 
     def __init__(self, fn: Any) -> None:
-        self.num_reinterpreted = 0
-        while isinstance(fn, Independent):
-            self.num_reinterpreted += fn.reinterpreted_batch_ndims
-            fn = fn.base_dist
-        self.cls = type(fn)
-        self.names = tuple(name for name in fn.arg_constraints if name in vars(fn))
+        elements = elements_of(fn)
+        self.num_reinterpreted = len(fn.event_shape) - len(elements.event_shape)
+        self.cls = type(elements)
+        self.names = tuple(name for name in elements.arg_constraints if name in vars(elements))
 
     def parameters(self, fn: Any) -> list[Tensor]:
         """Return the parameters of a distribution; none of a family that is not made of them."""
-        while isinstance(fn, Independent):
-            fn = fn.base_dist
-        return [getattr(fn, name) for name in self.names]
+        return [getattr(elements_of(fn), name) for name in self.names]
 
     def rebuild(self, parameters: list[Tensor]) -> TorchDistribution:
         """Return the distribution that has some parameters."""

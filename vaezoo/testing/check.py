@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
 from vaezoo.pairs.blame import line_of, one_line, raised_at
-from vaezoo.pairs.families import family
+from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
 from vaezoo.pairs.sites import (
     Args,
     argument_names,
@@ -125,7 +125,7 @@ def check_pair(
     subject = Subject(pair, args, names, fresh)
     failures: list[Failure] = []
     passed: list[str] = []
-    with subject.laboratory():
+    with subject.isolation():
         for check in CHECKS:
             if set(check.after) <= set(passed):
                 found = _run(check, subject)
@@ -250,12 +250,9 @@ def _draft(name: str, x_shape: Sequence[int], sequences: bool) -> Tensor:
 
 
 def _fitting(draft: Tensor, sites: list[Any]) -> Tensor:
-    support = sites[0].support
-    while hasattr(support, "base_constraint"):
-        support = support.base_constraint
-    if support is torch.distributions.constraints.boolean:
+    if is_boolean(sites[0]):
         return draft
-    if support is torch.distributions.constraints.real:
+    if support_of(sites[0]) is torch.distributions.constraints.real:
         return torch.randn_like(draft)
     drawn = torch.stack([fn.sample() for fn in sites], 1)
     return drawn.reshape(draft.shape).to(draft.dtype) if drawn.numel() == draft.numel() else draft
@@ -276,7 +273,7 @@ def _rows(subject: Subject) -> tuple[SiteRow, ...]:
 
 def _row(name: str, site: dict[str, Any]) -> SiteRow:
     fn = site["fn"]
-    discrete = "discrete latent" if fn.support.is_discrete else "latent"
+    discrete = "discrete latent" if is_discrete(fn) else "latent"
     kind = "observed" if site["is_observed"] else discrete
     return SiteRow(name, kind, family(fn), tuple(fn.batch_shape), tuple(fn.event_shape))
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from vaezoo.errors import nearest
 from vaezoo.pairs.accounting import log_density
-from vaezoo.pairs.families import family
+from vaezoo.pairs.admission import examine
+from vaezoo.pairs.families import family, is_discrete, is_point
 from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     PairTrace,
@@ -63,25 +64,19 @@ def check_runs(subject: Subject) -> Failures:
 
 def check_sites(subject: Subject) -> Failures:
     """Model and guide have the same latent sites."""
-    model, guide = sample_sites(subject.first.model), sample_sites(subject.first.guide)
-    for name, site in model.items():
-        if not site["is_observed"] and name not in guide:
-            yield Failure(
-                "sites",
-                subject.where("model", name),
-                f"the guide has no site '{name}', a latent of the model",
-                f"add pyro.sample('{name}', ...) to the guide, or obs= to the model",
-            )
-    latents = [name for name, site in model.items() if not site["is_observed"]]
-    for name, site in guide.items():
-        if name not in latents and not site["infer"].get("is_auxiliary"):
-            state = "observes" if name in model else "has no site"
-            yield Failure(
-                "sites",
-                subject.where("guide", name),
-                f"the guide draws '{name}', but the model {state} {f'{name!r}'}",
-                f"remove it from the guide, or rename it ({nearest(name, latents)})",
-            )
+    sites = sample_sites(subject.first.model).items()
+    latents = [name for name, site in sites if not site["is_observed"]]
+    for finding in examine(subject.first):
+        name, where = finding.site, subject.where(finding.side, finding.site)
+        if finding.kind == "model only":
+            what = f"the guide has no site '{name}', a latent of the model"
+            repair = f"add pyro.sample('{name}', ...) to the guide, or obs= to the model"
+            yield Failure("sites", where, what, repair)
+        elif finding.kind in ("guide only", "observed"):
+            state = "observes" if finding.kind == "observed" else "has no site"
+            what = f"the guide draws '{name}', but the model {state} {f'{name!r}'}"
+            repair = f"remove it from the guide, or rename it ({nearest(name, latents)})"
+            yield Failure("sites", where, what, repair)
 
 
 def check_plate(subject: Subject) -> Failures:
@@ -124,7 +119,7 @@ def check_reparameterised(subject: Subject) -> Failures:
     """Latents are discrete or have a path derivative."""
     for name, site in sample_sites(subject.first.guide).items():
         fn = site["fn"]
-        if not fn.has_rsample and not fn.support.is_discrete:
+        if not fn.has_rsample and not is_discrete(fn):
             what = f"the {family(fn)} of the continuous latent '{name}' has no rsample"
             repair = "choose a reparameterised family"
             yield Failure("reparameterised", subject.where("guide", name), what, repair)
@@ -205,7 +200,7 @@ def check_seeds(subject: Subject) -> Failures:
 def _random_latents(trace: PairTrace) -> list[str]:
     """Return the continuous latents that are not point estimates."""
     sites = sample_sites(trace.guide).items()
-    return [n for n, s in sites if family(s["fn"]) != "Delta" and not s["fn"].support.is_discrete]
+    return [n for n, s in sites if not (is_point(s["fn"]) or is_discrete(s["fn"]))]
 
 
 def _values(trace: PairTrace, rows: Tensor | None = None) -> dict[str, Tensor]:
@@ -240,7 +235,7 @@ def _first_change(
 
 def _density(site: Site) -> Tensor:
     """Return the log-density, or the point itself where a Delta has all its mass."""
-    return torch.as_tensor(site["fn"].mean) if family(site["fn"]) == "Delta" else log_density(site)
+    return torch.as_tensor(site["fn"].mean) if is_point(site["fn"]) else log_density(site)
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.blame import calling_line, line_of, line_that_sets, one_line, raised_at
+from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.sites import (
     Args,
@@ -93,19 +94,6 @@ class _Recorder(Messenger):
         return self.visits[-1] if self.visits and self.visits[-1] in self.visits[:-1] else ""
 
 
-class _Hold(Messenger):
-    """Gives latent sites the values that they had in another run."""
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] in self.values and not msg["is_observed"]:
-            msg["value"] = self.values[msg["name"]]
-            msg["done"] = True
-
-
 class Subject:
     """A pair under examination, with a batch of at least three rows.
 
@@ -152,7 +140,7 @@ class Subject:
         return tuple(arg[rows] for arg in self.args)
 
     @contextmanager
-    def laboratory(self) -> Iterator[None]:
+    def isolation(self) -> Iterator[None]:
         """Leave no trace of the checks: weights, modes, seeds, parameter store."""
         state = {name: value.clone() for name, value in self.pair.state_dict().items()}
         modes = {module: module.training for module in self.pair.modules()}
@@ -186,7 +174,7 @@ class Subject:
         pair = (pair or self.pair).train(training)
         self.batch = len(args[0])
         torch.manual_seed(seed)
-        with self._recording("guide"), _Hold(held or {}):
+        with self._recording("guide"), hold(held or {}):
             guide = run_guide(pair, args)
         model: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
         with self._recording("model"):
@@ -196,7 +184,7 @@ class Subject:
         """Run the model with its observed sites unconditioned."""
         model: Callable[..., Any] = poutine.uncondition(model_of(self.pair.eval()))
         torch.manual_seed(0)
-        with self._recording("model"), _Hold(held):
+        with self._recording("model"), hold(held):
             return poutine.trace(model).get_trace(*args)
 
     def _recording(self, side: str) -> _Recorder:

@@ -15,7 +15,8 @@ from vaezoo.data.contract import choose_transform, probe
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
-from vaezoo.pairs.sites import PairTrace, argument_names, sample_sites
+from vaezoo.pairs.admission import examine
+from vaezoo.pairs.sites import PairTrace, argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runtime.device import find_device, seeded
@@ -181,18 +182,12 @@ def prepare(
 
 
 def _check_sites(trace: PairTrace) -> None:
-    model, guide = sample_sites(trace.model), sample_sites(trace.guide)
-    latents = [name for name, site in model.items() if not site["is_observed"]]
-    missing = [("guide", name) for name in latents if name not in guide]
-    extra = [
-        ("model", name)
-        for name, site in guide.items()
-        if name not in latents and not (site["infer"] or {}).get("is_auxiliary")
-    ]
-    for side, name in missing + extra:
-        raise RequestError(
-            f"the {side} has no latent '{name}', which the other has; 'vaezoo check' says where"
-        )
+    for finding in examine(trace):
+        if finding.kind in ("model only", "guide only", "observed"):
+            raise RequestError(
+                f"the {finding.other} has no latent '{finding.site}', which the other has; "
+                "'vaezoo check' says where"
+            )
 
 
 def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:

@@ -6,7 +6,7 @@ import xarray as xr
 
 from vaezoo.data import Data
 from vaezoo.errors import RequestError, nearest
-from vaezoo.inference.target import refuse_without_density
+from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.runs import Run
 from vaezoo.runtime._arviz import to_arviz
 from vaezoo.runtime.device import seeded
@@ -125,7 +125,7 @@ def plan_draws(
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
     draws = Draws(run, batches, split, limit, num_samples, seed, _checked_groups(groups))
-    refuse_without_density(run.pair, draws.example, "a tree of draws")
+    admit(run.pair, draws.example, "a tree of draws", DENSITY)
     _refuse_names({*draws.latents, *draws.example.observed, *batches.data.arrays})
     return draws
 

@@ -1,0 +1,175 @@
+"""Which pairs are admitted: what stands in the way of a posterior, found from one trace.
+
+Everything that works with the latents of a datum asks for some of the same things: latents, the
+same ones on both sides, with a density, each with one log-density for each datum. :func:`examine`
+finds what is wrong as data. Who refuses decides which of it matters, and says so in its words.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from vaezoo.errors import RequestError
+from vaezoo.pairs.families import is_discrete, is_point
+from vaezoo.pairs.sites import PairTrace, Site, sample_sites
+
+__all__ = [
+    "DENSITY",
+    "ONE_SIDED",
+    "Finding",
+    "Kind",
+    "admit",
+    "examine",
+    "refuse_shared_sites",
+    "shared_site",
+]
+
+Kind = Literal[
+    "no latents", "point", "discrete", "model only", "guide only", "auxiliary", "observed", "shared"
+]
+
+DENSITY: tuple[Kind, ...] = ("no latents", "point")
+ONE_SIDED: tuple[Kind, ...] = ("model only", "guide only", "auxiliary")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that some uses of a pair refuse.
+
+    Attributes
+    ----------
+    kind
+        ==============  ========================================================================
+        ``no latents``  the guide has no site
+        ``point``       the guide gives a latent one value, as an autoencoder does
+        ``discrete``    a latent is discrete
+        ``model only``  a latent of the model, which the guide does not draw
+        ``guide only``  a site of the guide, which the model does not have
+        ``auxiliary``   the same, and the guide says that it means to
+        ``observed``    a site of the guide, which the model observes
+        ``shared``      a site has not one log-density for each datum
+        ==============  ========================================================================
+    site
+        Its name; empty without latents.
+    """
+
+    kind: Kind
+    site: str = ""
+
+    @property
+    def side(self) -> str:
+        """The side that has the site."""
+        return "model" if self.kind == "model only" else "guide"
+
+    @property
+    def other(self) -> str:
+        """The side that lacks it."""
+        return "guide" if self.side == "model" else "model"
+
+
+def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
+    """Return what may stand in the way of a use of a pair.
+
+    Parameters
+    ----------
+    trace
+        Of both sides.
+    num_rows
+        Rows of the batch that was traced; by default nobody asks whether sites are shared.
+    """
+    findings = [Finding("no latents")] if not sample_sites(trace.guide) else []
+    for name, (p, q) in trace.latents.items():
+        findings += [Finding("point", name)] if is_point(q["fn"]) else []
+        findings += [Finding("discrete", name)] if is_discrete(p["fn"]) else []
+    findings += _one_sided(trace)
+    shared = None if num_rows is None else shared_site(trace, num_rows)
+    return [*findings, Finding("shared", shared)] if shared is not None else findings
+
+
+def _one_sided(trace: PairTrace) -> Iterator[Finding]:
+    model, guide = sample_sites(trace.model), sample_sites(trace.guide)
+    for name, site in model.items():
+        if not site["is_observed"] and name not in guide:
+            yield Finding("model only", name)
+    for name, site in guide.items():
+        if name not in model:
+            yield Finding("auxiliary" if _is_auxiliary(site) else "guide only", name)
+        elif model[name]["is_observed"] and not _is_auxiliary(site):
+            yield Finding("observed", name)
+
+
+def _is_auxiliary(site: Site) -> bool:
+    return bool((site["infer"] or {}).get("is_auxiliary"))
+
+
+SHARED = (
+    "one log-density for each datum, and site '{site}' has others; put it inside the data plate, "
+    "with what belongs to a datum in .to_event(...), or {instead}"
+)
+REFUSALS: dict[Kind, str] = {
+    "no latents": "{what} needs latents, and {pair} has none, so that its log p(x) is exact; "
+    "use `vaezoo.evaluate(run)`",
+    "point": "{what} needs a posterior, and the guide of {pair} gives site '{site}' one value, "
+    "as an autoencoder does; use `vaezoo.encode(run)`",
+    "discrete": "{what} needs real latents, and site '{site}' is discrete; use importance "
+    "weights of the guide (vaezoo.inference.importance), or `vaezoo.evaluate(run, iwae=K)`",
+    **dict.fromkeys(
+        (*ONE_SIDED, "observed"),
+        "{what} needs the same latents on both sides, and site '{site}' is in the {side} "
+        "only; add it to the {other}",
+    ),
+    "shared": f"{{what}} needs {SHARED}",
+}
+
+
+def admit(
+    pair: nn.Module,
+    trace: PairTrace,
+    what: str,
+    kinds: Collection[Kind],
+    *,
+    num_rows: int | None = None,
+    instead: str = "leave this pair out",
+) -> None:
+    """Refuse a pair for the first finding that matters.
+
+    Parameters
+    ----------
+    pair
+        Whose name is said.
+    trace
+        Of both sides.
+    what
+        In whose name it is refused, as ``"HMC"``.
+    kinds
+        What matters.
+    num_rows
+        Rows of the batch that was traced, where ``shared`` matters.
+    instead
+        What to do about a shared site, other than to mend it.
+
+    Raises
+    ------
+    RequestError
+        With what is wrong, and what to do.
+    """
+    for finding in examine(trace, num_rows):
+        if finding.kind in kinds:
+            words = {"what": what, "pair": type(pair).__name__, "instead": instead}
+            side = {"site": finding.site, "side": finding.side, "other": finding.other}
+            raise RequestError(REFUSALS[finding.kind].format(**words, **side))
+
+
+def shared_site(trace: PairTrace, num_rows: int) -> str | None:
+    """Return the name of a site whose log-density is not one number for each row."""
+    sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
+    return next((n for n, site in sites.items() if site["fn"].batch_shape != (num_rows,)), None)
+
+
+def refuse_shared_sites(trace: PairTrace, num_rows: int, what: str, instead: str) -> None:
+    """Refuse a shared site in the name of what is asked for, as ``"free bits need"``."""
+    name = shared_site(trace, num_rows)
+    if name is not None:
+        raise RequestError(f"{what} {SHARED.format(site=name, instead=instead)}")

@@ -117,9 +117,9 @@ def _write_draws(
 
 def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
     from vaezoo.cli._files import write_csv, write_npz
-    from vaezoo.plots.figures import latent_codes
+    from vaezoo.predict.encoding import encode as encode_run
 
-    codes = latent_codes(run, **rows, z=z)  # type: ignore[arg-type]
+    codes = encode_run(run, **rows, z=z)  # type: ignore[arg-type]
     (write_npz if out.suffix == ".npz" else write_csv)(out, codes)
     count = len(next(iter(codes.values())))
     click.echo(f"latents of {count} {rows['split']} rows, z: {z} -> {out}")

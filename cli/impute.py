@@ -114,7 +114,7 @@ def impute(
         gap=gap,
         num_samples=draws,
         burn_in=burn_in,
-        limit=limit or (None if data else 16),
+        limit=limit,
         seed=seed,
         data_dir=data_dir,
     )

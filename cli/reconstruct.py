@@ -23,7 +23,7 @@ from vaezoo.cli._shared import (
 @data_dir_option
 @split_option
 @click.option(
-    "-n", "num_rows", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
+    "-n", "limit", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
 )
 @z_option
 @x_option
@@ -41,7 +41,7 @@ def reconstruct(
     data: str | None,
     data_dir: str | None,
     split: str,
-    num_rows: int,
+    limit: int,
     z: str,
     x: str,
     out: Path | None,
@@ -56,20 +56,20 @@ def reconstruct(
       vaezoo reconstruct runs/my-run --split test -o reconstructions.png
     """
     from vaezoo.cli._files import write_data
-    from vaezoo.plots.figures import reconstructions
+    from vaezoo.predict.encoding import reconstruct as reconstruct_run
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)
     path = out or loaded.folder() / "figures" / "reconstructions.png"
-    originals, made = reconstructions(
+    pairs = reconstruct_run(
         loaded,
-        num_rows,
-        data=data,
+        data,
         split=split,
+        limit=limit,
         z=z,  # type: ignore[arg-type]
         x=x,  # type: ignore[arg-type]
         seed=seed,
         data_dir=data_dir,
     )
-    write_data(path, {"data": originals, "x": made}, loaded)
-    click.echo(f"{len(made)} reconstructions of {split} rows, z: {z}, x: {x} -> {path}")
+    write_data(path, pairs._asdict(), loaded)
+    click.echo(f"{len(pairs.x)} reconstructions of {split} rows, z: {z}, x: {x} -> {path}")

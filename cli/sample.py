@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.runs import Run
 
+PRIOR = "z: sample (prior)"
+
 
 @click.command()
 @run_argument
@@ -78,10 +80,8 @@ def sample(
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
     from vaezoo.cli._files import require_ending
-    from vaezoo.errors import RequestError
     from vaezoo.plots.audio import sampling_rate
-    from vaezoo.plots.figures import samples
-    from vaezoo.predict.continuation import continuations
+    from vaezoo.predict.sampling import sample as sample_run
     from vaezoo.runs import load_run
 
     loaded = load_run(run, device=device, model=model)
@@ -89,33 +89,27 @@ def sample(
     require_ending(path, (".png", ".npz", ".wav"))
     if path.suffix == ".wav":
         rate = sampling_rate(loaded, rate)
-    if data and not prefix:
-        raise RequestError("--data takes --prefix with it: without one, nothing of it is used")
-    if prefix:
-        drawn = continuations(
-            loaded,
-            num_samples,
-            prefix=prefix,
-            steps=steps,
-            data=data,
-            split=split,
-            x=x,  # type: ignore[arg-type]
-            seed=seed,
-            data_dir=data_dir,
-        )
-        origin = f"the first {prefix} frames of {split} rows, continued"
-    else:
-        drawn = samples(loaded, num_samples, x=x, seed=seed, steps=steps)  # type: ignore[arg-type]
-        origin = "z: sample (prior)"
-    _write(loaded, drawn, path, prefix, rate)
-    click.echo(f"{len(drawn)} samples, {origin}, x: {x}, seed {seed} -> {path}")
+    values = sample_run(
+        loaded,
+        num_samples,
+        x=x,  # type: ignore[arg-type]  # one of the choices
+        steps=steps,
+        prefix=prefix,
+        data=data,
+        split=split,
+        seed=seed,
+        data_dir=data_dir,
+    )
+    origin = f"the first {prefix} frames of {split} rows, continued" if prefix else PRIOR
+    _write(loaded, values, path, prefix, rate)
+    click.echo(f"{len(values)} samples, {origin}, x: {x}, seed {seed} -> {path}")
 
 
-def _write(run: "Run", drawn: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
+def _write(run: "Run", values: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
     from vaezoo.cli._files import write_data
     from vaezoo.plots.audio import write_wav
 
     if path.suffix == ".wav" and rate:
-        write_wav(drawn, path, rate)
+        write_wav(values, path, rate)
     else:
-        write_data(path, {"x": drawn}, run, begun=prefix)
+        write_data(path, {"x": values}, run, begun=prefix)

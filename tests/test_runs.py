@@ -19,8 +19,18 @@ from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file
 
-from vaezoo import RequestError, Run, RunError, evaluate, fit, load_run, resume
-from vaezoo.plots.figures import latent_codes, reconstructions, samples
+from vaezoo import (
+    RequestError,
+    Run,
+    RunError,
+    encode,
+    evaluate,
+    fit,
+    load_run,
+    reconstruct,
+    resume,
+    sample,
+)
 from vaezoo.runs import read_metrics
 from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes
 from vaezoo.settings import DataSettings
@@ -65,7 +75,7 @@ def test_returned_run_is_the_loaded_run(tmp_path: Path) -> None:
         run.transform,
         run.metrics,
     )
-    assert np.array_equal(samples(loaded, 3), samples(run, 3))
+    assert np.array_equal(sample(loaded, 3), sample(run, 3))
 
 
 def test_statistics_of_the_data_are_saved_exactly(tmp_path: Path) -> None:
@@ -216,7 +226,7 @@ def no_pickles(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_pickles")
 def test_nothing_is_unpickled(run_folder: Path) -> None:
     run = load_run(run_folder)
-    samples(run, 2)
+    sample(run, 2)
     resume(run_folder, epochs=3)
 
 
@@ -471,13 +481,13 @@ def test_reconstructions(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path, z: st
 
 def test_reconstructions_of_draws_differ_from_those_of_means(trained: Path) -> None:
     run = load_run(trained)
-    _, mean = reconstructions(run, 5, z="mean")
-    _, drawn = reconstructions(run, 5, z="sample")
+    _, mean = reconstruct(run, limit=5, z="mean")
+    _, drawn = reconstruct(run, limit=5, z="sample")
     assert not np.array_equal(mean, drawn)
 
 
 def test_more_rows_than_there_are_give_all(trained: Path) -> None:
-    data, _ = reconstructions(load_run(trained), 10_000, split="test")
+    data, _ = reconstruct(load_run(trained), limit=10_000, split="test")
     assert len(data) == 180
 
 
@@ -485,14 +495,14 @@ def test_codes_as_arrays(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> No
     assert vaezoo("encode", "run", "-o", "z.npz").exit_code == 0
     found = arrays(tmp_path / "z.npz")
     assert (found["z"].shape, found["label"].shape) == ((180, 2), (180,))
-    assert np.array_equal(found["z"], latent_codes(load_run(run_folder))["z"])
+    assert np.array_equal(found["z"], encode(load_run(run_folder))["z"])
 
 
 def test_codes_as_a_table(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
     assert vaezoo("encode", "run", "-n", "3", "--split", "train", "-o", "z.csv").exit_code == 0
     head, *rows = (tmp_path / "z.csv").read_text().splitlines()
     assert head == "z_0,z_1,label"
-    codes = latent_codes(load_run(run_folder), split="train", limit=3)
+    codes = encode(load_run(run_folder), split="train", limit=3)
     table = np.array([row.split(",") for row in rows], dtype=np.float32)
     assert np.array_equal(table[:, :2], codes["z"])
     assert np.array_equal(table[:, 2], codes["label"])
@@ -511,7 +521,7 @@ def test_codes_as_draws(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> Non
 
 def test_same_rows_have_the_same_codes(trained: Path) -> None:
     run: Run = load_run(trained)
-    some, all_ = latent_codes(run, limit=5)["z"], latent_codes(run)["z"]
+    some, all_ = encode(run, limit=5)["z"], encode(run)["z"]
     assert np.allclose(some, all_[:5], atol=1e-6)
 
 

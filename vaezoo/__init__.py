@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from vaezoo.config import build_model
     from vaezoo.data import Data, load_data
     from vaezoo.errors import RequestError, RunError, VaezooError
+    from vaezoo.predict.encoding import encode, reconstruct
     from vaezoo.predict.evaluation import evaluate
+    from vaezoo.predict.forecasting import forecast
+    from vaezoo.predict.imputation import impute
+    from vaezoo.predict.sampling import sample
     from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, analyse, save_report
     from vaezoo.runs import Run, load_run
+    from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
@@ -28,20 +33,26 @@ __all__ = [
     "RequestError",
     "Run",
     "RunError",
+    "SequencePair",
     "Training",
     "VaezooError",
     "analyse",
     "build_model",
     "draw_posterior",
+    "encode",
     "evaluate",
     "fit",
+    "forecast",
     "get_model",
+    "impute",
     "list_models",
     "load_data",
     "load_run",
     "open_tree",
+    "reconstruct",
     "register",
     "resume",
+    "sample",
     "save_report",
     "save_tree",
     "stack_valid",
@@ -57,20 +68,26 @@ __getattr__, __dir__ = lazy_names(
         "RequestError": "errors",
         "Run": "runs",
         "RunError": "errors",
-        "Training": "config",
+        "SequencePair": "sequences.sequence_pair",
+        "Training": "settings",
         "VaezooError": "errors",
         "analyse": "report",
         "build_model": "config",
         "draw_posterior": "trees.posterior",
+        "encode": "predict.encoding",
         "evaluate": "predict.evaluation",
         "fit": "training.fit",
+        "forecast": "predict.forecasting",
         "get_model": "registry",
+        "impute": "predict.imputation",
         "list_models": "registry",
         "load_data": "data",
         "load_run": "runs",
         "open_tree": "trees.files",
+        "reconstruct": "predict.encoding",
         "register": "registry",
         "resume": "training.fit",
+        "sample": "predict.sampling",
         "save_report": "report",
         "save_tree": "trees.files",
         "stack_valid": "trees.files",

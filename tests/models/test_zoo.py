@@ -4,13 +4,13 @@ import pytest
 import torch
 import xarray as xr
 
-from vaezoo import draw_posterior, evaluate, fit, get_model, list_models, to_arviz
+import vaezoo
+from vaezoo import draw_posterior, encode, evaluate, fit, get_model, list_models, sample, to_arviz
 from vaezoo.config import build_model
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
-from vaezoo.plots.figures import latent_codes, reconstructions, samples
 from vaezoo.registry import entry_of
 from vaezoo.runs import Run
 from vaezoo.runtime._arviz import import_arviz
@@ -63,29 +63,29 @@ def test_log_weights_average_to_the_elbo(run: Run) -> None:
 
 
 def test_samples_have_the_shape_of_the_data(run: Run) -> None:
-    assert samples(run, 5).shape == (5, *run.shapes["x"])
+    assert sample(run, 5).shape == (5, *run.shapes["x"])
 
 
 def test_samples_are_in_units_of_the_data(run: Run) -> None:
-    drawn = samples(run, 20, x="sample")
+    drawn = sample(run, 20, x="sample")
     if run.transform.binarize == "dynamic":
         assert set(drawn.flatten().tolist()) <= {0.0, 16.0}
 
 
 def test_reconstructions_are_not_the_data(run: Run) -> None:
     """The trap of a predictive that returns what it was conditioned on."""
-    data, made = reconstructions(run, 10, x="sample")
+    data, made = vaezoo.reconstruct(run, limit=10, x="sample")
     assert data.shape == made.shape
     assert (data != made).any()
 
 
 def test_codes_are_the_means_of_the_guide(with_latents: Run) -> None:
     run = with_latents
-    codes = latent_codes(run, limit=7)
-    again = latent_codes(run, limit=7, seed=1)
+    codes = encode(run, limit=7)
+    again = encode(run, limit=7, seed=1)
     assert codes["z"].shape[0] == 7
     assert (codes["z"] == again["z"]).all()
-    assert (latent_codes(run, limit=7, z="sample")["z"] != codes["z"]).any()
+    assert (encode(run, limit=7, z="sample")["z"] != codes["z"]).any()
 
 
 def test_bounds_are_ordered(run: Run) -> None:
@@ -130,7 +130,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 def test_nothing_is_drawn_or_encoded_without_latents() -> None:
     run = fit("rnn", training={"epochs": 1})
     with pytest.raises(RequestError, match="latents"):
-        latent_codes(run, limit=3)
+        encode(run, limit=3)
     with pytest.raises(RequestError, match="latents"):
         draw_posterior(run, limit=3, num_samples=8)
 

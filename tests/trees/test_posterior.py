@@ -18,7 +18,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.inference.kalman import Moments
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.pairs.sites import argument_names
-from vaezoo.plots.figures import latent_codes
+from vaezoo.predict.encoding import encode
 from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
 from vaezoo.testing.pairs import LinearPair, StatesPair
@@ -220,7 +220,7 @@ def test_pieces_follow_each_other(trained: Path) -> None:
     draws = plan_draws(run, limit=None, num_samples=2000, groups="all")
     pieces = list(draws.pieces())
     assert len(pieces) == 2
-    tree, codes = joined(pieces), latent_codes(run)
+    tree, codes = joined(pieces), encode(run)
     np.testing.assert_array_equal(tree["posterior"]["datum"], np.arange(180))
     np.testing.assert_array_equal(tree["constant_data"]["row"], run.batches().data.rows("test"))
     np.testing.assert_array_equal(tree["constant_data"]["label"], codes["label"])

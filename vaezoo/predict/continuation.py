@@ -11,12 +11,13 @@ not weighted: a guide that is wrong about the beginning makes a forecast that is
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from vaezoo.data import Data
+from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
@@ -122,12 +123,12 @@ class Beginnings:
 
 def beginnings(
     run: Run,
-    data: str | Data | None,
+    data: DataLike | None,
     split: str,
     prefix: Prefix,
     *,
-    limit: int,
-    data_dir: str | None = None,
+    limit: int | None,
+    data_dir: str | Path | None = None,
 ) -> Beginnings:
     """Return rows of data of which the first frames are given.
 
@@ -167,11 +168,11 @@ def continuations(
     *,
     prefix: int,
     steps: int | None = None,
-    data: str | Data | None = None,
+    data: DataLike | None = None,
     split: str = "test",
     x: PointValue = "mean",
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
 ) -> Array:
     """Return the first frames of data and one continuation of each, in units of the data.
 

@@ -6,12 +6,13 @@ Sequences also have the bounds of particle filters, and how well the model runs 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.data import Data
+from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import free_running, particle_filter
@@ -19,7 +20,7 @@ from vaezoo.pairs.accounting import log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, takes_lengths
-from vaezoo.runs import Run
+from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import Side, as_sequence_pair
@@ -129,8 +130,8 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run,
-    data: str | Data | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     iwae: Sequence[int] = (1, 10, 100),
@@ -138,7 +139,7 @@ def evaluate(
     prefix: int | None = None,
     limit: int | None = None,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate a run on a split of its data, or of other data of the same shape.
@@ -146,11 +147,11 @@ def evaluate(
     Parameters
     ----------
     run
-        A trained run.
+        A trained run, or its folder.
     data
-        A name, a path or a data set; by default the data of the run.
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
     split
-        ``test``, ``validation`` or ``train``.
+        ``test``, ``validation`` or ``train``; of values in memory all rows are taken.
     iwae
         Numbers of draws K of the importance-weighted bound (Burda et al. 2016, arXiv:1509.00519,
         eq. 8).
@@ -174,6 +175,7 @@ def evaluate(
         When the data do not fit the run, or a K is not positive, or something for sequences is
         asked of another pair.
     """
+    run = as_run(run)
     _check_request(run.pair, iwae, fivo, prefix)
     return evaluate_on(
         run.pair,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from vaezoo.data import Data
+from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import is_boolean, mean_of
@@ -22,7 +23,7 @@ from vaezoo.predict.continuation import (
     beginnings,
 )
 from vaezoo.predict.scores import binary_scores, crps
-from vaezoo.runs import Run
+from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
@@ -31,27 +32,27 @@ __all__ = ["forecast", "quantiles", "values_of"]
 
 @torch.no_grad()
 def forecast(
-    run: Run,
-    data: str | Data | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     prefix: Prefix = "half",
     horizon: int,
     num_samples: int = 100,
-    limit: int = 100,
+    limit: int | None = 8,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
 ) -> xr.DataTree:
     """Draw the next frames of sequences, as a tree of labelled arrays.
 
     Parameters
     ----------
     run
-        A trained run of a sequence pair.
+        A trained run of a sequence pair, or its folder.
     data
-        A name, a path or a data set; by default the data of the run.
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
     split
-        Which rows.
+        Which rows; of values in memory all rows are taken.
     prefix
         Frames that are given of each sequence: a number, ``half`` of it, or ``all``.
     horizon
@@ -59,7 +60,7 @@ def forecast(
     num_samples
         Draws for each sequence.
     limit
-        Only the first so many rows.
+        Only the first so many rows; None for all.
     seed
         Seed of the draws.
     data_dir
@@ -79,9 +80,11 @@ def forecast(
         raise RequestError("`horizon` takes at least one frame")
     if num_samples < 1:
         raise RequestError("`num_samples` takes at least one draw")
+    run = as_run(run)
     run.pair.eval()
     pair = as_sequence_pair(run.pair, "a forecast")
-    begun = beginnings(run, data, split, prefix, limit=limit, data_dir=data_dir)
+    other = None if data is None else run.find_data(data, data_dir=data_dir)
+    begun = beginnings(run, other, split, prefix, limit=limit, data_dir=data_dir)
     draws, probability = _predict(pair, begun, horizon, num_samples, seed)
     groups = _groups(run, begun, draws, probability)
     tree = xr.DataTree.from_dict(groups)
@@ -91,7 +94,7 @@ def forecast(
         inference_library_version=version("pyro-ppl"),
         vaezoo_version=version("vaezoo"),
         seed=seed,
-        data=data.name if isinstance(data, Data) else data or run.data.name,
+        data=other.name if other else run.data.name,
     )
     return tree
 

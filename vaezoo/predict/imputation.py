@@ -1,21 +1,24 @@
 """Data with missing entries: draws of them, by the chains of :mod:`vaezoo.inference.metropolis`."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.data import Data, load_data
+from vaezoo.data import Data, DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
-from vaezoo.runs import Run
+from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 
 __all__ = ["Imputation", "impute"]
+
+MOST_OF_OWN = 16
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Imputation:
 
 
 def impute(
-    run: Run,
-    data: str | Data | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str | None = None,
     fraction: float | None = None,
@@ -60,16 +63,17 @@ def impute(
     correct: bool = True,
     limit: int | None = None,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
 ) -> Imputation:
     """Draw missing entries of data: those that are nan, and those that are to be hidden.
 
     Parameters
     ----------
     run
-        A trained run.
+        A trained run, or its folder.
     data
-        A name, a path or a data set, which may hold nan; by default the data of the run.
+        In any form that :func:`fit` takes, in units of the run's data, perhaps with nan; by default
+        the data of the run.
     split
         Which rows; by default those for test of the run's data, and all of other data.
     fraction
@@ -83,7 +87,7 @@ def impute(
     correct
         As for :func:`draw_missing`.
     limit
-        Only the first so many rows.
+        Only the first so many rows; by default 16 of the run's data, and all of other data.
     seed
         Seed of the draws, and of what is hidden.
     data_dir
@@ -94,6 +98,7 @@ def impute(
     RequestError
         When nothing is missing, or what is to be hidden lies outside the data.
     """
+    run = as_run(run)
     rows, unknown = _rows(run, data, split, limit, data_dir)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
     if not missing.any():
@@ -129,23 +134,24 @@ def impute(
 
 
 def _rows(
-    run: Run, data: str | Data | None, split: str | None, limit: int | None, data_dir: str | None
+    run: Run,
+    data: DataLike | None,
+    split: str | None,
+    limit: int | None,
+    data_dir: str | Path | None,
 ) -> tuple[Data, Array]:
     """Return the rows to fill in, as a data set without nan, and where nan was."""
     if data is None:
-        found, split = run.batches(data_dir=data_dir).data, split or "test"
-    elif isinstance(data, str):
-        found = load_data(data, data_dir=data_dir, seed=run.data.split_seed)
-    else:
-        found = data
-    rows = (found.rows(split) if split else np.arange(len(found.x)))[:limit]
-    arrays = {name: array[rows] for name, array in found.arrays.items()}
+        split, limit = split or "test", limit or MOST_OF_OWN
+    whole = run.find_data(data, data_dir=data_dir)
+    rows = (whole.rows(split) if split else np.arange(len(whole.x)))[:limit]
+    arrays = {name: array[rows] for name, array in whole.arrays.items()}
     unknown = np.isnan(arrays["x"])
     if unknown.all():
-        raise RequestError(f"{found.name}: all entries are missing")
+        raise RequestError(f"{whole.name}: all entries are missing")
     if unknown.any():
         arrays["x"] = np.where(unknown, arrays["x"][~unknown][0], arrays["x"])
-    return replace(found, arrays=arrays, splits={"test": np.arange(len(rows))}), unknown
+    return replace(whole, arrays=arrays, splits={"test": np.arange(len(rows))}), unknown
 
 
 def _hidden(

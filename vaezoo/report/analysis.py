@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -54,7 +55,7 @@ def analyse(
     level: Level = "standard",
     budget: float | None = None,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Check the posteriors of a run, and what else there is to know of its latents.
@@ -118,7 +119,7 @@ def prepare(
     level: Level = "standard",
     budget: float | None = None,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
 ) -> "Analysis":
     """Return what :func:`analyse` would do, and how long it would take, as ``plan``."""
     if level not in LEVELS:

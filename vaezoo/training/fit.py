@@ -92,7 +92,7 @@ def resume(
     steps: int | None = None,
     device: str | None = None,
     data: DataLike | None = None,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     model: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run:

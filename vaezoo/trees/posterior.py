@@ -1,13 +1,14 @@
 """From a run to ArviZ: draws of posterior and prior as labelled arrays."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import xarray as xr
 
-from vaezoo.data import Data
+from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, nearest
 from vaezoo.pairs.admission import DENSITY, admit
-from vaezoo.runs import Run
+from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime._arviz import to_arviz
 from vaezoo.runtime.device import seeded
 from vaezoo.trees.coordinates import DIMS
@@ -18,14 +19,14 @@ __all__ = ["DEFAULT_GROUPS", "GROUPS", "draw_posterior", "plan_draws", "save_net
 
 
 def draw_posterior(
-    run: Run,
-    data: str | Data | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     limit: int | None = 100,
     num_samples: int = 1000,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     groups: str | Sequence[str] = DEFAULT_GROUPS,
     max_gib: float = MOST_GIB,
 ) -> xr.DataTree:
@@ -34,11 +35,11 @@ def draw_posterior(
     Parameters
     ----------
     run
-        A trained run.
+        A trained run, or its folder.
     data
-        A name, a path or a data set; by default the data of the run.
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
     split
-        Which rows.
+        Which rows; of values in memory all rows are taken.
     limit
         Only the first so many rows; None for all.
     num_samples
@@ -97,14 +98,14 @@ def draw_posterior(
 
 
 def plan_draws(
-    run: Run,
-    data: str | Data | None = None,
+    run: RunLike,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     limit: int | None = 100,
     num_samples: int = 1000,
     seed: int = 0,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     groups: str | Sequence[str] = DEFAULT_GROUPS,
 ) -> Draws:
     """Return what :func:`draw_posterior` would draw, to know its size or to write it in pieces.
@@ -121,6 +122,7 @@ def plan_draws(
         raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")
     if limit is not None and limit < 1:
         raise RequestError(f"the number of rows must be at least 1, not {limit}")
+    run = as_run(run)
     run.pair.eval()
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)

@@ -1,0 +1,173 @@
+"""Data as a run sees them: their latents, and what the model makes of these."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vaezoo.data import DataLike
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
+from vaezoo.options import PointValue
+from vaezoo.pairs import predictions
+from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.pieces import join_sequences
+from vaezoo.predict.sampling import only_x
+from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runtime.device import seeded
+
+__all__ = ["Reconstructions", "encode", "reconstruct"]
+
+
+class Reconstructions(NamedTuple):
+    """Data beside what a model makes of them, in units of the data.
+
+    Attributes
+    ----------
+    data
+        As the pair sees them, ``(N, *x_shape)``: binarised, if it explains binary data. Of
+        sequences ``(N, T, D)``, nan behind the end of each.
+    x
+        Their reconstructions, of the same shape.
+    """
+
+    data: Array
+    x: Array
+
+
+def reconstruct(
+    run: RunLike,
+    data: DataLike | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = 64,
+    z: PointValue = "mean",
+    x: PointValue = "mean",
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+) -> Reconstructions:
+    """Reconstruct data: find their latents with the guide, and give those to the model.
+
+    Parameters
+    ----------
+    run
+        A trained run, or its folder.
+    data
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
+    split
+        Which rows; of values in memory all rows are taken.
+    limit
+        Only the first so many rows; None for all.
+    z, x
+        What is taken of q(z | x) and of p(x | z): the ``mean``, or a ``sample``.
+    seed
+        Seed of the draws.
+    data_dir
+        Where original data files lie.
+
+    Returns
+    -------
+    Reconstructions
+        The data and their reconstructions, which unpack as a pair.
+
+    Raises
+    ------
+    RequestError
+        When the data do not fit the run, or the pair has no site ``x``.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", training={"steps": 5})
+    >>> data, x = vaezoo.reconstruct(run, limit=3)
+    >>> data.shape, x.shape
+    ((3, 8, 8), (3, 8, 8))
+    """
+    run = as_run(run)
+    run.pair.eval()
+    batches = run.batches(data, data_dir=data_dir)
+    originals: list[Tensor] = []
+    made: list[Tensor] = []
+    with seeded(seed, run.device):
+        for args in batches.fixed(split, limit=limit):
+            named = dict(zip(batches.names, args, strict=True))
+            rebuilt = only_x(predictions.reconstruct(run.pair, args, z=z, x=x))
+            originals.append(_in_data_units(run, named["x"], named.get("length")))
+            made.append(_in_data_units(run, rebuilt, named.get("length")))
+    return Reconstructions(_joined(originals), _joined(made))
+
+
+def _in_data_units(run: Run, x: Tensor, length: Tensor | None) -> Tensor:
+    """Undo a run's transform, with nan behind the end of a sequence."""
+    values = run.transform.invert(x)
+    return values if length is None else fill_padding(values, length, torch.nan)
+
+
+def _joined(parts: list[Tensor]) -> Array:
+    """Join rows; sequences that were cut to different lengths are filled up with nan."""
+    values: Array = join_sequences(parts, torch.nan).cpu().numpy()
+    return values
+
+
+def encode(
+    run: RunLike,
+    data: DataLike | None = None,
+    *,
+    split: str = "test",
+    limit: int | None = None,
+    z: PointValue = "mean",
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+) -> dict[str, Array]:
+    """Find the latents of data with the guide. Draws with log-densities: :func:`draw_posterior`.
+
+    Parameters
+    ----------
+    run
+        A trained run, or its folder.
+    data
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
+    split
+        Which rows; of values in memory all rows are taken.
+    limit
+        Only the first so many rows; None for all.
+    z
+        What is taken of q(z | x): the ``mean``, or a ``sample``.
+    seed
+        Seed of the draws.
+    data_dir
+        Where original data files lie.
+
+    Returns
+    -------
+    dict of array
+        The latents by site, each ``(N, *event_shape)``, of sequences ``(N, T, *event_shape)``; and
+        ``label (N,)``, if the data have one.
+
+    Raises
+    ------
+    RequestError
+        When the data do not fit the run, or the pair has no latents.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", config={"z_dim": 2}, training={"steps": 5})
+    >>> {name: values.shape for name, values in vaezoo.encode(run).items()}
+    {'z': (180, 2), 'label': (180,)}
+    """
+    run = as_run(run)
+    run.pair.eval()
+    batches = run.batches(data, data_dir=data_dir)
+    parts: dict[str, list[Tensor]] = {}
+    with seeded(seed, run.device):
+        for args in batches.fixed(split, limit=limit):
+            for name, value in predictions.encode(run.pair, args, z=z).items():
+                parts.setdefault(name, []).append(value.cpu())
+    if not parts:
+        raise RequestError(f"the pair of '{run.name}' has no latents, so there are no codes")
+    codes: dict[str, Array] = {name: torch.cat(values).numpy() for name, values in parts.items()}
+    if "label" in batches.data.arrays:
+        codes["label"] = batches.data.arrays["label"][batches.data.rows(split)[:limit]]
+    return codes

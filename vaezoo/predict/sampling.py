@@ -1,0 +1,121 @@
+"""New data from a run: from the prior, or going on from the first frames of sequences."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaezoo.data import DataLike
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
+from vaezoo.options import PointValue
+from vaezoo.pairs.predictions import prior_predictive
+from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.predict.continuation import continuations, usual_steps
+from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runtime.device import seeded
+
+__all__ = ["only_x", "sample"]
+
+
+def sample(
+    run: RunLike,
+    num_samples: int = 64,
+    *,
+    x: PointValue = "mean",
+    steps: int | None = None,
+    prefix: int | None = None,
+    data: DataLike | None = None,
+    split: str = "test",
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+) -> Array:
+    """Draw new data from a run: z from the prior, x its mean or a draw, in units of the data.
+
+    A sequence hears its own draws: also where the mean of a frame is shown, a draw of it is what
+    the next one follows.
+
+    Parameters
+    ----------
+    run
+        A trained run, or its folder.
+    num_samples
+        How many.
+    x
+        What is shown of p(x | z): ``mean``, or a ``sample``.
+    steps
+        Frames of a sequence; by default as many as the data's usually have. With a ``prefix``,
+        frames that come after it.
+    prefix
+        Continue the first so many frames of sequences of the data, one of each.
+    data, split, data_dir
+        Of the prefix: data in any form that :func:`fit` takes, by default those of the run; which
+        of their rows; where original files may lie.
+    seed
+        Seed of the draws.
+
+    Returns
+    -------
+    array
+        Shape ``(num_samples, *x_shape)``; of sequences ``(num_samples, T, D)``, with the prefix in
+        front.
+
+    Raises
+    ------
+    RequestError
+        For what is asked of sequences, when the run is not on any; for data without a prefix; when
+        a sequence is shorter than the prefix.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", training={"steps": 5})
+    >>> vaezoo.sample(run, 3).shape
+    (3, 8, 8)
+    """
+    run = as_run(run)
+    if prefix is not None:
+        return continuations(
+            run,
+            num_samples,
+            prefix=prefix,
+            steps=steps,
+            data=data,
+            split=split,
+            x=x,
+            seed=seed,
+            data_dir=data_dir,
+        )
+    if data is not None:
+        raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
+    run.pair.eval()
+    with seeded(seed, run.device):
+        args = _with_steps(run, run.placeholder(num_samples), steps)
+        sites = prior_predictive(run.pair, args, x=x)
+    values: Array = run.transform.invert(only_x(sites)).cpu().numpy()
+    return values
+
+
+def _with_steps(run: Run, args: Args, steps: int | None) -> Args:
+    """Return the arguments of a model for sequences of so many frames."""
+    if "length" not in run.shapes:
+        if steps is not None:
+            raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
+        return args
+    steps = usual_steps(run) if steps is None else steps
+    named = dict(zip(argument_names(run.pair), args, strict=True))
+    x = named["x"]
+    return tuple(
+        {
+            **named,
+            "x": x.new_zeros(len(x), steps, *x.shape[2:]),
+            "length": torch.full_like(named["length"], steps),
+        }.values()
+    )
+
+
+def only_x(sites: dict[str, Tensor]) -> Tensor:
+    """Return the site ``x``; a refusal for a pair that has none."""
+    if "x" not in sites:
+        raise RequestError(f"the model has no site 'x'; its sites: {', '.join(sites)}")
+    return sites["x"]

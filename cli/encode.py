@@ -106,13 +106,14 @@ def _write_draws(
     run: "Run", rows: dict[str, Any], out: Path, num_samples: int, groups: str | None, cap: float
 ) -> None:
     from vaezoo.trees.files import save_tree
-    from vaezoo.trees.posterior import DEFAULT_GROUPS, plan_draws
+    from vaezoo.trees.groups import DEFAULT_GROUPS
+    from vaezoo.trees.posterior import plan_draws
 
     names = [name.strip() for name in groups.split(",")] if groups else DEFAULT_GROUPS
     draws = plan_draws(run, **rows, num_samples=num_samples, groups=names)
     draws.check_size(cap)
     save_tree(draws.pieces(), out)
-    click.echo(f"{num_samples} draws for each of {draws.num_rows} rows -> {out}")
+    click.echo(f"{num_samples} draws for each of {len(draws.rows)} rows -> {out}")
 
 
 def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:

@@ -100,7 +100,7 @@ def forecast(
     from vaezoo.plots.predictions import plot_forecast
     from vaezoo.predict.forecasting import forecast as forecast_run
     from vaezoo.runs import load_run
-    from vaezoo.trees.posterior import save_netcdf
+    from vaezoo.trees.files import save_netcdf
 
     loaded = load_run(run, device=device, model=model)
     path = out or loaded.folder() / "figures" / "forecast.png"

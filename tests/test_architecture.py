@@ -308,9 +308,6 @@ KNOWN: set[str] = {
     "vaezoo.predict.evaluation.MOST_FRAMES",
     "vaezoo.predict.evaluation.MOST_ROWS_FOR_INFORMATION",
     "vaezoo.registry.blaming_file",
-    "vaezoo.report.figures.COLOURS",
-    "vaezoo.report.figures.GREY",
-    "vaezoo.report.figures.GUIDE",
     "vaezoo.runs.STATE",
     "vaezoo.runs.describe_environment",
     "vaezoo.runs.example_values",
@@ -325,8 +322,6 @@ KNOWN: set[str] = {
     "vaezoo.testing.subject.gradients",
     "vaezoo.training.alarms.COLLAPSED_KL",
     "vaezoo.training.fit.DEFAULT_DATA",
-    "vaezoo.trees.drawing.MOST_GIB",
-    "vaezoo.trees.drawing.NUM_CHAINS",
     "vaezoo.trees.files.require_writable",
 }
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, analyse, save_report
     from vaezoo.runs import Run, load_run
+    from vaezoo.runtime._arviz import to_arviz
     from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
     from vaezoo.trees.files import open_tree, save_tree, stack_valid
-    from vaezoo.trees.posterior import draw_posterior, to_arviz
+    from vaezoo.trees.posterior import draw_posterior
 
 __all__ = [
     "Callback",
@@ -91,6 +92,6 @@ __getattr__, __dir__ = lazy_names(
         "save_report": "report",
         "save_tree": "trees.files",
         "stack_valid": "trees.files",
-        "to_arviz": "trees.posterior",
+        "to_arviz": "runtime._arviz",
     },
 )

@@ -12,7 +12,8 @@ from click.testing import Result
 from vaezoo.runs import load_run
 from vaezoo.training.fit import fit
 from vaezoo.trees.files import open_tree
-from vaezoo.trees.posterior import DEFAULT_GROUPS, GROUPS, draw_posterior
+from vaezoo.trees.groups import DEFAULT_GROUPS, GROUPS
+from vaezoo.trees.posterior import draw_posterior
 
 Vaezoo = Callable[..., Result]
 

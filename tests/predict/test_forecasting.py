@@ -19,9 +19,10 @@ from vaezoo.predict.continuation import (
 from vaezoo.predict.forecasting import forecast, quantiles, values_of
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
+from vaezoo.runtime._arviz import to_arviz
 from vaezoo.testing.sequence_pairs import LinearRecurrence
 from vaezoo.training.fit import fit
-from vaezoo.trees.posterior import save_netcdf, to_arviz
+from vaezoo.trees.files import save_netcdf
 
 A, B, C, D, SIGMA = 0.6, -0.3, 0.5, 0.8, 0.4
 # Frames alone drive the state, in which the guide has no part.

@@ -23,7 +23,8 @@ from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
 from vaezoo.testing.pairs import LinearPair, StatesPair
 from vaezoo.trees.files import joined
-from vaezoo.trees.posterior import GROUPS, draw_posterior, plan_draws
+from vaezoo.trees.groups import GROUPS
+from vaezoo.trees.posterior import draw_posterior, plan_draws
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
 TRUTH = LinearPair(WEIGHT).linear

@@ -32,8 +32,9 @@ from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.training.metrics import measure
 from vaezoo.trees.checked import chains_tree, checked_tree
-from vaezoo.trees.drawing import NUM_CHAINS, Draws
+from vaezoo.trees.drawing import Draws
 from vaezoo.trees.files import joined
+from vaezoo.trees.groups import NUM_CHAINS
 from vaezoo.trees.posterior import plan_draws
 
 __all__ = ["Analysis", "analyse", "prepare"]
@@ -286,7 +287,7 @@ class Analysis:
             total=self.batches.size(self.split),
             seed=self.seed,
             scale=self.run.transform.scale,
-            latents=draws.latents if draws else {},
+            latents=draws.rows.latents if draws else {},
         )
 
 

@@ -1,4 +1,4 @@
-"""Draws of chains and of checked posteriors, labelled as those of the guide."""
+"""Draws of chains and of checked posteriors, with the coordinates of those of the guide."""
 
 from collections.abc import Mapping
 
@@ -9,24 +9,25 @@ from torch import Tensor
 from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.checking import VERDICTS, PosteriorCheck
 from vaezoo.diagnostics.sequences import SequenceCheck
-from vaezoo.trees.drawing import NUM_CHAINS, Draws
+from vaezoo.trees.drawing import Draws
+from vaezoo.trees.groups import NUM_CHAINS
 
 __all__ = ["chains_tree", "checked_tree"]
 
 
 def checked_tree(
-    draws: Draws, q: xr.DataTree, found: PosteriorCheck | SequenceCheck
+    draws: Draws, q: xr.DataTree, check: PosteriorCheck | SequenceCheck
 ) -> xr.DataTree:
     """Return draws of the posteriors, with the verdict on each datum in ``constant_data``.
 
     The draws are resampled and hence independent but for repeats; as those of ``q`` they are cut
     into four chains. Those of data that are not trusted are there too, but are not right.
     """
-    values = {name: _by_chain(z) for name, z in found.draws.items()}
+    values = {name: _by_chain(z) for name, z in check.draws.items()}
     tree = _tree(draws, q, values, "checked")
-    known = tree["constant_data"].to_dataset()
-    verdict = np.array(VERDICTS)[found.verdict.cpu().numpy()].astype(object)
-    tree["constant_data"] = xr.DataTree(known.assign(verdict=("datum", verdict)))
+    constant = tree["constant_data"].to_dataset()
+    verdict = np.array(VERDICTS)[check.verdict.cpu().numpy()].astype(object)
+    tree["constant_data"] = xr.DataTree(constant.assign(verdict=("datum", verdict)))
     return tree
 
 
@@ -37,7 +38,7 @@ def chains_tree(
     values = {name: z.cpu().numpy() for name, z in latents.items()}
     tree = _tree(draws, q, values, "hmc")
     lp = {"lp": log_joint.cpu().numpy()}
-    tree["sample_stats"] = xr.DataTree(draws.labels.dataset("sample_stats", lp, 0, None))
+    tree["sample_stats"] = xr.DataTree(draws.rows.coordinates.dataset("sample_stats", lp, 0, None))
     tree.attrs["r_hat_is_meaningful"] = 1
     return tree
 
@@ -45,9 +46,9 @@ def chains_tree(
 def _tree(
     draws: Draws, q: xr.DataTree, values: Mapping[str, Array], approximation: str
 ) -> xr.DataTree:
-    known = q["constant_data"].to_dataset()
-    length = known["length"].values if "length" in known else None
-    groups = {"posterior": draws.labels.dataset("posterior", values, 0, length)}
+    constant = q["constant_data"].to_dataset()
+    length = constant["length"].values if "length" in constant else None
+    groups = {"posterior": draws.rows.coordinates.dataset("posterior", values, 0, length)}
     groups |= {name: q[name].to_dataset() for name in ("observed_data", "constant_data")}
     tree = xr.DataTree.from_dict(groups)
     tree.attrs = {**q.attrs, "approximation": approximation}

@@ -10,7 +10,7 @@ import xarray as xr
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 
-__all__ = ["DIMS", "WITHOUT_DATA", "Labels"]
+__all__ = ["DIMS", "WITHOUT_DATA", "Coordinates"]
 
 DIMS = ("chain", "draw", "datum", "time", "latent", "element")
 WITHOUT_DATA = {"prior", "prior_predictive"}
@@ -20,7 +20,7 @@ _IMAGE = ("channel", "height", "width")
 
 
 @dataclass(frozen=True)
-class Labels:
+class Coordinates:
     """Names of dimensions, and their coordinates.
 
     Attributes
@@ -45,9 +45,9 @@ class Labels:
 
         Examples
         --------
-        >>> Labels({"z": (5,)}, frozenset()).dims("posterior", "z", 4)
+        >>> Coordinates({"z": (5,)}, frozenset()).dims("posterior", "z", 4)
         ('chain', 'draw', 'datum', 'latent')
-        >>> Labels({"z": (5,)}, frozenset({"z", "x"})).dims("observed_data", "x", 3)
+        >>> Coordinates({"z": (5,)}, frozenset({"z", "x"})).dims("observed_data", "x", 3)
         ('datum', 'time', 'element')
         """
         if name in _OF_THE_TRANSFORM:
@@ -70,7 +70,7 @@ class Labels:
     def dataset(
         self, group: str, values: Mapping[str, Array], start: int, length: Array | None
     ) -> xr.Dataset:
-        """Return the arrays of a group with their labels.
+        """Return the arrays of a group with dimensions and coordinates.
 
         Parameters
         ----------

@@ -9,13 +9,14 @@ from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, nearest
 from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.runs import RunLike, as_run
-from vaezoo.runtime._arviz import to_arviz
 from vaezoo.runtime.device import seeded
 from vaezoo.trees.coordinates import DIMS
-from vaezoo.trees.drawing import DEFAULT_GROUPS, GROUPS, MOST_GIB, NUM_CHAINS, Draws
-from vaezoo.trees.files import joined, save_netcdf
+from vaezoo.trees.drawing import MOST_GIB, Draws
+from vaezoo.trees.files import joined
+from vaezoo.trees.groups import DEFAULT_GROUPS, GROUPS, NUM_CHAINS
+from vaezoo.trees.rows import Rows
 
-__all__ = ["DEFAULT_GROUPS", "GROUPS", "draw_posterior", "plan_draws", "save_netcdf", "to_arviz"]
+__all__ = ["draw_posterior", "plan_draws"]
 
 
 def draw_posterior(
@@ -126,10 +127,10 @@ def plan_draws(
     run.pair.eval()
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
-    draws = Draws(run, batches, split, limit, num_samples, seed, _checked_groups(groups))
-    admit(run.pair, draws.example, "a tree of draws", DENSITY)
-    _refuse_names({*draws.latents, *draws.example.observed, *batches.data.arrays})
-    return draws
+    names, rows = _checked_groups(groups), Rows(run, batches, split, limit, seed)
+    admit(run.pair, rows.example, "a tree of draws", DENSITY)
+    _refuse_names({*rows.latents, *rows.example.observed, *batches.data.arrays})
+    return Draws(rows, num_samples, names)
 
 
 def _refuse_names(names: set[str]) -> None:

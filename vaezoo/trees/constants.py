@@ -1,0 +1,78 @@
+"""Groups of a tree that are not drawn: moments of the guide, the data, and what the draws are."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from vaezoo.data.dataset import Array
+from vaezoo.data.padding import is_frame
+from vaezoo.errors import RequestError
+from vaezoo.pairs.sites import Args, run_guide, sample_sites, site_values
+from vaezoo.runs import Run
+from vaezoo.trees.groups import Groups, to_numpy
+from vaezoo.trees.rows import Rows
+
+__all__ = ["attributes", "data_groups", "guide_moments"]
+
+
+def guide_moments(run: Run, args: Args) -> dict[str, Array]:
+    """Return mean and deviation of each latent; of sequences along the path of means.
+
+    Nothing where the guide has no mean in closed form.
+    """
+    try:
+        sites = sample_sites(run_guide(run.pair, args, z="mean"))
+    except RequestError:
+        return {}
+    means = {name: site["value"] for name, site in sites.items()}
+    try:
+        deviations = {name: site["fn"].variance.sqrt() for name, site in sites.items()}
+    except NotImplementedError:
+        deviations = {}
+    moments = {"mean": means, "sd": deviations}
+    return {
+        f"{name}_{moment}": value.cpu().numpy()
+        for moment, values in moments.items()
+        for name, value in site_values(run.pair, values).items()
+        if not value.isnan().all()  # as torch says of a category
+    }
+
+
+def data_groups(rows: Rows, args: Args, start: int, stop: int) -> Groups:
+    """Return what comes with the data: what the model observes, and all else."""
+    named = dict(zip(rows.batches.names, args, strict=True))
+    observed = {rows.base_of(name) for name in rows.example.observed} | {"x"}
+    values = to_numpy(rows.in_data_units(named))
+    places, arrays = rows.places(start, stop), rows.batches.data.arrays
+    of_each = {name: array[places] for name, array in arrays.items() if array.ndim == 1}
+    constant = {k: value for k, value in {**of_each, **values}.items() if k not in observed}
+    if rows.is_sequence:
+        constant["mask"] = is_frame(constant["length"], rows.frames)
+    transform = rows.run.transform
+    if transform.mean is not None and transform.std is not None:
+        constant |= {"x_mean": transform.mean, "x_std": transform.std}
+    return {
+        "observed_data": {name: values[name] for name in values if name in observed},
+        "constant_data": {"row": places, **constant},
+    }
+
+
+def attributes(rows: Rows) -> dict[str, Any]:
+    """Return what draws are, where they come from, and in which units x is."""
+    run, data, transform = rows.run, rows.batches.data, rows.run.transform.to_dict()
+    plain = {name: transform[name] for name in ("scale", "binarize")}
+    return {
+        "name": run.name,
+        "inference_library": "pyro-ppl",
+        "inference_library_version": version("pyro-ppl"),
+        "vaezoo_version": version("vaezoo"),
+        "approximation": "guide",
+        "r_hat_is_meaningful": 0,
+        "seed": rows.seed,
+        "data": data.name,
+        "data_checksum": data.checksum,
+        "split": rows.split,
+        "units": "x as in the data; the pair sees it after the transform: divided by scale, "
+        "minus x_mean, divided by x_std (where there are any), binarised",
+        "transform": json.dumps(plain),
+    }

@@ -1,0 +1,167 @@
+"""Groups of a tree that are drawn: from the guide of each datum, and from the model alone."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data.dataset import Array
+from vaezoo.pairs.accounting import log_density, total_log_density
+from vaezoo.pairs.predictions import prior_predictive
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    Site,
+    repeat_rows,
+    sample_sites,
+    site_values,
+    trace_pair,
+)
+from vaezoo.runtime.device import seeded
+from vaezoo.sequences.paths import training_form
+from vaezoo.trees.rows import Rows
+
+__all__ = [
+    "DEFAULT_GROUPS",
+    "GROUPS",
+    "NUM_CHAINS",
+    "Groups",
+    "draw_from_guide",
+    "draw_from_prior",
+    "to_numpy",
+]
+
+DEFAULT_GROUPS = (
+    "posterior",
+    "sample_stats",
+    "log_likelihood",
+    "log_prior",
+    "guide",
+    "observed_data",
+    "constant_data",
+)
+GROUPS = (*DEFAULT_GROUPS, "prior", "prior_predictive", "posterior_predictive")
+NUM_CHAINS = 4
+# Each kind of draw has seeds of its own, so that one does not depend on which others are made.
+_POSTERIOR, _PREDICTIVE, _PRIOR = range(3)
+
+Groups = dict[str, dict[str, Array]]
+
+
+def draw_from_guide(
+    rows: Rows, args: Args, start: int, num_samples: int, *, predictive: bool
+) -> Groups:
+    """Draw latents of some data, with their densities.
+
+    Parameters
+    ----------
+    rows
+        All rows.
+    args
+        Some of them.
+    start
+        Position of the first; draws depend on it, and not on what was drawn before.
+    num_samples
+        Draws for each datum, in parts that go through the pair at once.
+    predictive
+        Whether to draw from the likelihood, too.
+
+    Returns
+    -------
+    dict of dict of array
+        Arrays ``(chain, draw, datum, ...)`` by group and name.
+    """
+    per_chain, count = num_samples // NUM_CHAINS, len(args[0])
+    step = max(1, rows.at_once // (count * NUM_CHAINS))
+    parts = []
+    for first in range(0, per_chain, step):
+        num_draws = min(step, per_chain - first)
+        repeated = repeat_rows(args, NUM_CHAINS * num_draws)
+        values = _draw_once(rows, repeated, (start, first), predictive)
+        parts.append(
+            {
+                group: {name: _by_chain(value, count, num_draws) for name, value in named.items()}
+                for group, named in values.items()
+            }
+        )
+    return _concatenated(parts, 1)
+
+
+def _draw_once(
+    rows: Rows, args: Args, place: tuple[int, int], predictive: bool
+) -> dict[str, dict[str, Tensor]]:
+    pair, device = training_form(rows.run.pair), rows.run.device
+    with seeded(_seed(rows.seed, _POSTERIOR, *place), device):
+        trace = trace_pair(pair, args)
+    latents = {name: q["value"] for name, (_, q) in trace.latents.items()}
+    groups = {"posterior": site_values(pair, latents), **_densities(rows, trace)}
+    if predictive:
+        with seeded(_seed(rows.seed, _PREDICTIVE, *place), device):
+            replicated = {name: site["fn"].sample() for name, site in trace.observed.items()}
+        groups["posterior_predictive"] = rows.in_data_units(site_values(pair, replicated))
+    return groups
+
+
+def _densities(rows: Rows, trace: PairTrace) -> dict[str, dict[str, Tensor]]:
+    """Return log-densities ``(B,)`` by group and site."""
+    log_likelihood = _by_site(rows, trace.observed)
+    log_prior = _by_site(rows, {name: p for name, (p, _) in trace.latents.items()})
+    lp = torch.stack([*log_likelihood.values(), *log_prior.values()]).sum(0)
+    log_q = total_log_density(sample_sites(trace.guide).values())
+    return {
+        "sample_stats": {"lp": lp, "log_q": log_q, "log_weight": lp - log_q},
+        "log_likelihood": log_likelihood,
+        "log_prior": log_prior,
+    }
+
+
+def _by_site(rows: Rows, sites: Mapping[str, Site]) -> dict[str, Tensor]:
+    """Return log-densities by site ``(B,)``, those of the steps of a sequence summed."""
+    summed: dict[str, Tensor] = {}
+    for name, site in sites.items():
+        base, value = rows.base_of(name), log_density(site)
+        summed[base] = summed[base] + value if base in summed else value
+    return summed
+
+
+def draw_from_prior(rows: Rows, num_samples: int) -> Groups:
+    """Draw from the model alone; arrays ``(chain, draw, ...)``."""
+    parts = []
+    for first in range(0, num_samples, rows.at_once):
+        count = min(rows.at_once, num_samples - first)
+        with seeded(_seed(rows.seed, _PRIOR, first), rows.run.device):
+            args = rows.placeholder(count)
+            sites = prior_predictive(rows.run.pair, tuple(args.values()))
+        conditions = {name: arg for name, arg in args.items() if name not in ("x", "length")}
+        latents = {name: sites.pop(name) for name in rows.latents}
+        predictive = {**conditions, **rows.in_data_units(sites)}
+        parts.append({"prior": to_numpy(latents), "prior_predictive": to_numpy(predictive)})
+    size = (NUM_CHAINS, num_samples // NUM_CHAINS)
+    return {
+        group: {name: value.reshape(*size, *value.shape[1:]) for name, value in values.items()}
+        for group, values in _concatenated(parts, 0).items()
+    }
+
+
+def _seed(*place: int) -> int:
+    """Return a seed for each place of each kind of draw."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _by_chain(value: Tensor, count: int, num_draws: int) -> Array:
+    """``(datum * chain * draw, ...)`` to ``(chain, draw, datum, ...)``."""
+    split = value.reshape(count, NUM_CHAINS, num_draws, *value.shape[1:])
+    return split.permute(1, 2, 0, *range(3, split.dim())).cpu().numpy()
+
+
+def to_numpy(values: Mapping[str, Tensor]) -> dict[str, Array]:
+    """Return arrays of tensors."""
+    return {name: value.cpu().numpy() for name, value in values.items()}
+
+
+def _concatenated(parts: Sequence[Groups], axis: int) -> Groups:
+    return {
+        group: {name: np.concatenate([part[group][name] for part in parts], axis) for name in names}
+        for group, names in parts[0].items()
+    }

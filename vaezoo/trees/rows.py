@@ -1,0 +1,123 @@
+"""The rows that draws are made for, and what a pair's sites look like on them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from vaezoo.data.batches import Batches
+from vaezoo.data.dataset import Array
+from vaezoo.pairs.pieces import rows_at_once
+from vaezoo.pairs.sites import Args, PairTrace, sample_sites, step_of, takes_lengths, trace_pair
+from vaezoo.runs import Run
+from vaezoo.runtime.device import seeded
+from vaezoo.trees.coordinates import Coordinates
+
+__all__ = ["Rows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a data set, before the pair of a run.
+
+    Attributes
+    ----------
+    run
+        The run.
+    batches
+        The data.
+    split, limit
+        Which rows.
+    seed
+        Seed of all draws.
+    """
+
+    run: Run
+    batches: Batches
+    split: str
+    limit: int | None
+    seed: int
+
+    def __len__(self) -> int:
+        return self.batches.size(self.split, self.limit)
+
+    def args(self, start: int, stop: int) -> Args:
+        """Return some rows, of sequences as many frames as the longest of them has."""
+        return self.batches.whole(self.split, positions=torch.arange(start, stop))
+
+    def places(self, start: int, stop: int) -> Array:
+        """Return where some rows are in the data set."""
+        return self.batches.data.rows(self.split)[start:stop]
+
+    def lengths(self, start: int, stop: int) -> Array:
+        """Return the frames of some sequences."""
+        return self.batches.data.arrays["length"][self.places(start, stop)]
+
+    def placeholder(self, count: int) -> dict[str, Tensor]:
+        """Return arguments to draw from the model; all sequences are as long as the longest."""
+        args = dict(zip(self.batches.names, self.run.placeholder(count), strict=True))
+        if self.is_sequence:
+            x = args["x"]
+            args["x"] = x.new_zeros(count, self.frames, *x.shape[2:])
+            args["length"] = torch.full_like(args["length"], self.frames)
+        return args
+
+    def in_data_units(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Undo the transform of x: pixels become grey levels again."""
+        invert = self.run.transform.invert
+        return {name: invert(value) if name == "x" else value for name, value in values.items()}
+
+    @cached_property
+    def is_sequence(self) -> bool:
+        """Whether the data are sequences."""
+        return takes_lengths(self.run.pair)
+
+    @cached_property
+    def frames(self) -> int:
+        """Frames of the longest of all rows; 1 of data that are no sequences."""
+        return int(self.lengths(0, len(self)).max()) if self.is_sequence else 1
+
+    @cached_property
+    def at_once(self) -> int:
+        """How many rows go through the pair at a time."""
+        return rows_at_once(num_frames=self.frames)
+
+    @cached_property
+    def example(self) -> PairTrace:
+        """One datum through the pair, of sequences with a site per step."""
+        with torch.no_grad(), seeded(self.seed, self.run.device):
+            return trace_pair(self.run.pair, self.args(0, 1))
+
+    @cached_property
+    def latents(self) -> dict[str, tuple[int, ...]]:
+        """Names of the latents and their shapes, of sequences without time."""
+        return {
+            self.base_of(name): tuple(q["value"].shape[1:])
+            for name, (_, q) in self.example.latents.items()
+        }
+
+    @cached_property
+    def coordinates(self) -> Coordinates:
+        """Names of the dimensions of the groups."""
+        columns = tuple(self.run.info.get("columns") or ())
+        frames = self.frames if self.is_sequence else 0
+        return Coordinates(self.latents, self._with_time, columns, frames)
+
+    def base_of(self, name: str) -> str:
+        """Return the name of a site, of sequences without its step."""
+        step = step_of(name) if self.is_sequence else None
+        return step[0] if step else name
+
+    @cached_property
+    def _with_time(self) -> frozenset[str]:
+        """Names of what has a value per frame: sites with steps, and arrays."""
+        if not self.is_sequence:
+            return frozenset()
+        sites = sample_sites(self.example.model)
+        steps = {self.base_of(name) for name in sites if step_of(name)}
+        arrays = self.batches.data.arrays
+        frames = arrays["x"].shape[1:2]
+        named = {name for name in self.batches.names if arrays[name].shape[1:2] == frames}
+        return frozenset({"mask"} | steps | named)

@@ -35,8 +35,16 @@ from vaezoo.pairs.blame import (
 from vaezoo.pairs.trials import plain_state, untouched
 from vaezoo.runtime.device import rng_state
 
-__all__ = ["Captured", "NotCapturedError", "capture", "one_fake_mode", "without_reads"]
+__all__ = [
+    "Captured",
+    "Function",
+    "NotCapturedError",
+    "capture",
+    "one_fake_mode",
+    "without_reads",
+]
 
+# Those that imported torch_item or warn_if_nan by name: each has to be given its own stand-in.
 _PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
 
 _LINE = "vaezoo_line"
@@ -110,11 +118,14 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
     owned = (*pair.parameters(), *pair.buffers())
     device, cls = args[0].device, class_of(pair)
     with one_fake_mode():
+        # What is no input of a graph is a constant of it. One record cannot tell what would have
+        # been another number in the next call; of two, made from the same state of the pair and
+        # other states of the generators, all that differs is frozen.
         with untouched(pair, device):
             before, first_start = plain_state(pair), rng_state(device)
             first = _trace(function, pair, owned, args)
             first_end = rng_state(device)
-            _refuse_changes(pair, before)
+            _refuse_changes(pair, before)  # here, because what changed is set back at the end
             _refuse_new_buffers(pair, owned)
         with untouched(pair, device):
             start = _other_seed(first_start, device)
@@ -122,6 +133,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
             _refuse_reseeding(cls, start, first_end)
         _refuse_difference(first, second, cls)
         _refuse_generators(first, cls)
+        # A constant that is the same object in both outlives a call: it is followed in place.
         lent = _lent(first, second)
         _refuse_changes_of(lent, first, cls)
         unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
@@ -134,7 +146,9 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
 def without_reads() -> Iterator[None]:
     """Let Pyro's estimators neither read their loss back from a tensor nor test it for NaN.
 
-    The engine tests every step, on the device.
+    They give a loss the gradient of a surrogate by ``loss + (surrogate - torch_item(surrogate))``;
+    detached, the surrogate is the same number, and stays a tensor. The engine tests every step, on
+    the device.
     """
     replaced: list[tuple[Any, str, Any]] = []
     try:
@@ -161,13 +175,20 @@ def _unchanged(value: Any, *args: Any, **kwargs: Any) -> Any:
 
 @contextmanager
 def one_fake_mode() -> Iterator[None]:
-    """Describe all nodes of a graph in one mode; else make_fx builds one for each, slowly."""
+    """Describe all nodes of a graph in one mode.
+
+    A graph is recorded on real tensors, and each node described by a fake one. Where no mode is in
+    force, ``extract_val`` of torch's proxy_tensor (2.13) makes a new one for every node.
+    """
     with tracing(TracingContext(FakeTensorMode(allow_non_fake_inputs=True))):
         yield
 
 
 def _other_seed(state: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """Seed torch's generators otherwise, and return their states."""
+    """Seed torch's generators otherwise, and return their states.
+
+    A function that sets the seed ends where it did the first time, wherever it began.
+    """
     torch.manual_seed(1)
     if torch.equal(rng_state(device)["cpu"], state["cpu"]):
         torch.manual_seed(2)
@@ -198,6 +219,7 @@ class _Watch(TorchFunctionMode):
         mode = get_proxy_mode()
         if mode is None:
             return func(*args, **(kwargs or {}))
+        # One call of torch may record several nodes: all behind the one that was last before it.
         node = next(iter(reversed(mode.tracer.graph.nodes)), None)
         result = func(*args, **(kwargs or {}))
         line = ""
@@ -245,9 +267,9 @@ def _refuse_changes(pair: nn.Module, before: Mapping[str, object]) -> None:
 
 
 def _refuse_new_buffers(pair: nn.Module, owned: Sequence[Tensor]) -> None:
-    known = {id(tensor) for tensor in owned}
+    inputs = {id(tensor) for tensor in owned}
     for name, buffer in pair.named_buffers():
-        if id(buffer) not in known:
+        if id(buffer) not in inputs:
             owner, _, attribute = name.rpartition(".")
             where = line_that_sets(type(pair.get_submodule(owner)), attribute, after_init=True)
             reason = f"'{attribute}' changes into another tensor; update the buffer in place"
@@ -296,7 +318,10 @@ def _same(a: fx.Node, b: fx.Node, first: fx.GraphModule, second: fx.GraphModule)
 
 
 def _line_of_node(node: fx.Node) -> str:
-    """Return the user's line that a node, or the first one that uses it, comes from."""
+    """Return the user's line that a node, or the first one that uses it, comes from.
+
+    A constant is recorded where it is first used, which may be deep inside torch or Pyro.
+    """
     generation = [node]
     for _ in range(_GENERATIONS):
         for member in generation:

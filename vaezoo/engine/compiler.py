@@ -40,6 +40,9 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
     NotCompiledError
         When there is no C++ compiler, or Inductor refuses the graph.
     """
+    # Not torch.compile: its Dynamo would look for a graph that is there already, and put guards in
+    # front of it that every step pays for. Inductor draws by a generator of its own unless it falls
+    # back on torch's; then no tier would have the noise of the others.
     inputs: list[Tensor | int | torch.SymInt | None] = [*captured.owned, *args]
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -72,6 +75,7 @@ def compile_function(
         with torch.no_grad(), one_fake_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = make_fx(function)(*examples)
+            # A block of steps is called often and does little, so that the wrapper counts: in C++.
             compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(
                 graph, list(examples), options={"cpp_wrapper": True}
             )
@@ -101,6 +105,7 @@ def _mark(graph: fx.GraphModule) -> Path:
 
 
 def _reason(error: Exception) -> str:
+    # By name, since the error is one of Inductor's own, and often wrapped in another.
     if "InvalidCxxCompiler" in f"{type(error)}{error}":
         return "no C++ compiler was found; install one (g++, clang or MSVC)"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -34,6 +34,8 @@ class CudaGraph:
     ) -> None:
         self.inputs = tuple(inputs)
         self.graph = torch.cuda.CUDAGraph()
+        # The first calls choose kernels, fill caches and start libraries, none of which may be
+        # recorded; torch asks for them on another stream than the default one.
         with _set_back(state, inputs[0].device):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
@@ -41,15 +43,16 @@ class CudaGraph:
                 for _ in range(_WARM_UP_CALLS):
                     step(self.inputs)
             torch.cuda.current_stream().wait_stream(stream)
+        # Recording runs nothing, so that the state needs no setting back after it.
         with torch.cuda.graph(self.graph):
             self.loss = step(self.inputs)
 
     def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
-        for own, given in zip(self.inputs, inputs, strict=True):
-            if own is not given:
-                own.copy_(given)
+        for recorded, value in zip(self.inputs, inputs, strict=True):
+            if recorded is not value:
+                recorded.copy_(value)
         self.graph.replay()
-        return self.loss.clone()
+        return self.loss.clone()  # the next replay writes to the same memory
 
 
 @contextmanager

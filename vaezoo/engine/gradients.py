@@ -15,7 +15,7 @@ from vaezoo.options import Precision
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.sites import Args, sample_sites, trace_pair
 
-__all__ = ["describe_failure", "filled_up", "loss_and_gradients"]
+__all__ = ["Prepare", "describe_failure", "filled_up", "loss_and_gradients"]
 
 Prepare = Callable[[Sequence[Tensor]], Args]
 
@@ -45,8 +45,10 @@ def loss_and_gradients(
         args = prepare(raw)
         with _unvalidated(), networks_in(precision, args[0].device):
             loss = objective.loss(pair, args, beta, mask)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        gradients = _apart(found, parameters)
+        gradients = _apart(
+            torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True),
+            parameters,
+        )
         loss = loss.detach()
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms))
@@ -57,7 +59,10 @@ def loss_and_gradients(
 
 
 def _apart(gradients: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Return gradients that lie in memory as the parameters do, each in its own."""
+    """Return gradients that lie in memory as the parameters do, each in its own.
+
+    The fused update goes through both side by side, and may overwrite gradients.
+    """
     taken: set[int] = set()
     apart = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
@@ -87,21 +92,21 @@ def filled_up(raw: Sequence[Tensor], num_rows: int) -> tuple[Tensor, list[Tensor
 @torch.no_grad()
 def describe_failure(pair: nn.Module, args: Args) -> str:
     """Say which site and which parameter is not finite, and the range of the input."""
-    found = []
     with pyro.validation_enabled(False):
         trace = trace_pair(pair, args)
     sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
-    for name, site in sites.items():
-        if not (_finite(site["value"]) and _finite(log_density(site))):
-            found.append(f"site '{name}' ({type(site['fn']).__name__}) has no finite log-density")
-            break
-    for name, parameter in pair.named_parameters():
-        if not _finite(parameter):
-            found.append(f"parameter '{name}' is not finite")
-            break
+    reasons = [
+        f"site '{name}' ({type(site['fn']).__name__}) has no finite log-density"
+        for name, site in sites.items()
+        if not (_finite(site["value"]) and _finite(log_density(site)))
+    ][:1]
+    reasons += [
+        f"parameter '{name}' is not finite"
+        for name, parameter in pair.named_parameters()
+        if not _finite(parameter)
+    ][:1]
     x = args[0]
-    found.append(f"the input lies in [{float(x.min()):g}, {float(x.max()):g}]")
-    return "; ".join(found)
+    return "; ".join([*reasons, f"the input lies in [{float(x.min()):g}, {float(x.max()):g}]"])
 
 
 def _finite(value: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vaezoo.errors import RequestError
 from vaezoo.options import OptimizerName
 
-__all__ = ["Optimizer", "OptimizerName"]
+__all__ = ["Optimizer"]
 
 _WEIGHT_DECAY = {"adamw": 0.01}
 _CLIP_VALUE = {"clipped-adam": 10.0}
@@ -79,6 +79,7 @@ class Optimizer:
         finite
             Whether loss and gradients are, a boolean scalar.
         """
+        # Merging repetitions may have made one tensor of two gradients that are always equal.
         if len(set(map(id, gradients))) < len(gradients):
             gradients = [gradient.clone() for gradient in gradients]
         self.failed.logical_or_(~finite)
@@ -92,6 +93,8 @@ class Optimizer:
             self._adam(gradients, divisor)
 
     def _adam(self, gradients: list[Tensor], divisor: Tensor) -> None:
+        # The kernels below torch.optim's Adam (private, as in torch 2.13): they divide by a scalar
+        # and change nothing where another is 1, both on the device, so that none is waited for.
         limit = _CLIP_VALUE.get(self.name)
         if limit is not None:
             gradients = [(g / divisor).clamp(-limit, limit) for g in gradients]

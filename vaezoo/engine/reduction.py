@@ -37,11 +37,14 @@ def reduce_graph(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphMod
     draws stay, used or not, so that generators go on as they would have. No output shares memory
     with another one.
     """
+    # Noise is drawn into fresh memory. Nobody sees that mutation, and leaving it spares most pairs,
+    # which have no other, a second recording.
     if any(changes(node) and not _fills_fresh_memory(node) for node in graph.graph.nodes):
         with torch.no_grad():
             functional: Callable[..., Any] = torch.func.functionalize(graph, remove="mutations")
             graph = make_fx(functional)(*inputs)
     simplify(graph.graph)
+    # After the merging, which makes one output of two that are equal.
     _separate_outputs(graph.graph)
     graph.graph.eliminate_dead_code(is_impure_node=_has_effect)
     graph.recompile()
@@ -107,27 +110,30 @@ def _unchanged_input(node: fx.Node) -> fx.Node | None:
     """Return the input of a node that only hands it on, None for a node that does something."""
     if node.op != "call_function" or not (node.args and isinstance(node.args[0], fx.Node)):
         return None
-    given = node.args[0]
-    if node.target in _OWN_INVERSE and given.target is node.target:
-        inner = given.args[0]
+    source = node.args[0]
+    if node.target in _OWN_INVERSE and source.target is node.target:
+        inner = source.args[0]
         return inner if isinstance(inner, fx.Node) else None
-    if node.target in _SAME_IF_SHAPE and _kind(node) == _kind(given):
-        return given
+    if node.target in _SAME_IF_SHAPE and _layout(node) == _layout(source):
+        return source
     number = _NEUTRAL.get(node.target)
     neutral = number is not None and len(node.args) == 2 and node.args[1] == number
-    return given if neutral and not node.kwargs and _kind(node) == _kind(given) else None
+    # 1.0 * x is another tensor where x is of integers, or is broadcast.
+    return source if neutral and not node.kwargs and _layout(node) == _layout(source) else None
 
 
-def _kind(node: fx.Node) -> object:
+def _layout(node: fx.Node) -> object:
     value = node.meta.get("val")
     return (value.shape, value.stride(), value.dtype) if isinstance(value, Tensor) else node
 
 
 def _merge_repetitions(graph: fx.Graph) -> None:
+    """Do once what is done twice: much of what model and guide, or forward and backward, share."""
     seen: dict[object, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op != "call_function" or _has_effect(node) or node.target in _FRESH:
             continue
+        # Types belong to the key: 1, 1.0 and True are equal, and what they make of a tensor is not.
         leaves, structure = tree_flatten((node.args, dict(node.kwargs)))
         key = (node.target, str(structure), *[(type(leaf), _hashable(leaf)) for leaf in leaves])
         if key in seen:
@@ -144,6 +150,7 @@ def _hashable(leaf: Any) -> Any:
 def _separate_outputs(graph: fx.Graph) -> None:
     """Copy what another output, an input or a constant shows the memory of, before that changes."""
     end = graph.output_node()
+    # Updates of inputs stand at the end of a functional graph; copies have to be made before them.
     last = next((n for n in graph.nodes if changes(n) and origin(n).op != "call_function"), end)
     taken: set[fx.Node] = set()
     outputs: list[fx.Node] = []

@@ -165,12 +165,22 @@ class Engine:
         """Whether the steps of a recurrence are compiled."""
         return self._recurrence is not None and self._recurrence.compiled
 
+    def compile_steps(self) -> None:
+        """Compile the steps of a recurrence, where the pair has one."""
+        try:
+            if self._recurrence:
+                self._recurrence.compile()
+        except NotCompiledError as error:
+            self._may_compile = False
+            self.notify("compiler", f"training is not compiled: {error}")
+
     def _step(self, kind: BatchKind, inputs: Sequence[Tensor]) -> Tensor:
         before = [buffer.clone() for buffer in kind.written]
         began = time.perf_counter()
         loss, divisor, finite, *gradients = kind.run(inputs)
         kind.times.append(time.perf_counter() - began)
         self.optimizer.update(gradients, divisor, finite)
+        # An evaluation has written to its buffers before it is known whether it was finite.
         with torch.no_grad():
             for buffer, value in zip(kind.written, before, strict=True):
                 buffer.copy_(torch.where(finite, buffer, value))
@@ -188,8 +198,8 @@ class Engine:
             return (self.beta, *raw)
         if len(raw[0]) == self.batch_size:
             return (self.beta, self._all_rows, *raw)
-        mask, filled = filled_up(raw, self.batch_size)
-        return (self.beta, mask, *filled)
+        mask, rows = filled_up(raw, self.batch_size)
+        return (self.beta, mask, *rows)
 
     def _look_at_pair(self, raw: Sequence[Tensor]) -> bool:
         """Prepare the objective, and return whether batches are filled up.
@@ -223,6 +233,7 @@ class Engine:
             self._make(kind, inputs)
         elif kind.captured is not None:
             if self.num_calls >= self._next_check:
+                # Of whatever kind is at hand: one that is rare would never come to its own turn.
                 self._next_check = self.num_calls + CHECKED_EVERY
                 self._check_against_eager(kind, inputs)
             if self.num_calls % CONSIDERED_EVERY == 0 and self._compiling_steps_repays():
@@ -233,6 +244,7 @@ class Engine:
 
     def _make(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Take a new kind as far as it goes: eager, captured, compiled."""
+        # Which buffers a step writes shows in a trial only.
         eager = outcome_of(kind.eager, self.pair, inputs, 0)
         kind.written, kind.eager_seconds = eager.written, eager.seconds
         if self.engine == "eager" or not self._capturing_repays(inputs):
@@ -241,17 +253,20 @@ class Engine:
             self.notify("shapes", f"batches of more than {MOST_KINDS} shapes; others run eagerly")
             return
         try:
-            kind.captured = capture(kind.eager, self.pair, inputs)
+            self._capture(kind, inputs)
         except NotCapturedError as error:
             self._fall_back(str(error))
             return
-        for line in kind.captured.unowned:
-            self.notify(f"unowned:{line}", f"{_UNOWNED}: {line}")
-        kind.run, kind.tier = kind.captured, "graph"
         self._check_against_eager(kind, inputs)
         if self.engine == "compiled":
             self._compile(kind, inputs)
-        self._record(kind, inputs)
+        self._record(kind, inputs)  # last: what is recorded stays as it is
+
+    def _capture(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
+        kind.captured = capture(kind.eager, self.pair, inputs)
+        for line in kind.captured.unowned:
+            self.notify(f"unowned:{line}", f"{_UNOWNED}: {line}")
+        kind.run, kind.tier = kind.captured, "graph"
 
     def _capturing_repays(self, inputs: Sequence[Tensor]) -> bool:
         """Whether steps are many, and their graph is not that of a recurrence written out."""
@@ -306,15 +321,6 @@ class Engine:
             return False
         return self._recurrence.compiling_repays(self.num_steps / self.num_calls - 1)
 
-    def compile_steps(self) -> None:
-        """Compile the steps of a recurrence, where the pair has one."""
-        try:
-            if self._recurrence:
-                self._recurrence.compile()
-        except NotCompiledError as error:
-            self._may_compile = False
-            self.notify("compiler", f"training is not compiled: {error}")
-
     def _compile(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         self.compile_steps()
         if not (self._may_compile and kind.captured):
@@ -339,4 +345,4 @@ class Engine:
             return
         optimizer = self.optimizer
         state = [*kind.captured.owned, *optimizer.state_dict().values(), optimizer.failed]
-        kind.recorded = CudaGraph(lambda given: self._step(kind, given), inputs, state)
+        kind.recorded = CudaGraph(lambda recorded: self._step(kind, recorded), inputs, state)

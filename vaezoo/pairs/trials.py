@@ -115,12 +115,12 @@ def plain_state(pair: nn.Module) -> dict[str, object]:
     return state
 
 
-def largest_error(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+def largest_error(values: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """Return the largest difference between two outcomes, in units of the norm of each tensor.
 
     In the norm a unit of a ReLU network that is zero but for rounding weighs little.
     """
-    pairs = [(a.double(), b.double()) for a, b in zip(found, expected, strict=True) if b.numel()]
+    pairs = [(a.double(), b.double()) for a, b in zip(values, expected, strict=True) if b.numel()]
     if not all(bool(torch.isfinite(b).all()) for _, b in pairs):
         return 0.0
     largest = max(float(b.norm()) for _, b in pairs)

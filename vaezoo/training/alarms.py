@@ -2,7 +2,7 @@
 
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["alarms"]
+__all__ = ["COLLAPSED_KL", "alarms"]
 
 LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
@@ -33,21 +33,21 @@ def alarms(
     is_late
         Whether latents that are not in use by now will hardly come into use.
     """
-    found = {}
+    messages = {}
     if train.at_floor > LARGEST_SHARE_AT_FLOOR:
-        found["floor"] = (
+        messages["floor"] = (
             f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
             "bounded by `likelihood.floor` alone; try `likelihood.sigma='shared'`"
         )
     has_latents = validation.kl != 0.0 or bool(validation.kl_per_latent)
     if is_late and has_latents and validation.kl < COLLAPSED_KL:
-        found["collapse"] = (
+        messages["collapse"] = (
             f"the latents carry nothing, KL {validation.kl:.3f} nats: every datum has the same "
             "posterior; try a smaller `beta`, a `kl_warmup`, or `likelihood.sigma='shared'`"
         )
     if train_rises and fallen > LARGEST_FALL * abs(best_score):
-        found["gap"] = (
+        messages["gap"] = (
             f"the validation ELBO has fallen by {fallen:.1f} nats, that of training rises: the "
             "model memorises; the best weights are kept (try `likelihood.sigma='shared'`)"
         )
-    return found
+    return messages

@@ -314,8 +314,6 @@ KNOWN: set[str] = {
     "vaezoo.runs.model_spec",
     "vaezoo.runs.open_run",
     "vaezoo.runs.set_weights",
-    "vaezoo.sequences.paths.by_rows",
-    "vaezoo.sequences.unrolled.over_rows",
     "vaezoo.testing.subject.Failures",
     "vaezoo.testing.subject.base_of",
     "vaezoo.testing.subject.elbo",

@@ -113,6 +113,16 @@ def particle_filter(
     Resampling is systematic. The weights after a frame are those of z_1 ... z_t given x_1 ... x_t.
     A guide that reads ahead is close to a later target, and resampling by the present one can then
     cost more than it gains; FIVO may lie below the importance-weighted bound.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> args = torch.zeros(3, 6, 2), torch.tensor([6, 2, 4])
+    >>> filtered = particle_filter(VRNN(x_shape=(2,), z_dim=4), args, 20)
+    >>> filtered.log_evidence.shape, filtered.mean.shape
+    (torch.Size([3]), torch.Size([3, 6, 4]))
+    >>> filtered.log_predictive[1].isnan().tolist()  # behind the end of the second sequence
+    [False, False, True, True, True, True]
     """
     pair = as_sequence_pair(pair, "a particle filter")
     if num_particles < 1:
@@ -154,6 +164,13 @@ def free_running(
     -------
     Tensor
         ``(B, T)``, in nats; NaN for frames that are given, and behind ``length``.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> args = torch.zeros(1, 6, 2), torch.tensor([5])
+    >>> free_running(VRNN(x_shape=(2,), z_dim=4), args, 20, prefix=2).isnan().tolist()
+    [[True, True, False, False, False, True]]
     """
     pair = as_sequence_pair(pair, "free-running prediction")
     if num_particles < 1 or prefix < 0:

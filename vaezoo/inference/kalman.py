@@ -45,6 +45,16 @@ class KalmanModel:
     -----
     Kalman 1960; Rauch, Tung & Striebel 1965. Covariances do not depend on x, so that those of the
     filter are computed once for all sequences.
+
+    Examples
+    --------
+    One frame, x = z + noise: half of it is taken for z.
+
+    >>> one = torch.eye(1)
+    >>> model = KalmanModel(A=one, Q=one, C=one, R=one, m0=torch.zeros(1), P0=one)
+    >>> moments = model.filtered(torch.tensor([[[3.0]]]), torch.tensor([1]))
+    >>> float(moments.mean), float(moments.covariance)
+    (1.5, 0.5)
     """
 
     A: Tensor

@@ -83,6 +83,16 @@ def draw_missing(
     tuple of Tensor and float
         Draws of x, ``(S, B, *x_shape)``, and the share of proposals that were taken after the
         burn-in.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x = torch.randn(6, 4)
+    >>> missing = torch.zeros(6, 4, dtype=torch.bool)
+    >>> missing[:, 0] = True
+    >>> draws, accepted = draw_missing(LinearPair(), (x,), missing, num_samples=3, burn_in=2)
+    >>> draws.shape, torch.equal(draws[..., 1:], x[:, 1:].expand(3, 6, 3))
+    (torch.Size([3, 6, 4]), True)
     """
     if takes_lengths(pair):
         step = _PathChain(as_sequence_pair(pair, "imputation of sequences"), args, missing).step

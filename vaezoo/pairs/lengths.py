@@ -7,7 +7,14 @@ __all__ = ["aligned", "fill_padding", "frame_mask", "reversed_frames", "with_fra
 
 
 def frame_mask(length: Tensor, num_frames: int) -> Tensor:
-    """Return which of ``num_frames`` are no padding, ``(B, T)``, for lengths ``(B,)``."""
+    """Return which of ``num_frames`` are no padding, ``(B, T)``, for lengths ``(B,)``.
+
+    Examples
+    --------
+    >>> frame_mask(torch.tensor([1, 3]), 3)
+    tensor([[ True, False, False],
+            [ True,  True,  True]])
+    """
     return torch.arange(num_frames, device=length.device) < length.unsqueeze(-1)
 
 
@@ -17,12 +24,24 @@ def aligned(mask: Tensor, values: Tensor) -> Tensor:
 
 
 def fill_padding(x: Tensor, length: Tensor, value: Tensor | float) -> Tensor:
-    """Return sequences ``(B, T, ...)`` with a value behind the end of each."""
+    """Return sequences ``(B, T, ...)`` with a value behind the end of each.
+
+    Examples
+    --------
+    >>> fill_padding(torch.tensor([[1, 2, 3]]), torch.tensor([2]), 0)
+    tensor([[1, 2, 0]])
+    """
     return torch.where(aligned(frame_mask(length, x.shape[1]), x), x, value)
 
 
 def with_frames(x: Tensor, num_frames: int, fill: float = 0.0) -> Tensor:
-    """Return sequences ``(B, T, ...)`` cut or filled up to so many frames."""
+    """Return sequences ``(B, T, ...)`` cut or filled up to so many frames.
+
+    Examples
+    --------
+    >>> with_frames(torch.tensor([[1, 2, 3]]), 2), with_frames(torch.tensor([[1, 2, 3]]), 4)
+    (tensor([[1, 2]]), tensor([[1, 2, 3, 0]]))
+    """
     missing = num_frames - x.shape[1]
     if missing <= 0:
         return x[:, :num_frames]

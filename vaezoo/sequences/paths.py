@@ -20,7 +20,7 @@ from vaezoo.pairs.families import elements_of_both
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, loop
 
-__all__ = ["Frames", "Path", "PathPair", "training_form"]
+__all__ = ["Frames", "Path", "PathPair", "by_rows", "training_form"]
 
 
 class Path(TorchDistribution):
@@ -36,7 +36,7 @@ class Path(TorchDistribution):
         A distribution of one step.
     size
         T and B.
-    known
+    unrolled
         Sequences on a path, for that very value of z.
     """
 
@@ -48,11 +48,11 @@ class Path(TorchDistribution):
         side: Side,
         latent: TorchDistribution,
         size: torch.Size,
-        known: Unrolled | None = None,
+        unrolled: Unrolled | None = None,
     ) -> None:
         self.begin = begin
         self.side: Side = side
-        self.known = known
+        self.unrolled = unrolled
         self.latent = latent
         self.has_rsample = latent.has_rsample
         event = torch.Size((size[0], *latent.event_shape))
@@ -70,8 +70,8 @@ class Path(TorchDistribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         if len(sample_shape):
             raise NotImplementedError("a path is drawn once; repeat the sequences")
-        self.known = self.begin().draw(self.side, Family(self.latent))
-        return self.known.z
+        self.unrolled = self.begin().draw(self.side, Family(self.latent))
+        return self.unrolled.z
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with torch.no_grad():
@@ -83,9 +83,10 @@ class Path(TorchDistribution):
 
     def at(self, z: Tensor) -> Unrolled:
         """Return the sequences on a path."""
-        if self.known is None or self.known.z is not z:
-            self.known = self.begin().through(z)
-        return self.known
+        # By identity, not by value: the states belong to this tensor, and so do their gradients.
+        if self.unrolled is None or self.unrolled.z is not z:
+            self.unrolled = self.begin().through(z)
+        return self.unrolled
 
     def log_prob(self, value: Tensor) -> Tensor:
         path = self.at(value)
@@ -96,23 +97,35 @@ class Path(TorchDistribution):
 
         None where the conditionals do not factorise.
         """
-        q, p = (self._drawn().steps(side) for side in (self.side, prior.side))
+        q, p = (self.drawn_path().steps(side) for side in (self.side, prior.side))
         both = elements_of_both(p, q)
         if both is None:
             return None
         p, q = both
-        return self._drawn().sum_over_steps(kl_divergence(q, p))
+        return self.drawn_path().sum_over_steps(kl_divergence(q, p))
 
-    def _drawn(self) -> Unrolled:
-        if self.known is None:
+    def drawn_path(self) -> Unrolled:
+        """Return the sequences on the path that was drawn.
+
+        Raises
+        ------
+        NotImplementedError
+            When none was: pyro then estimates a KL divergence from the densities.
+        """
+        if self.unrolled is None:
             raise NotImplementedError("no path was drawn")
-        return self.known
+        return self.unrolled
 
 
 @register_kl(Path, Path)  # type: ignore[untyped-decorator]
 def _kl_of_paths(q: Path, p: Path) -> Tensor:
-    """sum_t KL(q_t || p_t) on the path that was drawn from q, ``(B,)``."""
-    path = q._drawn()
+    """sum_t KL(q_t || p_t) on the path that was drawn from q, ``(B,)``.
+
+    The KL divergence of two paths is the mean of this over paths: each step is exact given the one
+    that was drawn before it, so that only the states are random. It has less noise than
+    log q(z) - log p(z), and a gradient through the states.
+    """
+    path = q.drawn_path()
     return path.sum_over_steps(kl_divergence(path.steps(q.side), path.steps(p.side)))
 
 
@@ -179,6 +192,15 @@ class PathPair(nn.Module):
         Runs the loop over time.
     truncate
         Frames after which gradients are cut; 0 for never.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> pair = PathPair(VRNN(x_shape=(2,), hidden=8, z_dim=4))
+    >>> trace = trace_pair(pair, (torch.zeros(5, 7, 2), torch.full((5,), 7)))
+    >>> {name: q["value"].shape for name, (p, q) in trace.latents.items()}
+    {'z': torch.Size([5, 7, 4])}
     """
 
     def __init__(
@@ -188,7 +210,9 @@ class PathPair(nn.Module):
         self.pair = pair
         self.recurrence = recurrence
         self.truncate = truncate
-        self._drawn: Unrolled | None = None
+        # The guide's path waits here for the model: the states that it went through are those
+        # that prior and likelihood need, and the loop over time is run once for both.
+        self._from_guide: Unrolled | None = None
 
     def guide(self, x: Tensor, length: Tensor) -> None:
         """q(z | x) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
@@ -197,31 +221,39 @@ class PathPair(nn.Module):
         path = self._path("posterior", x, length)
         with pyro.plate("data", len(x)):
             pyro.sample("z", path)
-        self._drawn = path.known
+        self._from_guide = path.unrolled
 
     def model(self, x: Tensor, length: Tensor) -> None:
         """p(x, z) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
-        drawn, self._drawn = self._drawn, None
+        from_guide, self._from_guide = self._from_guide, None
         with pyro.plate("data", len(x)):
             if not self.pair.has_latents:
-                known = self._begin(x, length).through(x.new_empty(*x.shape[:2], 0))
+                unrolled = self._begin(x, length).through(x.new_empty(*x.shape[:2], 0))
             else:
-                is_same = drawn is not None and drawn.x is x and drawn.length is length
-                path = self._path("prior", x, length, drawn if is_same else None)
-                known = path.at(pyro.sample("z", path))
-            pyro.sample("x", Frames(known), obs=x)
+                # Left over from a guide that was run without its model, it is of another batch.
+                if from_guide and not (from_guide.x is x and from_guide.length is length):
+                    from_guide = None
+                path = self._path("prior", x, length, from_guide)
+                unrolled = path.at(pyro.sample("z", path))
+            pyro.sample("x", Frames(unrolled), obs=x)
 
     def _begin(self, x: Tensor, length: Tensor) -> Unrolled:
         return Unrolled(self.pair, x, length, self.recurrence, self.truncate)
 
-    def _path(self, side: Side, x: Tensor, length: Tensor, known: Unrolled | None = None) -> Path:
+    def _path(
+        self, side: Side, x: Tensor, length: Tensor, unrolled: Unrolled | None = None
+    ) -> Path:
         size = torch.Size((x.shape[1], len(x)))
         latent = self._latent(side, x, length)
-        return Path(lambda: self._begin(x, length), side, latent, size, known)
+        return Path(lambda: self._begin(x, length), side, latent, size, unrolled)
 
     @torch.no_grad()
     def _latent(self, side: Side, x: Tensor, length: Tensor) -> TorchDistribution:
-        """Return the distribution of the first step of one sequence."""
+        """Return the distribution of the first step of one sequence.
+
+        A path has to say its event shape and support before anything is drawn, and only the
+        conditionals know those of a step.
+        """
         first = Unrolled(self.pair, x[:1, :1], length[:1].clamp(max=1))
         rollout = Rollout(self.pair, self.pair.initial(first.x))
         return rollout.latent(side, first.encoded if side == "posterior" else None)
@@ -236,6 +268,13 @@ def training_form(
     ------
     RequestError
         When gradients are to be cut in time, and the pair has no steps.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vae_linear import VAELinear
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> [type(training_form(cls(x_shape=(2,)))).__name__ for cls in (VRNN, VAELinear)]
+    ['PathPair', 'VAELinear']
     """
     if isinstance(pair, SequencePair):
         return PathPair(pair, recurrence, truncate=truncate)

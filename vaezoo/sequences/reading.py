@@ -47,6 +47,14 @@ def read(cell: Cell, x: Tensor) -> Tensor:
     -------
     Tensor
         ``(B, T, H)``; entry t has seen the frames 0 ... t.
+
+    Examples
+    --------
+    >>> gru, x = nn.GRU(3, 4, batch_first=True), torch.randn(2, 5, 3)
+    >>> cell = nn.GRUCell(3, 4)
+    >>> _ = cell.load_state_dict({k.removesuffix("_l0"): v for k, v in gru.state_dict().items()})
+    >>> torch.allclose(read(cell, x), gru(x)[0], atol=1e-6)
+    True
     """
     inputs: Sequence[Tensor] = [x.transpose(0, 1)]
     h = x.new_zeros(len(x), cell.hidden_size)
@@ -70,5 +78,14 @@ def read_backwards(cell: Cell, x: Tensor, length: Tensor) -> Tensor:
     -------
     Tensor
         ``(B, T, H)``; entry t has seen the frames t ... length - 1.
+
+    Examples
+    --------
+    The padding of a sequence of two frames is not seen by them:
+
+    >>> cell, x, length = nn.GRUCell(3, 4), torch.randn(1, 5, 3), torch.tensor([2])
+    >>> states = read_backwards(cell, x, length)
+    >>> torch.allclose(states[:, :2], read_backwards(cell, x[:, :2], length))
+    True
     """
     return reversed_frames(read(cell, reversed_frames(x, length)), length)

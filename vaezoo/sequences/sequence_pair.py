@@ -46,6 +46,28 @@ class SequencePair(nn.Module):
 
     A model without latents sets ``has_latents = False``, needs neither prior nor posterior, and is
     handed latents of no width, ``(N, 0)``.
+
+    Examples
+    --------
+    A random walk that is seen through noise, with a guide that shrinks each frame:
+
+    >>> class Walk(SequencePair):
+    ...     hidden = 1
+    ...
+    ...     def prior(self, h):  # p(z_t | z_{t-1}), as h is z_{t-1}
+    ...         return Normal(h, 1.0).to_event(1)
+    ...
+    ...     def posterior(self, e, h):
+    ...         return Normal(0.5 * (e + h), 0.7).to_event(1)
+    ...
+    ...     def likelihood(self, z, h):
+    ...         return Normal(z, 1.0).to_event(1)
+    ...
+    ...     def transition(self, f, z, h):
+    ...         return z
+    >>> from vaezoo.testing import check_pair
+    >>> check_pair(Walk(), (torch.randn(4, 3, 1), torch.tensor([3, 1, 2, 3]))).ok
+    True
     """
 
     has_latents: ClassVar[bool] = True
@@ -113,9 +135,9 @@ class Rollout:
     --------
     Three frames that the model makes by itself:
 
-    >>> import vaezoo
-    >>> pair = vaezoo.build_model("vrnn", x_shape=(2,), hidden=8, z_dim=4)
-    >>> rollout = Rollout(pair, torch.zeros(5, 8))
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> pair = VRNN(x_shape=(2,), hidden=8, z_dim=4)
+    >>> rollout = Rollout(pair, pair.initial(torch.zeros(5, 0, 2)))
     >>> torch.stack([rollout.generate()[1] for _ in range(3)], 1).shape
     torch.Size([5, 3, 2])
     """
@@ -190,6 +212,12 @@ def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
     ------
     RequestError
         When the pair is no :class:`SequencePair`.
+
+    Examples
+    --------
+    >>> as_sequence_pair(nn.Linear(2, 2), "a forecast")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: a forecast needs a sequence pair, ...and Linear is none
     """
     if isinstance(pair, SequencePair):
         return pair

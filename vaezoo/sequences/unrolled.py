@@ -1,4 +1,9 @@
-"""Sequences on a path of latents: a loop over time, and the rest for all steps at once."""
+"""Sequences on a path of latents: a loop over time, and the rest for all steps at once.
+
+Only the state needs the step before it. So the loop holds as little as it can, the transition and,
+where a path is drawn, the conditional that it is drawn from; everything else, the features, what
+the guide sees, the likelihood, the other side's conditional, sees all steps as rows of one batch.
+"""
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -66,8 +71,10 @@ class Unrolled:
         """What the guide sees of each frame, ``(T * B, E)``."""
         if self._encoded is None:
             if type(self.pair).encode is SequencePair.encode:
-                self._encoded = self.features
+                self._encoded = self.features  # what it would compute a second time
             else:
+                # A guide that reads along time does so inside ``encode``, by ``reading.read``,
+                # which has no argument for what runs loops here: a context variable carries it.
                 token = _RUNNING.set(self.recurrence)
                 try:
                     e = self.pair.encode(self.x, self.length)
@@ -81,11 +88,13 @@ class Unrolled:
 
         ``family`` is that of a latent on this side.
         """
-        given = self.encoded if side == "posterior" else self.features[:, :0]
-        inputs = [self._by_step(given), self._by_step(self.features)]
+        # The prior sees nothing of its frame, but a loop takes the same inputs on both sides.
+        e = self.encoded if side == "posterior" else self.features[:, :0]
+        inputs = [self._by_step(e), self._by_step(self.features)]
         z, h, *parameters = self._run(DrawStep(self.pair, side, family), inputs)
         self.z, self.h = z.transpose(0, 1), h.flatten(0, 1)
         if parameters:
+            # The conditionals of all steps were computed in the loop: not again for their density.
             flat = [value.flatten(0, 1) for value in parameters]
             self._drawn_from = (side, family.rebuild(flat))
         return self
@@ -104,7 +113,7 @@ class Unrolled:
         for start in range(0, self.size[0], every):
             part = [value[start : start + every] for value in inputs]
             last, outputs = self.recurrence(step, part, h)
-            h = last.detach()
+            h = last.detach()  # the last part's is not used: without truncation nothing is cut
             parts.append(outputs)
         return [torch.cat(values) for values in zip(*parts, strict=True)]
 
@@ -132,12 +141,18 @@ class Unrolled:
 
 
 class Family:
-    """The family of a distribution, and how it is put together from its parameters."""
+    """The family of a distribution, and how it is put together from its parameters.
+
+    A loop over time gives tensors only, so that a plan can run it and a graph can hold it: the
+    conditionals of a step leave it as their parameters, and are put together again behind it.
+    """
 
     def __init__(self, fn: Any) -> None:
         elements = elements_of(fn)
         self.num_reinterpreted = len(fn.event_shape) - len(elements.event_shape)
         self.cls = type(elements)
+        # A distribution may take one of several, as probs or logits: only what it was made of is
+        # an attribute of its own. Mixtures and the like hold distributions, and have no names.
         self.names = tuple(name for name in elements.arg_constraints if name in vars(elements))
 
     def parameters(self, fn: Any) -> list[Tensor]:
@@ -169,11 +184,11 @@ class DrawStep:
 
 
 class FollowStep:
-    """One step along a given path: ``(h, z_t, f_t)`` to ``(h', h)``."""
+    """One step along a path that there is: ``(h, z_t, f_t)`` to ``(h', h)``."""
 
     def __init__(self, pair: SequencePair) -> None:
         self.pair = pair
-        self.kind = "given"
+        self.kind = "follow"
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         z, f = inputs
@@ -185,7 +200,8 @@ class FollowStep:
 class Step(Protocol):
     """One step of a loop over time: from the state and its inputs to the next one and outputs.
 
-    Steps of one ``kind`` of one module, ``pair``, are alike.
+    Steps of one ``kind`` of one module, ``pair``, are alike: who runs them may keep what was made
+    for the first.
     """
 
     @property

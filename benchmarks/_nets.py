@@ -7,7 +7,7 @@ from itertools import cycle
 import torch
 from torch import Tensor, nn
 
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO, IWAE, Objective
 from vaezoo.parts.networks import Activation, Net
 

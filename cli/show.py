@@ -1,7 +1,6 @@
 """``vaezoo show``."""
 
-import inspect
-import sys
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +23,7 @@ def show(model: str, as_json: bool) -> None:
     Example:
       vaezoo show vae-gaussian
     """
-    from vaezoo.registry import entry_of, get_model
+    from vaezoo.registry import appendix_of, entry_of, get_model
 
     cls = get_model(model)
     entry = entry_of(cls)
@@ -34,8 +33,7 @@ def show(model: str, as_json: bool) -> None:
         echo_json({"name": entry.name, "settings": settings, "presets": presets})
         return
     click.echo(f"{entry.name}  {entry.reference}\n")
-    text = inspect.getdoc(sys.modules[cls.__module__]) or inspect.getdoc(cls) or ""
-    click.echo(text + "\n")
+    click.echo(appendix_of(cls) + "\n")
     rows = [(name, str(value["default"]), value["type"]) for name, value in settings.items()]
     table([("setting", "default", "type or choices"), *rows])
     if entry.presets:
@@ -69,10 +67,12 @@ def _of_class(cls: type, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _type(annotation: Any) -> str:
-    from typing import Literal, get_args, get_origin
+    from typing import Literal, Union, get_args, get_origin
 
     if get_origin(annotation) is Literal:
         return ", ".join(str(choice) for choice in get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType):
+        return ", ".join(_type(choice) for choice in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "list"
     return getattr(annotation, "__name__", str(annotation))

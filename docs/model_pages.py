@@ -1,8 +1,8 @@
-"""A page for every model of the zoo: the docstring of its module, its settings, its source."""
+"""A page for every model of the zoo: its docstring, its settings, its source."""
 
-import importlib
 import inspect
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from vaezoo.cli.show import show
-from vaezoo.registry import Entry, entries
+from vaezoo.registry import Entry, appendix_of, entries, get_model
 
 __all__ = ["write"]
 
@@ -34,7 +34,8 @@ def write(folder: Path) -> None:
 
 def _index(zoo: Sequence[Entry]) -> Iterator[str]:
     yield from _title("Which models are there?", "=")
-    yield "Each model is one file in the folder ``models``: a Pyro model and a Pyro guide."
+    yield "Each structure is one file in the folder ``models``: a Pyro model and a Pyro guide. A"
+    yield "paper's variant of it is a registration in that file, with other defaults."
     yield "``vaezoo list`` prints this table, ``vaezoo show NAME`` a page.\n"
     rows = [(f":doc:`{e.name}`", e.data, e.reference, e.summary) for e in zoo]
     yield from _table(("model", "data", "reference", "what it is"), rows)
@@ -43,10 +44,10 @@ def _index(zoo: Sequence[Entry]) -> Iterator[str]:
 
 
 def _page(entry: Entry) -> Iterator[str]:
-    module = importlib.import_module(entry.target.partition(":")[0])
+    cls = get_model(entry.name)
     facts = json.loads(CliRunner().invoke(show, [entry.name, "--json"]).stdout)
     yield from _title(entry.name, "=")
-    yield _rst(inspect.cleandoc(module.__doc__ or entry.summary))
+    yield _rst(appendix_of(cls))
     yield ""
     yield from _title("Train it", "-")
     data = _DATA[entry.data]
@@ -63,10 +64,18 @@ def _page(entry: Entry) -> Iterator[str]:
         presets = facts["presets"].items()
         rows = [(_code(name), ", ".join(_flat(values))) for name, values in presets]
         yield from _table(("preset", "what it sets"), rows)
-    yield from _title("The whole file", "-")
-    code = inspect.getsource(module).split('"""', 2)[-1].strip()
+    yield from _title("The source", "-")
     yield ".. code-block:: python\n"
-    yield _indented(code)
+    yield _indented(_source(cls))
+
+
+def _source(cls: type) -> str:
+    """Return the file without its docstring, or a variant: its registration, and what it varies."""
+    varied = cls.__mro__[1]
+    if varied.__module__ != cls.__module__:
+        return inspect.getsource(sys.modules[cls.__module__]).split('"""', 2)[-1].strip()
+    registration = inspect.getsource(cls).split('"""')
+    return f"{inspect.getsource(varied)}\n\n{registration[0]}...".strip()
 
 
 def _title(text: str, underline: str) -> Iterator[str]:

@@ -37,13 +37,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vaezoo.parts.axes import Likelihood, Posterior
-from vaezoo.parts.likelihoods import Bernoulli
-from vaezoo.parts.networks import Decoder
-from vaezoo.parts.posteriors import DiagonalNormal
-from vaezoo.registry import register
+from vaezoo import SequencePair, parts, register
 from vaezoo.sequences.reading import read_backwards
-from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["DMM"]
 
@@ -98,21 +93,20 @@ class DMM(SequencePair):
         hidden: PositiveInt = 64,
         transition_hidden: PositiveInt = 64,
         emission_hidden: PositiveInt = 64,
-        likelihood: Likelihood = Bernoulli,
-        posterior: Posterior = DiagonalNormal,
+        likelihood: parts.Likelihood = parts.Bernoulli,
+        posterior: parts.Posterior = parts.DiagonalNormal,
     ) -> None:
         super().__init__()
         # p(z_t | z_{t-1})
         self.z_before = nn.Parameter(torch.zeros(z_dim))
         self.prior = GatedTransition(z_dim, transition_hidden)
-        # p(x_t | z_t), of the family that --likelihood names
+        # p(x_t | z_t)
         emission = [emission_hidden, emission_hidden]
-        self.decoder = Decoder(z_dim, emission, x_shape, activation="relu", net="mlp")
-        self.decoder_head = likelihood(self.decoder.head, x_shape)
+        self.decoder = likelihood(parts.Decoder(z_dim, emission, x_shape))
         # q(z_t | c_t), c_t = 1/2 (tanh(U z_{t-1} + u) + r_t)
         self.smoother = nn.GRUCell(math.prod(x_shape), hidden)
         self.combiner = nn.Linear(z_dim, hidden)
-        self.encoder_head = posterior(lambda: nn.Linear(hidden, z_dim))
+        self.encoder = posterior(parts.Encoder((hidden,)), z_dim)
 
     def initial(self, x: Tensor) -> Tensor:
         """h_0 = z_{-1}, learned."""
@@ -124,11 +118,11 @@ class DMM(SequencePair):
 
     def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
         """q(z_t | z_{t-1}, r_t)."""
-        return self.encoder_head((self.combiner(h).tanh() + e) / 2)
+        return self.encoder((self.combiner(h).tanh() + e) / 2)
 
     def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
         """p(x_t | z_t)."""
-        return self.decoder_head(self.decoder(z))
+        return self.decoder(z)
 
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = z_t."""

@@ -30,11 +30,10 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from vaezoo import SequencePair, register
 from vaezoo.inference.kalman import KalmanModel
-from vaezoo.parts.networks import sigma_of
-from vaezoo.registry import register
+from vaezoo.parts import sigma_of
 from vaezoo.sequences.reading import read_backwards
-from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["LGSSM"]
 

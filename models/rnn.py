@@ -28,14 +28,9 @@ Differs from the paper
 from typing import ClassVar
 
 from pydantic import PositiveInt
-from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.parts.axes import Likelihood
-from vaezoo.parts.likelihoods import Bernoulli
-from vaezoo.parts.networks import Decoder, Encoder
-from vaezoo.registry import register
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo import SequencePair, parts, register
 
 __all__ = ["RNN"]
 
@@ -60,24 +55,19 @@ class RNN(SequencePair):
         *,
         x_shape: tuple[int, ...],
         hidden: PositiveInt = 64,
-        likelihood: Likelihood = Bernoulli,
+        likelihood: parts.Likelihood = parts.Bernoulli,
     ) -> None:
         super().__init__()
         self.hidden = hidden
-        self.phi_x = Encoder(x_shape, [hidden], activation="relu", net="mlp")
-        # p(x_t | h_t), of the family that --likelihood names
-        self.decoder = Decoder(hidden, [hidden], x_shape, activation="relu", net="mlp")
-        self.decoder_head = likelihood(self.decoder.head, x_shape)
+        self.phi_x = parts.Encoder(x_shape, [hidden])
+        # p(x_t | h_t); z_t has no width
+        self.likelihood = likelihood(parts.Decoder(hidden, [hidden], x_shape))
         # h_{t+1} = GRU(phi_x(x_t), h_t)
         self.gru = nn.GRUCell(hidden, hidden)
 
     def embed(self, x: Tensor) -> Tensor:
         """phi_x(x_t) ``(N, hidden)``."""
         return self.phi_x(x)
-
-    def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
-        """p(x_t | h_t)."""
-        return self.decoder_head(self.decoder(h))
 
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = GRU(phi_x(x_t), h_t)."""

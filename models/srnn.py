@@ -32,13 +32,8 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.parts.axes import Likelihood
-from vaezoo.parts.likelihoods import Bernoulli
-from vaezoo.parts.networks import Decoder, Encoder, GaussianHead
-from vaezoo.parts.posteriors import DiagonalNormal
-from vaezoo.registry import register
+from vaezoo import SequencePair, parts, register
 from vaezoo.sequences.reading import read, read_backwards
-from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["SRNN"]
 
@@ -63,25 +58,22 @@ class SRNN(SequencePair):
         z_dim: PositiveInt = 32,
         hidden: PositiveInt = 64,
         residual: bool = True,
-        likelihood: Likelihood = Bernoulli,
+        likelihood: parts.Likelihood = parts.Bernoulli,
     ) -> None:
         super().__init__()
         self.z_dim = z_dim
         self.hidden = hidden
         self.residual = residual
-        self.phi_x = Encoder(x_shape, [hidden], activation="relu", net="mlp")
+        self.phi_x = parts.Encoder(x_shape, [hidden])
         # d_{t+1} = GRU(phi_x(x_t), d_t)
         self.gru = nn.GRUCell(hidden, hidden)
         # p(z_t | z_{t-1}, d_t)
-        self.prior_net = Encoder((hidden + z_dim,), [hidden], activation="relu", net="mlp")
-        self.prior_head = DiagonalNormal(self.prior_net.head(z_dim))
-        # p(x_t | z_t, d_t), of the family that --likelihood names
-        self.decoder = Decoder(hidden + z_dim, [hidden], x_shape, activation="relu", net="mlp")
-        self.decoder_head = likelihood(self.decoder.head, x_shape)
-        # q(z_t | z_{t-1}, a_t), a_t = GRU([d_t, phi_x(x_t)], a_{t+1})
+        self.prior = parts.DiagonalNormal(parts.Encoder((hidden + z_dim,), [hidden]), z_dim)
+        # p(x_t | z_t, d_t)
+        self.decoder = likelihood(parts.Decoder(hidden + z_dim, [hidden], x_shape))
+        # N(nu(z_{t-1}, a_t), tau(z_{t-1}, a_t)^2), a_t = GRU([d_t, phi_x(x_t)], a_{t+1})
         self.smoother = nn.GRUCell(2 * hidden, hidden)
-        self.encoder = Encoder((hidden + z_dim,), [hidden], activation="relu", net="mlp")
-        self.encoder_head = GaussianHead(self.encoder.head(z_dim), floor=1e-4)
+        self.encoder = parts.DiagonalNormal(parts.Encoder((hidden + z_dim,), [hidden]), z_dim)
 
     def initial(self, x: Tensor) -> Tensor:
         """h_0 = [d_0, z_{-1}] = 0."""
@@ -98,22 +90,18 @@ class SRNN(SequencePair):
         d = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
         return read_backwards(self.smoother, torch.cat([d, f], -1), length)
 
-    def prior(self, h: Tensor) -> TorchDistribution:
-        """p(z_t | z_{t-1}, d_t)."""
-        return self.prior_head(self.prior_net(h))
-
     def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
         """q(z_t | z_{t-1}, a_t)."""
         z_before = h[:, self.hidden :]
-        loc, scale = self.encoder_head(self.encoder(torch.cat([e, z_before], -1)))
-        if self.residual:
-            loc = loc + self.prior(h).mean
-        return dist.Normal(loc, scale).to_event(1)
+        correction = self.encoder(e, z_before)
+        if not self.residual:
+            return correction
+        nu, tau = correction.base_dist.loc, correction.base_dist.scale
+        return dist.Normal(nu + self.prior(h).mean, tau).to_event(1)
 
     def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
         """p(x_t | z_t, d_t)."""
-        d = h[:, : self.hidden]
-        return self.decoder_head(self.decoder(torch.cat([z, d], -1)))
+        return self.decoder(z, h[:, : self.hidden])
 
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = [GRU(phi_x(x_t), d_t), z_t]."""

@@ -30,14 +30,8 @@ from pydantic import PositiveInt
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.parts.axes import Likelihood, Posterior
-from vaezoo.parts.likelihoods import Bernoulli
-from vaezoo.parts.networks import Decoder
-from vaezoo.parts.posteriors import DiagonalNormal
-from vaezoo.parts.priors import StandardNormal
-from vaezoo.registry import register
+from vaezoo import SequencePair, parts, register
 from vaezoo.sequences.reading import read
-from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["STORN"]
 
@@ -61,21 +55,20 @@ class STORN(SequencePair):
         x_shape: tuple[int, ...],
         z_dim: PositiveInt = 32,
         hidden: PositiveInt = 64,
-        likelihood: Likelihood = Bernoulli,
-        posterior: Posterior = DiagonalNormal,
+        likelihood: parts.Likelihood = parts.Bernoulli,
+        posterior: parts.Posterior = parts.DiagonalNormal,
     ) -> None:
         super().__init__()
         self.x_dim = math.prod(x_shape)
         self.hidden = hidden
         # p(z_t) = N(0, I)
-        self.standard = StandardNormal(z_dim)
-        # p(x_t | g_t), of the family that --likelihood names; g_t = GRU([x_{t-1}, z_t], g_{t-1})
+        self.prior = parts.StandardNormal(z_dim)
+        # p(x_t | g_t), g_t = GRU([x_{t-1}, z_t], g_{t-1})
         self.generator = nn.GRUCell(self.x_dim + z_dim, hidden)
-        self.decoder = Decoder(hidden, [], x_shape, activation="relu", net="mlp")
-        self.decoder_head = likelihood(self.decoder.head, x_shape)
+        self.decoder = likelihood(parts.Decoder(hidden, [], x_shape))
         # q(z_t | r_t), r_t = GRU(x_t, r_{t-1})
         self.recognition = nn.GRUCell(self.x_dim, hidden)
-        self.encoder_head = posterior(lambda: nn.Linear(hidden, z_dim))
+        self.encoder = posterior(parts.Encoder((hidden,)), z_dim)
 
     def initial(self, x: Tensor) -> Tensor:
         """h_0 = [x_{-1}, g_{-1}] = 0."""
@@ -85,17 +78,13 @@ class STORN(SequencePair):
         """r_t of ``x (B, T, *x_shape)``, what the frames 0 ... t say."""
         return read(self.recognition, x.flatten(2))
 
-    def prior(self, h: Tensor) -> TorchDistribution:
-        """p(z_t)."""
-        return self.standard()
-
     def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
         """q(z_t | r_t)."""
-        return self.encoder_head(e)
+        return self.encoder(e)
 
     def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
         """p(x_t | g_t)."""
-        return self.decoder_head(self.decoder(self.generate(z, h)))
+        return self.decoder(self.generate(z, h))
 
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = [x_t, g_t]."""

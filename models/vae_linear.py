@@ -27,7 +27,7 @@ from pydantic import PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo.registry import register
+from vaezoo import register
 
 __all__ = ["VAELinear"]
 

@@ -31,13 +31,7 @@ from pydantic import PositiveInt
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.parts.axes import Likelihood, Posterior
-from vaezoo.parts.likelihoods import Bernoulli
-from vaezoo.parts.networks import Decoder, Encoder
-from vaezoo.parts.posteriors import DiagonalNormal
-from vaezoo.parts.priors import StandardNormal
-from vaezoo.registry import register
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo import SequencePair, parts, register
 
 __all__ = ["VRNN"]
 
@@ -62,24 +56,22 @@ class VRNN(SequencePair):
         z_dim: PositiveInt = 32,
         hidden: PositiveInt = 64,
         prior: Literal["sequential", "static"] = "sequential",
-        likelihood: Likelihood = Bernoulli,
-        posterior: Posterior = DiagonalNormal,
+        likelihood: parts.Likelihood = parts.Bernoulli,
+        posterior: parts.Posterior = parts.DiagonalNormal,
     ) -> None:
         super().__init__()
         self.hidden = hidden
-        self.phi_x = Encoder(x_shape, [hidden], activation="relu", net="mlp")
-        self.phi_z = Encoder((z_dim,), [hidden], activation="relu", net="mlp")
+        self.phi_x = parts.Encoder(x_shape, [hidden])
+        self.phi_z = parts.Encoder((z_dim,), [hidden])
         # p(z_t | h_t)
-        self.static = StandardNormal(z_dim) if prior == "static" else None
-        if prior == "sequential":
-            self.prior_net = Encoder((hidden,), [hidden], activation="relu", net="mlp")
-            self.prior_head = DiagonalNormal(self.prior_net.head(z_dim))
-        # p(x_t | z_t, h_t), of the family that --likelihood names
-        self.decoder = Decoder(2 * hidden, [hidden], x_shape, activation="relu", net="mlp")
-        self.decoder_head = likelihood(self.decoder.head, x_shape)
-        # q(z_t | x_t, h_t)
-        self.encoder = Encoder((2 * hidden,), [hidden], activation="relu", net="mlp")
-        self.encoder_head = posterior(self.encoder.head(z_dim))
+        if prior == "static":
+            self.prior = parts.StandardNormal(z_dim)
+        else:
+            self.prior = parts.DiagonalNormal(parts.Encoder((hidden,), [hidden]), z_dim)
+        # p(x_t | phi_z(z_t), h_t)
+        self.decoder = likelihood(parts.Decoder(2 * hidden, [hidden], x_shape))
+        # q(z_t | phi_x(x_t), h_t)
+        self.posterior = posterior(parts.Encoder((2 * hidden,), [hidden]), z_dim)
         # h_{t+1} = GRU([phi_x(x_t), phi_z(z_t)], h_t)
         self.gru = nn.GRUCell(2 * hidden, hidden)
 
@@ -87,17 +79,9 @@ class VRNN(SequencePair):
         """phi_x(x_t) ``(N, hidden)``."""
         return self.phi_x(x)
 
-    def prior(self, h: Tensor) -> TorchDistribution:
-        """p(z_t | h_t)."""
-        return self.static() if self.static else self.prior_head(self.prior_net(h))
-
-    def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
-        """q(z_t | phi_x(x_t), h_t)."""
-        return self.encoder_head(self.encoder(torch.cat([e, h], -1)))
-
     def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
         """p(x_t | phi_z(z_t), h_t)."""
-        return self.decoder_head(self.decoder(torch.cat([self.phi_z(z), h], -1)))
+        return self.decoder(self.phi_z(z), h)
 
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = GRU([phi_x(x_t), phi_z(z_t)], h_t)."""

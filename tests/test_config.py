@@ -6,9 +6,7 @@ import pytest
 
 from vaezoo import RequestError, build_model, get_model
 from vaezoo.config import layers, merge, read_file, resolve
-from vaezoo.models.beta_vae import BetaVAE
-from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.models.vae_gaussian import VAEGaussian
+from vaezoo.models.vae import BetaVAE, VAEBernoulli, VAEGaussian
 from vaezoo.settings import Training, checked
 
 
@@ -104,9 +102,10 @@ def test_convolutions_return_to_the_shape_of_the_image(name: str, shape: tuple[i
     import torch
 
     pair = build_model(get_model(name), {"net": "conv", "hidden": [16]}, shape)
-    h = pair.decoder(torch.zeros(3, resolve(get_model(name), {})["z_dim"]))
-    assert pair.decoder.head()(h).shape == (3, *shape)
-    assert pair.encoder(torch.zeros(2, 3, *shape)).shape == (2, 3, 16)
+    decoder, encoder = pair.decoder.net, pair.encoder.net
+    h = decoder(torch.zeros(3, resolve(get_model(name), {})["z_dim"]))
+    assert decoder.head()(h).shape == (3, *shape)
+    assert encoder(torch.zeros(2, 3, *shape)).shape == (2, 3, 16)
 
 
 def test_convolutions_need_images() -> None:

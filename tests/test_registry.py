@@ -60,7 +60,7 @@ def test_one_of_several_pairs_of_a_file(tmp_path: Path) -> None:
 
 
 def test_an_import_path() -> None:
-    assert get_model("vaezoo.models.vae_gaussian:VAEGaussian") is get_model("vae-gaussian")
+    assert get_model("vaezoo.models.vae:VAEGaussian") is get_model("vae-gaussian")
 
 
 def test_a_file_may_be_loaded_twice_and_changed(tmp_path: Path) -> None:

@@ -14,11 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import nn
 
 from vaezoo.errors import RequestError, nearest
-from vaezoo.parts import likelihoods as _likelihoods  # noqa: F401  (fill the axes)
-from vaezoo.parts import mixtures as _mixtures  # noqa: F401
-from vaezoo.parts import posteriors as _posteriors  # noqa: F401
-from vaezoo.parts import priors as _priors  # noqa: F401
-from vaezoo.parts.axes import Axis, Part
+from vaezoo.parts import Axis, Part
 from vaezoo.registry import entry_of
 from vaezoo.settings import Training, checked, describe
 

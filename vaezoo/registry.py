@@ -1,11 +1,15 @@
 """Model/guide pairs by name, by file and by import path.
 
+A name is given by ``@register(...)`` above a class. A paper's variant of a structure that is there
+is a class with nothing but a docstring, and other ``defaults``.
+
 The catalogue of the zoo is read from the source files of ``vaezoo.models`` without importing
 them, so that listing the zoo needs neither torch nor pyro.
 """
 
 import ast
 import fnmatch
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -25,7 +29,17 @@ from vaezoo.options import DataKind
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Entry", "entries", "entry_of", "get_model", "list_models", "register", "source_file"]
+__all__ = [
+    "Entry",
+    "appendix_of",
+    "blaming_file",
+    "entries",
+    "entry_of",
+    "get_model",
+    "list_models",
+    "register",
+    "source_file",
+]
 
 Pair = TypeVar("Pair", bound=type)
 
@@ -56,8 +70,12 @@ def register(
     data: DataKind = "vectors",
     reference: str = "",
     presets: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Pair], Pair]:
     """Give a model/guide pair a name.
+
+    A variant of a pair is registered as a subclass with a docstring and no code, whose constructor
+    gets other defaults.
 
     Parameters
     ----------
@@ -69,14 +87,27 @@ def register(
         The paper, as ``arXiv:1312.6114``.
     presets
         Named settings of the pair, for example those of the paper for one data set.
+    defaults
+        Arguments of the constructor whose defaults differ from those of the class that it inherits.
 
     Raises
     ------
     RequestError
-        When another class already has the name.
+        When another class already has the name, or the constructor has no such argument.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vae import VAE
+    >>> @register("my-wide-vae", data="images", defaults={"hidden": (1000,)})
+    ... class WideVAE(VAE):
+    ...     "A variational autoencoder with one wide layer."
+    >>> WideVAE(x_shape=(8, 8)).encoder.net.num_features
+    1000
     """
 
     def add(cls: Pair) -> Pair:
+        if defaults:
+            _replace_defaults(cls, defaults)
         target = f"{cls.__module__}:{cls.__qualname__}"
         _refuse_duplicate(name, target)
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
@@ -87,6 +118,23 @@ def register(
         return cls
 
     return add
+
+
+def _replace_defaults(cls: type, defaults: Mapping[str, Any]) -> None:
+    """Give a class a constructor of its own: the inherited one, with other defaults."""
+    inherited = cls.__init__  # type: ignore[misc]
+    signature = inspect.signature(inherited)
+    parameters = signature.parameters
+    for name in defaults.keys() - parameters.keys():
+        raise RequestError(f"{cls.__name__} has no argument '{name}'; {nearest(name, parameters)}")
+
+    @functools.wraps(inherited)
+    def init(self: object, **settings: Any) -> None:
+        inherited(self, **{**defaults, **settings})
+
+    replaced = [p.replace(default=defaults.get(name, p.default)) for name, p in parameters.items()]
+    init.__signature__ = signature.replace(parameters=replaced)  # type: ignore[attr-defined]
+    cls.__init__ = init  # type: ignore[misc]
 
 
 def _refuse_duplicate(name: str, target: str) -> None:
@@ -118,6 +166,16 @@ def entry_of(cls: type) -> Entry:
     kind: DataKind = "sequences" if "length" in parameters else "vectors"
     summary = (cls.__doc__ or "").strip().partition("\n")[0]
     return Entry(cls.__name__.lower(), f"{cls.__module__}:{cls.__qualname__}", kind, "", summary)
+
+
+def appendix_of(cls: type) -> str:
+    """Return what a pair is, as the appendix of its paper: formulas, sites, reference.
+
+    It is the docstring of the class, or that of its module when the class has one line only.
+    """
+    of_class = inspect.cleandoc(cls.__doc__ or "")
+    of_module = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
+    return of_class if "\n" in of_class else of_module or of_class
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -165,7 +223,9 @@ def _read_entries(path: Path) -> list[Entry]:
 def _read_entry(module: str, node: ast.ClassDef, decorator: ast.expr) -> Entry | None:
     if not (isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "register"):
         return None
-    values = {word.arg: ast.literal_eval(word.value) for word in decorator.keywords if word.arg}
+    facts = {word.arg: word.value for word in decorator.keywords if word.arg}
+    facts.pop("defaults", None)  # of the constructor, and not always literals
+    values = {name: ast.literal_eval(value) for name, value in facts.items()}
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
     name = ast.literal_eval(decorator.args[0])
     return Entry(name, f"vaezoo.models.{module}:{node.name}", summary=summary, **values)

@@ -233,12 +233,12 @@ MODELS = {
     "guide with a bug": Bad(
         "train ./my_vae.py",
         r"my_vae.py:\d+: AttributeError",
-        pair(("self.posterior(self.encoder(x))", "self.posterior(self.encode(x))")),
+        pair(("self.encoder(x)", "self.encode(x)")),
     ),
     "guide without a site": Bad(
         "train ./my_vae.py",
         "'z'",
-        pair(('pyro.sample("z", self.posterior', 'pyro.sample("y", self.posterior')),
+        pair(('pyro.sample("z", self.encoder', 'pyro.sample("y", self.encoder')),
     ),
     "unknown annotation": Bad(
         "train ./my_vae.py", "my_vae.py.*Positiv", pair(("z_dim: PositiveInt", "z_dim: 'Positiv'"))

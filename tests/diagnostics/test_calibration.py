@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.diagnostics.calibration import LEVELS, calibrate
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.models.vrnn import VRNN
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.testing.pairs import CORRELATED, LabelledPair, LinearPair, PointGuide, StatesPair

@@ -27,7 +27,7 @@ from vaezoo.inference.importance import (
 from vaezoo.inference.local_fits import local_elbo
 from vaezoo.inference.proposals import Students, mixture_weights, short_chains
 from vaezoo.inference.quadrature import Quadrature, quadrature
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.testing.pairs import CORRELATED, FoldedPair, LinearPair
 
 

@@ -21,7 +21,7 @@ from vaezoo.diagnostics.predictive import (
 from vaezoo.diagnostics.uniformity import ecdf_band, grade_of, uniform_p_value
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 
 Likelihood = Callable[[Tensor], Any]
 

@@ -14,7 +14,7 @@ from vaezoo.data.batches import Batches, bucket
 from vaezoo.data.transform import Transform, standardization
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
 from vaezoo.registry import get_model
 
@@ -143,7 +143,7 @@ def test_the_graph_binarises_anew_in_every_step(grey: Data) -> None:
     with torch.no_grad():
         for parameter in pair.parameters():
             parameter.zero_()
-        pair.likelihood.logits[0].bias.fill_(1.0)
+        pair.decoder.logits[0].bias.fill_(1.0)
     batches = of(grey, scale=255.0, binarize="dynamic")
     step = engine_for(pair, batches, "graph")
     losses = {float(step(batches.gather("train", torch.arange(8)))) for _ in range(5)}

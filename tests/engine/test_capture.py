@@ -18,8 +18,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from vaezoo.engine.capture import Function, NotCapturedError, capture
 from vaezoo.engine.gradients import loss_and_gradients
-from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.models.vae_gaussian import VAEGaussian
+from vaezoo.models.vae import VAEBernoulli, VAEGaussian
 from vaezoo.objectives import ELBO
 from vaezoo.parts.axes import Part
 from vaezoo.registry import get_model

@@ -224,7 +224,7 @@ import sys, time
 import torch
 from vaezoo.engine.compiler import expected_seconds
 from vaezoo.engine.tiers import Engine
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
 from vaezoo.engine.optimizers import Optimizer
 

@@ -14,7 +14,7 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.precision import check_precision, networks_in
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.sites import sample_sites, trace_pair

@@ -12,7 +12,7 @@ from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.recurrence.sweep import BLOCK
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
 from vaezoo.registry import entry_of
 from vaezoo.sequences.paths import PathPair, training_form

@@ -15,7 +15,7 @@ from vaezoo.inference.importance import log_evidence, resample
 from vaezoo.inference.linear_gaussian import LinearGaussian
 from vaezoo.inference.quadrature import Quadrature, quadrature
 from vaezoo.models.lgssm import LGSSM
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.testing.pairs import (
     GammaPoisson,

@@ -16,7 +16,7 @@ from vaezoo.inference.hmc import HMCResult, convergence, hmc, largest_r_hat
 from vaezoo.inference.quadrature import quadrature
 from vaezoo.inference.target import Target
 from vaezoo.models.lgssm import LGSSM
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.pairs.particles import probing
 from vaezoo.runtime._arviz import import_arviz
 from vaezoo.testing.pairs import GammaPoisson, LinearPair, NoLatents, StatesPair
@@ -186,7 +186,7 @@ def test_agrees_with_nuts_of_pyro() -> None:
     """Means of two data and five latents, within 5 standard errors of both. Failure rate 1e-5."""
     torch.manual_seed(0)
     pair = VAEBernoulli(x_shape=(20,), z_dim=5, hidden=(16,)).eval()
-    for parameter in pair.decoder.parameters():
+    for parameter in pair.decoder.net.parameters():
         parameter.data.mul_(3)
     x = torch.randint(0, 2, (2, 20)).float()
     ours = hmc(pair, (x,), num_samples=1000)

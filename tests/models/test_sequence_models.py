@@ -254,7 +254,7 @@ def test_density_of_the_rnn_by_hand() -> None:
     x, length = batch(pair)
     h, by_hand = torch.zeros(len(x), 8).double(), torch.zeros(len(x)).double()
     for t in range(x.shape[1]):
-        probability = pair.decoder_head.logits(pair.decoder(h)).sigmoid()
+        probability = pair.likelihood(h[:, :0], h).base_dist.logits.sigmoid()
         losses = binary_cross_entropy(probability, x[:, t], reduction="none").sum(1)
         by_hand = by_hand - losses * (t < length)
         h = pair.gru(pair.phi_x(x[:, t]), h)
@@ -303,7 +303,7 @@ def test_memory_of_the_srnn_is_the_same_in_guide_and_model() -> None:
 def test_guide_of_the_srnn_corrects_the_prior(residual: bool) -> None:
     pair = made("srnn", residual=residual)
     h, e = torch.randn(5, 11).double(), torch.randn(5, 8).double()
-    nu, tau = pair.encoder_head(pair.encoder(torch.cat([e, h[:, 8:]], 1)))
+    nu, tau = pair.encoder.head(pair.encoder.net(torch.cat([e, h[:, 8:]], 1)))
     loc = nu + pair.prior(h).mean if residual else nu
     torch.testing.assert_close(pair.posterior(e, h).mean, loc)
     torch.testing.assert_close(pair.posterior(e, h).stddev, tau)
@@ -318,7 +318,7 @@ def test_storn_feeds_frame_and_latent_to_one_network() -> None:
     for t in range(2):
         g = pair.generator(torch.cat([before, z[:, t]], 1), g)
         logits = pair.likelihood(z[:, t], h).base_dist.logits
-        torch.testing.assert_close(logits, pair.decoder_head.logits(g))
+        torch.testing.assert_close(logits, pair.decoder.logits(g))
         h, before = pair.transition(x[:, t], z[:, t], h), x[:, t]
 
 
@@ -348,4 +348,4 @@ def test_guide_of_the_dmm_combines_past_and_future() -> None:
     pair = made("dmm")
     z, r = torch.randn(7, 3).double(), torch.randn(7, 8).double()
     combined = 0.5 * (torch.tanh(z @ pair.combiner.weight.T + pair.combiner.bias) + r)
-    torch.testing.assert_close(pair.posterior(r, z).mean, pair.encoder_head.head.loc(combined))
+    torch.testing.assert_close(pair.posterior(r, z).mean, pair.encoder.head.loc(combined))

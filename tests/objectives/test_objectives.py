@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import vaezoo
 from vaezoo.config import build_model
 from vaezoo.errors import RequestError
-from vaezoo.models.vae_bernoulli import VAEBernoulli
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import (
     ELBO,
     IWAE,
@@ -44,8 +44,8 @@ def x() -> Tensor:
 
 def posterior_of(pair: VAEBernoulli, x: Tensor) -> tuple[Tensor, Tensor]:
     """mu and log sigma^2, from the weights: App. C.2 with z and x swapped."""
-    first = pair.encoder.body[0]
-    head = pair.posterior.head
+    first = pair.encoder.net.body[0]
+    head = pair.encoder.head
     h = torch.tanh(x @ first.weight.T + first.bias)
     mu = h @ head.loc.weight.T + head.loc.bias
     log_var = h @ head.log_var.weight.T + head.log_var.bias
@@ -54,7 +54,7 @@ def posterior_of(pair: VAEBernoulli, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def reconstruction_of(pair: VAEBernoulli, x: Tensor, z: Tensor) -> Tensor:
     """sum x log y + (1 - x) log(1 - y), y = sigmoid(W2 tanh(W1 z + b1) + b2): App. C.1."""
-    first, second = pair.decoder.body[0], pair.likelihood.logits[0]
+    first, second = pair.decoder.net.body[0], pair.decoder.logits[0]
     logits = torch.tanh(z @ first.weight.T + first.bias) @ second.weight.T + second.bias
     y = torch.sigmoid(logits)
     return (x * y.log() + (1 - x) * (1 - y).log()).sum(-1)
@@ -168,7 +168,7 @@ def test_beta_weighs_the_kl_term_in_both_estimators(estimator: type) -> None:
 
 
 def test_beta_changes_the_gradient(pair: VAEBernoulli, x: Tensor) -> None:
-    parameter = pair.posterior.head.loc.weight
+    parameter = pair.encoder.head.loc.weight
     gradients = []
     for beta in (1.0, 4.0):
         torch.manual_seed(0)

@@ -11,10 +11,10 @@ from pyro import distributions as dist
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
+from vaezoo import parts
 from vaezoo.config import build_model
 from vaezoo.errors import RequestError
-from vaezoo.models.vae_bernoulli import VAEBernoulli
-from vaezoo.models.vae_gaussian import VAEGaussian
+from vaezoo.models.vae import VAEBernoulli, VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective, ignores_padding
 from vaezoo.pairs.accounting import log_density
@@ -208,7 +208,7 @@ def test_layout_changes_neither_loss_nor_gradients(
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_looking_at_a_pair_leaves_no_trace(name: str) -> None:
     pair = VAEGaussian(x_shape=(6,), likelihood=_analytic)  # its likelihood counts batches
-    pair.encoder.body.append(nn.BatchNorm1d(200))
+    pair.encoder.net.body.append(nn.BatchNorm1d(200))
     pair.decoder.eval()
     x = torch.randn(5, 6)
     modes = [module.training for module in pair.modules()]
@@ -221,10 +221,8 @@ def test_looking_at_a_pair_leaves_no_trace(name: str) -> None:
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in pair.named_buffers())
 
 
-def _analytic(head: object, x_shape: Sequence[int]) -> nn.Module:
-    from vaezoo.parts.likelihoods import Gaussian
-
-    return Gaussian(head, x_shape, sigma="analytic")  # type: ignore[arg-type]
+def _analytic(net: parts.DecoderNet) -> nn.Module:
+    return parts.Gaussian(net, sigma="analytic")
 
 
 # Pyro's own estimators
@@ -368,7 +366,7 @@ def test_rows_of_the_zoo_do_not_meet(zoo: tuple[nn.Module, Args], name: str) -> 
 
 def normalised() -> nn.Module:
     pair = VAEBernoulli(x_shape=(6,), z_dim=3, hidden=(4,))
-    pair.encoder.body.append(nn.BatchNorm1d(4))
+    pair.encoder.net.body.append(nn.BatchNorm1d(4))
     return pair
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from vaezoo import RequestError
 from vaezoo.config import resolve
-from vaezoo.models.vae_gaussian import VAEGaussian
+from vaezoo.models.vae import VAEGaussian
 from vaezoo.parts.likelihoods import Bernoulli, Gaussian, share_at_floor
 from vaezoo.parts.networks import GaussianHead, sigma_of
 
@@ -19,9 +19,18 @@ def linear_head() -> nn.Module:
     return nn.Linear(3, 4)
 
 
+class Features(nn.Identity):
+    """A decoder that hands on its three inputs."""
+
+    x_shape = (4,)
+
+    def head(self, num_outputs: int | None = None) -> nn.Module:
+        return linear_head()
+
+
 def gaussian(sigma: str, floor: float = 0.01) -> Gaussian:
     torch.manual_seed(0)
-    return Gaussian(linear_head, (4,), sigma=sigma, floor=floor)
+    return Gaussian(Features(), sigma=sigma, floor=floor)
 
 
 @pytest.fixture
@@ -147,13 +156,13 @@ def test_share_at_floor_of_a_fixed_sigma_is_zero(h: torch.Tensor) -> None:
 
 
 def test_sigmoid_mean_lies_between_zero_and_one(h: torch.Tensor) -> None:
-    fn = Gaussian(linear_head, (4,), mean="sigmoid")(100 * h)
+    fn = Gaussian(Features(), mean="sigmoid")(100 * h)
     assert bool(((fn.mean >= 0) & (fn.mean <= 1)).all())
 
 
 def test_bernoulli_works_on_logits(h: torch.Tensor) -> None:
     """Finite where a probability would round to one."""
-    likelihood = Bernoulli(linear_head, (4,))
+    likelihood = Bernoulli(Features())
     log_prob = likelihood(1e4 * h).log_prob(torch.zeros(5, 4))
     assert bool(torch.isfinite(log_prob).all())
 

@@ -13,15 +13,22 @@ from vaezoo.data import Data
 from vaezoo.data.contract import choose_transform
 from vaezoo.errors import RequestError
 from vaezoo.models.rnn import RNN
-from vaezoo.models.vae_gaussian import VAEGaussian
+from vaezoo.models.vae import VAEGaussian
 from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.parts.mixtures import LARGEST_CORRELATION, GaussianMixture, Handwriting, PenOffset
 from vaezoo.parts.networks import Decoder
 
 
-def head(num_outputs: int | None = None) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Linear(3, num_outputs or 4).double()
+class Features(nn.Identity):
+    """A decoder that hands on its three inputs."""
+
+    def __init__(self, *x_shape: int) -> None:
+        super().__init__()
+        self.x_shape = x_shape
+
+    def head(self, num_outputs: int | None = None) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Linear(3, num_outputs or 4).double()
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def pen_offset(num: int = 2) -> PenOffset:
 
 
 def test_gaussian_mixture_by_hand(h: Tensor) -> None:
-    likelihood = GaussianMixture(head, (4,), num_components=3, floor=0.1)
+    likelihood = GaussianMixture(Features(4), num_components=3, floor=0.1)
     x = torch.randn(5, 4).double()
     outputs = likelihood.layer(h).reshape(5, 3, 9)
     weights, loc, log_var = outputs[..., 0].softmax(-1), outputs[..., 1:5], outputs[..., 5:]
@@ -57,13 +64,13 @@ def test_gaussian_mixture_by_hand(h: Tensor) -> None:
 
 
 def test_one_component_is_a_gaussian(h: Tensor) -> None:
-    fn = GaussianMixture(head, (4,), num_components=1)(h)
+    fn = GaussianMixture(Features(4), num_components=1)(h)
     x, component = torch.randn(5, 4).double(), fn.component_distribution
     torch.testing.assert_close(fn.log_prob(x), component.log_prob(x[:, None])[:, 0])
 
 
 def test_gaussian_mixture_integrates_to_one(h: Tensor) -> None:
-    fn = GaussianMixture(head, (1,), num_components=5)(h)
+    fn = GaussianMixture(Features(1), num_components=5)(h)
     x = torch.linspace(-30, 30, 20_001).double()
     density = fn.log_prob(x[:, None, None]).exp()
     integral = torch.trapezoid(density, x, dim=0)
@@ -72,18 +79,17 @@ def test_gaussian_mixture_integrates_to_one(h: Tensor) -> None:
 
 @pytest.mark.parametrize("x_shape", [(4,), (2, 3)])
 def test_shapes_of_the_gaussian_mixture(h: Tensor, x_shape: tuple[int, ...]) -> None:
-    fn = GaussianMixture(head, x_shape)(h)
+    fn = GaussianMixture(Features(*x_shape))(h)
     assert (fn.batch_shape, fn.event_shape) == ((5,), x_shape)
     assert fn.sample().shape == fn.mean.shape == (5, *x_shape)
 
 
 @pytest.mark.parametrize("net", ["mlp", "conv"])
 def test_decoder_makes_one_layer_for_all_components(net: str) -> None:
-    decoder = Decoder(2, [6], (8, 8), activation="relu", net=net)
-    likelihood = GaussianMixture(decoder.head, (8, 8), num_components=3)
-    layers = [module for module in likelihood.modules() if isinstance(module, nn.Linear)]
+    likelihood = GaussianMixture(Decoder(2, [6], (8, 8), net=net), num_components=3)
+    layers = [module for module in likelihood.layer.modules() if isinstance(module, nn.Linear)]
     assert [layer.out_features for layer in layers] == [3 * (2 * 64 + 1)]
-    assert likelihood(decoder(torch.randn(7, 2))).mean.shape == (7, 8, 8)
+    assert likelihood(torch.randn(7, 2)).mean.shape == (7, 8, 8)
 
 
 # Handwriting
@@ -103,7 +109,7 @@ def test_one_correlated_gaussian_is_that_of_torch() -> None:
 
 def test_handwriting_by_hand(h: Tensor) -> None:
     """Graves 2013, eqs. 18-25; outputs are ordered as (lift, weights, means, sigmas, rho)."""
-    likelihood = Handwriting(head, (3,), num_components=2, floor=0.0)
+    likelihood = Handwriting(Features(3), num_components=2, floor=0.0)
     x = torch.tensor([[0.3, -0.8, 1.0], [0.1, 0.2, 0.0], [0, 0, 0], [1, 1, 1], [2, 0, 0]]).double()
     y = likelihood.layer(h)
     e, weights = y[:, 0].sigmoid(), y[:, 1:3].softmax(-1)
@@ -146,14 +152,14 @@ def test_moments_of_pen_offsets_are_those_of_their_draws() -> None:
 
 @pytest.mark.parametrize("sample_shape", [(), (6,), (2, 3)])
 def test_shapes_of_pen_offsets(h: Tensor, sample_shape: tuple[int, ...]) -> None:
-    fn = Handwriting(head, (3,))(h)
+    fn = Handwriting(Features(3))(h)
     drawn = fn.sample(sample_shape)
     assert drawn.shape == (*sample_shape, 5, 3)
     assert fn.log_prob(drawn).shape == (*sample_shape, 5)
 
 
 def test_pen_offsets_expand(h: Tensor) -> None:
-    fn = Handwriting(head, (3,))(h)
+    fn = Handwriting(Features(3))(h)
     wide = fn.expand((4, 5))
     x = fn.sample((4,))
     torch.testing.assert_close(wide.log_prob(x), fn.log_prob(x))
@@ -166,7 +172,7 @@ def test_support_is_two_reals_and_a_bit() -> None:
 
 
 def test_correlation_leaves_the_density_bounded() -> None:
-    likelihood = Handwriting(head, (3,), num_components=2, floor=0.1)
+    likelihood = Handwriting(Features(3), num_components=2, floor=0.1)
     with torch.no_grad():
         likelihood.layer.weight.zero_()
         likelihood.layer.bias.fill_(-1000.0)
@@ -183,7 +189,7 @@ def test_correlation_leaves_the_density_bounded() -> None:
 @pytest.mark.parametrize("factor", [0.0, 1.0, 30.0])
 @pytest.mark.parametrize("cls", [GaussianMixture, Handwriting])
 def test_gradients_are_finite(cls: type, factor: float, h: Tensor) -> None:
-    likelihood, h = cls(head, (3,)), (factor * h).requires_grad_()
+    likelihood, h = cls(Features(3)), (factor * h).requires_grad_()
     x = torch.tensor([[1e3, -1e3, 1.0]] * 5).double()
     likelihood(h).log_prob(x).sum().backward()
     grads = [h.grad, *(parameter.grad for parameter in likelihood.parameters())]

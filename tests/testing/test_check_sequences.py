@@ -8,9 +8,27 @@ from vaezoo.registry import get_model
 from vaezoo.testing import check_class
 from vaezoo.testing.scaffold import write
 
+AS_METHODS = [
+    ("self.prior = ", "self.prior_head = "),
+    ("self.likelihood = ", "self.decoder = "),
+    ("self.posterior = ", "self.encoder = "),
+    ("    def transition(", "{methods}    def transition("),
+]
+METHODS = """    def prior(self, h):
+        return self.prior_head(h)
+
+    def likelihood(self, z, h):
+        return self.decoder(z, h)
+
+    def posterior(self, e, h):
+        return self.encoder(e, h)
+
+"""
 PRIOR = "        return self.prior_head(h)"
-LIKELIHOOD = "        return self.decoder_head(self.decoder(torch.cat([z, h], -1)))"
+LIKELIHOOD = "        return self.decoder(z, h)"
+POSTERIOR = "        return self.encoder(e, h)"
 TRANSITION = "        return self.gru(torch.cat([f, z], -1), h)"
+MODULE = "self.prior = NoEvent(hidden, z_dim)"
 NO_EVENT = """class NoEvent(nn.Linear):
     def forward(self, h):
         from pyro import distributions as dist
@@ -19,6 +37,8 @@ NO_EVENT = """class NoEvent(nn.Linear):
 
 
 # A SequencePair is"""
+WIDE_PRIOR = ("parts.Encoder((hidden,)), z_dim)", "parts.Encoder((hidden,)), z_dim + 1)")
+WIDE_POSTERIOR = ("[hidden]), z_dim)", "[hidden]), z_dim + 1)")
 BACKWARDS = """    def encode(self, x: Tensor, length: Tensor) -> Tensor:
         return x.flatten(2).flip(1).cumsum(1).flip(1)
 
@@ -33,7 +53,7 @@ BROKEN = {
         ("def prior(", "shapes", "site 'z_0' has batch shape (7, 8)", "add .to_event(1)"),
     ),
     "posterior_without_event": (
-        [("torch.cat([e, h], -1)))", "torch.cat([e, h], -1))).base_dist")],
+        [(POSTERIOR, f"{POSTERIOR}.base_dist")],
         ("def posterior(", "shapes", "site 'z_0' has batch shape (7, 8)", "add .to_event(1)"),
     ),
     "likelihood_without_event": (
@@ -43,17 +63,17 @@ BROKEN = {
     "prior_module_without_event": (
         [
             ("# A SequencePair is", NO_EVENT),
-            ("self.prior_head = DiagonalNormal(lambda: nn.Linear(", "self.prior = (NoEvent("),
+            ("self.prior_head = parts.DiagonalNormal(parts.Encoder((hidden,)), z_dim)", MODULE),
             ("def prior(", "def _prior("),
         ],
         ("self.prior = ", "shapes", "site 'z_0' has batch shape (7, 8)", "add .to_event(1)"),
     ),
     "wide_posterior": (
-        [("posterior(self.encoder.head(z_dim))", "posterior(self.encoder.head(z_dim + 1))")],
+        [WIDE_POSTERIOR],
         ("def posterior(", "shapes", "event shape (9,), the prior (8,)", "both z_dim"),
     ),
     "wide_prior": (
-        [("nn.Linear(hidden, z_dim)", "nn.Linear(hidden, z_dim + 1)")],
+        [WIDE_PRIOR],
         ("def posterior(", "shapes", "event shape (8,), the prior (9,)", "both z_dim"),
     ),
     "wide_cell": (
@@ -93,9 +113,9 @@ def test_failure_names_the_line_of_the_user(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.py"
     write(path, sequence=True)
     text = path.read_text(encoding="utf-8")
-    for old, new in changes:
+    for old, new in [*AS_METHODS, *changes]:
         assert old in text
-        text = text.replace(old, new)
+        text = text.replace(old, new.format(methods=METHODS) if "{" in new else new)
     path.write_text(text, encoding="utf-8")
     line = next(
         i for i, words in enumerate(text.splitlines(), 1) if words.strip().startswith(marker)

@@ -57,7 +57,7 @@ def test_force_replaces(tmp_path: Path) -> None:
         ("class.py", "no Python name"),
         ("_.py", "no Python name"),
         ("vae_linear.py", "the zoo has a 'vae-linear' already"),
-        ("encoder.py", "a class Encoder would hide another"),
+        ("tensor.py", "a class Tensor would hide another"),
         ("new_folder/mine.py", "no folder"),
     ],
 )

@@ -9,14 +9,14 @@ another one by name. A part is any callable that returns an ``nn.Module`` which 
 distribution; a new one takes a class with ``@LIKELIHOODS.register("name")``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from torch import nn
 
 from vaezoo.errors import RequestError, nearest
-from vaezoo.parts.networks import DecoderHead, Head
+from vaezoo.parts.networks import DecoderNet, EncoderNet
 
 __all__ = [
     "LIKELIHOODS",
@@ -86,6 +86,6 @@ LIKELIHOODS = Axis("likelihood")
 PRIORS = Axis("prior")
 POSTERIORS = Axis("posterior")
 
-Likelihood = Annotated[Callable[[DecoderHead, Sequence[int]], nn.Module], LIKELIHOODS]
+Likelihood = Annotated[Callable[[DecoderNet], nn.Module], LIKELIHOODS]
 Prior = Annotated[Callable[[int], nn.Module], PRIORS]
-Posterior = Annotated[Callable[[Head], nn.Module], POSTERIORS]
+Posterior = Annotated[Callable[[EncoderNet, int], nn.Module], POSTERIORS]

@@ -1,7 +1,7 @@
-"""Likelihoods p(x | z): what a decoder's features say about the data.
+"""Likelihoods p(x | z): what a decoder says about the data.
 
-Each is built from a factory of heads and the shape of one datum, and maps features to a
-distribution with batch shape ``(B,)`` and event shape ``x_shape``; its log-density is in nats.
+Each is built from a decoder, owns it, and maps what the decoder reads to a distribution with batch
+shape ``(B,)`` and event shape ``x_shape``; its log-density is in nats.
 Which data it can explain is the support of that distribution; :mod:`vaezoo.data.contract` compares
 the two before training.
 """
@@ -15,7 +15,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo.parts.axes import LIKELIHOODS
-from vaezoo.parts.networks import GaussianHead, Head, sigma_of
+from vaezoo.parts.networks import DecoderNet, GaussianHead, sigma_of
 
 __all__ = ["AnalyticNormal", "Bernoulli", "Gaussian", "Sigma", "share_at_floor"]
 
@@ -47,30 +47,36 @@ Sigma = Annotated[
 
 @LIKELIHOODS.register("bernoulli")
 class Bernoulli(nn.Module):
-    """p(x | h) = Bernoulli(sigmoid(W h + b)): binary data, one logit per element.
+    """p(x | z) = Bernoulli(sigmoid(W h + b)) of the features h of z: one logit per binary element.
 
     Kingma & Welling 2014, arXiv:1312.6114, App. C.1.
+
+    Examples
+    --------
+    >>> from vaezoo.parts.networks import Decoder
+    >>> likelihood = Bernoulli(Decoder(2, [32], (8, 8)))
+    >>> likelihood(torch.zeros(5, 2)).event_shape
+    torch.Size([8, 8])
     """
 
-    def __init__(self, head: Head, x_shape: Sequence[int]) -> None:
+    def __init__(self, net: DecoderNet) -> None:
         super().__init__()
-        self.logits = head()
-        self.event_dim = len(x_shape)
+        self.net = net
+        self.logits = net.head()
 
-    def forward(self, h: Tensor) -> dist.TorchDistribution:
-        return dist.Bernoulli(logits=self.logits(h)).to_event(self.event_dim)
+    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
+        logits = self.logits(self.net(*inputs))
+        return dist.Bernoulli(logits=logits).to_event(len(self.net.x_shape))
 
 
 @LIKELIHOODS.register("gaussian")
 class Gaussian(nn.Module):
-    """p(x | h) = N(x; mu(h), diag sigma^2): real data.
+    """p(x | z) = N(x; mu(h), diag sigma^2) of the features h of z: real data.
 
     Parameters
     ----------
-    head
-        Makes one layer from features to ``x_shape``.
-    x_shape
-        Shape of one datum.
+    net
+        The decoder.
     sigma
         ``fixed:v``: the number v. ``shared``: one learned number for all elements, the
         sigma^2 I of the papers. ``per-dim``: one learned number per element. ``per-pixel``: a
@@ -98,39 +104,39 @@ class Gaussian(nn.Module):
 
     def __init__(
         self,
-        head: Head,
-        x_shape: Sequence[int],
+        net: DecoderNet,
         *,
         sigma: Sigma = "per-pixel",
         floor: NonNegativeFloat = 0.01,
         mean: Literal["linear", "sigmoid"] = "linear",
     ) -> None:
         super().__init__()
-        self.event_dim = len(x_shape)
+        self.net = net
         self.floor = floor
         self.squash = nn.Sigmoid() if mean == "sigmoid" else nn.Identity()
         self.form, _, value = sigma.partition(":")
         if self.form == "per-pixel":
-            self.head = GaussianHead(head, floor)
+            self.head = GaussianHead(net.head, floor)
             return
-        self.loc = head()
+        self.loc = net.head()
         if self.form == "fixed":
             self.register_buffer("fixed", torch.tensor(float(value)))
         elif self.form == "analytic":
             self.register_buffer("variance", torch.ones(1))
             self.register_buffer("num_batches", torch.zeros(1))
         else:
-            shape = tuple(x_shape) if self.form == "per-dim" else (1,)
+            shape = net.x_shape if self.form == "per-dim" else (1,)
             self.theta = nn.Parameter(torch.zeros(shape))
 
-    def forward(self, h: Tensor) -> dist.TorchDistribution:
+    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
+        h, event_dim = self.net(*inputs), len(self.net.x_shape)
         if self.form == "per-pixel":
             loc, sigma = self.head(h)
-            return dist.Normal(self.squash(loc), sigma).to_event(self.event_dim)
+            return dist.Normal(self.squash(loc), sigma).to_event(event_dim)
         loc = self.squash(self.loc(h))
         if self.form == "analytic" and self.training:
-            return dist.Independent(AnalyticNormal(loc, self), self.event_dim)
-        return dist.Normal(loc, self._sigma()).to_event(self.event_dim)
+            return dist.Independent(AnalyticNormal(loc, self), event_dim)
+        return dist.Normal(loc, self._sigma()).to_event(event_dim)
 
     def _sigma(self) -> Tensor:
         if self.form == "fixed":

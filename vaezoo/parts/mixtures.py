@@ -5,7 +5,6 @@ from one linear layer.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vaezoo.errors import RequestError
 from vaezoo.parts.axes import LIKELIHOODS
-from vaezoo.parts.networks import DecoderHead, sigma_of
+from vaezoo.parts.networks import DecoderNet, sigma_of
 
 __all__ = ["GaussianMixture", "Handwriting", "PenOffset"]
 
@@ -26,17 +25,15 @@ LARGEST_CORRELATION = 0.999  # so that the floor of sigma bounds the density in 
 
 @LIKELIHOODS.register("gaussian-mixture")
 class GaussianMixture(nn.Module):
-    """p(x | h) = sum_k pi_k(h) N(x; mu_k(h), diag sigma_k(h)^2): real data of several modes.
+    """p(x | z) = sum_k pi_k(h) N(x; mu_k(h), diag sigma_k(h)^2): real data of several modes.
 
-    A component explains all elements of a datum together (Chung et al. 2015, arXiv:1506.02216,
-    section 4, RNN-GMM and VRNN-GMM).
+    h are the features of z. A component explains all elements of a datum together (Chung et al.
+    2015, arXiv:1506.02216, section 4, RNN-GMM and VRNN-GMM).
 
     Parameters
     ----------
-    head
-        Makes a layer from features to a number of outputs.
-    x_shape
-        Shape of one datum.
+    net
+        The decoder.
     num_components
         K.
     floor
@@ -45,39 +42,37 @@ class GaussianMixture(nn.Module):
 
     def __init__(
         self,
-        head: DecoderHead,
-        x_shape: Sequence[int],
+        net: DecoderNet,
         *,
         num_components: PositiveInt = 20,
         floor: NonNegativeFloat = 0.01,
     ) -> None:
         super().__init__()
-        self.x_shape = tuple(x_shape)
+        self.net = net
         self.num_components = num_components
         self.floor = floor
-        self.layer = head(num_components * (2 * math.prod(x_shape) + 1))
+        self.layer = net.head(num_components * (2 * math.prod(net.x_shape) + 1))
 
-    def forward(self, h: Tensor) -> dist.TorchDistribution:
-        by_component = self.layer(h).unflatten(-1, (self.num_components, -1))
+    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
+        x_shape = self.net.x_shape
+        by_component = self.layer(self.net(*inputs)).unflatten(-1, (self.num_components, -1))
         logits, rest = by_component[..., 0], by_component[..., 1:]
-        loc, log_var = (part.unflatten(-1, self.x_shape) for part in rest.chunk(2, -1))
-        components = dist.Normal(loc, sigma_of(log_var, self.floor)).to_event(len(self.x_shape))
+        loc, log_var = (part.unflatten(-1, x_shape) for part in rest.chunk(2, -1))
+        components = dist.Normal(loc, sigma_of(log_var, self.floor)).to_event(len(x_shape))
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)
 
 
 @LIKELIHOODS.register("handwriting")
 class Handwriting(nn.Module):
-    """p(x | h) of a pen: a mixture of correlated Gaussians for its offset, and a Bernoulli.
+    """p(x | z) of a pen: a mixture of correlated Gaussians for its offset, and a Bernoulli.
 
     Frames are ``(dx, dy, pen)``, and pen is 1 where it is lifted, else 0 (Graves 2013,
     arXiv:1308.0850, eqs. 18-24).
 
     Parameters
     ----------
-    head
-        Makes a layer from features to a number of outputs.
-    x_shape
-        Shape of one frame, ``(3,)``.
+    net
+        The decoder, of frames of shape ``(3,)``.
     num_components
         K.
     floor
@@ -86,24 +81,24 @@ class Handwriting(nn.Module):
 
     def __init__(
         self,
-        head: DecoderHead,
-        x_shape: Sequence[int],
+        net: DecoderNet,
         *,
         num_components: PositiveInt = 20,
         floor: NonNegativeFloat = 0.01,
     ) -> None:
         super().__init__()
-        if tuple(x_shape) != (3,):
+        if net.x_shape != (3,):
             raise RequestError(
                 f"the likelihood 'handwriting' explains frames (dx, dy, pen), of shape (3,), not "
-                f"{tuple(x_shape)}; use `likelihood='gaussian-mixture'`"
+                f"{net.x_shape}; use `likelihood='gaussian-mixture'`"
             )
+        self.net = net
         self.num_components = num_components
         self.floor = floor
-        self.layer = head(1 + 6 * num_components)
+        self.layer = net.head(1 + 6 * num_components)
 
-    def forward(self, h: Tensor) -> dist.TorchDistribution:
-        outputs = self.layer(h)
+    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
+        outputs = self.layer(self.net(*inputs))
         lift, mixture = outputs[..., 0], outputs[..., 1:]
         logits, mu_x, mu_y, log_var_x, log_var_y, rho = mixture.chunk(6, -1)
         log_var = torch.stack([log_var_x, log_var_y], -1)

@@ -1,7 +1,8 @@
-"""Networks that pairs are built from: trunks, heads and Gaussian heads.
+"""Networks that pairs are built from: encoders, decoders and Gaussian heads.
 
-A *trunk* maps its input to features; its ``head()`` makes a new layer from those features to the
-output, so that a distribution can ask for as many heads as it has parameters.
+A network maps its inputs to features, and its ``head()`` makes a new layer from these features, so
+that a likelihood or a posterior can ask for as many layers as it has parameters. Several inputs
+stand side by side: the network of p(x | z, h) is called with ``(z, h)``.
 """
 
 import math
@@ -14,17 +15,35 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 
-__all__ = ["Activation", "Decoder", "DecoderHead", "Encoder", "GaussianHead", "Head", "Net"]
+__all__ = [
+    "Activation",
+    "Decoder",
+    "DecoderNet",
+    "Encoder",
+    "EncoderNet",
+    "GaussianHead",
+    "Net",
+    "sigma_of",
+]
 
 Activation = Literal["tanh", "relu", "elu", "softplus", "silu"]
 Net = Literal["mlp", "conv"]
-Head = Callable[[], nn.Module]
 
 
-class DecoderHead(Protocol):
-    """Makes layers from the features of a decoder, as :meth:`Decoder.head`."""
+class EncoderNet(Protocol):
+    """What a posterior is built from: a module as :class:`Encoder`."""
 
-    def __call__(self, num_outputs: int | None = None) -> nn.Module: ...
+    def __call__(self, *inputs: Tensor) -> Tensor: ...
+    def head(self, num_outputs: int) -> nn.Module: ...
+
+
+class DecoderNet(Protocol):
+    """What a likelihood is built from: a module as :class:`Decoder`."""
+
+    x_shape: tuple[int, ...]
+
+    def __call__(self, *inputs: Tensor) -> Tensor: ...
+    def head(self, num_outputs: int | None = None) -> nn.Module: ...
 
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -45,6 +64,10 @@ def mlp(sizes: Sequence[int], activation: Activation) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def _side_by_side(inputs: tuple[Tensor, ...]) -> Tensor:
+    return inputs[0] if len(inputs) == 1 else torch.cat(inputs, -1)
+
+
 class Encoder(nn.Module):
     """Features h ``(B, H)`` of a datum x ``(B, *x_shape)``.
 
@@ -53,14 +76,30 @@ class Encoder(nn.Module):
     x_shape
         Shape of one datum. For ``net="conv"`` an image, ``(H, W)`` or ``(C, H, W)``.
     hidden
-        Widths of the fully connected layers; the last is the number of features.
+        Widths of the fully connected layers; the last is the number of features. Without layers
+        the features are the datum itself, flat.
+    activation
+        After each layer.
     net
         ``"mlp"``, or ``"conv"``: before the fully connected layers, convolutions of 32 channels,
         4 x 4 and stride 2, until the image is at most 7 pixels wide (Burgess et al. 2018).
+
+    Examples
+    --------
+    >>> encoder = Encoder((8, 8), [32])
+    >>> encoder(torch.zeros(5, 8, 8)).shape
+    torch.Size([5, 32])
+    >>> encoder.head(2)
+    Linear(in_features=32, out_features=2, bias=True)
     """
 
     def __init__(
-        self, x_shape: Sequence[int], hidden: Sequence[int], *, activation: Activation, net: Net
+        self,
+        x_shape: Sequence[int],
+        hidden: Sequence[int] = (),
+        *,
+        activation: Activation = "relu",
+        net: Net = "mlp",
     ) -> None:
         super().__init__()
         self.x_shape = tuple(x_shape)
@@ -79,20 +118,27 @@ class Encoder(nn.Module):
         self.body = mlp([width, *hidden], activation)
         self.num_features = hidden[-1] if hidden else width
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        x = _side_by_side(inputs)
         batch_shape = x.shape[: x.dim() - len(self.x_shape)]
         h = self.body(self.stem(x.reshape(-1, math.prod(self.x_shape))))
         return torch.as_tensor(h.reshape(*batch_shape, -1))
 
-    def head(self, z_dim: int) -> Head:
-        """Return a factory of linear layers from the features to ``(B, z_dim)``."""
-        return lambda: nn.Linear(self.num_features, z_dim)
+    def head(self, num_outputs: int) -> nn.Module:
+        """Return a new linear layer from the features to ``(B, num_outputs)``."""
+        return nn.Linear(self.num_features, num_outputs)
 
 
 class Decoder(nn.Module):
     """Features of a latent z ``(B, z_dim)``, from which heads reach ``(B, *x_shape)``.
 
-    The mirror image of :class:`Encoder`: ``hidden`` is given from z towards x.
+    The mirror image of :class:`Encoder`: ``hidden`` goes from z towards x, whose shape comes last.
+
+    Examples
+    --------
+    >>> decoder = Decoder(2, [32], (8, 8))
+    >>> decoder.head()(decoder(torch.zeros(5, 2))).shape
+    torch.Size([5, 8, 8])
     """
 
     def __init__(
@@ -101,8 +147,8 @@ class Decoder(nn.Module):
         hidden: Sequence[int],
         x_shape: Sequence[int],
         *,
-        activation: Activation,
-        net: Net,
+        activation: Activation = "relu",
+        net: Net = "mlp",
     ) -> None:
         super().__init__()
         self.x_shape = tuple(x_shape)
@@ -122,7 +168,8 @@ class Decoder(nn.Module):
             self.body = mlp(widths, activation)
         self.num_features = widths[-1]
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
+        z = _side_by_side(inputs)
         if self.net == "mlp":
             return torch.as_tensor(self.body(z))
         h = self.body(z.reshape(-1, z.shape[-1]))
@@ -203,7 +250,7 @@ class GaussianHead(nn.Module):
         Smallest standard deviation, in units of the data.
     """
 
-    def __init__(self, head: Head, floor: float = 0.0) -> None:
+    def __init__(self, head: Callable[[], nn.Module], floor: float = 0.0) -> None:
         super().__init__()
         self.loc = head()
         self.log_var = head()

@@ -1,4 +1,7 @@
-"""Priors p(z): built from the number of latents, they return a distribution when called."""
+"""Priors p(z): built from the number of latents, they return a distribution when called.
+
+In a pair of sequences a prior is called with the state h of a step, which it may ignore.
+"""
 
 import torch
 from pyro import distributions as dist
@@ -21,5 +24,5 @@ class StandardNormal(nn.Module):
         self.register_buffer("loc", torch.zeros(z_dim))
         self.register_buffer("scale", torch.ones(z_dim))
 
-    def forward(self) -> dist.TorchDistribution:
+    def forward(self, *ignored: Tensor) -> dist.TorchDistribution:
         return dist.Normal(self.loc, self.scale).to_event(1)

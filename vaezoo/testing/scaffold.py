@@ -50,7 +50,7 @@ def source(path: Path, *, sequence: bool = False) -> str:
     file, old_class, old_name = _TEMPLATES[sequence]
     text = (resources.files("vaezoo.testing") / "templates" / file).read_text(encoding="utf-8")
     cls, name = class_name(path.stem), pair_name(path.stem)
-    if cls != old_class and re.search(rf"\b{cls}\b", text):
+    if cls != old_class and re.search(rf"(?<!\.)\b{cls}\b", text):
         raise RequestError(
             f"a class {cls} would hide another; choose another name than {path.name}"
         )

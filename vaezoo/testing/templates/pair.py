@@ -15,12 +15,7 @@ import pyro
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from vaezoo.parts.axes import Likelihood, Posterior, Prior
-from vaezoo.parts.likelihoods import Bernoulli
-from vaezoo.parts.networks import Decoder, Encoder
-from vaezoo.parts.posteriors import DiagonalNormal
-from vaezoo.parts.priors import StandardNormal
-from vaezoo.registry import register
+from vaezoo import parts, register
 
 __all__ = ["MyVae"]
 
@@ -36,27 +31,25 @@ class MyVae(nn.Module):
         x_shape: tuple[int, ...],
         z_dim: PositiveInt = 10,
         hidden: PositiveInt = 200,
-        likelihood: Likelihood = Bernoulli,
-        prior: Prior = StandardNormal,
-        posterior: Posterior = DiagonalNormal,
+        likelihood: parts.Likelihood = parts.Bernoulli,
+        prior: parts.Prior = parts.StandardNormal,
+        posterior: parts.Posterior = parts.DiagonalNormal,
     ) -> None:
         super().__init__()
         # p(z) = N(0, I)
         self.prior = prior(z_dim)
         # p(x | z) = Bernoulli(x; y(z)), or what `likelihood` names
-        self.decoder = Decoder(z_dim, [hidden], x_shape, activation="relu", net="mlp")
-        self.likelihood = likelihood(self.decoder.head, x_shape)
+        self.decoder = likelihood(parts.Decoder(z_dim, [hidden], x_shape))
         # q(z | x) = N(z; mu(x), diag sigma(x)^2)
-        self.encoder = Encoder(x_shape, [hidden], activation="relu", net="mlp")
-        self.posterior = posterior(self.encoder.head(z_dim))
+        self.encoder = posterior(parts.Encoder(x_shape, [hidden]), z_dim)
 
     def model(self, x: Tensor) -> None:
         """p(z) p(x | z) of ``x (B, *x_shape)``."""
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())  # (B, z_dim)
-            pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
+            pyro.sample("x", self.decoder(z), obs=x)
 
     def guide(self, x: Tensor) -> None:
         """q(z | x) of ``x (B, *x_shape)``."""
         with pyro.plate("data", len(x)):
-            pyro.sample("z", self.posterior(self.encoder(x)))
+            pyro.sample("z", self.encoder(x))

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.runs.former_names import with_present_names
 
 __all__ = ["STATE", "WEIGHTS", "set_weights"]
 
@@ -16,6 +17,7 @@ STATE = "last/state.safetensors"
 def set_weights(pair: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Load weights into a pair; a refusal that names the first that does not fit."""
     wanted = pair.state_dict()
+    tensors = with_present_names(tensors, wanted)
     for name in sorted(wanted.keys() | tensors.keys()):
         there, here = wanted.get(name), tensors.get(name)
         if there is None or here is None or there.shape != here.shape:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.errors import RequestError
+from vaezoo.runs.former_names import with_present_names
 from vaezoo.runs.weights import set_weights
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.storage import load_tensors, save_tensors
@@ -111,4 +112,5 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkp
         optimizer.load_state_dict(groups["optimizer"])
     except (KeyError, ValueError) as error:
         raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
-    return Checkpoint(State(**values["state"]), groups["rng"], groups["best"])
+    best = dict(with_present_names(groups["best"], pair.state_dict()))
+    return Checkpoint(State(**values["state"]), groups["rng"], best)

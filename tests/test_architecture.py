@@ -320,7 +320,6 @@ KNOWN: set[str] = {
     "vaezoo.testing.subject.gradients",
     "vaezoo.training.alarms.COLLAPSED_KL",
     "vaezoo.training.fit.DEFAULT_DATA",
-    "vaezoo.trees.files.require_writable",
 }
 
 

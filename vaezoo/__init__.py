@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from vaezoo.settings import Training
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
-    from vaezoo.trees.files import open_tree, save_tree, stack_valid
+    from vaezoo.trees.files import open_tree, save_tree
     from vaezoo.trees.posterior import draw_posterior
+    from vaezoo.trees.stacking import stack_valid
 
 __all__ = [
     "Callback",
@@ -91,7 +92,7 @@ __getattr__, __dir__ = lazy_names(
         "sample": "predict.sampling",
         "save_report": "report",
         "save_tree": "trees.files",
-        "stack_valid": "trees.files",
+        "stack_valid": "trees.stacking",
         "to_arviz": "runtime._arviz",
     },
 )

@@ -19,7 +19,7 @@ from vaezoo.models.vae_linear import VAELinear
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
-from vaezoo.trees.files import joined
+from vaezoo.trees.pieces import join_trees
 from vaezoo.trees.posterior import draw_posterior, plan_draws
 
 LENGTHS = (5, 2, 4, 1, 3, 5)
@@ -164,7 +164,7 @@ def test_pieces_of_sequences_have_one_length(monkeypatch: pytest.MonkeyPatch) ->
     pieces = list(plan_draws(run, data, num_samples=8).pieces())
     assert [piece["posterior"].sizes["time"] for piece in pieces] == [5] * 6
     for group in ("guide", "observed_data", "constant_data"):
-        found = joined(pieces)[group].to_dataset().drop_vars("elbo", errors="ignore")
+        found = join_trees(pieces)[group].to_dataset().drop_vars("elbo", errors="ignore")
         xr.testing.assert_allclose(found, whole[group].to_dataset()[list(found)])
 
 

@@ -12,15 +12,9 @@ import xarray as xr
 
 from vaezoo import RequestError, RunError, to_arviz
 from vaezoo.runtime._arviz import import_arviz
-from vaezoo.trees.files import (
-    in_pieces,
-    joined,
-    open_tree,
-    save_netcdf,
-    save_tree,
-    save_zarr,
-    stack_valid,
-)
+from vaezoo.trees.files import open_tree, save_netcdf, save_tree, save_zarr
+from vaezoo.trees.pieces import cut_tree, join_trees
+from vaezoo.trees.stacking import stack_valid
 
 LENGTHS = np.array([3, 1, 4, 2, 4])
 Save = Callable[[xr.DataTree | Iterator[xr.DataTree], Path], None]
@@ -77,11 +71,11 @@ def same(path: Path, tree: xr.DataTree) -> bool:
 
 @pytest.mark.parametrize("most_bytes", [1, 2000, 2**20])
 def test_joined_pieces_are_the_tree(tree: xr.DataTree, most_bytes: int) -> None:
-    assert joined(in_pieces(tree, most_bytes)).identical(tree)
+    assert join_trees(cut_tree(tree, most_bytes)).identical(tree)
 
 
 def test_pieces_have_some_data_each(tree: xr.DataTree) -> None:
-    pieces = list(in_pieces(tree, 1))
+    pieces = list(cut_tree(tree, 1))
     assert [piece["posterior"]["datum"].values.tolist() for piece in pieces] == [
         [0],
         [1],
@@ -94,7 +88,7 @@ def test_pieces_have_some_data_each(tree: xr.DataTree) -> None:
 
 def test_tree_without_data_is_one_piece(tree: xr.DataTree) -> None:
     alone = xr.DataTree.from_dict({"prior": tree["prior"].to_dataset()})
-    (piece,) = in_pieces(alone, 1)
+    (piece,) = cut_tree(alone, 1)
     assert piece.identical(alone)
 
 
@@ -103,7 +97,7 @@ def test_tree_without_data_is_one_piece(tree: xr.DataTree) -> None:
 
 @pytest.mark.parametrize("most_bytes", [1, 3000, 2**20])
 def test_what_is_read_is_what_was_written(tree: xr.DataTree, path: Path, most_bytes: int) -> None:
-    save_tree(in_pieces(tree, most_bytes), path)
+    save_tree(cut_tree(tree, most_bytes), path)
     assert same(path, tree)
 
 
@@ -118,7 +112,7 @@ def test_each_piece_is_written_before_the_next_is_made(tree: xr.DataTree, path: 
     written = []
 
     def watched() -> Iterator[xr.DataTree]:
-        for piece in in_pieces(tree, 1):
+        for piece in cut_tree(tree, 1):
             yield piece
             written.append(read_rows(part))
 
@@ -142,7 +136,7 @@ def test_file_is_replaced(tree: xr.DataTree, path: Path) -> None:
 
 def test_failure_to_make_a_piece_leaves_the_old_file(tree: xr.DataTree, path: Path) -> None:
     def failing() -> Iterator[xr.DataTree]:
-        yield from list(in_pieces(tree, 1))[:2]
+        yield from list(cut_tree(tree, 1))[:2]
         raise OSError("the data are gone")
 
     save_tree(tree, path)
@@ -163,7 +157,7 @@ def test_failure_to_write_leaves_the_old_file(
     monkeypatch.setattr(h5netcdf.Group, "resize_dimension", fail)
     monkeypatch.setattr(xr.Dataset, "to_zarr", fail)
     with pytest.raises(RunError, match=rf"^cannot write {path}: No space.*$"):
-        save_tree(in_pieces(tree, 1), path)
+        save_tree(cut_tree(tree, 1), path)
     assert same(path, tree)
     assert list(path.parent.iterdir()) == [path]
 
@@ -212,7 +206,7 @@ def test_below_a_file(tree: xr.DataTree, tmp_path: Path) -> None:
 def test_zarr_is_not_needed(
     tree: xr.DataTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vaezoo.trees.files.find_spec", lambda name: None)
+    monkeypatch.setattr("vaezoo.trees.formats.find_spec", lambda name: None)
     (tmp_path / "old.zarr").mkdir()
     (tmp_path / "old.zarr" / ".zgroup").write_text("{}")
     with pytest.raises(RequestError, match="need zarr 3, which is not installed; pip install"):

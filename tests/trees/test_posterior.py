@@ -22,8 +22,8 @@ from vaezoo.predict.encoding import encode
 from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
 from vaezoo.testing.pairs import LinearPair, StatesPair
-from vaezoo.trees.files import joined
 from vaezoo.trees.groups import GROUPS
+from vaezoo.trees.pieces import join_trees
 from vaezoo.trees.posterior import draw_posterior, plan_draws
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 2.0]], dtype=torch.float64)
@@ -221,7 +221,7 @@ def test_pieces_follow_each_other(trained: Path) -> None:
     draws = plan_draws(run, limit=None, num_samples=2000, groups="all")
     pieces = list(draws.pieces())
     assert len(pieces) == 2
-    tree, codes = joined(pieces), encode(run)
+    tree, codes = join_trees(pieces), encode(run)
     np.testing.assert_array_equal(tree["posterior"]["datum"], np.arange(180))
     np.testing.assert_array_equal(tree["constant_data"]["row"], run.batches().data.rows("test"))
     np.testing.assert_array_equal(tree["constant_data"]["label"], codes["label"])

@@ -33,8 +33,8 @@ from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.training.metrics import measure
 from vaezoo.trees.checked import chains_tree, checked_tree
 from vaezoo.trees.drawing import Draws
-from vaezoo.trees.files import joined
 from vaezoo.trees.groups import NUM_CHAINS
+from vaezoo.trees.pieces import join_trees
 from vaezoo.trees.posterior import plan_draws
 
 __all__ = ["Analysis", "analyse", "prepare"]
@@ -188,7 +188,7 @@ class Analysis:
             metrics = measure(training_form(pair), [args], self.run.transform)
         begin("draws of the guide")
         draws = self._try("draws", self._plan_draws)
-        trees = {"q": joined(draws.pieces())} if draws else {}
+        trees = {"q": join_trees(draws.pieces())} if draws else {}
         begin("posteriors")
         judged = self._judge(args, draws)
         begin("calibration")

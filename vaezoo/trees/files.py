@@ -9,68 +9,29 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import h5netcdf
-import numpy as np
 import xarray as xr
 
 from vaezoo.errors import RequestError, RunError
+from vaezoo.trees.formats import (
+    begin_netcdf,
+    begin_zarr,
+    extend_netcdf,
+    extend_zarr,
+    finish_zarr,
+    is_zarr,
+    require_place_of_zarr,
+    require_zarr,
+)
+from vaezoo.trees.pieces import cut_tree
 
-__all__ = ["joined", "open_tree", "save_netcdf", "save_tree", "save_zarr", "stack_valid"]
+__all__ = ["open_tree", "require_writable", "save_netcdf", "save_tree", "save_zarr"]
 
 ENDINGS = (".nc", ".zarr")
-_PIECE = 2**26  # bytes
-_CHUNK = 2**20
 _Write = Callable[[xr.DataTree, Path], None]
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
-
-
-def joined(pieces: Iterable[xr.DataTree]) -> xr.DataTree:
-    """Return one tree of pieces that follow each other along ``datum``."""
-    trees = list(pieces)
-    first = trees[0]
-    if len(trees) == 1:
-        return first
-    groups = {
-        name: xr.concat(
-            [tree[name].to_dataset() for tree in trees],
-            "datum",
-            data_vars="minimal",
-            coords="minimal",
-            compat="override",
-            join="override",
-            combine_attrs="override",
-        )
-        if "datum" in node.dims
-        else node.to_dataset()
-        for name, node in first.children.items()
-    }
-    tree = xr.DataTree.from_dict(groups)
-    tree.attrs = first.attrs
-    return tree
-
-
-def in_pieces(tree: xr.DataTree, most_bytes: int = _PIECE) -> Iterator[xr.DataTree]:
-    """Yield a tree in pieces of some data each; what has no ``datum`` is in the first."""
-    groups = {name: node.to_dataset() for name, node in tree.children.items()}
-    rows = max((group.sizes.get("datum", 0) for group in groups.values()), default=0)
-    size = sum(group.nbytes for group in groups.values())
-    every = max(1, rows * most_bytes // max(1, size))
-    for start in range(0, max(1, rows), every):
-        window = slice(start, start + every)
-        held = {
-            name: group.isel(datum=window) if "datum" in group.dims else group
-            for name, group in groups.items()
-            if start == 0 or "datum" in group.dims
-        }
-        piece = xr.DataTree.from_dict(held)
-        piece.attrs = tree.attrs
-        yield piece
 
 
 def save_tree(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> None:
@@ -89,12 +50,12 @@ def save_tree(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> No
 
 
 def require_writable(path: str | Path) -> None:
-    """Refuse a name that :func:`save_tree` could not write to, before anything is drawn."""
+    """Refuse a name that :func:`save_tree` could not write to, before any draw is made."""
     path = Path(path)
     if path.suffix not in ENDINGS:
         raise RequestError(f"cannot write '{path}': use a file ending in {' or '.join(ENDINGS)}")
     if path.suffix == ".zarr":
-        _require_place_of_zarr(path)
+        require_place_of_zarr(path)
     elif path.is_dir():
         raise RequestError(f"cannot write {path}: it is a folder")
 
@@ -107,49 +68,7 @@ def save_netcdf(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> 
     RunError
         When it cannot be written; what had the name before stays.
     """
-    _save(tree, Path(path), _begin_netcdf, _extend_netcdf)
-
-
-def _begin_netcdf(piece: xr.DataTree, path: Path) -> None:
-    groups = piece.children.items()
-    piece.to_netcdf(
-        path,
-        engine="h5netcdf",
-        unlimited_dims={f"/{name}": {"datum"} for name, node in groups if "datum" in node.dims},
-        encoding={f"/{name}": _encoding(node) for name, node in groups},
-    )
-
-
-def _extend_netcdf(piece: xr.DataTree, path: Path) -> None:
-    with h5netcdf.File(path, "a") as file:
-        for name, node in piece.children.items():
-            _append(file[name], node.to_dataset())
-
-
-def _encoding(node: xr.DataTree) -> dict[str, Any]:
-    """Chunks of about a MiB that hold whole data; x is compressed, draws of latents do not."""
-    encoding: dict[str, Any] = {}
-    for name, variable in node.to_dataset().variables.items():
-        if "datum" not in variable.dims or variable.size == 0:
-            continue
-        rows = variable.sizes["datum"]
-        most = max(1, min(rows, _CHUNK * rows // variable.nbytes))
-        sizes = [most if dim == "datum" else size for dim, size in variable.sizes.items()]
-        packed = {"zlib": True, "complevel": 1, "shuffle": True} if name == "x" else {}
-        encoding[str(name)] = {"chunksizes": tuple(sizes), **packed}
-    return encoding
-
-
-def _append(group: Any, dataset: xr.Dataset) -> None:
-    start = group.dimensions["datum"].size
-    group.resize_dimension("datum", start + dataset.sizes["datum"])
-    for name, variable in dataset.variables.items():
-        if "datum" in variable.dims:
-            window = tuple(
-                slice(start, None) if dim == "datum" else slice(None) for dim in variable.dims
-            )
-            values = np.asarray(variable.values)
-            group[name][window] = values.astype(np.int8) if values.dtype == bool else values
+    _save(tree, Path(path), begin_netcdf, extend_netcdf)
 
 
 def save_zarr(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> None:
@@ -162,47 +81,8 @@ def save_zarr(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> No
     RunError
         When it cannot be written; what had the name before stays.
     """
-    _require_place_of_zarr(Path(path))
-    _save(tree, Path(path), _begin_zarr, _extend_zarr, _consolidate)
-
-
-def _begin_zarr(piece: xr.DataTree, path: Path) -> None:
-    chunks = {
-        f"/{name}": {key: {"chunks": value["chunksizes"]} for key, value in _encoding(node).items()}
-        for name, node in piece.children.items()
-    }
-    piece.to_zarr(path, zarr_format=2, consolidated=False, encoding=chunks)
-
-
-def _extend_zarr(piece: xr.DataTree, path: Path) -> None:
-    for name, node in piece.children.items():
-        grown = node.to_dataset()
-        fixed = [key for key, value in grown.variables.items() if "datum" not in value.dims]
-        grown.drop_vars(fixed).to_zarr(
-            path, group=name, append_dim="datum", zarr_format=2, consolidated=False
-        )
-
-
-def _consolidate(path: Path) -> None:
-    import_module("zarr").consolidate_metadata(str(path), zarr_format=2)
-
-
-def _require_place_of_zarr(path: Path) -> None:
-    _require_zarr()
-    if path.exists() and not _is_zarr(path):
-        raise RequestError(f"cannot write {path}: it is there, and no zarr folder")
-
-
-def _require_zarr() -> None:
-    if find_spec("zarr") is None or int(version("zarr").partition(".")[0]) < 3:
-        raise RequestError(
-            "zarr folders need zarr 3, which is not installed; pip install 'vaezoo[zarr]', "
-            "or use .nc"
-        )
-
-
-def _is_zarr(path: Path) -> bool:
-    return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+    require_place_of_zarr(Path(path))
+    _save(tree, Path(path), begin_zarr, extend_zarr, finish_zarr)
 
 
 def _save(
@@ -221,7 +101,7 @@ def _save(
         with _failing_to_write(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove(temporary)
-        pieces = in_pieces(tree) if isinstance(tree, xr.DataTree) else tree
+        pieces = cut_tree(tree) if isinstance(tree, xr.DataTree) else tree
         for number, piece in enumerate(pieces):
             with _failing_to_write(path):
                 (extend if number else begin)(piece, temporary)
@@ -283,9 +163,9 @@ def open_tree(path: str | Path) -> xr.DataTree:
 
 
 def _open_zarr(path: Path) -> xr.DataTree:
-    if not _is_zarr(path):
+    if not is_zarr(path):
         raise RequestError(f"'{path}' is a folder, but not one of zarr")
-    _require_zarr()
+    require_zarr()
     try:
         _refuse_code(path)
         tree = xr.open_datatree(path, engine="zarr")
@@ -317,29 +197,3 @@ def _with_groups(tree: xr.DataTree, path: Path) -> xr.DataTree:
 
 def _line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def stack_valid(dataset: xr.Dataset, mask: xr.DataArray) -> xr.Dataset:
-    """Return sequences without their padding: ``datum`` and ``time`` become one dimension ``obs``.
-
-    ArviZ's summaries of padded sequences have rows of nan; those of this have none.
-
-    Parameters
-    ----------
-    dataset
-        A group, as ``tree["posterior"].to_dataset()``.
-    mask
-        ``tree["constant_data"]["mask"]``; it may have more data than the group.
-
-    Returns
-    -------
-    xarray.Dataset
-        With coordinates ``datum`` and ``time`` along ``obs``. Variables without time are left out.
-    """
-    mask = mask.sel(datum=dataset["datum"]).transpose("datum", "time")
-    datum, time = np.nonzero(mask.values)
-    index = {"datum": xr.DataArray(datum, dims="obs"), "time": xr.DataArray(time, dims="obs")}
-    names = [name for name, value in dataset.data_vars.items() if "time" in value.dims]
-    stacked = dataset[names].isel(index)
-    others = [str(dim) for dim in stacked.dims if dim not in ("chain", "draw", "obs")]
-    return stacked.transpose("chain", "draw", "obs", *others, missing_dims="ignore")

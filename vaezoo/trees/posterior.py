@@ -12,8 +12,8 @@ from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.trees.coordinates import DIMS
 from vaezoo.trees.drawing import MOST_GIB, Draws
-from vaezoo.trees.files import joined
 from vaezoo.trees.groups import DEFAULT_GROUPS, GROUPS, NUM_CHAINS
+from vaezoo.trees.pieces import join_trees
 from vaezoo.trees.rows import Rows
 
 __all__ = ["draw_posterior", "plan_draws"]
@@ -95,7 +95,7 @@ def draw_posterior(
         groups=groups,
     )
     draws.check_size(max_gib)
-    return joined(draws.pieces())
+    return join_trees(draws.pieces())
 
 
 def plan_draws(

@@ -82,7 +82,7 @@ def grid(seeds: int) -> Rows:
         run = digits(2, seed)
         args = held_out(run)
         exact = quadrature(run.pair, args).log_evidence
-        found = check_posteriors(run.pair, args, gaps=False, seed=seed)
+        found = check_posteriors(run.pair, args, split_gap=False, seed=seed)
         wrong = (found.iwae - exact).abs() > WRONG
         alarms = ((found.log_evidence - found.iwae).abs() > WRONG, found.k_hat > 0.7)
         caught = [int((alarm & wrong).sum()) for alarm in alarms]

@@ -25,7 +25,7 @@ from vaezoo.inference.importance import (
     resample,
 )
 from vaezoo.inference.local_fits import local_elbo
-from vaezoo.inference.proposals import Students, mixture_weights, short_chains
+from vaezoo.inference.proposals import StudentTMixture, mixture_weights, short_chains
 from vaezoo.inference.quadrature import Quadrature, quadrature
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.testing.pairs import CORRELATED, FoldedPair, LinearPair
@@ -50,11 +50,11 @@ def folded(folded_x: Tensor) -> Quadrature:
 
 @pytest.fixture(scope="module")
 def one_mode(folded_x: Tensor) -> PosteriorCheck:
-    return check_posteriors(FoldedPair("right"), (folded_x,), gaps=False)
+    return check_posteriors(FoldedPair("right"), (folded_x,), split_gap=False)
 
 
 def checked(x: Tensor, **broken: float) -> PosteriorCheck:
-    return check_posteriors(LinearPair(**broken), (x,), gaps=False)
+    return check_posteriors(LinearPair(**broken), (x,), split_gap=False)
 
 
 # Quadrature
@@ -96,18 +96,21 @@ def test_quadrature_refuses_more_latents() -> None:
 
 def test_density_of_students_is_that_of_pyro() -> None:
     chains = torch.randn(2, 60, 3, 4, dtype=torch.float64)
-    students, u = Students.fit(chains, chains[:, 0]), torch.randn(7, 3, 4, dtype=torch.float64)
+    mixture, u = (
+        StudentTMixture.fit(chains, chains[:, 0]),
+        torch.randn(7, 3, 4, dtype=torch.float64),
+    )
     df = torch.tensor(5.0, dtype=torch.float64)
-    each = dist.MultivariateStudentT(df, students.loc, students.factor).log_prob(u.unsqueeze(1))
+    each = dist.MultivariateStudentT(df, mixture.loc, mixture.factor).log_prob(u.unsqueeze(1))
     shares = torch.tensor([[1 / 3], [1 / 3], [1 / 6], [1 / 6]], dtype=torch.float64)
     expected = (each + shares.log()).logsumexp(1)
-    torch.testing.assert_close(students.log_prob(u), expected)
+    torch.testing.assert_close(mixture.log_prob(u), expected)
 
 
 def test_students_have_the_moments_of_their_chains() -> None:
     """Variance 5/3 of the scale; 200,000 draws. Failure rate below 1e-4."""
     chain = torch.randn(1, 5000, 1, 2, dtype=torch.float64) * torch.tensor([1.0, 3.0]) + 2
-    draws = Students.fit(chain, chain.mean(1)).draw(200_000)
+    draws = StudentTMixture.fit(chain, chain.mean(1)).draw(200_000)
     torch.testing.assert_close(draws.mean((0, 1)), chain.mean((0, 1, 2)), atol=0.05, rtol=0)
     ratio = draws.var((0, 1)) / chain.var((0, 1, 2))
     torch.testing.assert_close(ratio, torch.full_like(ratio, 5 / 3), atol=0.1, rtol=0)
@@ -217,7 +220,7 @@ def test_missing_mode_is_repaired(one_mode: PosteriorCheck, folded: Quadrature) 
 
 def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor, folded: Quadrature) -> None:
     """Only where its own estimate is off, as by a draw of a large weight, is there a caution."""
-    found = check_posteriors(FoldedPair("both"), (folded_x,), gaps=False)
+    found = check_posteriors(FoldedPair("both"), (folded_x,), split_gap=False)
     error = (found.iwae - folded.log_evidence).abs()
     assert found.grades["log_evidence"][error < 0.1].tolist() == [0] * int((error < 0.1).sum())
     assert bool((found.grades["log_evidence"][error > 0.3] > 0).all())
@@ -263,7 +266,7 @@ def test_same_seed_same_report_and_batches_join(untrained: VAEBernoulli) -> None
     x = torch.randint(0, 2, (7, 8)).float()
     whole = check_posteriors(untrained, (x,), num_samples=1000, num_resampled=20, max_data=5)
     first = check_posteriors(
-        untrained, (x[:5],), num_samples=1000, num_resampled=20, max_data=5, gaps=False
+        untrained, (x[:5],), num_samples=1000, num_resampled=20, max_data=5, split_gap=False
     )
     assert torch.equal(whole.log_evidence[:5], first.log_evidence)
     assert torch.equal(whole.draws["z"][:, :5], first.draws["z"])

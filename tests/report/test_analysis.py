@@ -120,9 +120,9 @@ def test_narrow_guide_is_poor_by_its_weights() -> None:
 
 def test_full_level_asks_for_a_second_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
     from vaezoo.diagnostics import second_opinion
-    from vaezoo.inference.hmc import Settings
+    from vaezoo.inference.hmc import ChainSettings
 
-    monkeypatch.setattr(second_opinion, "LONG", Settings(num_samples=300, num_warmup=100))
+    monkeypatch.setattr(second_opinion, "LONG", ChainSettings(num_samples=300, num_warmup=100))
     report = analyse(*linear(shift=1.5), level="full")
     assert report.second_opinion is not None
     assert float(report.second_opinion.comparison.c2st.min()) > 0.6

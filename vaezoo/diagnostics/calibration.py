@@ -24,7 +24,7 @@ word                histogram  the guide
 ==================  =========  =================================================================
 
 All of this is an average over data of the model, not over those that a person has, and says nothing
-about the weights of the network.
+about the parameters of the networks.
 """
 
 import math
@@ -133,9 +133,9 @@ class Calibration:
     guide
         Ranks among draws from the guide.
     repaired
-        Ranks among draws that have weights; None without a repair.
+        Ranks among draws that have importance weights; None without a repair.
     repair
-        What gave the weights.
+        What gave them.
     k_hat
         Of those weights, ``(N,)``: up to 0.7 the repair is reliable; None without one.
     num_samples
@@ -300,8 +300,8 @@ class _Ranking:
         log_q = particles.by_datum(total_log_density(sample_sites(trace.guide).values()))
         log_p = particles.by_datum(total_log_density(sample_sites(trace.model).values()))
         log_likelihood = particles.by_datum(total_log_density(trace.observed.values()))
-        drawn = [particles.by_datum(q["value"]) for _, q in trace.latents.values()]
-        elements = [self._at_frame(z).flatten(2) if z.dim() > 2 else z[..., None] for z in drawn]
+        draws = [particles.by_datum(q["value"]) for _, q in trace.latents.values()]
+        elements = [self._at_frame(z).flatten(2) if z.dim() > 2 else z[..., None] for z in draws]
         densities = torch.stack([log_p, log_likelihood, log_q], -1).cpu().double()
         ranked = torch.cat([*[z.cpu().double() for z in elements], densities], -1)
         return ranked, log_p, log_q

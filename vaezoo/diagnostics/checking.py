@@ -1,8 +1,8 @@
 """Can the posterior of this datum be trusted? A verdict for each datum, and draws that are right.
 
-Weights of draws from a guide cannot tell what it missed. So every datum gets a second opinion that
-does not rest on the guide: short HMC chains, and importance weights of a mixture of chains, guide
-and prior (:mod:`vaezoo.inference.proposals`). Guide and mixture are then compared:
+Importance weights of draws from a guide cannot tell what it missed. So every datum gets a second
+opinion that does not rest on the guide: short HMC chains, and importance weights of a mixture of
+chains, guide and prior (:mod:`vaezoo.inference.proposals`). Guide and mixture are then compared:
 
 ==================  ======================  ===============  =======================================
 check               good                    bad              of what
@@ -21,7 +21,7 @@ In between is a caution. A datum is **trusted** when everything is good, **repai
 reference is good and something else is not, so that the resampled draws of the mixture are right
 though the guide is not, and **not trusted** when the reference itself is not good.
 
-All of this is about q(z | x) given the weights of the network; it says nothing about those.
+All of this is about q(z | x) given the parameters of the networks; it says nothing about those.
 """
 
 import math
@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.hmc import Settings, largest_r_hat
+from vaezoo.inference.hmc import ChainSettings, largest_r_hat
 from vaezoo.inference.importance import (
     effective_share,
     largest_good_k,
@@ -45,7 +45,7 @@ from vaezoo.inference.importance import (
     summary,
 )
 from vaezoo.inference.local_fits import best_elbo
-from vaezoo.inference.proposals import Students, explore, weigh
+from vaezoo.inference.proposals import StudentTMixture, run_short_chains, weigh
 from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces, join, slices
@@ -53,9 +53,12 @@ from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
 __all__ = [
+    "CHAINS",
     "GRADES",
+    "SHORT",
     "VERDICTS",
     "PosteriorCheck",
+    "Verdict",
     "check_posteriors",
     "grade",
     "grade_guide",
@@ -67,9 +70,9 @@ GRADES = ("good", "caution", "bad")
 Verdict = Literal["trusted", "repaired", "not trusted"]
 
 WORDS = {
-    "k_hat": "weights of the guide are noise",
+    "k_hat": "importance weights of the guide are noise",
     "ess": "few draws of the guide count",
-    "log_evidence": "the guide misses part of the posterior, or its weights are noise",
+    "log_evidence": "the guide misses part of the posterior, or its importance weights are noise",
     "mean_shift": "the guide is shifted",
     "sd_ratio": "the guide is too narrow or too wide",
     "reference": "the mixture does not cover the posterior either",
@@ -79,7 +82,7 @@ FEWEST_DRAWS = 1000
 ENOUGH_EFFECTIVE, FEWEST_EFFECTIVE = 400, 100
 LARGEST_SHARE = 0.01
 DATA_DIM = {"draws": 1, "chains": 2, "chain_log_joint": 2}  # of the fields of a check
-CHAINS, SHORT = 4, Settings(num_samples=100, num_warmup=150)
+CHAINS, SHORT = 4, ChainSettings(num_samples=100, num_warmup=150)
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def check_posteriors(
     *,
     num_samples: int = 4000,
     num_resampled: int = 1000,
-    gaps: bool = True,
+    split_gap: bool = True,
     seed: int = 0,
     max_data: int = 256,
 ) -> PosteriorCheck:
@@ -196,8 +199,8 @@ def check_posteriors(
         Draws S from the guide, and as many from the mixture.
     num_resampled
         Draws R from the posterior that are returned.
-    gaps
-        Whether the gap is split into approximation and amortisation.
+    split_gap
+        Whether the gap of inference is split into approximation and amortisation gap.
     seed
         Seed of everything.
     max_data
@@ -220,26 +223,26 @@ def check_posteriors(
         part, own_seed = tuple(arg[rows] for arg in args), seed + rows.start
         with probing(pair, device), seeded(own_seed, device):
             target = Target(pair, part, "a check of posteriors")
-            parts.append(_check(target, num_samples, num_resampled, gaps, own_seed))
+            parts.append(_check(target, num_samples, num_resampled, split_gap, own_seed))
     return join(parts, dims=DATA_DIM)
 
 
 def _check(
-    target: Target, num_samples: int, num_resampled: int, gaps: bool, seed: int
+    target: Target, num_samples: int, num_resampled: int, split_gap: bool, seed: int
 ) -> PosteriorCheck:
     begun = time.perf_counter()
-    drawn = target.draw_guide(num_samples)
+    guide_draws = target.draw_guide(num_samples)
     of_guide = in_pieces(
-        lambda u: target.log_joint(u) - target.log_guide(u), drawn, target.rows_at_once()
+        lambda u: target.log_joint(u) - target.log_guide(u), guide_draws, target.rows_at_once()
     )
     of_guide = of_guide.cpu().double()
-    chains = explore(target, CHAINS, SHORT)
-    students = Students.fit(chains.unconstrained, chains.start)
-    u, of_mixture = weigh(target, students, num_samples)
+    chains = run_short_chains(target, CHAINS, SHORT)
+    mixture = StudentTMixture.fit(chains.unconstrained, chains.start)
+    u, of_mixture = weigh(target, mixture, num_samples)
     of_mixture = of_mixture.cpu().double()
     smoothed = pareto_smooth(of_mixture)
-    mean_shift, sd_ratio = _compare(drawn, u, smoothed.log_weights)
-    local = best_elbo(target).cpu().double() if gaps else None
+    mean_shift, sd_ratio = _compare(guide_draws, u, smoothed.log_weights)
+    local = best_elbo(target).cpu().double() if split_gap else None
     values = {
         **summary(of_guide, pareto_smooth(of_guide)),
         "log_evidence": log_evidence(of_mixture),
@@ -266,17 +269,17 @@ def _check(
     )
 
 
-def _compare(drawn: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+def _compare(guide_draws: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Return the shift of the mean, and the ratio of sds, of the worst latent, each ``(B,)``.
 
-    ``drawn`` are from the guide, ``u`` from the mixture with its log weights.
+    ``u`` are draws from the mixture, with their log importance weights.
     """
-    drawn, u = drawn.cpu().double(), u.cpu().double()
+    guide_draws, u = guide_draws.cpu().double(), u.cpu().double()
     share = log_weights.softmax(0).unsqueeze(-1)
     mean = (share * u).sum(0)
     sd = (share * (u - mean).square()).sum(0).sqrt().clamp(min=1e-12)
-    shift = ((drawn.mean(0) - mean) / sd).abs().max(-1).values
-    log_ratio = (drawn.std(0).clamp(min=1e-12) / sd).log()
+    shift = ((guide_draws.mean(0) - mean) / sd).abs().max(-1).values
+    log_ratio = (guide_draws.std(0).clamp(min=1e-12) / sd).log()
     worst = log_ratio.abs().argmax(-1, keepdim=True)
     return shift, log_ratio.gather(-1, worst).squeeze(-1).exp()
 

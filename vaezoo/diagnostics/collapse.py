@@ -119,15 +119,15 @@ def _kl_of_elements(pair: nn.Module, args: Args) -> dict[str, float]:
     """Return the KL of each element, summed over the data."""
     trace = trace_pair(pair, args)
     terms = elbo_terms(pair, args, trace=trace)
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for name, total in terms.kl.items():
         elements = terms.kl_per_latent.get(name)
         if elements is None:
             elements = _by_draw(trace, name)
         elements = total if elements is None else elements
         names = element_names(name, elements.shape[1:])
-        found.update(zip(names, elements.cpu().double().sum(0).flatten().tolist(), strict=True))
-    return found
+        sums.update(zip(names, elements.cpu().double().sum(0).flatten().tolist(), strict=True))
+    return sums
 
 
 def _by_draw(trace: PairTrace, name: str) -> Tensor | None:

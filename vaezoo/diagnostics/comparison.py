@@ -84,8 +84,8 @@ def compare_draws(draws: DrawsLike, reference: DrawsLike, *, seed: int = 0) -> C
     --------
     >>> import torch
     >>> draws = torch.randn(500, 1, 2, generator=torch.Generator().manual_seed(0))
-    >>> found = compare_draws(draws + 2, draws)
-    >>> round(float(found.largest_wasserstein), 1), float(found.c2st) > 0.9
+    >>> shifted = compare_draws(draws + 2, draws)
+    >>> round(float(shifted.largest_wasserstein), 1), float(shifted.c2st) > 0.9
     (2.0, True)
     """
     ours, theirs = _standardised(draws, reference)
@@ -225,25 +225,25 @@ def _fit_logistic(features: Tensor, label: Tensor, weight: Tensor) -> Tensor:
 
     Each step has the best of four lengths, so that data that can be separated do no harm.
     """
-    found = features.new_zeros(len(features), features.shape[-1])
+    beta = features.new_zeros(len(features), features.shape[-1])
     ridge = PENALTY * torch.eye(features.shape[-1], dtype=features.dtype)
     logit = features.new_zeros(features.shape[:2])
     lengths = features.new_tensor(SHORTENED)[:, None, None]
     for _ in range(NEWTON_STEPS):
         share = logit.sigmoid()
-        slope = ((weight * (label - share)).unsqueeze(1) @ features).squeeze(1) - PENALTY * found
+        slope = ((weight * (label - share)).unsqueeze(1) @ features).squeeze(1) - PENALTY * beta
         curvature = (weight * share * (1 - share)).unsqueeze(-1) * features
         factor = torch.linalg.cholesky(features.mT @ curvature + ridge)
         step = torch.cholesky_solve(slope.unsqueeze(-1), factor)
         ahead = (features @ step).squeeze(-1)
         margins = (2 * label - 1) * (logit + lengths * ahead)
-        penalties = PENALTY / 2 * (found + lengths * step.squeeze(-1)).square().sum(-1)
+        penalties = PENALTY / 2 * (beta + lengths * step.squeeze(-1)).square().sum(-1)
         losses = (weight * softplus(-margins)).sum(-1) + penalties
         length = lengths[losses.argmin(0), 0]
-        found, logit = found + length * step.squeeze(-1), logit + length * ahead
+        beta, logit = beta + length * step.squeeze(-1), logit + length * ahead
         if float(ahead.abs().max()) < CONVERGED:
             break
-    return found
+    return beta
 
 
 def _standardised(draws: DrawsLike, reference: DrawsLike) -> tuple[Tensor, Tensor]:

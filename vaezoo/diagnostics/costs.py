@@ -12,7 +12,7 @@ from vaezoo.diagnostics.checking import CHAINS, SHORT
 from vaezoo.errors import RequestError
 from vaezoo.inference.annealing import Annealing
 from vaezoo.inference.filtering import particle_filter
-from vaezoo.inference.hmc import Settings
+from vaezoo.inference.hmc import ChainSettings
 from vaezoo.inference.importance import importance_weights
 from vaezoo.inference.local_fits import NUM_DRAWS, NUM_STEPS
 from vaezoo.inference.target import Target
@@ -24,7 +24,7 @@ from vaezoo.sequences.sequence_pair import SequencePair
 __all__ = ["LEVELS", "LONG", "SHARE_ANNEALED", "AnalysisPlan", "plan_analysis"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-LONG = Settings(num_samples=1000, num_warmup=300)
+LONG = ChainSettings(num_samples=1000, num_warmup=300)
 SHARE_ANNEALED = 0.1
 FEWEST_DATA, FEWEST_SEQUENCES = 10, 2
 ROWS_OF_TRIAL = 2000
@@ -91,7 +91,7 @@ class _Costs:
         return self.density * (ranked + weighed) + self.gradient * gradients * plan.num_data
 
 
-def _gradients(settings: Settings) -> float:
+def _gradients(settings: ChainSettings) -> float:
     return (settings.num_warmup + settings.num_samples) * (1 + settings.max_leapfrog) / 2
 
 

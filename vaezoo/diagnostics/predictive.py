@@ -152,12 +152,12 @@ class PredictiveCheck:
     @cached_property
     def grades(self) -> dict[str, str]:
         """``good``, ``caution`` or ``bad``, by ``reliability`` or ``pit`` and by statistic."""
-        found = {}
+        grades = {}
         if self.reliability is not None:
-            found["reliability"] = grade_of(self.reliability.p_value)
+            grades["reliability"] = grade_of(self.reliability.p_value)
         if self.pit is not None:
-            found["pit"] = grade_of(uniform_p_value(self.pit))
-        return {**found, **{name: check.grade for name, check in self.statistics.items()}}
+            grades["pit"] = grade_of(uniform_p_value(self.pit))
+        return {**grades, **{name: check.grade for name, check in self.statistics.items()}}
 
 
 def predictive_checks(
@@ -244,10 +244,10 @@ class _Tally:
         self._sum(0, value)
         rank = _Rank(value)
         for r in range(self.num_replicates):
-            drawn = fn.sample()[keep]
-            self._sum(1 + r, drawn)
+            replicate = fn.sample()[keep]
+            self._sum(1 + r, replicate)
             if not is_binary:
-                rank.count(drawn)
+                rank.count(replicate)
         if not is_binary:
             self.pit.append(_independent(rank.pit(self.num_replicates), independent))
 
@@ -258,7 +258,7 @@ class _Tally:
             self.sums[name][place] += function(x).cpu().double().sum()
 
     def finish(self, seed: int) -> PredictiveCheck:
-        """Return what was found."""
+        """Return the checks of the rows so far."""
         checks = {name: self._statistic(sums / self.number) for name, sums in self.sums.items()}
         if not self.said:
             return PredictiveCheck(None, _chosen([torch.cat(self.pit)])[0], checks)

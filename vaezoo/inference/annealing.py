@@ -4,9 +4,9 @@ Particles of each datum start at draws from the prior, and go to the posterior t
 
     f_k(z) = p(z) p(x | z)^beta_k,    0 = beta_0 < ... < beta_K = 1,
 
-by weighing, resampling, and HMC moves that leave f_k where it is (annealed importance sampling,
+by weighting, resampling, and HMC moves that leave f_k where it is (annealed importance sampling,
 Neal 2001, arXiv:physics/9803008; with resampling, Del Moral, Doucet & Jasra 2006). Modes that lie
-apart get their weights while beta is small and particles can still cross.
+apart get their probability while beta is small and particles can still cross.
 
 Temperatures are fixed, and so are the moves before the particles that count are drawn: a pilot with
 16 particles of its own finds step sizes and scales, for each datum and temperature. So the mean
@@ -105,11 +105,11 @@ class Annealed:
     ----------
     log_evidence
         Of log p(x), ``(B,)``, in nats: a lower bound in expectation. It is
-        :func:`vaezoo.inference.importance.log_evidence` of the weights below.
+        :func:`vaezoo.inference.importance.log_evidence` of ``log_weights``.
     acceptance
         Mean acceptance probability of the moves, ``(B,)``.
     latents, log_weights
-        The S particles, by site ``(S, B, *event)``, and their weights ``(S, B)``;
+        The S particles, by site ``(S, B, *event)``, and their log importance weights ``(S, B)``;
         :func:`vaezoo.inference.importance.resample` makes draws from the posterior of them.
     unconstrained
         The particles as vectors of reals, ``(S, B, L)``; see :mod:`vaezoo.inference.target`.
@@ -348,8 +348,8 @@ def _pilot(target: Target, how: Annealing) -> Moves:
         particles.reweigh(beta - last)
         share = particles.log_weights.softmax(0).to(variance).unsqueeze(-1)
         centred = particles.place.position - (share * particles.place.position).sum(0)
-        found = (share * centred.square()).sum(0)
-        variance = torch.lerp(variance, found, TRUST).nan_to_num(1.0).clamp(min=1e-12)
+        present = (share * centred.square()).sum(0)
+        variance = torch.lerp(variance, present, TRUST).nan_to_num(1.0).clamp(min=1e-12)
         for _ in range(FIRST_MOVES if index == 0 else 1):
             acceptance = particles.move(beta, variance.sqrt(), step)
             step = step * (GAIN * (acceptance - how.target_acceptance)).exp()

@@ -25,7 +25,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, Moved, first_step_size, move
+from vaezoo.inference.adaptation import Frame, StepSize
+from vaezoo.inference.leapfrog import Moved, first_step_size, move
 from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
@@ -34,16 +35,19 @@ from vaezoo.runtime._arviz import import_arviz
 from vaezoo.runtime.device import seeded
 
 __all__ = [
+    "ChainSettings",
     "Convergence",
     "HMCResult",
-    "Settings",
     "convergence",
     "hmc",
     "largest_r_hat",
     "run_chains",
 ]
 
+# A covariance takes more draws than it has rows, and L^2 numbers for each datum; the windows of a
+# default warm-up of 4 chains hold 150 and 300 draws.
 MOST_DENSE = 64
+# As in Stan: an error of the energy that rounding cannot make.
 DIVERGENT = 1000.0
 Start = Literal["mixed", "guide", "prior"]
 
@@ -101,7 +105,7 @@ class Convergence:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ChainSettings:
     """How chains run; see :func:`hmc`."""
 
     num_samples: int = 500
@@ -143,7 +147,9 @@ def hmc(
     target_acceptance
         Acceptance probability that the step size of a datum aims at, on average over chains.
     dense
-        Whether the metric is a full covariance; by default for up to 64 latents.
+        Whether the metric is a full covariance; by default for up to 64 latents. The posteriors of
+        VAEs are correlated even where their guides are not, and a diagonal metric then makes steps
+        as short as the narrowest direction.
     start
         ``mixed``: the first half of the chains starts at draws from the guide, the other at draws
         from the prior, so that a mode that the guide does not know has a chance to be found.
@@ -171,7 +177,7 @@ def hmc(
         target = Target(pair, args, "HMC")
         if dense is None:
             dense = target.num_latents <= MOST_DENSE
-        settings = Settings(num_samples, num_warmup, max_leapfrog, target_acceptance, dense)
+        settings = ChainSettings(num_samples, num_warmup, max_leapfrog, target_acceptance, dense)
         first = _starting_points(target, num_chains, start)
         return run_chains(target, first, settings)
 
@@ -186,10 +192,12 @@ def _starting_points(target: Target, num_chains: int, start: Start) -> Tensor:
     return torch.cat(points)
 
 
-def run_chains(target: Target, start: Tensor, settings: Settings) -> HMCResult:
+def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCResult:
     """Run chains from ``start (C, B, L)``; inside :func:`~vaezoo.pairs.particles.probing`."""
+    # Even a poor guide says on which scale latents lie; warm-up replaces its metric by that of the
+    # chains. A diagonal factor as a matrix, since the metric may become one.
     loc, scale = target.moments_of_guide()
-    frame = _Frame(loc, torch.diag_embed(scale) if settings.dense else scale)
+    frame = Frame(loc, torch.diag_embed(scale) if settings.dense else scale)
     sampler = _Sampler(target.log_joint, frame, start, settings)
     sampler.warm_up()
     draws, log_p, acceptance, divergent = sampler.draw()
@@ -205,74 +213,6 @@ def run_chains(target: Target, start: Tensor, settings: Settings) -> HMCResult:
         divergent,
         sampler.num_gradients,
     )
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Whitened coordinates w of each datum: u = loc + factor w.
-
-    ``factor`` is lower triangular, ``(B, L, L)``, or a diagonal, ``(B, L)``.
-    """
-
-    loc: Tensor
-    factor: Tensor
-
-    def outside(self, w: Tensor) -> Tensor:
-        if self.factor.dim() == 2:
-            return self.loc + self.factor * w
-        return self.loc + torch.einsum("blm,cbm->cbl", self.factor, w)
-
-    def inside(self, u: Tensor) -> Tensor:
-        centred = u - self.loc
-        if self.factor.dim() == 2:
-            return centred / self.factor
-        solved = torch.linalg.solve_triangular(self.factor, centred.permute(1, 2, 0), upper=False)
-        return solved.permute(2, 0, 1)
-
-    def refit(self, u: Tensor) -> "_Frame":
-        """Return the frame of mean and covariance of draws ``(S, B, L)``, slightly regularised.
-
-        A mean of the S draws and 5 draws of a small variance, as in Stan.
-        """
-        number = len(u)
-        loc = u.mean(0)
-        centred = u - loc
-        weight, small = number / (number + 5.0), 1e-3 * 5.0 / (number + 5.0)
-        if self.factor.dim() == 2:
-            return _Frame(loc, (weight * centred.square().mean(0) + small).sqrt())
-        covariance = torch.einsum("sbl,sbm->blm", centred, centred) / number
-        eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
-        factor, failed = torch.linalg.cholesky_ex(weight * covariance + small * eye)
-        factor = torch.where(failed.bool()[:, None, None], self.factor, factor)
-        return _Frame(loc, factor)
-
-
-class _StepSize:
-    """Dual averaging of one step size for each datum (Hoffman & Gelman 2014, eq. 6)."""
-
-    GAMMA, T0, KAPPA = 0.05, 10.0, 0.75
-
-    def __init__(self, start: Tensor, target: float) -> None:
-        self.target = target
-        self.restart(start)
-
-    def restart(self, start: Tensor) -> None:
-        self.centre = start.log()
-        self.current = self.averaged = start
-        self.log_averaged = self.centre
-        self.shortfall = torch.zeros_like(start)
-        self.count = 0
-
-    def update(self, acceptance: Tensor) -> None:
-        """Learn from acceptance probabilities ``(B,)``."""
-        self.count += 1
-        rate = 1 / (self.count + self.T0)
-        self.shortfall = (1 - rate) * self.shortfall + rate * (self.target - acceptance)
-        log_step = self.centre - math.sqrt(self.count) / self.GAMMA * self.shortfall
-        log_step = log_step.clamp(math.log(SMALLEST_STEP), math.log(LARGEST_STEP))
-        weight = self.count**-self.KAPPA
-        self.log_averaged = weight * log_step + (1 - weight) * self.log_averaged
-        self.current, self.averaged = log_step.exp(), self.log_averaged.exp()
 
 
 @dataclass(frozen=True)
@@ -295,15 +235,15 @@ class _Sampler:
     def __init__(
         self,
         log_density: Callable[[Tensor], Tensor],
-        frame: _Frame,
+        frame: Frame,
         start: Tensor,
-        settings: Settings,
+        settings: ChainSettings,
     ) -> None:
         self.log_density = log_density
         self.frame = frame
         self.settings = settings
         self.num_gradients = 0
-        self.step_size = _StepSize(first_step_size(start), settings.target_acceptance)
+        self.step_size = StepSize(first_step_size(start), settings.target_acceptance)
         self.place = self.at(frame.inside(start))
 
     def at(self, w: Tensor) -> _Place:
@@ -324,6 +264,10 @@ class _Sampler:
 
     def warm_up(self) -> None:
         """Find step sizes, and twice the metric, from the draws of all chains of a datum."""
+        # First the step size alone, while chains come in from where they start (a sixth), then two
+        # windows of draws, each of which ends with a metric made of them. The last third is for the
+        # step size in the last metric. Draws of all chains count together, so that windows of some
+        # hundred moves suffice; where chains lie in several modes, the metric spans them.
         length, recent = self.settings.num_warmup, []
         for index in range(length):
             acceptance, _ = self.move(self.step_size.current)
@@ -331,10 +275,13 @@ class _Sampler:
             if index >= length // 6:
                 recent.append(self.frame.outside(self.place.position))
             if index in (length // 3, 2 * length // 3) and len(recent) >= 10:
+                # without the first quarter, which a worse metric had made
                 self.change_frame(torch.cat(recent[len(recent) // 4 :]))
                 recent = []
 
     def change_frame(self, draws: Tensor) -> None:
+        # The chains stay where they are in u. Their w, and the gradient by w, are new, and a step
+        # size of the old metric is only a start for that of the new one.
         u = self.frame.outside(self.place.position)
         self.frame = self.frame.refit(draws)
         self.place = self.at(self.frame.inside(u))
@@ -377,8 +324,8 @@ def convergence(result: HMCResult) -> Convergence:
 
 def largest_r_hat(result: HMCResult) -> Tensor:
     """Return R-hat of the worst latent of each datum, ``(B,)``; see :class:`Convergence`."""
-    found = import_arviz().rhat(_labelled(result))["u"].max("latent")
-    return torch.from_numpy(found.values.copy())
+    r_hat = import_arviz().rhat(_labelled(result))["u"].max("latent")
+    return torch.from_numpy(r_hat.values.copy())
 
 
 def _labelled(result: HMCResult) -> xr.Dataset:

@@ -16,7 +16,7 @@ from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
-__all__ = ["best_elbo", "local_elbo"]
+__all__ = ["NUM_DRAWS", "NUM_STEPS", "best_elbo", "local_elbo"]
 
 NUM_STEPS, NUM_DRAWS, RATE = 300, 8, 0.1
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.hmc import HMCResult, Settings, run_chains
+from vaezoo.inference.hmc import ChainSettings, HMCResult, run_chains
 from vaezoo.inference.importance import Weighted, systematic
 from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
@@ -37,7 +37,7 @@ from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
-__all__ = ["Students", "explore", "mixture_weights", "short_chains", "weigh"]
+__all__ = ["StudentTMixture", "mixture_weights", "run_short_chains", "short_chains", "weigh"]
 
 DEGREES = 5.0
 SHARES = (0.6, 0.2, 0.2)
@@ -82,8 +82,8 @@ def mixture_weights(
         target = Target(pair, args, "the mixture proposal")
         if chains.unconstrained.shape[2:] != (target.num_data, target.num_latents):
             raise RequestError("these chains are of other data or latents; run them on this batch")
-        students = Students.fit(chains.unconstrained, chains.start)
-        u, log_weights = weigh(target, students, num_samples, shares)
+        mixture = StudentTMixture.fit(chains.unconstrained, chains.start)
+        u, log_weights = weigh(target, mixture, num_samples, shares)
         latents, _ = in_pieces(target.constrain, u, target.rows_at_once())
     return Weighted(latents, log_weights)
 
@@ -105,10 +105,10 @@ def short_chains(
     device = args[0].device
     with probing(pair, device), seeded(seed, device):
         target = Target(pair, args, "the mixture proposal")
-        return explore(target, num_chains, Settings(num_samples, num_warmup))
+        return run_short_chains(target, num_chains, ChainSettings(num_samples, num_warmup))
 
 
-def explore(target: Target, num_chains: int, settings: Settings) -> HMCResult:
+def run_short_chains(target: Target, num_chains: int, settings: ChainSettings) -> HMCResult:
     """Return the same of a target, for use inside :func:`vaezoo.pairs.particles.probing`."""
     u, log_weights = weigh(target, None, NUM_PILOT, (0.0, 1 / 3, 2 / 3))
     chosen = systematic(log_weights.cpu().double(), NUM_CANDIDATES).to(u.device)
@@ -120,22 +120,25 @@ def explore(target: Target, num_chains: int, settings: Settings) -> HMCResult:
 
 
 def _far_apart(candidates: Tensor, number: int) -> Tensor:
-    """Return some of ``(R, B, L)``, each as far as can be from those before, ``(number, B, L)``."""
+    """Return some of ``(R, B, L)``, each as far as can be from those before, ``(number, B, L)``.
+
+    Distances are in standard deviations of the candidates, so that no latent counts by its scale.
+    """
     white = candidates / candidates.std(0).clamp(min=1e-6)
     data = torch.arange(candidates.shape[1], device=candidates.device)
     chosen = torch.zeros_like(data)
     distance = torch.full_like(white[..., 0], math.inf)
-    found = []
+    starts = []
     for _ in range(number):
-        found.append(candidates[chosen, data])
+        starts.append(candidates[chosen, data])
         distance = distance.minimum((white - white[chosen, data]).square().sum(-1))
         chosen = distance.argmax(0)
-    return torch.stack(found)
+    return torch.stack(starts)
 
 
 def weigh(
     target: Target,
-    students: "Students | None",
+    mixture: "StudentTMixture | None",
     num_samples: int,
     shares: Sequence[float] = SHARES,
 ) -> tuple[Tensor, Tensor]:
@@ -148,14 +151,14 @@ def weigh(
     if num_samples < FEWEST:
         raise RequestError(f"{num_samples} draws are too few for a mixture; take {FEWEST} or more")
     counts = _split(num_samples, shares)
-    sides = (students.draw if students else None, target.draw_guide, target.draw_prior)
+    sides = (mixture.draw if mixture else None, target.draw_guide, target.draw_prior)
     u = torch.cat([draw(n) for draw, n in zip(sides, counts, strict=True) if draw and n])
     logs = torch.tensor([n / num_samples for n in counts], device=u.device, dtype=u.dtype).log()
 
     def log_weight(part: Tensor) -> Tensor:
         prior, likelihood = target.log_terms(part)
         guide = target.log_guide(part)
-        chains = students.log_prob(part) if students else torch.zeros_like(prior)
+        chains = mixture.log_prob(part) if mixture else torch.zeros_like(prior)
         parts = torch.stack([chains, guide, prior], -1).nan_to_num(-math.inf)
         log_q = (parts + logs).logsumexp(-1)
         return (prior + likelihood - log_q).nan_to_num(-math.inf, math.inf)
@@ -164,8 +167,8 @@ def weigh(
 
 
 @dataclass(frozen=True)
-class Students:
-    """A mixture of K multivariate Student t's with 5 degrees of freedom, for each of B data.
+class StudentTMixture:
+    """A mixture of K multivariate Student-t's with 5 degrees of freedom, for each of B data.
 
     Attributes
     ----------
@@ -182,7 +185,7 @@ class Students:
     shares: tuple[float, ...]
 
     @classmethod
-    def fit(cls, chains: Tensor, start: Tensor) -> "Students":
+    def fit(cls, chains: Tensor, start: Tensor) -> "StudentTMixture":
         """Return t's of chains ``(C, S, B, L)`` and of the places ``(C, B, L)`` where they began.
 
         Scales are covariances. That of a chain is drawn to the one within all chains, and this one

@@ -61,8 +61,8 @@ class Particles:
 
     def trace(self, model: Function, guide: Function, args: Args) -> PairTrace:
         """Return traces of the guide, and of the model on the latents that it drew."""
-        drawn = self.run(guide, args)
-        return PairTrace(self.run(poutine.replay(model, trace=drawn), args), drawn)
+        latents = self.run(guide, args)
+        return PairTrace(self.run(poutine.replay(model, trace=latents), args), latents)
 
     def by_datum(self, values: Tensor) -> Tensor:
         """Return values in the batch shape that the sites have as ``(S, B, ...)``."""
@@ -122,8 +122,8 @@ def choose_particles(pair: nn.Module, args: Args, number: int) -> Particles:
 def _agree(pair: nn.Module, args: Args, together: Particles, repeated: Particles) -> bool:
     model, guide = model_of(pair), guide_of(pair)
     first = together.trace(model, guide, args)
-    drawn = sample_sites(first.guide).items()
-    latents = {name: repeated.by_row(site["value"]) for name, site in drawn}
+    sites = sample_sites(first.guide).items()
+    latents = {name: repeated.by_row(site["value"]) for name, site in sites}
     second = repeated.trace(hold(latents)(model), hold(latents)(guide), args)
     return _same(first.guide, second.guide, repeated) and _same(first.model, second.model, repeated)
 

@@ -60,8 +60,8 @@ def simulate(
     values = in_pieces(draw, rows, ROWS_OF_MODEL)
     simulated = [arg[rows] for arg in args]
     for name, place in places.items():
-        drawn = values.pop(name).reshape(simulated[place].shape).to(args[place].dtype)
-        simulated[place] = _with_padding(pair, args, rows, drawn, simulated[place])
+        x = values.pop(name).reshape(simulated[place].shape).to(args[place].dtype)
+        simulated[place] = _with_padding(pair, args, rows, x, simulated[place])
     return values, tuple(simulated)
 
 
@@ -71,13 +71,13 @@ def _places_of_data(pair: nn.Module, args: Args) -> dict[str, int]:
     names, places = argument_names(pair), {}
     observed = {name: site["value"] for name, site in trace_pair(pair, few).observed.items()}
     for name, value in site_values(pair, observed).items():
-        found = [i for i, arg in enumerate(few) if _is_same(arg, value)]
-        if not found:
+        same = [i for i, arg in enumerate(few) if _is_same(arg, value)]
+        if not same:
             raise RequestError(
                 f"data of the model take the place of the batch, and what site "
                 f"'{name}' observes is none of {', '.join(names)}; observe an argument as it is"
             )
-        places[name] = next((i for i in found if names[i] == name), found[0])
+        places[name] = next((i for i in same if names[i] == name), same[0])
     return places
 
 
@@ -85,7 +85,7 @@ def _is_same(arg: Tensor, value: Tensor) -> bool:
     return arg.numel() == value.numel() and bool((arg.reshape(value.shape) == value).all())
 
 
-def _with_padding(pair: nn.Module, args: Args, rows: Tensor, drawn: Tensor, x: Tensor) -> Tensor:
-    """Return what was drawn; behind the end of a sequence, what stood there."""
+def _with_padding(pair: nn.Module, args: Args, rows: Tensor, x: Tensor, old: Tensor) -> Tensor:
+    """Return new data; behind the end of a sequence, what stood there."""
     length = lengths_of(pair, args)
-    return drawn if length is None else fill_padding(drawn, length[rows], x)
+    return x if length is None else fill_padding(x, length[rows], old)

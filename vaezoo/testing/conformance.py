@@ -139,13 +139,13 @@ def check_store(subject: Subject) -> Failures:
 
 def check_finite(subject: Subject) -> Failures:
     """Every term of the ELBO is finite, in training and in evaluation."""
-    found: set[str] = set()
+    reported: set[str] = set()
     for training in (True, False):
         trace = subject.trace(subject.args, training=training)
         for side, name, site in subject.sites(trace):
             bad = ~torch.isfinite(log_density(site))
-            if bad.any() and name not in found:
-                found.add(name)
+            if bad.any() and name not in reported:
+                reported.add(name)
                 value = float(log_density(site)[bad][0])
                 what = f"log-density of site '{name}' is {value} in {int(bad.sum())} rows"
                 repair = "give its scale a floor, and keep what goes into exp or log in range"

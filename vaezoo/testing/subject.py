@@ -36,7 +36,7 @@ from vaezoo.pairs.sites import (
 from vaezoo.sequences import sequence_pair as sequence
 from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["Failure", "Subject"]
+__all__ = ["Failure", "Failures", "Subject", "base_of", "elbo", "gradients"]
 
 JITTER = 0.01  # moves parameters, so that what is initialised at zero does not hide anything
 
@@ -106,7 +106,7 @@ class Subject:
     names
         What model and guide call them.
     fresh
-        Builds the pair once more, with new initial weights.
+        Builds the pair once more, with new initial parameters.
     """
 
     first: PairTrace
@@ -141,7 +141,7 @@ class Subject:
 
     @contextmanager
     def isolation(self) -> Iterator[None]:
-        """Leave no trace of the checks: weights, modes, seeds, parameter store."""
+        """Leave no trace of the checks: parameters, modes, seeds, parameter store."""
         state = {name: value.clone() for name, value in self.pair.state_dict().items()}
         modes = {module: module.training for module in self.pair.modules()}
         devices = [arg.device for arg in self.args[:1] if arg.device.type == "cuda"]
@@ -332,14 +332,14 @@ def base_of(name: str) -> str:
 
 def _site_of(trace: TracebackType | None) -> Site | None:
     """Return the site that an exception is about, as the frames of pyro know it."""
-    found: Site | None = None
+    site: Site | None = None
     while trace:
         for name in ("msg", "site"):
             value = trace.tb_frame.f_locals.get(name)
             if isinstance(value, dict) and "fn" in value and "name" in value:
-                found = value
+                site = value
         trace = trace.tb_next
-    return found
+    return site
 
 
 def gradients(

@@ -50,16 +50,16 @@ FOR_MODELS = (
     "means.npz: sample {run} --x mean -n 6 --seed 2 -o {out}",
     "reconstruct.npz: reconstruct {run} --z sample --x sample -n 6 --seed 2 -o {out}",
     "encode.npz: encode {run} --z sample -n 6 --seed 2 -o {out}",
-    "encode.nc: encode {run} --draws 8 --groups all -n 4 --seed 2 -o {out}",
+    "encode.nc: encode {run} --num-samples 8 --groups all -n 4 --seed 2 -o {out}",
 )
 FOR_IMAGES = (
-    "impute.npz: impute {run} --missing 0.3 --draws 4 --burn-in 3 -n 4 --seed 2 -o {out}",
+    "impute.npz: impute {run} --fraction 0.3 --num-samples 4 --burn-in 3 -n 4 --seed 2 -o {out}",
 )
 FOR_SEQUENCES = (
     "filter: evaluate {run} --json --iwae 1 --fivo 5 --free-running 3 -n 12 --seed 2",
-    "forecast.nc: forecast {run} --horizon 3 --draws 6 -n 5 --seed 2 -o {out}",
+    "forecast.nc: forecast {run} --horizon 3 --num-samples 6 -n 5 --seed 2 -o {out}",
     "continue.npz: sample {run} --prefix 3 --steps 4 --x sample -n 4 --seed 2 -o {out}",
-    "impute.npz: impute {run} --gap 2:4 --draws 4 --burn-in 3 -n 4 --seed 2 -o {out}",
+    "impute.npz: impute {run} --gap 2:4 --num-samples 4 --burn-in 3 -n 4 --seed 2 -o {out}",
 )
 # A net of 1,200 units a layer is analysed too slowly; "free-bits" below is trained with it.
 SMALLER = {"beta-vae": "--set hidden=[64,32] --set decoder_hidden=[32,48,64]"}

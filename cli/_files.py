@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError
 from vaezoo.plots.figures import plot_data, plot_pairs
 from vaezoo.runs import Run
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["require_ending", "write_csv", "write_data", "write_npz"]
-
-
-def require_ending(path: Path, endings: tuple[str, ...]) -> None:
-    """Refuse a file whose ending says another format than those that can be written."""
-    if path.suffix not in endings:
-        raise RequestError(f"cannot write '{path}': use a file ending in {' or '.join(endings)}")
+__all__ = ["write_csv", "write_data", "write_npz"]
 
 
 def write_data(
@@ -28,7 +21,6 @@ def write_data(
 
     Of sequences, the first ``begun`` frames were given.
     """
-    require_ending(path, (".png", ".npz"))
     if path.suffix == ".npz":
         write_npz(path, arrays)
     elif len(arrays) == 2:

@@ -9,12 +9,11 @@ import click
 from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
+from vaezoo.cli._shared import Decorator
 from vaezoo.errors import RequestError
 from vaezoo.settings import Settings
 
 __all__ = ["nested", "parse_settings", "setting_options", "typed_settings", "typed_words"]
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def setting_options(kind: type[Settings], *, leave_out: Sequence[str] = ()) -> Decorator:

@@ -2,28 +2,36 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
+from vaezoo.errors import RequestError
+from vaezoo.options import Device, PointValue, Split
+
 __all__ = [
     "SEED",
+    "Counts",
+    "Decorator",
+    "choice_option",
     "complete_data",
     "complete_model",
     "data_dir_option",
     "data_option",
-    "device_option",
     "echo_json",
     "json_option",
-    "model_option",
-    "run_argument",
+    "limit_option",
+    "num_samples_option",
+    "out_option",
     "seed_option",
     "split_option",
     "table",
+    "takes_run",
     "x_option",
     "z_option",
 ]
@@ -39,8 +47,8 @@ def complete_model(
     """Complete the name of a model, or of a Python file."""
     from vaezoo.registry import entries
 
-    found = [CompletionItem(e.name, help=e.summary) for e in entries(f"{incomplete}*")]
-    return found or [CompletionItem(incomplete, type="file")]
+    items = [CompletionItem(e.name, help=e.summary) for e in entries(f"{incomplete}*")]
+    return items or [CompletionItem(incomplete, type="file")]
 
 
 def complete_data(
@@ -50,27 +58,93 @@ def complete_data(
     spec = find_spec("vaezoo.data")
     source = Path(spec.origin).with_name("sets") / "sources.py" if spec and spec.origin else Path()
     names = re.findall(r'Source\("([\w-]+)"', source.read_text(encoding="utf-8"))
-    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return found or [CompletionItem(incomplete, type="file")]
+    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return items or [CompletionItem(incomplete, type="file")]
 
 
-def _mean_or_sample(flag: str, density: str) -> Decorator:
+def choice_option(flag: str, choices: Any, **attributes: Any) -> Decorator:
+    """Return an option whose choices are those of a ``Literal``, by default the first of them."""
+    values = get_args(choices)
+    attributes = {"default": values[0], "show_default": True, **attributes}
+    return click.option(flag, type=click.Choice(values), **attributes)
+
+
+def limit_option(
+    default: int | None = None, text: str = "Only the first so many rows."
+) -> Decorator:
+    """Return the option ``--limit`` for the rows of data that are looked at."""
     return click.option(
-        flag,
-        type=click.Choice(["mean", "sample"]),
-        default="mean",
-        show_default=True,
-        help=f"The mean of {density}, or a draw from it.",
+        *("-n", "--limit"),
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=default is not None,
+        help=text,
     )
 
 
+def num_samples_option(default: int, text: str, *flags: str, least: int = 1) -> Decorator:
+    """Return the option ``--num-samples`` for numbers of draws."""
+    return click.option(
+        *(*flags, "--num-samples"),
+        type=click.IntRange(min=least),
+        default=default,
+        show_default=True,
+        help=text,
+    )
+
+
+def out_option(*endings: str, text: str, required: bool = False) -> Decorator:
+    """Return the option ``--out`` for a file with one of some endings."""
+    kind = OutFile(endings)
+    return click.option("-o", "--out", type=kind, required=required, help=text)
+
+
+class OutFile(click.Path):
+    """A file to be written, whose ending says in which format."""
+
+    def __init__(self, endings: Sequence[str]) -> None:
+        super().__init__(path_type=Path)
+        self.endings = endings
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        path = Path(str(super().convert(value, param, ctx)))
+        if path.suffix not in self.endings:
+            raise RequestError(
+                f"cannot write '{path}': use a file ending in {' or '.join(self.endings)}"
+            )
+        return path
+
+
+class Counts(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers with commas between them."""
+
+    name = "numbers"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            return [int(word) for word in value.split(",")] if isinstance(value, str) else value
+        except ValueError:
+            self.fail(f"'{value}' is no list of {self.what}", param, ctx)
+
+
+def takes_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take a RUN, which it gets loaded, with the options that say how."""
+
+    @wraps(command)
+    def invoke(run: Path, device: str, model: str | None, **options: Any) -> Any:
+        from vaezoo.runs import load_run
+
+        return command(load_run(run, device=device, model=model), **options)
+
+    return run_argument(device_option(model_option(invoke)))
+
+
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto takes a GPU when there is one.",
+device_option = choice_option(
+    "--device", Device, help="Where to compute; auto takes a GPU when there is one."
 )
 seed_option = click.option(
     "--seed", type=SEED, default=0, show_default=True, help="Seed of all draws."
@@ -87,15 +161,9 @@ data_dir_option = click.option(
     metavar="DIR",
     help="Folder where original data files may lie, before that of VAEZOO_DATA.",
 )
-split_option = click.option(
-    "--split",
-    type=click.Choice(["train", "validation", "test"]),
-    default="test",
-    show_default=True,
-    help="Which rows of the data.",
-)
-z_option = _mean_or_sample("--z", "q(z | x)")
-x_option = _mean_or_sample("--x", "p(x | z)")
+split_option = choice_option("--split", Split, default="test", help="Which rows of the data.")
+z_option = choice_option("--z", PointValue, help="The mean of q(z | x), or a draw from it.")
+x_option = choice_option("--x", PointValue, help="The mean of p(x | z), or a draw from it.")
 model_option = click.option(
     "--model",
     metavar="FILE.py",

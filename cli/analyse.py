@@ -1,47 +1,39 @@
 """``vaezoo analyse``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vaezoo.cli._shared import (
+    choice_option,
     data_dir_option,
     data_option,
-    device_option,
     echo_json,
     json_option,
-    model_option,
-    run_argument,
+    limit_option,
     seed_option,
     split_option,
+    takes_run,
 )
+from vaezoo.options import Level
 
 if TYPE_CHECKING:
     from vaezoo.report import Report
+    from vaezoo.runs import Run
 
 EXIT_POOR = 3
 
 
 @click.command()
-@run_argument
 @data_option
 @data_dir_option
 @split_option
-@click.option(
-    "-n",
-    "--n",
-    "limit",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Only the first so many rows.",
-)
-@click.option(
+@limit_option(100)
+@choice_option(
     "--level",
-    type=click.Choice(["quick", "standard", "full"]),
+    Level,
     default="standard",
-    show_default=True,
     help="quick looks at draws of the guide only; standard checks each posterior by short chains "
     "and a mixture; full adds long chains, annealing and a classifier.",
 )
@@ -63,23 +55,10 @@ EXIT_POOR = 3
     help=f"Exit with code {EXIT_POOR} if the posteriors are poor, or no better than fair.",
 )
 @seed_option
-@device_option
-@model_option
 @json_option
+@takes_run
 def analyse(
-    run: Path,
-    data: str | None,
-    data_dir: str | None,
-    split: str,
-    limit: int,
-    level: str,
-    budget: float | None,
-    out: Path | None,
-    fail_on: str | None,
-    seed: int,
-    device: str,
-    model: str | None,
-    as_json: bool,
+    run: "Run", out: Path | None, fail_on: str | None, as_json: bool, **options: Any
 ) -> int | None:
     """Check the posteriors of a trained model, and repair them.
 
@@ -95,26 +74,15 @@ def analyse(
     """
     from vaezoo.cli._progress import steps_bar
     from vaezoo.report import prepare, save_report, to_dict, verdict
-    from vaezoo.runs import load_run
 
-    loaded = load_run(run, device=device, model=model)
-    analysis = prepare(
-        loaded,
-        data,
-        split=split,
-        limit=limit,
-        level=level,  # type: ignore[arg-type]  # one of the choices
-        budget=budget,
-        seed=seed,
-        data_dir=data_dir,
-    )
+    analysis = prepare(run, **options)
     plan = analysis.plan
     click.echo(
         f"{plan.num_data} rows at level {plan.level}: about {max(1, plan.seconds):.0f} s", err=True
     )
     with steps_bar() as progress:
         report = analysis.run_checks(progress)
-    written = save_report(report, out or run / "analysis")
+    written = save_report(report, out or run.folder() / "analysis")
     if as_json:
         echo_json(to_dict(report))
     else:

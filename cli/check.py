@@ -11,10 +11,10 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("target", shell_complete=complete_model)
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of it.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of it.")
 @click.option("--x-shape", metavar="N,N,...", help="Shape of one made-up datum, or of one frame.")
 @json_option
-def check(target: str, assignments: tuple[str, ...], x_shape: str | None, as_json: bool) -> None:
+def check(target: str, settings: tuple[str, ...], x_shape: str | None, as_json: bool) -> None:
     """Check the pair TARGET on made-up data, and say which line to change.
 
     TARGET is a name of the zoo, a file, or package.module:Class. The exit code is 1 when a check
@@ -30,7 +30,7 @@ def check(target: str, assignments: tuple[str, ...], x_shape: str | None, as_jso
     from vaezoo.testing import check_class
 
     shape = _parse_shape(x_shape) if x_shape else None
-    report = check_class(get_model(target), settings=parse_settings(assignments), x_shape=shape)
+    report = check_class(get_model(target), settings=parse_settings(settings), x_shape=shape)
     if as_json:
         echo_json(report.to_dict())
     else:

@@ -1,22 +1,21 @@
 """``vaezoo evaluate``."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import vaezoo
 from vaezoo.cli._shared import (
+    Counts,
     data_dir_option,
     data_option,
-    device_option,
     echo_json,
     json_option,
-    model_option,
-    run_argument,
+    limit_option,
     seed_option,
     split_option,
+    takes_run,
 )
-from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
     from vaezoo.predict.evaluation import Bound, Evaluation
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@run_argument
 @data_option
 @data_dir_option
 @split_option
 @click.option(
     "--iwae",
+    type=Counts("numbers of draws, as 1,10,100"),
     default="1,10,100",
     show_default=True,
     metavar="K,...",
@@ -37,35 +36,22 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--fivo",
+    type=Counts("numbers of particles, as 5,100"),
+    default=(),
     metavar="K,...",
     help="Numbers of particles of the filtering and the predictive bound, for sequences.",
 )
 @click.option(
     "--free-running",
-    "prefix",
     type=int,
     metavar="FRAMES",
     help="Predict sequences from their first frames only, the model running by itself.",
 )
-@click.option("-n", "limit", type=click.IntRange(min=1), help="Only the first so many rows.")
+@limit_option()
 @seed_option
-@device_option
-@model_option
 @json_option
-def evaluate(
-    run: Path,
-    data: str | None,
-    data_dir: str | None,
-    split: str,
-    iwae: str,
-    fivo: str | None,
-    prefix: int | None,
-    limit: int | None,
-    seed: int,
-    device: str,
-    model: str | None,
-    as_json: bool,
-) -> None:
+@takes_run
+def evaluate(run: "Run", as_json: bool, **options: Any) -> None:
     """Estimate how good a trained model is: ELBO, log p(x), latents in use.
 
     \b
@@ -83,35 +69,14 @@ def evaluate(
     """
     from vaezoo.cli._progress import rows_bar
     from vaezoo.plots.figures import plot_evaluation
-    from vaezoo.predict.evaluation import evaluate as evaluate_run
-    from vaezoo.runs import load_run
 
-    loaded = load_run(run, device=device, model=model)
     with rows_bar() as progress:
-        result = evaluate_run(
-            loaded,
-            data,
-            split=split,
-            iwae=_numbers(iwae, "--iwae takes numbers of draws, as 1,10,100"),
-            fivo=_numbers(fivo, "--fivo takes numbers of particles, as 5,100") if fivo else (),
-            prefix=prefix,
-            limit=limit,
-            seed=seed,
-            data_dir=data_dir,
-            progress=progress,
-        )
+        result = vaezoo.evaluate(run, **options, progress=progress)
     if as_json:
         echo_json(result.to_dict())
     else:
-        _print(loaded, result)
-    plot_evaluation(loaded, result)
-
-
-def _numbers(text: str, rule: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise RequestError(f"{rule} (got '{text}')") from error
+        _print(run, result)
+    plot_evaluation(run, result)
 
 
 def _print(run: "Run", result: "Evaluation") -> None:
@@ -162,8 +127,8 @@ def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     alone = result.free_running
     if alone:
         value = _estimate(alone.value, alone.standard_error)
-        given = f"given {alone.prefix} frames" if alone.prefix else "from nothing"
-        click.echo(f"  {'free-running':<14} {value}   {given}, {alone.num_samples} particles")
+        start = f"given {alone.prefix} frames" if alone.prefix else "from nothing"
+        click.echo(f"  {'free-running':<14} {value}   {start}, {alone.num_samples} particles")
         click.echo(
             f"  {'filtering':<14} {alone.filtering:10.3f}   the same {alone.num_frames} frames"
         )

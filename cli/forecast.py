@@ -5,18 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import vaezoo
 from vaezoo.cli._shared import (
     data_dir_option,
     data_option,
-    device_option,
-    model_option,
-    run_argument,
+    limit_option,
+    num_samples_option,
+    out_option,
     seed_option,
     split_option,
+    takes_run,
 )
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from vaezoo.runs import Run
 
 
 class PrefixType(click.ParamType):  # type: ignore[type-arg]
@@ -34,20 +38,13 @@ class PrefixType(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command()
-@run_argument
 @click.option(
     "--horizon",
     type=click.IntRange(min=1),
     required=True,
     help="How many frames to forecast.",
 )
-@click.option(
-    "--draws",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Draws for each sequence.",
-)
+@num_samples_option(100, "Draws for each sequence.")
 @click.option(
     "--prefix",
     type=PrefixType(),
@@ -59,32 +56,14 @@ class PrefixType(click.ParamType):  # type: ignore[type-arg]
 @data_option
 @data_dir_option
 @split_option
-@click.option(
-    "-n", "limit", type=click.IntRange(min=1), default=8, show_default=True, help="How many rows."
-)
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="A .png, .npz or .nc (ArviZ) file.  [default: RUN/figures/forecast.png]",
+@limit_option(8, "How many rows.")
+@out_option(
+    *(".png", ".npz", ".nc"),
+    text="A .png, .npz or .nc (ArviZ) file.  [default: RUN/figures/forecast.png]",
 )
 @seed_option
-@device_option
-@model_option
-def forecast(
-    run: Path,
-    horizon: int,
-    draws: int,
-    prefix: Any,
-    data: str | None,
-    data_dir: str | None,
-    split: str,
-    limit: int,
-    out: Path | None,
-    seed: int,
-    device: str,
-    model: str | None,
-) -> None:
+@takes_run
+def forecast(run: "Run", out: Path | None, **options: Any) -> None:
     """Forecast the next frames of sequences.
 
     Real values become bands that hold 50 % and 90 % of the draws, piano-rolls a map of
@@ -93,37 +72,23 @@ def forecast(
 
     \b
     Example:
-      vaezoo forecast runs/my-run --horizon 8 --draws 100
+      vaezoo forecast runs/my-run --horizon 8 --num-samples 100
       vaezoo forecast runs/my-run --horizon 8 --prefix 20 -n 100 -o next.nc
     """
-    from vaezoo.cli._files import require_ending
     from vaezoo.plots.predictions import plot_forecast
-    from vaezoo.predict.forecasting import forecast as forecast_run
-    from vaezoo.runs import load_run
     from vaezoo.trees.files import save_netcdf
 
-    loaded = load_run(run, device=device, model=model)
-    path = out or loaded.folder() / "figures" / "forecast.png"
-    require_ending(path, (".png", ".npz", ".nc"))
-    tree = forecast_run(
-        loaded,
-        data,
-        split=split,
-        prefix=prefix,
-        horizon=horizon,
-        num_samples=draws,
-        limit=limit,
-        seed=seed,
-        data_dir=data_dir,
-    )
+    path = out or run.folder() / "figures" / "forecast.png"
+    tree = vaezoo.forecast(run, **options)
     if path.suffix == ".png":
-        plot_forecast(loaded, tree, path)
+        plot_forecast(run, tree, path)
     elif path.suffix == ".nc":
         save_netcdf(tree, path)
     else:
         _write_arrays(tree, path)
     rows = tree["predictions"].sizes["datum"]
-    click.echo(f"{draws} draws of the next {horizon} frames of {rows} {split} rows -> {path}")
+    frames = f"the next {options['horizon']} frames of {rows} {options['split']} rows"
+    click.echo(f"{options['num_samples']} draws of {frames} -> {path}")
     _say_scores(tree)
 
 
@@ -148,11 +113,11 @@ def _say_scores(tree: "xr.DataTree") -> None:
 
     from vaezoo.predict.forecasting import values_of
 
-    known = int((~np.isnan(values_of(tree, "truth", "x"))).all(-1).sum())
-    if known == 0:
+    num_frames = int((~np.isnan(values_of(tree, "truth", "x"))).all(-1).sum())
+    if num_frames == 0:
         click.echo("no frame that came is known: no scores")
         return
     units = {"crps": "", "brier": "", "log_loss": " nats a frame"}
     means = tree["scores"].to_dataset().mean()
     scores = ", ".join(f"{name} {means[name]:.4g}{units[name]}" for name in map(str, means))
-    click.echo(f"over the {known} frames that are known: {scores}")
+    click.echo(f"over the {num_frames} frames that are known: {scores}")

@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import vaezoo
+from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import (
+    choice_option,
     data_dir_option,
     data_option,
-    device_option,
-    model_option,
-    run_argument,
+    limit_option,
+    num_samples_option,
+    out_option,
     seed_option,
+    takes_run,
 )
+from vaezoo.options import Split
 
 if TYPE_CHECKING:
     from vaezoo.predict.imputation import Imputation
+    from vaezoo.runs import Run
 
 FEWEST_TAKEN = 0.02
 
@@ -33,30 +39,21 @@ class GapType(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command()
-@run_argument
 @data_option
 @data_dir_option
-@click.option(
+@choice_option(
     "--split",
-    type=click.Choice(["train", "validation", "test"]),
+    Split,
+    default=None,
+    show_default=False,
     help="Which rows.  [default: test, or all rows of --data]",
 )
-@click.option(
-    "--missing", "fraction", type=float, metavar="SHARE", help="Hide this share of the entries."
-)
+@click.option("--fraction", type=float, metavar="SHARE", help="Hide this share of the entries.")
 @click.option(
     "--gap", type=GapType(), metavar="START:END", help="Hide these frames of each sequence."
 )
-@click.option(
-    "-n", "limit", type=click.IntRange(min=1), help="How many rows.  [default: 16, all of --data]"
-)
-@click.option(
-    "--draws",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Draws that are kept.",
-)
+@limit_option(text="How many rows.  [default: 16, all of --data]")
+@num_samples_option(100, "Draws that are kept.")
 @click.option(
     "--burn-in",
     type=click.IntRange(min=0),
@@ -64,30 +61,10 @@ class GapType(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Steps of the chain before them.",
 )
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="A .png or .npz file.  [default: RUN/figures/imputed.png]",
-)
+@out_option(*(".png", ".npz"), text="A .png or .npz file.  [default: RUN/figures/imputed.png]")
 @seed_option
-@device_option
-@model_option
-def impute(
-    run: Path,
-    data: str | None,
-    data_dir: str | None,
-    split: str | None,
-    fraction: float | None,
-    gap: tuple[int, int] | None,
-    limit: int | None,
-    draws: int,
-    burn_in: int,
-    out: Path | None,
-    seed: int,
-    device: str,
-    model: str | None,
-) -> None:
+@takes_run
+def impute(run: "Run", out: Path | None, **options: Any) -> None:
     """Fill in missing entries of data: those that are nan, or that you hide.
 
     A Markov chain draws them from p(x_missing | x_observed). A .npz file has x, with the means of
@@ -95,68 +72,55 @@ def impute(
 
     \b
     Example:
-      vaezoo impute runs/my-run --missing 0.2
+      vaezoo impute runs/my-run --fraction 0.2
       vaezoo impute runs/my-run --gap 3:6 -n 8 -o filled.png
       vaezoo impute runs/my-run --data with_gaps.npz -o filled.npz
     """
-    from vaezoo.cli._files import require_ending
-    from vaezoo.predict.imputation import impute as impute_run
-    from vaezoo.runs import load_run
-
-    loaded = load_run(run, device=device, model=model)
-    path = out or loaded.folder() / "figures" / "imputed.png"
-    require_ending(path, (".png", ".npz"))
-    found = impute_run(
-        loaded,
-        data,
-        split=split,
-        fraction=fraction,
-        gap=gap,
-        num_samples=draws,
-        burn_in=burn_in,
-        limit=limit,
-        seed=seed,
-        data_dir=data_dir,
-    )
+    path = out or run.folder() / "figures" / "imputed.png"
+    imputation = vaezoo.impute(run, **options)
     if path.suffix == ".png":
         from vaezoo.plots.predictions import plot_imputation
 
-        plot_imputation(loaded, found, path)
+        plot_imputation(run, imputation, path)
     else:
-        _write_arrays(found, path)
+        _write_arrays(imputation, path)
     click.echo(
-        f"{int(found.missing.sum())} missing entries of {len(found.truth)} rows, "
-        f"{draws} draws, {found.acceptance:.0%} of the steps taken -> {path}"
+        f"{int(imputation.missing.sum())} missing entries of {len(imputation.truth)} rows, "
+        f"{options['num_samples']} draws, {imputation.acceptance:.0%} of the steps taken -> {path}"
     )
-    _say_error(found)
+    _say_error(imputation)
 
 
-def _write_arrays(found: "Imputation", path: Path) -> None:
+def _write_arrays(imputation: "Imputation", path: Path) -> None:
     import numpy as np
 
     from vaezoo.cli._files import write_npz
 
     arrays = {
-        "x": np.where(found.missing, found.mean, found.truth),
-        "sd": found.x.std(0),
-        "draw": found.x[-1],
-        "missing": found.missing,
+        "x": np.where(imputation.missing, imputation.mean, imputation.truth),
+        "sd": imputation.x.std(0),
+        "draw": imputation.x[-1],
+        "missing": imputation.missing,
     }
-    write_npz(path, arrays if found.length is None else {**arrays, "length": found.length})
+    if imputation.length is not None:
+        arrays["length"] = imputation.length
+    write_npz(path, arrays)
 
 
-def _say_error(found: "Imputation") -> None:
+def _say_error(imputation: "Imputation") -> None:
     """Print how far the means are from what is true, where that is known."""
     import numpy as np
 
-    if found.acceptance < FEWEST_TAKEN:
-        click.echo("warning: the chain hardly moves; take more --draws and --burn-in", err=True)
-    known = found.missing & ~np.isnan(found.truth)
-    if not known.any():
+    if imputation.acceptance < FEWEST_TAKEN:
+        words = in_flags("the chain hardly moves; take more `num_samples` and `burn_in`")
+        click.echo(f"warning: {words}", err=True)
+    truth, missing = imputation.truth, imputation.missing
+    hidden = missing & ~np.isnan(truth)
+    if not hidden.any():
         return
-    observed = found.truth[~found.missing]
-    error = found.truth[known] - found.mean[known]
-    plain = found.truth[known] - np.nanmean(observed) if len(observed) else found.truth[known]
+    observed = truth[~missing]
+    error = truth[hidden] - imputation.mean[hidden]
+    plain = truth[hidden] - (np.nanmean(observed) if len(observed) else 0.0)
     click.echo(
         f"root mean square error {_root_mean_square(error):.4g}; of the mean of all that is "
         f"observed {_root_mean_square(plain):.4g}"

@@ -20,12 +20,12 @@ def list(pattern: str, as_json: bool) -> None:
       vaezoo list
       vaezoo list 'vae-*'
     """
-    found = entries(pattern)
-    if not found:
+    matching = entries(pattern)
+    if not matching:
         names = [entry.name for entry in entries()]
         raise RequestError(f"no model matches '{pattern}'; {nearest(pattern, names)}")
     if as_json:
-        echo_json([asdict(entry) for entry in found])
+        echo_json([asdict(entry) for entry in matching])
         return
-    rows = ((e.name, e.data, e.reference, e.summary) for e in found)
+    rows = ((e.name, e.data, e.reference, e.summary) for e in matching)
     table([("model", "data", "reference", ""), *rows])

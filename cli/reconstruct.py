@@ -1,54 +1,41 @@
 """``vaezoo reconstruct``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import vaezoo
 from vaezoo.cli._shared import (
     data_dir_option,
     data_option,
-    device_option,
-    model_option,
-    run_argument,
+    limit_option,
+    out_option,
     seed_option,
     split_option,
+    takes_run,
     x_option,
     z_option,
 )
 
+if TYPE_CHECKING:
+    from vaezoo.runs import Run
+
 
 @click.command()
-@run_argument
 @data_option
 @data_dir_option
 @split_option
-@click.option(
-    "-n", "limit", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
-)
+@limit_option(64, "How many rows.")
 @z_option
 @x_option
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="A .png or .npz file.  [default: RUN/figures/reconstructions.png]",
+@out_option(
+    *(".png", ".npz"),
+    text="A .png or .npz file.  [default: RUN/figures/reconstructions.png]",
 )
 @seed_option
-@device_option
-@model_option
-def reconstruct(
-    run: Path,
-    data: str | None,
-    data_dir: str | None,
-    split: str,
-    limit: int,
-    z: str,
-    x: str,
-    out: Path | None,
-    seed: int,
-    device: str,
-    model: str | None,
-) -> None:
+@takes_run
+def reconstruct(run: "Run", out: Path | None, **options: Any) -> None:
     """Reconstruct data: rows of data above rows of what the model makes of them.
 
     \b
@@ -56,20 +43,11 @@ def reconstruct(
       vaezoo reconstruct runs/my-run --split test -o reconstructions.png
     """
     from vaezoo.cli._files import write_data
-    from vaezoo.predict.encoding import reconstruct as reconstruct_run
-    from vaezoo.runs import load_run
 
-    loaded = load_run(run, device=device, model=model)
-    path = out or loaded.folder() / "figures" / "reconstructions.png"
-    pairs = reconstruct_run(
-        loaded,
-        data,
-        split=split,
-        limit=limit,
-        z=z,  # type: ignore[arg-type]
-        x=x,  # type: ignore[arg-type]
-        seed=seed,
-        data_dir=data_dir,
+    path = out or run.folder() / "figures" / "reconstructions.png"
+    arrays = vaezoo.reconstruct(run, **options)
+    write_data(path, arrays._asdict(), run)
+    click.echo(
+        f"{len(arrays.x)} reconstructions of {options['split']} rows, z: {options['z']}, "
+        f"x: {options['x']} -> {path}"
     )
-    write_data(path, pairs._asdict(), loaded)
-    click.echo(f"{len(pairs.x)} reconstructions of {split} rows, z: {z}, x: {x} -> {path}")

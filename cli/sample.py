@@ -1,18 +1,19 @@
 """``vaezoo sample``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import vaezoo
 from vaezoo.cli._shared import (
     data_dir_option,
     data_option,
-    device_option,
-    model_option,
-    run_argument,
+    num_samples_option,
+    out_option,
     seed_option,
     split_option,
+    takes_run,
     x_option,
 )
 
@@ -24,10 +25,7 @@ PRIOR = "z: sample (prior)"
 
 
 @click.command()
-@run_argument
-@click.option(
-    "-n", "num_samples", type=click.IntRange(min=1), default=64, show_default=True, help="How many."
-)
+@num_samples_option(64, "How many.", "-n")
 @x_option
 @click.option(
     "--steps",
@@ -44,30 +42,13 @@ PRIOR = "z: sample (prior)"
 @data_dir_option
 @split_option
 @click.option("--rate", type=click.IntRange(min=1), help="Samples a second of a .wav file.")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="A .png, .npz or (sound) .wav file.  [default: RUN/figures/samples.png]",
+@out_option(
+    *(".png", ".npz", ".wav"),
+    text="A .png, .npz or (sound) .wav file.  [default: RUN/figures/samples.png]",
 )
 @seed_option
-@device_option
-@model_option
-def sample(
-    run: Path,
-    num_samples: int,
-    x: str,
-    steps: int | None,
-    prefix: int | None,
-    data: str | None,
-    data_dir: str | None,
-    split: str,
-    rate: int | None,
-    out: Path | None,
-    seed: int,
-    device: str,
-    model: str | None,
-) -> None:
+@takes_run
+def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> None:
     """Draw new data from a trained model.
 
     z is drawn from the prior p(z); --x says whether the mean of p(x | z) is shown or a draw. A
@@ -79,37 +60,27 @@ def sample(
       vaezoo sample runs/my-run --prefix 20 --steps 40 -n 12 --x sample
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
-    from vaezoo.cli._files import require_ending
     from vaezoo.plots.audio import sampling_rate
-    from vaezoo.predict.sampling import sample as sample_run
-    from vaezoo.runs import load_run
 
-    loaded = load_run(run, device=device, model=model)
-    path = out or loaded.folder() / "figures" / "samples.png"
-    require_ending(path, (".png", ".npz", ".wav"))
-    if path.suffix == ".wav":
-        rate = sampling_rate(loaded, rate)
-    values = sample_run(
-        loaded,
-        num_samples,
-        x=x,  # type: ignore[arg-type]  # one of the choices
-        steps=steps,
-        prefix=prefix,
-        data=data,
-        split=split,
-        seed=seed,
-        data_dir=data_dir,
+    path = out or run.folder() / "figures" / "samples.png"
+    rate = sampling_rate(run, rate) if path.suffix == ".wav" else None
+    x = vaezoo.sample(run, **options)
+    _write(run, x, path, options["prefix"], rate)
+    click.echo(
+        f"{len(x)} samples, {_origin(**options)}, x: {options['x']}, seed {options['seed']} "
+        f"-> {path}"
     )
-    origin = f"the first {prefix} frames of {split} rows, continued" if prefix else PRIOR
-    _write(loaded, values, path, prefix, rate)
-    click.echo(f"{len(values)} samples, {origin}, x: {x}, seed {seed} -> {path}")
 
 
-def _write(run: "Run", values: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
+def _origin(prefix: int | None, split: str, **_: Any) -> str:
+    return f"the first {prefix} frames of {split} rows, continued" if prefix else PRIOR
+
+
+def _write(run: "Run", x: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
     from vaezoo.cli._files import write_data
     from vaezoo.plots.audio import write_wav
 
-    if path.suffix == ".wav" and rate:
-        write_wav(values, path, rate)
+    if rate is not None:
+        write_wav(x, path, rate)
     else:
-        write_data(path, {"x": values}, run, begun=prefix)
+        write_data(path, {"x": x}, run, begun=prefix)

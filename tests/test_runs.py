@@ -510,7 +510,7 @@ def test_codes_as_a_table(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> N
 
 def test_codes_as_draws(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
     xr = pytest.importorskip("xarray")
-    assert vaezoo("encode", "run", "-n", "6", "--draws", "400", "-o", "z.nc").exit_code == 0
+    assert vaezoo("encode", "run", "-n", "6", "--num-samples", "400", "-o", "z.nc").exit_code == 0
     tree = xr.open_datatree(tmp_path / "z.nc", engine="h5netcdf")
     z, mean = tree["posterior/z"], tree["guide/z_mean"]
     assert dict(z.sizes) == {"chain": 4, "draw": 100, "datum": 6, "latent": 2}

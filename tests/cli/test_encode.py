@@ -32,7 +32,7 @@ def out(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_file_holds_what_python_draws(vaezoo: Vaezoo, run_folder: Path, out: Path) -> None:
-    text = done(vaezoo("encode", "run", "-n", "6", "--draws", "40", "--seed", "3", "-o", out))
+    text = done(vaezoo("encode", "run", "-n", "6", "--num-samples", "40", "--seed", "3", "-o", out))
     assert text == f"40 draws for each of 6 rows -> {out}\n"
     tree = draw_posterior(load_run(run_folder), limit=6, num_samples=40, seed=3)
     with open_tree(out) as found:
@@ -50,25 +50,25 @@ def test_file_holds_what_python_draws(vaezoo: Vaezoo, run_folder: Path, out: Pat
 def test_groups(
     vaezoo: Vaezoo, run_folder: Path, out: Path, words: list[str], groups: tuple[str, ...]
 ) -> None:
-    done(vaezoo("encode", "run", "-n", "2", "--draws", "8", *words, "-o", out))
+    done(vaezoo("encode", "run", "-n", "2", "--num-samples", "8", *words, "-o", out))
     with open_tree(out) as found:
         assert set(found.children) == set(groups)
 
 
 def test_first_hundred_rows_are_the_default(vaezoo: Vaezoo, run_folder: Path) -> None:
-    assert "each of 100 rows" in done(vaezoo("encode", "run", "--draws", "4", "-o", "z.nc"))
+    assert "each of 100 rows" in done(vaezoo("encode", "run", "--num-samples", "4", "-o", "z.nc"))
 
 
 def test_sequences(vaezoo: Vaezoo, tmp_path: Path, out: Path) -> None:
     fit("vrnn", config={"z_dim": 2, "hidden": 4}, training={"steps": 1}, out=tmp_path / "rows")
-    done(vaezoo("encode", "rows", "-n", "3", "--draws", "8", "--groups", "all", "-o", out))
+    done(vaezoo("encode", "rows", "-n", "3", "--num-samples", "8", "--groups", "all", "-o", out))
     with open_tree(out) as found:
         assert found["posterior"]["z"].shape == (4, 2, 3, 8, 2)
         assert bool(found["constant_data"]["mask"].all())
 
 
 def test_refused_draws_leave_the_old_file(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
-    done(vaezoo("encode", "run", "-n", "2", "--draws", "4", "-o", "z.nc"))
+    done(vaezoo("encode", "run", "-n", "2", "--num-samples", "4", "-o", "z.nc"))
     before = (tmp_path / "z.nc").read_bytes()
     assert vaezoo("encode", "run", "--max-gib", "1e-6", "-o", "z.nc").exit_code == 2
     assert (tmp_path / "z.nc").read_bytes() == before
@@ -76,7 +76,7 @@ def test_refused_draws_leave_the_old_file(vaezoo: Vaezoo, run_folder: Path, tmp_
 
 def test_cap_can_be_raised(vaezoo: Vaezoo, run_folder: Path) -> None:
     """400,000 draws of two latents are 3.2 MB, or 0.003 GiB."""
-    words = ("-n", "1", "--draws", "400000", "--groups", "posterior", "-o", "z.nc")
+    words = ("-n", "1", "--num-samples", "400000", "--groups", "posterior", "-o", "z.nc")
     assert vaezoo("encode", "run", *words, "--max-gib", "0.002").exit_code == 2
     done(vaezoo("encode", "run", *words, "--max-gib", "0.01"))
 
@@ -84,7 +84,7 @@ def test_cap_can_be_raised(vaezoo: Vaezoo, run_folder: Path) -> None:
 def test_zarr_folder_is_replaced(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("zarr")
     for rows in ("5", "3"):
-        done(vaezoo("encode", "run", "-n", rows, "--draws", "8", "-o", "z.zarr"))
+        done(vaezoo("encode", "run", "-n", rows, "--num-samples", "8", "-o", "z.zarr"))
     with open_tree(tmp_path / "z.zarr") as found:
         np.testing.assert_array_equal(found["posterior"]["datum"], np.arange(3))
 
@@ -94,7 +94,7 @@ REFUSED = [
     ("--groups prior -o z.npz", "'z.npz' has no groups; drop --groups, or write a .nc or .zarr"),
     ("--max-gib 1e-6 -o z.nc", r"100 rows are .* GiB, more than 1e-06; .* raise --max-gib"),
     ("--max-gib 0 -o z.nc", "'--max-gib': 0.* is not in the range"),
-    ("--draws 6 -o z.nc", "multiple of 4"),
+    ("--num-samples 6 -o z.nc", "multiple of 4"),
     ("-o run.zarr", "run.zarr: it is there, and no zarr folder|zarr 3, which is not installed"),
     ("-o folder.nc", "cannot write folder.nc: it is a folder"),
 ]

@@ -447,7 +447,7 @@ RUNS = {
     ),
     "code in the folder": Bad("sample run", "run/code.py", strange_code),
     "code near the folder": Bad("sample run", "run/code.py", strange_code_nearby),
-    "no samples": Bad("sample run -n 0", "'-n': 0 is not in the range"),
+    "no samples": Bad("sample run -n 0", "'-n' .*: 0 is not in the range"),
     "neither mean nor sample": Bad("sample run --x mode", "'--x': 'mode' is not one of 'mean'"),
     "picture as jpeg": Bad("sample run -o x.jpg", "cannot write 'x.jpg': use .*.png or .npz"),
     "picture without ending": Bad("sample run -o x", "cannot write 'x': use .*.png or .npz"),
@@ -472,10 +472,10 @@ RUNS = {
     "empty split": Bad(
         "evaluate run --data x.npy", "the split 'test' of x.npy is empty", npy(GREY[:2])
     ),
-    "draws of text": Bad("evaluate run --iwae abc", "--iwae takes numbers of draws.*'abc'"),
-    "draws of nothing": Bad("evaluate run --iwae=", "--iwae takes"),
+    "draws of text": Bad("evaluate run --iwae abc", "'abc' is no list of numbers of draws"),
+    "draws of nothing": Bad("evaluate run --iwae=", "is no list of numbers of draws"),
     "zero draws": Bad("evaluate run --iwae 0", "--iwae takes positive"),
-    "draws not in four chains": Bad("encode run -o z.nc --draws 6", "multiple of 4"),
+    "draws not in four chains": Bad("encode run -o z.nc --num-samples 6", "multiple of 4"),
     "codes as text": Bad("encode run -o z.txt", "cannot write 'z.txt': use"),
     "codes nowhere": Bad("encode run", "missing option '-o'"),
 }

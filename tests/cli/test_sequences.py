@@ -63,15 +63,15 @@ def test_pictures(vaezoo: Vaezoo, folder: Path, run: str) -> None:
     done(vaezoo("sample", run))
     done(vaezoo("sample", run, "--prefix", "3", "-n", "4", "-o", "prefix.png"))
     done(vaezoo("reconstruct", run, "-n", "4"))
-    done(vaezoo("forecast", run, "--horizon", "3", "--draws", "5", "-n", "4"))
-    done(vaezoo("impute", run, "--gap", "2:4", "-n", "3", "--draws", "5", "--burn-in", "2"))
+    done(vaezoo("forecast", run, "--horizon", "3", "--num-samples", "5", "-n", "4"))
+    done(vaezoo("impute", run, "--gap", "2:4", "-n", "3", "--num-samples", "5", "--burn-in", "2"))
     names = ("samples", "reconstructions", "forecast", "imputed")
     assert all((folder / run / "figures" / f"{name}.png").is_file() for name in names)
 
 
 def test_a_forecast_is_scored(vaezoo: Vaezoo, folder: Path) -> None:
     text = done(
-        vaezoo("forecast", "real", "--horizon", "4", "--draws", "6", "-n", "3", "-o", "f.nc")
+        vaezoo("forecast", "real", "--horizon", "4", "--num-samples", "6", "-n", "3", "-o", "f.nc")
     )
     with xr.open_datatree(folder / "f.nc", engine="h5netcdf") as tree:
         assert tree["predictions"]["x"].shape == (1, 6, 3, 4, 4)
@@ -80,7 +80,9 @@ def test_a_forecast_is_scored(vaezoo: Vaezoo, folder: Path) -> None:
 
 
 def test_a_forecast_as_arrays(vaezoo: Vaezoo, folder: Path) -> None:
-    done(vaezoo("forecast", "rows", "--horizon", "2", "--draws", "5", "-n", "3", "-o", "f.npz"))
+    done(
+        vaezoo("forecast", "rows", "--horizon", "2", "--num-samples", "5", "-n", "3", "-o", "f.npz")
+    )
     found = arrays(folder / "f.npz")
     assert found["x"].shape == (5, 3, 2, 8)
     assert found["begun"].shape == (3, 4, 8)
@@ -90,7 +92,7 @@ def test_filled_data_can_be_read_again(vaezoo: Vaezoo, folder: Path) -> None:
     x = arrays(folder / "x.npz")
     x["x"][:, 2:4] = np.nan
     np.savez(folder / "gaps.npz", x=x["x"], length=x["length"])
-    words = ("--data", "gaps.npz", "--draws", "3", "--burn-in", "2", "-o", "filled.npz")
+    words = ("--data", "gaps.npz", "--num-samples", "3", "--burn-in", "2", "-o", "filled.npz")
     done(vaezoo("impute", "real", *words))
     found = arrays(folder / "filled.npz")
     assert found["missing"].sum() == 40 * 2 * 4
@@ -101,7 +103,7 @@ def test_filled_data_can_be_read_again(vaezoo: Vaezoo, folder: Path) -> None:
 
 
 def test_images_are_filled_in(vaezoo: Vaezoo, run_folder: Path) -> None:
-    text = done(vaezoo("impute", "run", "--missing", "0.3", "-n", "4", "--draws", "5"))
+    text = done(vaezoo("impute", "run", "--fraction", "0.3", "-n", "4", "--num-samples", "5"))
     assert "root mean square error" in text
     assert (run_folder / "figures" / "imputed.png").is_file()
 
@@ -143,7 +145,7 @@ REFUSED = [
     ("impute rows", "nothing is missing in digits-rows"),
     ("impute rows --gap 7:9", "--gap 7:9 ends behind sequence 0"),
     ("impute rows --gap 7", "'7' is no START:END"),
-    ("impute rows --missing 2", "a share from 0 to 1"),
+    ("impute rows --fraction 2", "a share from 0 to 1"),
     ("impute run --gap 2:4", "--gap takes a run on sequences"),
     ("impute run -o x.nc", "cannot write 'x.nc'"),
 ]

@@ -58,7 +58,7 @@ QUICK: dict[str, tuple[list[str], dict[str, str], str]] = {
     "list as JSON": (["list", "--json"], {}, "vae-bernoulli"),
     "help of train": (["train", "--help"], {}, "--epochs"),
     "help of evaluate": (["evaluate", "--help"], {}, "--iwae"),
-    "help of encode": (["encode", "--help"], {}, "--draws"),
+    "help of encode": (["encode", "--help"], {}, "--num-samples"),
     "completion of a command": ([], completed("ev"), "evaluate"),
     "completion of all commands": ([], completed(""), "train"),
     "completion of a flag": ([], completed("train", "--epo"), "--epochs"),

@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> Evaluation:
-    return evaluate(load_run(folder), iwae=(1, 5), fivo=(5, 20), prefix=3, limit=40)
+    return evaluate(load_run(folder), iwae=(1, 5), fivo=(5, 20), free_running=3, limit=40)
 
 
 def lgssm() -> tuple[LGSSM, Data]:
@@ -101,7 +101,7 @@ def test_bounds_are_in_order_and_below_the_evidence() -> None:
 
 
 def test_evaluation_is_the_same_with_the_same_seed(folder: Path, result: Evaluation) -> None:
-    again = evaluate(load_run(folder), iwae=(1, 5), fivo=(5, 20), prefix=3, limit=40)
+    again = evaluate(load_run(folder), iwae=(1, 5), fivo=(5, 20), free_running=3, limit=40)
     assert again == result
 
 
@@ -112,7 +112,7 @@ def test_free_running_predicts_the_frames_after_the_prefix(result: Evaluation) -
 
 
 def test_free_running_from_nothing_needs_no_filter(folder: Path) -> None:
-    found = evaluate(load_run(folder), iwae=(1,), prefix=0, limit=10).free_running
+    found = evaluate(load_run(folder), iwae=(1,), free_running=0, limit=10).free_running
     assert found is not None
     assert (found.num_frames, found.num_samples) == (80, 100)
 
@@ -122,7 +122,7 @@ def test_prefix_of_all_but_one_frame_is_filtering(folder: Path) -> None:
 
     Means over 180 sequences with 100 particles; they differ by Monte Carlo error only.
     """
-    found = evaluate(load_run(folder), iwae=(1,), prefix=7).free_running
+    found = evaluate(load_run(folder), iwae=(1,), free_running=7).free_running
     assert found is not None
     assert found.value == pytest.approx(found.filtering, abs=0.02)
 
@@ -158,7 +158,7 @@ def test_without_the_option_no_filter_runs(vaezoo: Vaezoo, folder: Path) -> None
 
 BAD = {
     "--fivo 0": "--fivo takes positive numbers",
-    "--fivo x": "--fivo takes numbers of particles, as 5,100",
+    "--fivo x": "'x' is no list of numbers of particles, as 5,100",
     "--free-running -1": "--free-running takes the number of frames",
     "--free-running 8": "--free-running 8 leaves no frame",
 }

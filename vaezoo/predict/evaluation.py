@@ -136,7 +136,7 @@ def evaluate(
     split: str = "test",
     iwae: Sequence[int] = (1, 10, 100),
     fivo: Sequence[int] = (),
-    prefix: int | None = None,
+    free_running: int | None = None,
     limit: int | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
@@ -157,7 +157,7 @@ def evaluate(
         eq. 8).
     fivo
         Numbers of particles of the bounds by particle filters, for sequences.
-    prefix
+    free_running
         Predict sequences from their first so many frames, running freely, with as many particles as
         the largest number of ``fivo``, or 100.
     limit
@@ -176,14 +176,14 @@ def evaluate(
         asked of another pair.
     """
     run = as_run(run)
-    _check_request(run.pair, iwae, fivo, prefix)
+    _check_request(run.pair, iwae, fivo, free_running)
     return evaluate_on(
         run.pair,
         run.batches(data, data_dir=data_dir),
         split=split,
         iwae=iwae,
         fivo=fivo,
-        prefix=prefix,
+        free_running=free_running,
         limit=limit,
         seed=seed,
         progress=progress,
@@ -191,17 +191,17 @@ def evaluate(
 
 
 def _check_request(
-    pair: nn.Module, iwae: Sequence[int], fivo: Sequence[int], prefix: int | None
+    pair: nn.Module, iwae: Sequence[int], fivo: Sequence[int], free_running: int | None
 ) -> None:
     if not iwae or min(iwae) < 1:
         raise RequestError("`iwae` takes positive numbers of draws, as 1,10,100")
     if fivo and min(fivo) < 1:
         raise RequestError("`fivo` takes positive numbers of particles, as 5,100")
-    if prefix is not None and prefix < 0:
+    if free_running is not None and free_running < 0:
         raise RequestError("`free_running` takes the number of frames that are given, 0 or more")
     if fivo:
         as_sequence_pair(pair, "`fivo`")
-    if prefix is not None:
+    if free_running is not None:
         as_sequence_pair(pair, "`free_running`")
 
 
@@ -212,13 +212,13 @@ def evaluate_on(
     split: str = "test",
     iwae: Sequence[int] = (1, 10, 100),
     fivo: Sequence[int] = (),
-    prefix: int | None = None,
+    free_running: int | None = None,
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate any pair on batches, as :func:`evaluate` does a run."""
-    _check_request(pair, iwae, fivo, prefix)
+    _check_request(pair, iwae, fivo, free_running)
     whole = training_form(pair.eval())
     rows = batches.size(split, limit)
     with seeded(seed, batches.device):
@@ -234,9 +234,9 @@ def evaluate_on(
             for side in _PROPOSALS
         ]
         alone = None
-        if prefix is not None:
+        if free_running is not None:
             particles = max(fivo, default=PARTICLES_RUNNING_FREE)
-            alone = _free_running(pair, batches.fixed(split, limit=limit), particles, prefix)
+            alone = _free_running(pair, batches.fixed(split, limit=limit), particles, free_running)
     return Evaluation(
         split,
         rows,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import registry
+from vaezoo.config import layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
@@ -18,6 +19,7 @@ from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, RunError
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
+from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
@@ -29,7 +31,7 @@ __all__ = ["FORMAT", "Run"]
 FORMAT = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A pair, the settings it was made from, and where it is kept.
 
@@ -70,6 +72,38 @@ class Run:
     info: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     fitted_to: Data | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return as_text(self._summary())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._summary())
+
+    def _summary(self) -> dict[str, str]:
+        """Return what it is, in five rows."""
+        cls = type(self.pair)
+        defaults, training = self._defaults()
+        unset = {**DataSettings(name="").model_dump(), "name": self.data.name, "dir": self.data.dir}
+        unit = "frame" if "length" in self.shapes else "datum"
+        return {
+            "model": f"{registry.entry_of(cls).name}: {list_changes(self.config, defaults)}",
+            "data": f"{self.data.name} {self.shapes['x']}: "
+            + list_changes(self.data.model_dump(), unset),
+            "training": list_changes(self.training.model_dump(), training.model_dump()),
+            "result": say_result(self.info, self.metrics, unit),
+            "folder": str(self.path) if self.path else "none, kept in memory",
+        }
+
+    def _defaults(self) -> tuple[dict[str, Any], Training]:
+        """Return the settings that it would have by default, with the options of its own parts."""
+        cls = type(self.pair)
+        try:
+            plain, training = layers(cls, None, {})
+        except RequestError:  # it has settings without a default
+            return {}, Training()
+        names = {n: {"name": v["name"]} for n, v in self.config.items() if isinstance(v, Mapping)}
+        alike, _ = layers(cls, None, names)
+        return {**alike, **{n: {**alike[n], "name": plain[n]["name"]} for n in names}}, training
 
     @property
     def device(self) -> torch.device:
@@ -216,11 +250,13 @@ class Run:
         write_bytes(folder / "config.toml", tomli_w.dumps(values).encode())
 
     def save_info(self, **changes: Any) -> None:
-        """Write ``run.json``, with some of its entries changed."""
+        """Change some of what ``run.json`` holds, and write it where there is a folder."""
         self.info.update(changes)
+        if self.path is None:
+            return
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        known = {"format": FORMAT, "transform": self.transform.to_dict(), "shapes": shapes}
-        write_json(self.folder() / "run.json", {**known, **self.info})
+        fixed = {"format": FORMAT, "transform": self.transform.to_dict(), "shapes": shapes}
+        write_json(self.path / "run.json", {**fixed, **self.info})
 
     def save_weights(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write the best weights so far, with some plain values beside them."""

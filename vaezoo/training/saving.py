@@ -81,5 +81,4 @@ class Saver:
 
     def note(self, status: str, **values: Any) -> None:
         """Write how training stands: ``finished``, ``interrupted`` or ``failed``, and more."""
-        if self.run.path is not None:
-            self.run.save_info(status=status, **values)
+        self.run.save_info(status=status, **values)

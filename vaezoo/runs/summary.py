@@ -1,0 +1,92 @@
+"""What a run is, in a few lines: as text, and as a table for a notebook."""
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+__all__ = ["as_html", "as_text", "list_changes", "say_result"]
+
+Rows = Mapping[str, str]
+
+
+def list_changes(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return the settings that differ from their defaults, in the order of these.
+
+    A part is called by its name, its options with a dot.
+
+    Examples
+    --------
+    >>> defaults = {"z_dim": 50, "likelihood": {"name": "gaussian", "sigma": "shared"}}
+    >>> list_changes({"z_dim": 2, "likelihood": {"name": "gaussian", "sigma": "fixed:1"}}, defaults)
+    "z_dim=2, likelihood.sigma='fixed:1'"
+    >>> list_changes({"z_dim": 50, "likelihood": {"name": "bernoulli"}}, defaults)
+    "likelihood='bernoulli'"
+    >>> list_changes(defaults, defaults)
+    'all by default'
+    """
+    before, after = dict(_flat(defaults)), dict(_flat(values))
+    changes = [
+        f"{name.removesuffix('.name')}={after[name]!r}"
+        for name in [*before, *(name for name in after if name not in before)]
+        if name in after and (name not in before or before[name] != after[name])
+    ]
+    return ", ".join(changes) or "all by default"
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
+def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str) -> str:
+    """Return how long a run was trained, and its validation ELBO in the best epoch.
+
+    Parameters
+    ----------
+    info, metrics
+        Of the run.
+    unit
+        What the ELBO is an average over: ``datum`` or ``frame``.
+    """
+    if not metrics:
+        return str(info.get("status", "not trained"))
+    last, device = metrics[-1], info.get("device", "?")
+    best = next((r for r in metrics if r["epoch"] == info.get("best_epoch")), None)
+    best = best or max(metrics, key=lambda record: float(record["validation"]["elbo"]))
+    status = info.get("status", "finished")
+    length = f"{_count(last['epoch'], 'epoch')}, {_count(last['step'], 'step')}"
+    return (
+        f"{'' if status == 'finished' else f'{status}; '}{length} in {last['seconds']:.3g} s on "
+        f"{device}; validation ELBO {best['validation']['elbo']:.4g} nats per {unit} in epoch "
+        f"{best['epoch']}"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def as_text(rows: Rows) -> str:
+    """Return one line for each row.
+
+    Examples
+    --------
+    >>> print(as_text({"model": "vae-gaussian", "data": "digits"}))
+    model  vae-gaussian
+    data   digits
+    """
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def as_html(rows: Rows) -> str:
+    """Return a table of two columns."""
+    lines = [
+        f'<tr><th style="text-align:left">{escape(name)}</th>'
+        f'<td style="text-align:left">{escape(value)}</td></tr>'
+        for name, value in rows.items()
+    ]
+    return f"<table>{''.join(lines)}</table>"

@@ -148,10 +148,14 @@ def beginnings(
     batches = run.batches(data, data_dir=data_dir)
     named = dict(zip(batches.names, batches.whole(split, limit=limit), strict=True))
     x, length = named["x"], named["length"]
+    return Beginnings(x, length, _frames_of_prefix(length, prefix, split))
+
+
+def _frames_of_prefix(length: Tensor, prefix: Prefix, split: str) -> Tensor:
     if prefix == "all":
-        return Beginnings(x, length, length)
+        return length
     if prefix == "half":
-        return Beginnings(x, length, (length // 2).clamp(min=1))
+        return (length // 2).clamp(min=1)
     if prefix < 1:
         raise RequestError("`prefix` takes at least one frame")
     if int(length.min()) < prefix:
@@ -159,7 +163,7 @@ def beginnings(
             f"`prefix={prefix}` is longer than sequence {int(length.argmin())} of {split}, which "
             f"has {int(length.min())} frames; use at most {int(length.min())}"
         )
-    return Beginnings(x, length, torch.full_like(length, prefix))
+    return torch.full_like(length, prefix)
 
 
 def continuations(

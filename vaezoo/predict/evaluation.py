@@ -336,7 +336,7 @@ def _ratio(values: Tensor, units: Tensor) -> tuple[float, float | None]:
 def _free_running(
     pair: nn.Module, batches: Iterator[Args], num_particles: int, prefix: int
 ) -> FreeRunning:
-    free, known, units = [], [], []
+    free, filtered, units = [], [], []
     for args in batches:
         x, length = args
         later = frame_mask(length, x.shape[1])
@@ -344,13 +344,13 @@ def _free_running(
         alone = free_running(pair, args, num_particles, prefix=prefix)
         within = particle_filter(pair, args, num_particles).log_predictive
         free.append(torch.where(later, alone, 0.0).sum(1).cpu().double())
-        known.append(torch.where(later, within, 0.0).sum(1).cpu().double())
+        filtered.append(torch.where(later, within, 0.0).sum(1).cpu().double())
         units.append(later.sum(1).cpu().double())
     size = torch.cat(units)
     if not size.any():
         raise RequestError(f"`free_running={prefix}` leaves no frame to predict; give fewer frames")
     value, error = _ratio(torch.cat(free), size)
-    filtering, _ = _ratio(torch.cat(known), size)
+    filtering, _ = _ratio(torch.cat(filtered), size)
     return FreeRunning(prefix, num_particles, int(size.sum()), value, error, filtering)
 
 

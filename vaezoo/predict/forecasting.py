@@ -128,31 +128,27 @@ def _groups(
     truth, exists = begun.frames(begun.prefix, horizon)
     first, is_prefix = begun.frames(torch.zeros_like(begun.prefix), int(begun.prefix.max()))
     is_prefix &= frame_mask(begun.prefix, first.shape[1])
-    known = _blank(units(truth), exists)
+    x, future = units(draws).swapaxes(0, 1), _blank(units(truth), exists)
+    frame = ("datum", "time", "element")
+    predictions: dict[str, Any] = {"x": (("chain", "draw", *frame), x[None])}
     if probability is None:
-        drawn = units(draws)
-        scores = {"crps": crps(drawn.swapaxes(0, 1), known).mean(-1)}
+        scores = {"crps": crps(x, future).mean(-1)}
     else:
-        scores = binary_scores(
-            probability.double().cpu().numpy(), _blank(truth.cpu().numpy(), exists)
-        )
-    frame, labels = ("datum", "time", "element"), _labels(run, draws)
-    predictions: dict[str, Any] = {
-        "x": (("chain", "draw", *frame), units(draws).swapaxes(0, 1)[None])
-    }
-    if probability is not None:
         predictions["probability"] = (frame, probability.cpu().numpy())
-    constant = {"prefix": begun.prefix, "length": begun.length}
+        bits = _blank(truth.cpu().numpy(), exists)
+        scores = binary_scores(probability.double().cpu().numpy(), bits)
     groups = {
         "predictions": predictions,
         "observed_data": {"x": (("datum", "frame", "element"), _blank(units(first), is_prefix))},
         "predictions_constant_data": {
-            **{name: ("datum", value.cpu().numpy()) for name, value in constant.items()},
+            "prefix": ("datum", begun.prefix.cpu().numpy()),
+            "length": ("datum", begun.length.cpu().numpy()),
             "horizon": ((), horizon),
         },
-        "truth": {"x": (frame, known)},
+        "truth": {"x": (frame, future)},
         "scores": {name: (("datum", "time"), value) for name, value in scores.items()},
     }
+    labels = _labels(run, draws)
     return {name: _labelled(values, labels) for name, values in groups.items()}
 
 

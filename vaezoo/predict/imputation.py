@@ -1,6 +1,8 @@
 """Data with missing entries: draws of them, by the chains of :mod:`vaezoo.inference.metropolis`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,13 @@ import torch
 from torch import Tensor
 
 from vaezoo.data import Data, DataLike
+from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
+from vaezoo.pairs.sites import Args
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 
@@ -108,29 +112,22 @@ def impute(
         )
     run.pair.eval()
     batches = run.batches(rows)
-    parts, place = [], 0
+    draw = partial(
+        draw_missing, run.pair, num_samples=num_samples, burn_in=burn_in, correct=correct
+    )
     with seeded(seed, run.device):
-        for args in batches.fixed("test"):
-            named = dict(zip(batches.names, args, strict=True))
-            x = named["x"]
-            where = torch.from_numpy(missing[place : place + len(x)]).to(x.device)
-            where = where[:, : x.shape[1]]
-            started = {**named, "x": torch.where(where, 0.0, x)}
-            parts.append(
-                (
-                    x,
-                    *draw_missing(
-                        run.pair,
-                        tuple(started[name] for name in batches.names),
-                        where,
-                        num_samples=num_samples,
-                        burn_in=burn_in,
-                        correct=correct,
-                    ),
-                )
-            )
-            place += len(x)
+        parts = [(x, *draw(args, where)) for x, args, where in _started(batches, missing)]
     return _imputation(run, rows, parts, missing, unknown)
+
+
+def _started(batches: Batches, missing: Array) -> Iterator[tuple[Tensor, Args, Tensor]]:
+    """Yield x of each batch, the batch with zeros where x is missing, and which entries are."""
+    place, start = batches.names.index("x"), 0
+    for args in batches.fixed("test"):
+        x = args[place]
+        where = torch.from_numpy(missing[start : start + len(x)]).to(x.device)[:, : x.shape[1]]
+        yield x, (*args[:place], torch.where(where, 0.0, x), *args[place + 1 :]), where
+        start += len(x)
 
 
 def _rows(
@@ -197,13 +194,13 @@ def _imputation(
 ) -> Imputation:
     length = rows.length
     truth = _joined([run.transform.invert(x) for x, _, _ in parts], 0, rows.x.shape[1])
-    drawn = _joined([run.transform.invert(draws) for _, draws, _ in parts], 1, rows.x.shape[1])
+    filled = _joined([run.transform.invert(draws) for _, draws, _ in parts], 1, rows.x.shape[1])
     truth = np.where(unknown, np.nan, truth)
     if length is not None:
         ended = ~is_frame(length, rows.x.shape[1])[..., None]
-        truth, drawn = np.where(ended, np.nan, truth), np.where(ended, np.nan, drawn)
+        truth, filled = np.where(ended, np.nan, truth), np.where(ended, np.nan, filled)
     share = np.average([taken for *_, taken in parts], weights=[len(x) for x, *_ in parts])
-    return Imputation(drawn, missing, truth, length, float(share))
+    return Imputation(filled, missing, truth, length, float(share))
 
 
 def _joined(parts: list[Tensor], dim: int, longest: int) -> Array:

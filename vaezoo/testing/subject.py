@@ -34,7 +34,7 @@ from vaezoo.pairs.sites import (
     step_of,
 )
 from vaezoo.sequences import sequence_pair as sequence
-from vaezoo.sequences.sequence_pair import SequencePair
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
 __all__ = ["Failure", "Failures", "Subject", "base_of", "elbo", "gradients"]
 
@@ -280,8 +280,9 @@ class Subject:
         if not (isinstance(pair, SequencePair) and pair.has_latents):
             return None
         try:
-            h = pair.initial(self.args[0])
-            p, q = pair.prior(h), pair.posterior(pair.encode(*self.args)[:, 0], h)
+            step = Rollout(pair, pair.initial(self.args[0]))
+            e = pair.encode(*self.args)[:, 0]
+            p, q = step.latent("prior"), step.latent("posterior", e)
         except Exception:  # another failure than this one
             return None
         if p.event_shape == q.event_shape:

@@ -49,7 +49,15 @@ class Summary:
 
 
 def summarize(data: Data) -> Summary:
-    """Return range and nature of ``x`` in one pass over its rows, in pieces."""
+    """Return range and nature of ``x`` in one pass over its rows, in pieces.
+
+    Examples
+    --------
+    >>> from vaezoo.data import load_data
+    >>> summary = summarize(load_data("digits"))
+    >>> summary.low, summary.high, summary.is_binary
+    (0.0, 16.0, False)
+    """
     low, high, invalid = np.inf, -np.inf, 0
     first: tuple[int, ...] = ()
     binary = integer = True
@@ -105,6 +113,15 @@ def choose_transform(
     RequestError
         When values are not finite, or lie outside the support of an observed site. The message
         names the setting that solves it.
+
+    Examples
+    --------
+    >>> from vaezoo.config import build_model
+    >>> from vaezoo.data import load_data
+    >>> from vaezoo.registry import get_model
+    >>> pair = build_model(get_model("vae-bernoulli"), {}, (8, 8))
+    >>> choose_transform(pair, load_data("digits")).binarize
+    'dynamic'
     """
     summary = _finite_summary(data)
     needs_binary = any(is_boolean(site["fn"]) for site in probe(pair, data).observed.values())

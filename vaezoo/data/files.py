@@ -51,6 +51,14 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
     ------
     RequestError
         When there is no such path, or it does not hold numbers of the form above.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "x.npy"
+    >>> np.save(path, np.zeros((20, 3)))
+    >>> load_file(path).x.shape
+    (20, 3)
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -58,8 +66,8 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
     if not path.is_file():
         raise RequestError(f"no file or folder '{path}'")
     if path.suffix.lower() not in _READERS:
-        known = ", ".join(_READERS)
-        raise RequestError(f"cannot read '{path}': expected {known}, or a folder of images")
+        endings = ", ".join(_READERS)
+        raise RequestError(f"cannot read '{path}': expected {endings}, or a folder of images")
     with _one_line(path):
         arrays, columns = _READERS[path.suffix.lower()](path)
     with path.open("rb") as stream:
@@ -129,8 +137,8 @@ def _codes(label: Array) -> Array:
 
 
 def _folder(path: Path, seed: int) -> Data:
-    found = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in _IMAGES]
-    files = [file for file in found if not file.name.startswith(".")]
+    images = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in _IMAGES]
+    files = [file for file in images if not file.name.startswith(".")]
     if not files:
         raise RequestError(f"no images in '{path}'; expected {', '.join(_IMAGES)}")
     arrays = {"x": _blank(files)}

@@ -20,6 +20,12 @@ def pad(sequences: Sequence[_Array], name: str) -> tuple[_Array, NDArray[np.int6
     ------
     RequestError
         When one is not of the form ``(T, D)``, has no frames or another D; it is named.
+
+    Examples
+    --------
+    >>> x, length = pad([np.ones((1, 2)), np.ones((3, 2))], "walks")
+    >>> x.shape, length
+    ((2, 3, 2), array([1, 3]))
     """
     arrays = [_frames(sequence, f"{name}: sequence {n}") for n, sequence in enumerate(sequences)]
     if not arrays:
@@ -63,7 +69,14 @@ def _zeros(shape: tuple[int, int, int], dtype: np.dtype[Any], name: str) -> _Arr
 
 
 def is_frame(length: _Array, num_steps: int) -> NDArray[np.bool_]:
-    """Return the mask ``(N, T)`` that is true for frames and false for padding."""
+    """Return the mask ``(N, T)`` that is true for frames and false for padding.
+
+    Examples
+    --------
+    >>> is_frame(np.array([1, 3]), 3)
+    array([[ True, False, False],
+           [ True,  True,  True]])
+    """
     return np.arange(num_steps) < length[:, None]
 
 

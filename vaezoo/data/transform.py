@@ -85,6 +85,13 @@ def standardization(data: Data) -> tuple[Array, Array]:
 
     A constant element has the deviation 1. Of sequences, what is 0 or 1 in every frame, as a pen
     that is up or down, stays as it is.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> mean, std = standardization(from_arrays(np.full((20, 2), 3.0)))
+    >>> mean, std
+    (array([3., 3.]), array([1., 1.]))
     """
     rows = data.rows("train")
     stored = data.x[rows]

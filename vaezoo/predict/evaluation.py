@@ -174,6 +174,17 @@ def evaluate(
     RequestError
         When the data do not fit the run, or a K is not positive, or something for sequences is
         asked of another pair.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", training={"steps": 5})
+    >>> result = vaezoo.evaluate(run, iwae=(1, 10))
+    >>> result.num_rows, [bound.num_samples for bound in result.iwae]
+    (180, [1, 10])
+    >>> x = vaezoo.load_data("digits").x
+    >>> vaezoo.evaluate(run, x[:20]).num_rows  # all rows of an array
+    20
     """
     run = as_run(run)
     _check_request(run.pair, iwae, fivo, free_running)
@@ -307,8 +318,8 @@ def filter_bounds(
     for k in ks:
         values, units = [], []
         for args in batches.fixed(split, limit=limit):
-            found = particle_filter(pair, args, k, proposal=proposal)
-            values.append(found.log_evidence.cpu().double())
+            result = particle_filter(pair, args, k, proposal=proposal)
+            values.append(result.log_evidence.cpu().double())
             units.append(units_per_row(pair, args).cpu().double())
             if progress:
                 progress(sum(map(len, units)), batches.size(split, limit))

@@ -75,6 +75,14 @@ def forecast(
         that came, nan where the sequence had ended) and ``scores`` for each frame: ``crps`` (mean
         over its elements) of real data; of binary data ``brier`` (mean over its elements) and
         ``log_loss`` (their sum, in nats). A single chain holds all draws: they are independent.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vrnn", config={"hidden": 8, "z_dim": 2}, training={"steps": 2})
+    >>> tree = vaezoo.forecast(run, horizon=3, num_samples=10)
+    >>> dict(tree["predictions"].to_dataset()["x"].sizes)
+    {'chain': 1, 'draw': 10, 'datum': 8, 'time': 3, 'element': 8}
     """
     if horizon < 1:
         raise RequestError("`horizon` takes at least one frame")

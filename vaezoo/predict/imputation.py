@@ -101,6 +101,14 @@ def impute(
     ------
     RequestError
         When nothing is missing, or what is to be hidden lies outside the data.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", training={"steps": 5})
+    >>> filled = vaezoo.impute(run, fraction=0.2, num_samples=10, burn_in=5)
+    >>> filled.x.shape, filled.mean.shape
+    ((10, 16, 8, 8), (16, 8, 8))
     """
     run = as_run(run)
     rows, unknown = _rows(run, data, split, limit, data_dir)

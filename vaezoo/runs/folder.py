@@ -38,6 +38,14 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     ------
     RequestError
         When the folder is no run, or a file in it is missing, damaged, or of another version.
+
+    Examples
+    --------
+    >>> import tempfile, vaezoo
+    >>> folder = tempfile.mkdtemp()
+    >>> run = vaezoo.fit("vae-bernoulli", config={"z_dim": 8}, training={"steps": 5}, out=folder)
+    >>> load_run(folder).config["z_dim"]
+    8
     """
     run = open_run(Path(path), device=device, model=model)
     run.load_weights()
@@ -77,22 +85,22 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
 
 def _runs_in(path: Path) -> str:
     parent = next((p for p in (path, path.parent) if p.is_dir()), Path("runs"))
-    found = sorted(parent.glob("*/config.toml"), key=lambda file: file.stat().st_mtime)
-    return f"; the latest run there is {found[-1].parent}" if found else ""
+    configs = sorted(parent.glob("*/config.toml"), key=lambda file: file.stat().st_mtime)
+    return f"; the latest run there is {configs[-1].parent}" if configs else ""
 
 
 def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[int, ...]]]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        found = info.pop("format")
+        version = info.pop("format")
         transform = Transform.from_dict(info.pop("transform"))
         shapes = {name: tuple(map(int, shape)) for name, shape in info.pop("shapes").items()}
         shapes["x"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{path} is missing or damaged ({type(error).__name__})") from error
-    if found != FORMAT:
+    if version != FORMAT:
         raise RequestError(
-            f"{path} has format {found}, but this vaezoo reads format {FORMAT}; "
+            f"{path} has format {version}, but this vaezoo reads format {FORMAT}; "
             f"it was written by vaezoo {info.get('versions', {}).get('vaezoo', '?')}"
         )
     return info, transform, shapes

@@ -199,11 +199,11 @@ class Run:
         for name in self.shapes.keys() - data.arrays.keys():
             raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
         for name, shape in self.shapes.items():
-            given = data.arrays[name].shape[1:]
+            other = data.arrays[name].shape[1:]
             steps = name == "x" and takes_lengths(self.pair)
-            if given[steps:] != shape[steps:] or len(given) != len(shape):
+            if other[steps:] != shape[steps:] or len(other) != len(shape):
                 raise RequestError(
-                    f"{data.name}: '{name}' has rows of shape {given}, but {self.name} was trained "
+                    f"{data.name}: '{name}' has rows of shape {other}, but {self.name} was trained "
                     f"on {shape}"
                 )
         if data.name in SOURCES and data.scale != self.transform.scale:

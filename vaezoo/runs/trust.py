@@ -44,8 +44,8 @@ def trust(content: bytes) -> None:
     """Remember a file of the user's by its checksum; without a writable cache, do not."""
     digest = hashlib.sha256(content).hexdigest()
     try:
-        known = _trust_list().read_text() if _trust_list().is_file() else ""
-        if digest not in known:
+        trusted = _trust_list().read_text() if _trust_list().is_file() else ""
+        if digest not in trusted:
             _trust_list().parent.mkdir(parents=True, exist_ok=True)
             with _trust_list().open("a") as file:
                 file.write(digest + "\n")

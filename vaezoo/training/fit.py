@@ -114,6 +114,14 @@ def resume(
         A ``.py`` file to take the pair from, instead of the run's copy.
     callbacks
         Are told how it goes.
+
+    Examples
+    --------
+    >>> import tempfile, vaezoo
+    >>> folder = tempfile.mkdtemp()
+    >>> run = vaezoo.fit("vae-bernoulli", training={"steps": 5}, out=folder)
+    >>> vaezoo.resume(folder, steps=8).info["steps"]
+    8
     """
     run = open_run(Path(path), device=device, model=model)
     if data is not None:
@@ -142,9 +150,10 @@ def prepare(
     built = model if isinstance(model, nn.Module) else None
     cls = _class_of(model)
     settings, loaded = _load(data, cls)
-    given = training.model_dump(exclude_unset=True) if isinstance(training, Training) else training
+    if isinstance(training, Training):
+        training = training.model_dump(exclude_unset=True)
     with registry.blaming_file(cls):
-        values, schedule = layers(cls, preset, config or {}, {"training": given or {}})
+        values, schedule = layers(cls, preset, config or {}, {"training": training or {}})
     schedule = checked_schedule(schedule, len(loaded.rows("train")))
     if len(loaded.splits.get("validation", ())) == 0:
         raise RequestError(

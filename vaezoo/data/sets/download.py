@@ -145,11 +145,11 @@ def _in_data_folders(remote: Remote, data_dir: str | Path | None) -> Path | None
 
 
 def _require_checksum(path: Path, remote: Remote) -> None:
-    found = _mismatch(path, remote)
-    if found:
+    content = _mismatch(path, remote)
+    if content:
         expected = " or ".join(_short(checksum) for checksum in remote.checksums)
         raise RequestError(
-            f"{path}: expected {expected}, found {found}; it is damaged or another file: "
+            f"{path}: expected {expected}, found {content}; it is damaged or another file: "
             f"remove it, or put the right {remote.file} there"
         )
 
@@ -162,13 +162,13 @@ def _mismatch(path: Path, remote: Remote) -> str:
         return ""
     is_compressed = path.name not in [form.file for form in remote.forms]
     try:
-        found = _checksum(path, remote.algorithm, is_compressed=is_compressed)
+        checksum = _checksum(path, remote.algorithm, is_compressed=is_compressed)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return "a broken gzip file"
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror or error}") from error
-    if found not in remote.checksums:
-        return _short(found)
+    if checksum not in remote.checksums:
+        return _short(checksum)
     _verified.add(key)
     return ""
 
@@ -215,8 +215,8 @@ def _transfer(remote: Remote, url: str, target: Path, progress: bool | None) -> 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _get(url, part, remote, progress)
-        if (found := _checksum(part, remote.algorithm)) != remote.checksum:
-            raise _TransferError(f"wrong content, {_short(found)}", is_final=True)
+        if (checksum := _checksum(part, remote.algorithm)) != remote.checksum:
+            raise _TransferError(f"wrong content, {_short(checksum)}", is_final=True)
         part.replace(target)
     except OSError as error:
         raise RunError(

@@ -50,9 +50,9 @@ def read_idx(path: Path, num_dims: int) -> NDArray[np.uint8]:
     if len(raw) < end or raw[:4] != bytes([0, 0, _IDX_UINT8, num_dims]):
         raise RequestError(f"{path} is not an IDX file of bytes in {num_dims} dimensions")
     shape = tuple(int(size) for size in np.frombuffer(raw, ">u4", num_dims, 4))
-    expected, found = int(np.prod(shape, dtype=object)), len(raw) - end
-    if found != expected:
-        raise RequestError(f"{path} announces {expected} values of shape {shape} but holds {found}")
+    expected, held = int(np.prod(shape, dtype=object)), len(raw) - end
+    if held != expected:
+        raise RequestError(f"{path} announces {expected} values of shape {shape} but holds {held}")
     return np.frombuffer(raw, np.uint8, offset=end).reshape(shape)
 
 

@@ -99,6 +99,12 @@ def load_source(name: str, *, data_dir: str | Path | None = None) -> Data:
     ------
     RequestError, RunError
         As :func:`vaezoo.data.sets.download.fetch`.
+
+    Examples
+    --------
+    >>> data = load_source("digits")
+    >>> data.x.shape, data.scale, len(data.rows("test"))
+    ((1797, 8, 8), 16.0, 180)
     """
     source = get_source(name)
     data = source.read(fetch_source(name, data_dir=data_dir))

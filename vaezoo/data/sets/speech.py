@@ -51,17 +51,17 @@ def read_spoken_digits(paths: Sequence[Path]) -> Data:
 
 def _recordings(path: Path) -> dict[Key, NDArray[np.float32]]:
     """Frames by digit, speaker and index."""
-    found = {}
+    recordings = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 content = archive.extractfile(member)
                 if content and (match := _MEMBER.search(member.name)):
                     digit, speaker, index = match.groups()
-                    found[int(digit), speaker, int(index)] = _frames(content, member.name)
+                    recordings[int(digit), speaker, int(index)] = _frames(content, member.name)
     except (tarfile.TarError, wave.Error, EOFError, OSError, zlib.error) as error:
         raise RequestError(f"{path} is damaged, or no archive of sound; get it again") from error
-    return found
+    return recordings
 
 
 def _frames(content: IO[bytes], name: str) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ from _whole_runs import PYTHAE_IS_MISSING, in_turn, mnist, whole_runs
 from torch import Tensor
 
 from vaezoo.errors import RunError
-from vaezoo.pairs.sites import isolated
+from vaezoo.runtime.isolation import isolated
 from vaezoo.runtime.threads import count_flops
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

@@ -27,7 +27,7 @@ from vaezoo.inference.quadrature import quadrature
 from vaezoo.pairs.sites import Args, model_of
 from vaezoo.report import prepare, verdict
 from vaezoo.runs import Run
-from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.arviz import import_arviz
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--part", choices=["grid", "mnist", "time", "jsb"])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, analyse, save_report
     from vaezoo.runs import Run, load_run
-    from vaezoo.runtime._arviz import to_arviz
+    from vaezoo.runtime.arviz import to_arviz
     from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
     from vaezoo.training.callbacks import Callback
@@ -93,6 +93,6 @@ __getattr__, __dir__ = lazy_names(
         "save_report": "report",
         "save_tree": "trees.files",
         "stack_valid": "trees.stacking",
-        "to_arviz": "runtime._arviz",
+        "to_arviz": "runtime.arviz",
     },
 )

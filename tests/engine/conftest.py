@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.objectives import ELBO, Objective
-from vaezoo.pairs.sites import isolated
 from vaezoo.registry import get_model
+from vaezoo.runtime.isolation import isolated
 
 Batch = tuple[Tensor, ...]
 

@@ -18,7 +18,7 @@ from vaezoo.inference.target import Target
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.pairs.particles import probing
-from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.arviz import import_arviz
 from vaezoo.testing.pairs import GammaPoisson, LinearPair, NoLatents, StatesPair
 
 

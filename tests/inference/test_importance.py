@@ -20,7 +20,7 @@ from vaezoo.inference.importance import (
 )
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
-from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.arviz import import_arviz
 from vaezoo.testing.pairs import LinearPair, PointGuide, StatesPair
 
 TRUTH = LinearPair().linear

@@ -13,7 +13,7 @@ from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
 from vaezoo.registry import entry_of
 from vaezoo.runs import Run
-from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.arviz import import_arviz
 from vaezoo.testing import made_up_batch
 
 

@@ -19,7 +19,7 @@ from vaezoo.predict.continuation import (
 from vaezoo.predict.forecasting import forecast, quantiles, values_of
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
-from vaezoo.runtime._arviz import to_arviz
+from vaezoo.runtime.arviz import to_arviz
 from vaezoo.testing.sequence_pairs import LinearRecurrence
 from vaezoo.training.fit import fit
 from vaezoo.trees.files import save_netcdf

@@ -261,7 +261,7 @@ def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
     assert set(np.unique(tree["constant_data"]["verdict"])) <= {
         "trusted", "repaired", "not trusted",
     }  # fmt: skip
-    from vaezoo.runtime._arviz import import_arviz
+    from vaezoo.runtime.arviz import import_arviz
 
     table = import_arviz().summary(tree["posterior"].to_dataset().isel(datum=[0]), kind="stats")
     assert np.isfinite(table["mean"].astype(float)).all()

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from vaezoo import RequestError, RunError, to_arviz
-from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.arviz import import_arviz
 from vaezoo.trees.files import open_tree, save_netcdf, save_tree, save_zarr
 from vaezoo.trees.pieces import cut_tree, join_trees
 from vaezoo.trees.stacking import stack_valid

@@ -19,8 +19,9 @@ from vaezoo.data.transform import Transform, standardization
 from vaezoo.errors import RequestError
 from vaezoo.options import Binarize
 from vaezoo.pairs.families import is_boolean, support_of
-from vaezoo.pairs.sites import PairTrace, argument_names, isolated, trace_pair
+from vaezoo.pairs.sites import PairTrace, argument_names, trace_pair
 from vaezoo.runtime.device import device_of
+from vaezoo.runtime.isolation import isolated
 
 __all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
 

@@ -32,8 +32,8 @@ from vaezoo.pairs.blame import (
     one_line,
     raised_at,
 )
-from vaezoo.pairs.trials import plain_state, untouched
 from vaezoo.runtime.device import rng_state
+from vaezoo.runtime.isolation import plain_state, untouched
 
 __all__ = [
     "Captured",

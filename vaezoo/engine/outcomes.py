@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.capture import Function
 from vaezoo.options import Precision
-from vaezoo.pairs.trials import largest_error, untouched
+from vaezoo.runtime.isolation import untouched
 
-__all__ = ["Outcome", "difference_from_eager", "outcome_of"]
+__all__ = ["Outcome", "difference_from_eager", "largest_error", "outcome_of"]
 
 _TOLERANCE = {("graph", "float32"): 1e-5, ("compiled", "float32"): 1e-3}
 _TOLERANCE_IN_BF16 = 0.05
@@ -87,3 +87,16 @@ def difference_from_eager(
         if error <= limit:
             return 0.0
     return error
+
+
+def largest_error(values: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Return the largest difference between two outcomes, in units of the norm of each tensor.
+
+    In the norm a unit of a ReLU network that is zero but for rounding weighs little.
+    """
+    pairs = [(a.double(), b.double()) for a, b in zip(values, expected, strict=True) if b.numel()]
+    if not all(bool(torch.isfinite(b).all()) for _, b in pairs):
+        return 0.0
+    largest = max(float(b.norm()) for _, b in pairs)
+    errors = [(a - b).norm() / (b.norm() + 1e-3 * largest) for a, b in pairs]
+    return float(torch.stack(errors).nan_to_num(float("inf")).max())

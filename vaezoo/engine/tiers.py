@@ -46,7 +46,7 @@ from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Objective, ignores_padding
 from vaezoo.options import EngineName, Precision
 from vaezoo.pairs.blame import class_of, line_of, one_line
-from vaezoo.pairs.trials import untouched
+from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Engine"]
 

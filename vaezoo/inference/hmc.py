@@ -31,7 +31,7 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
-from vaezoo.runtime._arviz import import_arviz
+from vaezoo.runtime.arviz import import_arviz
 from vaezoo.runtime.device import seeded
 
 __all__ = [

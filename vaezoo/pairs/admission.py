@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import pyro
 from torch import nn
 
 from vaezoo.errors import RequestError
@@ -22,6 +23,7 @@ __all__ = [
     "Kind",
     "admit",
     "examine",
+    "refuse_global_parameters",
     "refuse_shared_sites",
     "shared_site",
 ]
@@ -173,3 +175,13 @@ def refuse_shared_sites(trace: PairTrace, num_rows: int, what: str, instead: str
     name = shared_site(trace, num_rows)
     if name is not None:
         raise RequestError(f"{what} {SHARED.format(site=name, instead=instead)}")
+
+
+def refuse_global_parameters(own: set[nn.Parameter]) -> None:
+    """Refuse a parameter in Pyro's global store that is not one of the pair's own."""
+    for name, value in pyro.get_param_store().named_parameters():
+        if not any(value is parameter for parameter in own):
+            raise RequestError(
+                f"parameter '{name}' lives in Pyro's global store; make it an nn.Parameter (or a "
+                "PyroParam) of the pair, so that it is saved and two models never share it"
+            )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, repeat_rows, sample_sites
-from vaezoo.pairs.trials import untouched
+from vaezoo.runtime.isolation import untouched
 
 __all__ = [
     "Function",

@@ -6,12 +6,10 @@ sites that they visit.
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.trace_struct import Trace
@@ -27,7 +25,6 @@ __all__ = [
     "Site",
     "argument_names",
     "guide_of",
-    "isolated",
     "lengths_of",
     "model_of",
     "repeat_rows",
@@ -75,14 +72,6 @@ def model_of(pair: nn.Module | type[nn.Module]) -> Callable[..., Any]:
 def guide_of(pair: nn.Module) -> Callable[..., Any]:
     """Return the guide of a pair."""
     return cast(Callable[..., Any], cast(Any, pair).guide)
-
-
-@contextmanager
-def isolated() -> Iterator[None]:
-    """Run with an empty global parameter store, and leave the caller's store untouched."""
-    store = pyro.get_param_store()
-    with store.scope(store.__class__().get_state()):
-        yield
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Below everything: devices and generators, files written whole, threads, signals."""
+"""Below everything: devices, isolation, files written whole, threads, signals, ArviZ."""

@@ -16,12 +16,12 @@ from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
 from vaezoo.pairs.sites import (
     Args,
     argument_names,
-    isolated,
     sample_sites,
     takes_lengths,
     trace_pair,
 )
 from vaezoo.registry import entry_of
+from vaezoo.runtime.isolation import isolated
 from vaezoo.testing.conformance import CHECKS, Check
 from vaezoo.testing.subject import Failure, Subject, base_of
 

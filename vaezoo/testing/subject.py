@@ -26,13 +26,13 @@ from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     Site,
-    isolated,
     lengths_of,
     model_of,
     run_guide,
     sample_sites,
     step_of,
 )
+from vaezoo.runtime.isolation import isolated
 from vaezoo.sequences import sequence_pair as sequence
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 

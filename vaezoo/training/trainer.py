@@ -14,11 +14,12 @@ from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName
-from vaezoo.pairs.sites import argument_names, isolated
-from vaezoo.pairs.trials import refuse_global_parameters, untouched
+from vaezoo.pairs.admission import refuse_global_parameters
+from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
 from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded, set_rng_state
+from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
 from vaezoo.training.alarms import alarms

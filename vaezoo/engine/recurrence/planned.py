@@ -8,12 +8,13 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from vaezoo.engine.capture import NotCapturedError
 from vaezoo.engine.compiler import seconds_saved
+from vaezoo.engine.outcomes import largest_error
 from vaezoo.engine.recurrence.step_graph import NotPlannedError, step_graph
 from vaezoo.engine.recurrence.step_plan import StepPlan
 from vaezoo.engine.repayment import FEWEST_STEPS_CAPTURED
 from vaezoo.options import EngineName
 from vaezoo.pairs.blame import class_of, line_of, one_line
-from vaezoo.pairs.trials import largest_error, untouched
+from vaezoo.runtime.isolation import untouched
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.unrolled import Step, loop
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx
 
 from vaezoo.engine.compiler import NotCompiledError, compile_function
-from vaezoo.pairs.trials import largest_error
+from vaezoo.engine.outcomes import largest_error
 
 __all__ = ["BLOCK", "Sweep"]
 

@@ -1,7 +1,7 @@
-"""Trials: a pair is run to learn something of it, and nothing remembers that it was."""
+"""Isolation: a pair is run to learn something of it, and nothing remembers that it was."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,14 +10,21 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vaezoo.errors import RequestError
 from vaezoo.runtime.device import rng_state, set_rng_state
 
-__all__ = ["largest_error", "plain_state", "refuse_global_parameters", "untouched"]
+__all__ = ["isolated", "plain_state", "untouched"]
 
 OF_TORCH = frozenset(vars(nn.Module()))
 
 Undo = Callable[[], None]
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Run with an empty global parameter store, and leave the caller's store untouched."""
+    store = pyro.get_param_store()
+    with store.scope(store.__class__().get_state()):
+        yield
 
 
 @contextmanager
@@ -113,26 +120,3 @@ def plain_state(pair: nn.Module) -> dict[str, object]:
     state["numpy.random"] = (algorithm, np.asarray(keys).tobytes(), *rest)
     state["random"] = random.getstate()
     return state
-
-
-def largest_error(values: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """Return the largest difference between two outcomes, in units of the norm of each tensor.
-
-    In the norm a unit of a ReLU network that is zero but for rounding weighs little.
-    """
-    pairs = [(a.double(), b.double()) for a, b in zip(values, expected, strict=True) if b.numel()]
-    if not all(bool(torch.isfinite(b).all()) for _, b in pairs):
-        return 0.0
-    largest = max(float(b.norm()) for _, b in pairs)
-    errors = [(a - b).norm() / (b.norm() + 1e-3 * largest) for a, b in pairs]
-    return float(torch.stack(errors).nan_to_num(float("inf")).max())
-
-
-def refuse_global_parameters(own: set[nn.Parameter]) -> None:
-    """Refuse a parameter in Pyro's global store that is not one of the pair's own."""
-    for name, value in pyro.get_param_store().named_parameters():
-        if not any(value is parameter for parameter in own):
-            raise RequestError(
-                f"parameter '{name}' lives in Pyro's global store; make it an nn.Parameter (or a "
-                "PyroParam) of the pair, so that it is saved and two models never share it"
-            )

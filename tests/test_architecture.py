@@ -264,6 +264,7 @@ def test_exported_names_exist() -> None:
     missing = [
         f"{module}.{name}"
         for module in MODULES
+        if not below(module, "vaezoo.testing.templates")  # importing one registers its class
         for name in exported(module)
         if not hasattr(importlib.import_module(module), name)
     ]
@@ -295,9 +296,6 @@ KNOWN: set[str] = {
     "vaezoo.config.schema",
     "vaezoo.data.dataset.checked_arrays",
     "vaezoo.data.dataset.grey_scale",
-    "vaezoo.engine.capture.FEWEST_STEPS_CAPTURED",
-    "vaezoo.engine.capture.Function",
-    "vaezoo.engine.gradients.Prepare",
     "vaezoo.errors.NonFiniteError",
     "vaezoo.parts.networks.sigma_of",
     "vaezoo.predict.evaluation.MOST_FRAMES",
@@ -309,7 +307,6 @@ KNOWN: set[str] = {
     "vaezoo.runs.model_spec",
     "vaezoo.runs.open_run",
     "vaezoo.runs.set_weights",
-    "vaezoo.training.alarms.COLLAPSED_KL",
     "vaezoo.training.fit.DEFAULT_DATA",
 }
 

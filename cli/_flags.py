@@ -5,12 +5,20 @@ import re
 
 import click
 
-__all__ = ["in_flags"]
+__all__ = ["PARTS", "in_flags"]
 
 _ARGUMENT = re.compile(r"(?<!`)`([a-z_]+(?:\.[a-z_]+)*)(?:=([^`]+))?`(?!`)")
 _CALL = re.compile(r"`vaezoo\.([a-z_]+\([^`]*\))`")
 _COMMANDS = {"fit": "train", "resume": "train --resume", "list_models": "list"}
-_SHORT = {"likelihood.sigma": "--sigma", "likelihood.floor": "--sigma-floor"}
+# Options of train for settings of a pair that are nested in a configuration.
+PARTS = {
+    "likelihood": ("likelihood",),
+    "prior": ("prior",),
+    "posterior": ("posterior",),
+    "sigma": ("likelihood", "sigma"),
+    "sigma_floor": ("likelihood", "floor"),
+}
+_SHORT = {".".join(path): f"--{name.replace('_', '-')}" for name, path in PARTS.items()}
 
 
 def in_flags(message: str, command: click.Command | None = None) -> str:

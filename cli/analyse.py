@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import (
     choice_option,
     data_dir_option,
@@ -86,7 +87,7 @@ def analyse(
     if as_json:
         echo_json(to_dict(report))
     else:
-        click.echo(verdict(report))
+        click.echo(in_flags(verdict(report)))
         click.echo(f"wrote {' '.join(path.name for path in written)} -> {written[0].parent}")
     return EXIT_POOR if _fails(report, fail_on) else None
 

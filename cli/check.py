@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import complete_model, echo_json, json_option
 
 __all__ = ["check"]
@@ -34,7 +35,7 @@ def check(target: str, settings: tuple[str, ...], x_shape: str | None, as_json: 
     if as_json:
         echo_json(report.to_dict())
     else:
-        click.echo(str(report))
+        click.echo(in_flags(str(report)))
     if not report.ok:
         sys.exit(1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli._flags import PARTS, in_flags
 from vaezoo.cli._settings import (
     nested,
     parse_settings,
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
     from vaezoo.training.callbacks import Callback, Interrupted
 
-PARTS = {
-    "likelihood": ("likelihood",),
-    "prior": ("prior",),
-    "posterior": ("posterior",),
-    "sigma": ("likelihood", "sigma"),
-    "sigma_floor": ("likelihood", "floor"),
-}
 DATA = {"data": "name", "data_dir": "dir"}
 OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 
@@ -95,8 +89,8 @@ def train(
         else:
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
-        raise _say_where(stop) from None
-    _draw_figures(run, words.get("data_dir"))
+        raise StoppedError(stop) from None
+    _plot_figures(run, words.get("data_dir"))
     _report(run, as_json)
 
 
@@ -106,18 +100,16 @@ def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") 
     settings = {name: words[name] for name in OF_A_RESUMED_RUN if name in words}
     other = [name for name in words if name not in (*settings, "resume", "tensorboard", "as_json")]
     if other:
-        names = {"settings": "set"}
-        word = f"--{names.get(other[0], other[0]).replace('_', '-')}"
+        word = repr(words["model"]) if other[0] == "model" else in_flags(f"`{other[0]}`")
         raise RequestError(
-            f"--resume takes its settings from the run, so "
-            f"{repr(words['model']) if other[0] == 'model' else word} cannot be given; "
+            f"--resume takes its settings from the run, so {word} cannot be given; "
             "only --epochs, --steps, --device and --data-dir can"
         )
     return resume(path, model=settings.pop("model_file", None), **settings, callbacks=callbacks)
 
 
 def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
-    from vaezoo.config import merge, read_file
+    from vaezoo.config import read_file
     from vaezoo.training.fit import fit
 
     config = words.get("config")
@@ -127,9 +119,7 @@ def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback
         raise RequestError("name a model to train (vaezoo list), or a run with --resume")
     file = read_file(config) if config else {}
     model = _same_model(model, file.get("model"), config)
-    settings = merge(file.get("config", {}), {"training": dict(file.get("training", {}))})
-    settings = merge(settings, _part_settings(words))
-    settings = merge(settings, parse_settings(words.get("settings", ())))
+    settings = _pair_settings(file, words)
     data = _data_settings(model, file.get("data", {}), words)
     return fit(
         model,
@@ -148,15 +138,15 @@ def _data_settings(model: str, file: dict[str, Any], words: dict[str, Any]) -> D
     return checked(DataSettings, {**values, "name": values.get("name") or _default_data(model)})
 
 
-def _part_settings(words: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the parts of a pair, nested as in a configuration file."""
+def _pair_settings(file: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a pair: of the file, then of the flags of parts, then of ``--set``."""
     from vaezoo.config import merge
 
-    settings: dict[str, Any] = {}
+    settings = merge(file.get("config", {}), {"training": dict(file.get("training", {}))})
     for word, path in PARTS.items():
         if word in words:
             settings = merge(settings, nested(path, words[word]))
-    return settings
+    return merge(settings, parse_settings(words.get("settings", ())))
 
 
 def _one_length(settings: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
@@ -211,14 +201,12 @@ class StoppedError(VaezooError):
 
     exit_code = 130
 
-
-def _say_where(stop: "Interrupted") -> StoppedError:
-    return StoppedError(
-        f"stopped at step {stop.step}, saved; go on with: vaezoo train --resume {stop.run.path}"
-    )
+    def __init__(self, stop: "Interrupted") -> None:
+        go_on = f"vaezoo train --resume {stop.run.path}"
+        super().__init__(f"stopped at step {stop.step}, saved; go on with: {go_on}")
 
 
-def _draw_figures(run: "Run", data_dir: str | None) -> None:
+def _plot_figures(run: "Run", data_dir: str | None) -> None:
     from vaezoo.plots.figures import plot_run
 
     plot_run(run, data_dir)

@@ -73,7 +73,7 @@ RANKS = (
         "objectives",
     ),
     *("sequences", "engine", "config", "runs", "training", "inference", "predict", "diagnostics"),
-    *("trees", "plots", "report", "testing", "models", "cli"),
+    *("trees", "plots", "report", "testing", "models", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 14, 400
 

@@ -49,8 +49,8 @@ def schema(cls: type) -> type[BaseModel]:
 
 def axes(cls: type) -> dict[str, Axis]:
     """Return the parts of a pair that may be swapped, by the name of their argument."""
-    found = {name: _axis_of(hint) for name, hint in _hints(cls).items()}
-    return {name: axis for name, axis in found.items() if axis is not None}
+    axis_of = {name: _axis_of(hint) for name, hint in _hints(cls).items()}
+    return {name: axis for name, axis in axis_of.items() if axis is not None}
 
 
 def _axis_of(hint: Any) -> Axis | None:
@@ -81,16 +81,15 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
         except RequestError as error:
             problems.append(str(error))
     others = {name: value for name, value in settings.items() if name not in parts}
-    wanted = {name: info for name, info in schema(cls).model_fields.items() if name not in parts}
+    fields = {name: info for name, info in schema(cls).model_fields.items() if name not in parts}
     problems += [
-        f"no setting '{name}'; {nearest(name, [*wanted, *parts])}"
+        f"no setting '{name}'; {nearest(name, [*fields, *parts])}"
         for name in others
-        if name not in wanted
+        if name not in fields
     ]
-    known = {name: value for name, value in others.items() if name in wanted}
     try:
-        values = schema(cls).model_validate(known)
-        config |= {name: _plain(getattr(values, name)) for name in wanted}
+        values = schema(cls).model_validate({n: v for n, v in others.items() if n in fields})
+        config |= {name: _plain(getattr(values, name)) for name in fields}
     except ValidationError as error:
         problems += describe(error)
     if problems:
@@ -99,28 +98,32 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
 
 
 def _resolve_part(owner: type, name: str, axis: Axis, value: Any) -> Config:
-    given = {"name": value} if isinstance(value, str) else value
-    if not (isinstance(given, Mapping) and isinstance(given.get("name", ""), str)):
+    settings = {"name": value} if isinstance(value, str) else value
+    if not (isinstance(settings, Mapping) and isinstance(settings.get("name", ""), str)):
         raise RequestError(f"{name}: expected one of {', '.join(axis.choices)} (got {value!r})")
     default = inspect.signature(owner).parameters[name].default
-    chosen = given.get("name") or (
+    chosen = settings.get("name") or (
         default.name if isinstance(default, Part) else axis.name_of(default)
     )
-    options = {key: option for key, option in given.items() if key != "name"}
+    options = {key: option for key, option in settings.items() if key != "name"}
     if isinstance(default, Part) and default.name == chosen:
         options = {**default.options, **options}
-    cls = axis[chosen]
-    unknown = [option for option in options if option not in schema(cls).model_fields]
+    _refuse_option_of_another(axis, name, chosen, options)
+    try:
+        return {"name": chosen, **resolve(axis[chosen], options)}
+    except RequestError as error:
+        raise RequestError(f"{name} '{chosen}': {error}") from error
+
+
+def _refuse_option_of_another(axis: Axis, name: str, chosen: str, options: Config) -> None:
+    """Say which choice has an option that the chosen one lacks."""
+    unknown = [option for option in options if option not in schema(axis[chosen]).model_fields]
     for other, choice in axis.choices.items():
         if unknown and unknown[0] in schema(choice).model_fields:
             raise RequestError(
                 f"the {name} '{chosen}' has no '{unknown[0]}', '{other}' has; "
                 f"add `{name}={other!r}`"
             )
-    try:
-        return {"name": chosen, **resolve(cls, options)}
-    except RequestError as error:
-        raise RequestError(f"{name} '{chosen}': {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -189,10 +192,10 @@ def read_file(path: Path) -> Config:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}") from error
-    known = ("model", "preset", "vaezoo", *SECTIONS)
+    entries = ("model", "preset", "vaezoo", *SECTIONS)
     for key, value in values.items():
-        if key not in known:
-            raise RequestError(f"{path}: no entry '{key}'; {nearest(key, known)}")
+        if key not in entries:
+            raise RequestError(f"{path}: no entry '{key}'; {nearest(key, entries)}")
         if key in ("model", "preset") and not isinstance(value, str):
             raise RequestError(f"{path}: '{key}' must be a name in quotes (got {value!r})")
         if key in SECTIONS and not isinstance(value, Mapping):

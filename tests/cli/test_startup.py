@@ -99,6 +99,16 @@ def test_program_is_installed(program: str) -> None:
     assert "vae-bernoulli" in result.stdout
 
 
+def test_package_runs_as_a_module() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "vaezoo", "list", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.startswith("Usage: vaezoo list")
+
+
 def test_closed_pipe_is_silent(program: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)

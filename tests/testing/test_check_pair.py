@@ -1,6 +1,7 @@
 """The checks catch what is broken, name it, and leave sound pairs alone."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pyro
@@ -56,6 +57,7 @@ EXPECTED = {
 }
 
 
+@cache
 def examine(name: str) -> Report:
     return check_class(get_model(str(BROKEN / f"{name}.py")))
 

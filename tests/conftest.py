@@ -1,14 +1,21 @@
 """What all tests share: one thread, a seed, a home of their own, and a small trained run."""
 
+import math
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vaezoo.inference.linear_gaussian import LinearGaussian
 
 _HOMES = (
     "HOME",
@@ -83,6 +90,29 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {"z_dim": 2, "hidden": [16]}
     fit("vae-bernoulli", "digits", config=config, training={"epochs": 2}, out=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def exact_pair() -> "Callable[[LinearGaussian], nn.Module]":
+    """Build the linear pair at a solution, in float64: its guide is the exact posterior."""
+    import torch
+
+    from vaezoo.models.vae_linear import VAELinear
+
+    def build(solution: "LinearGaussian") -> VAELinear:
+        pair = VAELinear(x_shape=solution.bias.shape, z_dim=solution.weight.shape[1]).double()
+        covariance = torch.linalg.inv(solution.precision)
+        gain = solution.weight @ covariance / solution.sigma**2
+        with torch.no_grad():
+            pair.decoder.weight.copy_(solution.weight)
+            pair.decoder.bias.copy_(solution.bias)
+            pair.log_sigma.fill_(math.log(solution.sigma))
+            pair.encoder.weight.copy_(gain.T)
+            pair.encoder.bias.copy_(-solution.bias @ gain)
+            pair.log_s.copy_(0.5 * covariance.diagonal().log())
+        return pair
+
+    return build
 
 
 @pytest.fixture

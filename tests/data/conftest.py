@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from vaezoo.data.sets import download
@@ -32,6 +34,28 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("VAEZOO_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return folder
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Callable[..., Path]:
+    """Write arrays by name."""
+
+    def save(**arrays: Any) -> Path:
+        np.savez(tmp_path / "x.npz", **arrays)
+        return tmp_path / "x.npz"
+
+    return save
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Callable[[str], Path]:
+    """Write a table that is given as text."""
+
+    def save(text: str) -> Path:
+        (tmp_path / "x.csv").write_text(text)
+        return tmp_path / "x.csv"
+
+    return save
 
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -25,24 +25,6 @@ def npy(tmp_path: Path) -> Callable[[Any], Path]:
 
 
 @pytest.fixture
-def npz(tmp_path: Path) -> Callable[..., Path]:
-    def save(**arrays: Any) -> Path:
-        np.savez(tmp_path / "x.npz", **arrays)
-        return tmp_path / "x.npz"
-
-    return save
-
-
-@pytest.fixture
-def csv(tmp_path: Path) -> Callable[[str], Path]:
-    def save(text: str) -> Path:
-        (tmp_path / "x.csv").write_text(text)
-        return tmp_path / "x.csv"
-
-    return save
-
-
-@pytest.fixture
 def images(tmp_path: Path) -> Callable[..., Path]:
     """Write images by name, as arrays of pixels, into a folder."""
 

@@ -23,24 +23,6 @@ X = RNG.standard_normal((4, 5, 2)).astype(np.float32)
 LENGTH = np.array(LENGTHS)
 
 
-@pytest.fixture
-def npz(tmp_path: Path) -> Callable[..., Path]:
-    def save(**arrays: Any) -> Path:
-        np.savez(tmp_path / "x.npz", **arrays)
-        return tmp_path / "x.npz"
-
-    return save
-
-
-@pytest.fixture
-def csv(tmp_path: Path) -> Callable[[str], Path]:
-    def save(text: str) -> Path:
-        (tmp_path / "x.csv").write_text(text)
-        return tmp_path / "x.csv"
-
-    return save
-
-
 # Arrays of different lengths
 
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vaezoo.config import build_model, resolve
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.objectives import ELBO, Objective
-from vaezoo.registry import get_model
+from vaezoo.registry import entry_of, get_model
 from vaezoo.runtime.isolation import isolated
+from vaezoo.testing import made_up_batch
 
 Batch = tuple[Tensor, ...]
 
@@ -118,3 +120,41 @@ def _own_compiler_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
+
+
+# Small pairs of the zoo
+
+_X_SHAPES = {"images": (2, 3), "vectors": (4,), "sequences": (3,)}
+_NUM_FRAMES = 2
+
+
+def _small(name: str) -> nn.Module:
+    cls = get_model(name)
+    config: dict[str, Any] = {}
+    for setting, default in resolve(cls, {}).items():
+        if setting == "z_dim" or (setting == "hidden" and isinstance(default, int)):
+            config[setting] = 3
+        elif setting in ("hidden", "decoder_hidden") and isinstance(default, list):
+            config[setting] = [5]
+    return build_model(cls, config, _X_SHAPES[entry_of(cls).data])
+
+
+def _batches(name: str, number: int = 20) -> list[Batch]:
+    pair, shape = _small(name), _X_SHAPES[entry_of(get_model(name)).data]
+    torch.manual_seed(5)
+    batches = [made_up_batch(pair, shape) for _ in range(number)]
+    if len(batches[0]) == 1:
+        return batches
+    return [(x[:, :_NUM_FRAMES], length.clamp(max=_NUM_FRAMES)) for x, length in batches]
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[[str], nn.Module]:
+    """Build a pair of the zoo with narrow layers."""
+    return _small
+
+
+@pytest.fixture(scope="session")
+def batches_for() -> Callable[..., list[Batch]]:
+    """Make up different small batches for such a pair; sequences have two frames at most."""
+    return _batches

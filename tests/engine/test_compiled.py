@@ -15,20 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import list_models
-from vaezoo.config import build_model, resolve
 from vaezoo.engine import compiler
 from vaezoo.engine.capture import Captured, capture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds
 from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO, IWAE, Objective
-from vaezoo.registry import entry_of, get_model
-from vaezoo.testing import made_up_batch
+from vaezoo.registry import get_model
 
 Batch = tuple[Tensor, ...]
 Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
-X_SHAPES = {"images": (2, 3), "vectors": (4,), "sequences": (3,)}
-NUM_FRAMES = 2
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "elbo": ELBO,
     "iwae-of-5": lambda: IWAE(num_particles=5),
@@ -83,30 +79,12 @@ def test_a_graph_of_other_shapes_has_not_been_compiled(monkeypatch: pytest.Monke
 # Whole steps
 
 
-def small(name: str) -> nn.Module:
-    cls = get_model(name)
-    config: dict[str, Any] = {}
-    for setting, default in resolve(cls, {}).items():
-        if setting in ("hidden", "decoder_hidden", "z_dim"):
-            config[setting] = [5] if isinstance(default, list) else 3
-    return build_model(cls, config, X_SHAPES[entry_of(cls).data])
-
-
-def batches_for(name: str, number: int = 20) -> list[Batch]:
-    pair = small(name)
-    torch.manual_seed(5)
-    batches = [made_up_batch(pair, X_SHAPES[entry_of(get_model(name)).data]) for _ in range(number)]
-    if len(batches[0]) == 1:
-        return batches
-    return [(x[:, :NUM_FRAMES], length.clamp(max=NUM_FRAMES)) for x, length in batches]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", list_models())
 def test_a_compiled_step_goes_the_way_of_the_eager_engine(
-    name: str, objective: str, take_steps: Any
+    name: str, objective: str, small: Any, batches_for: Any, take_steps: Any
 ) -> None:
     batches = batches_for(name)
     try:

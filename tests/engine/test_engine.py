@@ -13,7 +13,6 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import list_models
-from vaezoo.config import build_model, resolve
 from vaezoo.engine import repayment
 from vaezoo.engine import tiers as engines
 from vaezoo.engine.batch_kind import BatchKind
@@ -24,14 +23,11 @@ from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.registry import entry_of, get_model
-from vaezoo.testing import made_up_batch
 from vaezoo.training.schedule import kl_weight
 
 Batch = tuple[Tensor, ...]
 Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
-X_SHAPES = {"images": (2, 3), "vectors": (4,), "sequences": (3,)}
-NUM_FRAMES = 2
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "elbo": ELBO,
     "elbo-of-5": lambda: ELBO(num_particles=5),
@@ -49,64 +45,47 @@ def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
     return [pytest.param(n, marks=[] if always or n in QUICK else slow) for n in names]
 
 
-def small(name: str) -> nn.Module:
-    """Return a pair of the zoo with narrow layers."""
-    cls = get_model(name)
-    config: dict[str, Any] = {}
-    for setting, default in resolve(cls, {}).items():
-        if setting in ("hidden", "decoder_hidden", "z_dim"):
-            config[setting] = [5] if isinstance(default, list) else 3
-    return build_model(cls, config, X_SHAPES[entry_of(cls).data])
-
-
-def batches_for(name: str, number: int = 20) -> list[Batch]:
-    """Return different small batches; sequences have two frames at most."""
-    pair = small(name)
-    shape = X_SHAPES[entry_of(get_model(name)).data]
-    torch.manual_seed(5)
-    batches = [made_up_batch(pair, shape) for _ in range(number)]
-    if len(batches[0]) == 1:
-        return batches
-    return [(x[:, :NUM_FRAMES], length.clamp(max=NUM_FRAMES)) for x, length in batches]
-
-
 # One trajectory
 
 
-def require_one_way(name: str, objective: Callable[[], Objective], take_steps: Any) -> None:
-    """20 steps, each on a new batch with new noise and another weight of the KL term.
+@pytest.fixture
+def require_one_way(small: Any, batches_for: Any, take_steps: Any) -> Callable[..., None]:
+    def require(name: str, objective: Callable[[], Objective]) -> None:
+        """20 steps, each on a new batch with new noise and another weight of the KL term.
 
-    The state of the optimiser holds the gradients of all steps.
-    """
-    batches = batches_for(name)
-    try:
-        objective().prepare(small(name), batches[0])
-    except RequestError as error:
-        pytest.skip(str(error))
-    eager, graph = (
-        take_steps(
-            lambda: small(name),
-            batches,
-            engine=tier,
-            objective=objective(),
-            betas=lambda step: kl_weight(step, beta=2.0, warmup=12),
+        The state of the optimiser holds the gradients of all steps.
+        """
+        batches = batches_for(name)
+        try:
+            objective().prepare(small(name), batches[0])
+        except RequestError as error:
+            pytest.skip(str(error))
+        eager, graph = (
+            take_steps(
+                lambda: small(name),
+                batches,
+                engine=tier,
+                objective=objective(),
+                betas=lambda step: kl_weight(step, beta=2.0, warmup=12),
+            )
+            for tier in ("eager", "graph")
         )
-        for tier in ("eager", "graph")
-    )
-    assert graph.engine.calls_by_tier == {"graph": 20}
-    assert graph.notices == []
-    graph.require_same(eager, rtol=1e-6, atol=1e-7)
+        assert graph.engine.calls_by_tier == {"graph": 20}
+        assert graph.notices == []
+        graph.require_same(eager, rtol=1e-6, atol=1e-7)
+
+    return require
 
 
 @pytest.mark.parametrize("name", marked(list_models(), always=True))
-def test_the_graph_goes_the_way_of_the_eager_engine(name: str, take_steps: Any) -> None:
-    require_one_way(name, ELBO, take_steps)
+def test_the_graph_goes_the_way_of_the_eager_engine(name: str, require_one_way: Any) -> None:
+    require_one_way(name, ELBO)
 
 
 @pytest.mark.parametrize("objective", ["elbo-of-5", "free-bits", "iwae-of-5", "dreg-of-5"])
 @pytest.mark.parametrize("name", marked(list_models()))
-def test_so_it_does_with_every_objective(name: str, objective: str, take_steps: Any) -> None:
-    require_one_way(name, OBJECTIVES[objective], take_steps)
+def test_so_it_does_with_every_objective(name: str, objective: str, require_one_way: Any) -> None:
+    require_one_way(name, OBJECTIVES[objective])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "adagrad", "clipped-adam"])
@@ -122,7 +101,7 @@ def test_so_it_does_with_every_optimiser(
 
 
 @pytest.mark.parametrize("name", marked(ZOO))
-def test_noise_differs_from_call_to_call(name: str) -> None:
+def test_noise_differs_from_call_to_call(name: str, small: Any, batches_for: Any) -> None:
     """One batch, and a learning rate of 0: only the noise can make a difference.
 
     Weights are moved, because a guide that starts at the exact posterior has a constant ELBO.
@@ -339,7 +318,9 @@ def test_its_loss_is_that_of_its_own_rows(
 
 
 @pytest.mark.parametrize("name", marked(list_models()))
-def test_every_pair_of_the_zoo_may_be_filled_up(name: str, take_steps: Any) -> None:
+def test_every_pair_of_the_zoo_may_be_filled_up(
+    name: str, small: Any, batches_for: Any, take_steps: Any
+) -> None:
     batches = [tuple(arg[: 7 - 2 * (i % 2)] for arg in b) for i, b in enumerate(batches_for(name))]
     eager, graph = (
         take_steps(lambda: small(name), batches[:6], batch_size=7, engine=tier)

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from vaezoo import SequencePair, parts, register
-from vaezoo.sequences.reading import read_backwards
+from vaezoo.sequences import read_backwards
 
 __all__ = ["DMM"]
 

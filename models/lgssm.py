@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from vaezoo import SequencePair, register
 from vaezoo.inference.kalman import KalmanModel
 from vaezoo.parts import sigma_of
-from vaezoo.sequences.reading import read_backwards
+from vaezoo.sequences import read_backwards
 
 __all__ = ["LGSSM"]
 

@@ -33,7 +33,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo import SequencePair, parts, register
-from vaezoo.sequences.reading import read, read_backwards
+from vaezoo.sequences import read, read_backwards
 
 __all__ = ["SRNN"]
 

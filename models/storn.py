@@ -31,7 +31,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo import SequencePair, parts, register
-from vaezoo.sequences.reading import read
+from vaezoo.sequences import read
 
 __all__ = ["STORN"]
 

@@ -296,7 +296,6 @@ KNOWN: set[str] = {
     "vaezoo.config.schema",
     "vaezoo.data.dataset.checked_arrays",
     "vaezoo.data.dataset.grey_scale",
-    "vaezoo.errors.NonFiniteError",
     "vaezoo.parts.networks.sigma_of",
     "vaezoo.predict.evaluation.MOST_FRAMES",
     "vaezoo.predict.evaluation.MOST_ROWS_FOR_INFORMATION",

@@ -9,7 +9,7 @@ file, `` `likelihood.sigma='shared'` ``; what the reader may run, as a call of a
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["RequestError", "RunError", "VaezooError", "nearest"]
+__all__ = ["NonFiniteError", "RequestError", "RunError", "VaezooError", "nearest"]
 
 
 class VaezooError(Exception):

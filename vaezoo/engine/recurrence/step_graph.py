@@ -104,7 +104,7 @@ def step_graph(
             rest, num_rows + len(lifted), trainable, range(len(inputs), num_rows - 1)
         )
     hoisted = tuple(
-        Hoisted(row.index, numbers[row.weight], None if row.bias is None else numbers[row.bias])
+        Hoisted(row.position, numbers[row.weight], None if row.bias is None else numbers[row.bias])
         for row in lifted
     )
     return StepGraph(constants, noise, hoisted, derivative, len(trainable))
@@ -177,7 +177,7 @@ def _constant_nodes(graph: fx.Graph, num_rows: int) -> set[fx.Node]:
 class _Lifted(NamedTuple):
     """A product that left the loop: position of its input, nodes of its weight and its bias."""
 
-    index: int
+    position: int
     weight: fx.Node
     bias: fx.Node | None
 

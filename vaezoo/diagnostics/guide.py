@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vaezoo.diagnostics.checking import grade_guide
 from vaezoo.inference.importance import importance_weights, pareto_smooth, summary
+from vaezoo.pairs.pieces import slices
 from vaezoo.pairs.sites import Args
 
 __all__ = ["GuideCheck", "check_guide"]
@@ -74,15 +75,15 @@ def check_guide(
         When the pair has no latents, or a guide without a density.
     """
     begun, parts = time.perf_counter(), []
-    for start in range(0, len(args[0]), max_data):
-        some = tuple(arg[start : start + max_data] for arg in args)
-        weights = importance_weights(pair, some, num_samples, seed=seed + start).log_weights
-        weights = weights.cpu().double()
-        parts.append(summary(weights, pareto_smooth(weights)))
-    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    for rows in slices(len(args[0]), max_data):
+        some = tuple(arg[rows] for arg in args)
+        sample = importance_weights(pair, some, num_samples, seed=seed + rows.start)
+        log_weights = sample.log_weights.cpu().double()
+        parts.append(summary(log_weights, pareto_smooth(log_weights)))
+    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return GuideCheck(
-        grade_guide(found["k_hat"], found["ess"], num_samples),
+        grade_guide(values["k_hat"], values["ess"], num_samples),
         num_samples=num_samples,
         seconds=time.perf_counter() - begun,
-        **found,
+        **values,
     )

@@ -62,7 +62,7 @@ class SequenceCheck:
     length
         Frames, ``(B,)``.
     elbo, iwae, fivo
-        Bounds on log p(x), ``(B,)``, in nats per sequence: of the guide alone, by the weights of K
+        Bounds on log p(x), ``(B,)``, in nats per sequence: of the guide alone, by weighing K
         paths, and by a filter of K particles (the mean of two).
     exact
         log p(x), where the pair knows it, ``(B,)``.
@@ -71,13 +71,13 @@ class SequenceCheck:
     ess
         Share of the particles that count after each frame, ``(B, T)``; NaN behind the end.
     k_hat
-        Of the weights after each frame, ``(B, T)``.
+        Of the importance weights after each frame, ``(B, T)``.
     log_predictive
         log p(x_t | x_1 ... x_{t-1}), ``(B, T)``.
     ancestors
         Different first frames among the paths, ``(B,)``.
     draws
-        Paths from the filters, resampled by their weights: ``z (R, B, T, z_dim)``.
+        Paths from the filters, resampled by importance: ``z (R, B, T, z_dim)``.
     seconds
         What it took.
     """
@@ -147,20 +147,9 @@ def check_sequences(
             for _ in range(2)
         )
         apart = particle_filter(pair, args, num_particles, threshold=0.0)
-        elbo = _elbo(pair, args)
+        values = {"elbo": _elbo(pair, args), "iwae": apart.log_evidence.cpu().double()}
         draws, ancestors = _paths(first, second)
-    assert first.k_hat is not None  # it was asked for
-    values = {
-        "length": args[1].cpu(),
-        "elbo": elbo,
-        "iwae": apart.log_evidence.cpu().double(),
-        "fivo": (0.5 * (first.log_evidence + second.log_evidence)).cpu().double(),
-        "difference": (first.log_evidence - second.log_evidence).abs().cpu().double(),
-        "ess": (0.5 * (first.ess + second.ess) / num_particles).cpu(),
-        "k_hat": first.k_hat.cpu(),
-        "log_predictive": (0.5 * (first.log_predictive + second.log_predictive)).cpu(),
-        "ancestors": ancestors,
-    }
+    values |= {"length": args[1].cpu(), "ancestors": ancestors, **_of_both(first, second)}
     grades = _grades(values, num_particles)
     return SequenceCheck(
         verdict=verdict(grades, ["log_evidence", "ancestors"]),
@@ -171,6 +160,19 @@ def check_sequences(
         seconds=time.perf_counter() - begun,
         **values,
     )
+
+
+def _of_both(first: Filtered, second: Filtered) -> dict[str, Tensor]:
+    """Return what two filters with as many particles say together."""
+    num_particles = first.log_weights.shape[1]
+    assert first.k_hat is not None  # it was asked for
+    return {
+        "fivo": (0.5 * (first.log_evidence + second.log_evidence)).cpu().double(),
+        "difference": (first.log_evidence - second.log_evidence).abs().cpu().double(),
+        "ess": (0.5 * (first.ess + second.ess) / num_particles).cpu(),
+        "k_hat": first.k_hat.cpu(),
+        "log_predictive": (0.5 * (first.log_predictive + second.log_predictive)).cpu(),
+    }
 
 
 def _elbo(pair: SequencePair, args: Args) -> Tensor:
@@ -190,14 +192,13 @@ def _exact(pair: SequencePair, args: Args) -> Tensor | None:
 
 def _paths(first: Filtered, second: Filtered) -> tuple[Tensor, Tensor]:
     """Return equally weighted paths of both ``(2K, B, T, z_dim)``, and their first frames."""
-    drawn = []
-    for found in (first, second):
-        assert found.paths is not None
-        num_particles = found.log_weights.shape[1]
-        chosen = systematic(found.log_weights.T, num_particles).T  # (B, K)
+    resampled = []
+    for run in (first, second):
+        assert run.paths is not None
+        chosen = systematic(run.log_weights.T, run.log_weights.shape[1]).T  # (B, K)
         data = torch.arange(len(chosen)).unsqueeze(1)
-        drawn.append(found.paths[data, chosen.to(found.paths.device)])
-    paths = torch.cat(drawn, 1).transpose(0, 1)
+        resampled.append(run.paths[data, chosen.to(run.paths.device)])
+    paths = torch.cat(resampled, 1).transpose(0, 1)
     beginnings = paths[:, :, 0].cpu().unbind(1)
     return paths, torch.tensor([len(torch.unique(z, dim=0)) for z in beginnings])
 

@@ -3,12 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-import xarray as xr
 
 from vaezoo import registry
 from vaezoo.data import DataLike
@@ -19,7 +18,7 @@ from vaezoo.diagnostics.collapse import collapse
 from vaezoo.diagnostics.costs import LEVELS, AnalysisPlan, plan_analysis
 from vaezoo.diagnostics.guide import GuideCheck, check_guide
 from vaezoo.diagnostics.predictive import predictive_checks
-from vaezoo.diagnostics.second_opinion import SecondOpinion, consult
+from vaezoo.diagnostics.second_opinion import consult
 from vaezoo.diagnostics.sequences import SequenceCheck, check_sequences
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import Level
@@ -41,7 +40,6 @@ __all__ = ["Analysis", "analyse", "prepare"]
 
 MOST_GIB = 0.5
 DATA_FOR_TIMING = 64
-PARTS = ("draws of the guide", "posteriors", "calibration", "latents", "replicated data")
 
 Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
@@ -157,7 +155,7 @@ def _refuse_unusable(run: Run, args: Args) -> None:
 
 @dataclass
 class Analysis:
-    """An analysis that is planned, and what is known of it so far.
+    """An analysis that is planned, and why some of its checks make no sense, once that is clear.
 
     Attributes
     ----------
@@ -179,72 +177,83 @@ class Analysis:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def run_checks(self, progress: Progress | None = None) -> Report:
-        """Do it."""
+        """Do it.
+
+        Parameters
+        ----------
+        progress
+            Is told what begins, how many parts are done, and of how many.
+        """
         begun = time.perf_counter()
-        begin = partial(_begin, progress)
-        pair, plan, seed = self.run.pair, self.plan, self.seed
-        args = self.batches.whole(self.split, limit=plan.num_data)
-        with seeded(seed, self.run.device):
-            metrics = measure(training_form(pair), [args], self.run.transform)
-        begin("draws of the guide")
-        draws = self._try("draws", self._plan_draws)
-        trees = {"q": join_trees(draws.pieces())} if draws else {}
-        begin("posteriors")
-        judged = self._judge(args, draws)
-        begin("calibration")
-        simulations = (plan.num_simulations, plan.num_ranked)
+        report = self._measure()
+        parts: dict[str, Callable[[Report], Report]] = {
+            "draws of the guide": self._draw,
+            "posteriors": self._check_posterior,
+            "calibration": self._calibrate,
+            "latents": self._collapse,
+            "replicated data": self._replicate,
+        }
+        for number, (name, part) in enumerate(parts.items()):
+            if progress:
+                progress(name, number, len(parts))
+            report = part(report)
+        return replace(report, skipped=self._reasons(), seconds=time.perf_counter() - begun)
+
+    # The parts: each takes the report so far, and adds to it
+
+    def _measure(self) -> Report:
+        run = self.run
+        with seeded(self.seed, run.device):
+            metrics = measure(training_form(run.pair), [self._args], run.transform)
+        return Report(self._scope(), self.plan, metrics)
+
+    def _draw(self, report: Report) -> Report:
+        draws = self._draws
+        return replace(report, trees={"q": join_trees(draws.pieces())}) if draws else report
+
+    def _check_posterior(self, report: Report) -> Report:
+        if isinstance(self.run.pair, SequencePair):
+            report = replace(report, sequences=self._try("posterior", self._check_sequences))
+        elif self.plan.level != "quick":
+            report = self._check_data(report)
+        if report.judged is None and not isinstance(self.run.pair, SequencePair):
+            return replace(report, guide=self._try("importance weights", self._check_guide))
+        return self._with_trees(report)
+
+    def _check_data(self, report: Report) -> Report:
+        """Check the posteriors of data without time, and ask for a second opinion if planned."""
+        check = self._try("posterior", self._check_posteriors)
+        if check is None or self.plan.level != "full":
+            return replace(report, posteriors=check)
+        check, opinion = consult(self.run.pair, self._args, check, self.plan, self.seed)
+        return replace(report, posteriors=check, second_opinion=opinion)
+
+    def _calibrate(self, report: Report) -> Report:
+        sizes = (self.plan.num_simulations, self.plan.num_ranked)
         calibration = self._try(
-            "calibration", lambda: calibrate(pair, args, *simulations, seed=seed)
+            "calibration", lambda: calibrate(self.run.pair, self._args, *sizes, seed=self.seed)
         )
-        begin("latents")
-        latents = self._try("latents", lambda: collapse(pair, args, seed=seed))
-        begin("replicated data")
-        predictive = self._try("data", lambda: predictive_checks(pair, args, seed=seed))
-        if draws:
-            trees |= _other_trees(draws, trees["q"], judged)
-        return Report(
-            scope=self._scope(draws),
-            plan=plan,
-            metrics=metrics,
-            guide=judged.guide,
-            posteriors=judged.posteriors,
-            sequences=judged.sequences,
-            second_opinion=judged.second_opinion,
-            calibration=calibration,
-            collapse=latents,
-            predictive=predictive,
-            skipped=self._reasons(),
-            trees=trees,
-            seconds=time.perf_counter() - begun,
-        )
+        return replace(report, calibration=calibration)
 
-    def _judge(self, args: Args, draws: Draws | None) -> "_Judged":
-        pair, plan, seed = self.run.pair, self.plan, self.seed
-        if isinstance(pair, SequencePair):
-            number = plan.num_particles
-            return _Judged(
-                sequences=self._try(
-                    "posterior",
-                    lambda: check_sequences(pair, args, num_particles=number, seed=seed),
-                )
-            )
-        posteriors = opinion = None
-        if plan.level != "quick":
-            posteriors = self._try("posterior", lambda: self._check_posteriors(args, draws))
-        if posteriors is None:
-            return _Judged(guide=self._try("weights", lambda: check_guide(pair, args, seed=seed)))
-        if plan.level == "full":
-            posteriors, opinion = consult(pair, args, posteriors, plan, seed)
-        return _Judged(posteriors=posteriors, second_opinion=opinion)
+    def _collapse(self, report: Report) -> Report:
+        latents = self._try("latents", lambda: collapse(self.run.pair, self._args, seed=self.seed))
+        return replace(report, collapse=latents)
 
-    def _check_posteriors(self, args: Args, draws: Draws | None) -> PosteriorCheck:
-        return check_posteriors(
-            self.run.pair,
-            args,
-            num_samples=self.plan.num_samples,
-            num_resampled=draws.num_samples if draws else self.plan.num_kept,
-            seed=self.seed,
+    def _replicate(self, report: Report) -> Report:
+        predictive = self._try(
+            "data", lambda: predictive_checks(self.run.pair, self._args, seed=self.seed)
         )
+        return replace(report, predictive=predictive)
+
+    # What the parts share
+
+    @cached_property
+    def _args(self) -> Args:
+        return self.batches.whole(self.split, limit=self.plan.num_data)
+
+    @cached_property
+    def _draws(self) -> Draws | None:
+        return self._try("draws", self._plan_draws)
 
     def _plan_draws(self) -> Draws:
         """Return draws of the guide, as many as fit into half a GiB."""
@@ -262,6 +271,48 @@ class Analysis:
         fewer = max(NUM_CHAINS, int(self.plan.num_kept * share) // NUM_CHAINS * NUM_CHAINS)
         return replace(draws, num_samples=fewer)
 
+    def _scope(self) -> Scope:
+        return Scope(
+            run=self.run.name,
+            model=registry.entry_of(type(self.run.pair)).name,
+            data=self.batches.data.name,
+            split=self.split,
+            total=self.batches.size(self.split),
+            seed=self.seed,
+            scale=self.run.transform.scale,
+            latents=self._draws.rows.latents if self._draws else {},
+        )
+
+    def _check_sequences(self) -> SequenceCheck:
+        number = self.plan.num_particles
+        return check_sequences(self.run.pair, self._args, num_particles=number, seed=self.seed)
+
+    def _check_posteriors(self) -> PosteriorCheck:
+        return check_posteriors(
+            self.run.pair,
+            self._args,
+            num_samples=self.plan.num_samples,
+            num_resampled=self._draws.num_samples if self._draws else self.plan.num_kept,
+            seed=self.seed,
+        )
+
+    def _check_guide(self) -> GuideCheck:
+        return check_guide(self.run.pair, self._args, seed=self.seed)
+
+    def _with_trees(self, report: Report) -> Report:
+        """Add the trees of checked draws and of chains, where there are any."""
+        if self._draws is None or report.judged is None:
+            return report
+        q, trees = report.trees["q"], dict(report.trees)
+        trees["checked"] = checked_tree(self._draws, q, report.judged)
+        if report.second_opinion is not None:
+            chains = report.second_opinion.chains
+            trees["mcmc"] = chains_tree(self._draws, q, chains.latents, chains.log_joint)
+        elif report.posteriors is not None:
+            short = report.posteriors
+            trees["mcmc"] = chains_tree(self._draws, q, short.chains, short.chain_log_joint)
+        return replace(report, trees=trees)
+
     def _try(self, name: str, function: Callable[[], Result]) -> Result | None:
         """Return what a check finds, or None where it does not make sense for the pair."""
         try:
@@ -276,45 +327,3 @@ class Analysis:
         for name, why in self.skipped.items():
             reasons.setdefault(why, []).append(name)
         return {", ".join(names): why for why, names in reasons.items()}
-
-    def _scope(self, draws: Draws | None) -> Scope:
-        data = self.batches.data
-        return Scope(
-            run=self.run.name,
-            model=registry.entry_of(type(self.run.pair)).name,
-            data=data.name,
-            split=self.split,
-            total=self.batches.size(self.split),
-            seed=self.seed,
-            scale=self.run.transform.scale,
-            latents=draws.rows.latents if draws else {},
-        )
-
-
-def _begin(progress: Progress | None, part: str) -> None:
-    if progress:
-        progress(part, PARTS.index(part), len(PARTS))
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """What there is of verdicts."""
-
-    guide: GuideCheck | None = None
-    posteriors: PosteriorCheck | None = None
-    sequences: SequenceCheck | None = None
-    second_opinion: SecondOpinion | None = None
-
-
-def _other_trees(draws: Draws, q: xr.DataTree, judged: _Judged) -> dict[str, xr.DataTree]:
-    """Return the trees of chains and of checked draws, where there are any."""
-    check, trees = judged.posteriors or judged.sequences, {}
-    if check is not None:
-        trees["checked"] = checked_tree(draws, q, check)
-    if judged.second_opinion is not None:
-        chains = judged.second_opinion.chains
-        trees["mcmc"] = chains_tree(draws, q, chains.latents, chains.log_joint)
-    elif judged.posteriors is not None:
-        short = judged.posteriors
-        trees["mcmc"] = chains_tree(draws, q, short.chains, short.chain_log_joint)
-    return trees

@@ -1,7 +1,7 @@
 """What an analysis found, as data: words, tables, figures and the page are made from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import xarray as xr
@@ -50,7 +50,7 @@ class Scope:
     latents: Mapping[str, tuple[int, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Every check of a run that makes sense for its pair; what does not is None.
 
@@ -82,16 +82,24 @@ class Report:
     scope: Scope
     plan: AnalysisPlan
     metrics: Metrics
-    guide: GuideCheck | None
-    posteriors: PosteriorCheck | None
-    sequences: SequenceCheck | None
-    second_opinion: SecondOpinion | None
-    calibration: Calibration | None
-    collapse: Collapse | None
-    predictive: Mapping[str, PredictiveCheck] | None
-    skipped: Mapping[str, str]
-    trees: Mapping[str, xr.DataTree]
-    seconds: float
+    guide: GuideCheck | None = None
+    posteriors: PosteriorCheck | None = None
+    sequences: SequenceCheck | None = None
+    second_opinion: SecondOpinion | None = None
+    calibration: Calibration | None = None
+    collapse: Collapse | None = None
+    predictive: Mapping[str, PredictiveCheck] | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    trees: Mapping[str, xr.DataTree] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        scope, num_data = self.scope, self.plan.num_data
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in self.shares.items())
+        return (
+            f"Report({scope.run!r}, {num_data} of {scope.total} {scope.split} data of "
+            f"{scope.data}, level {self.plan.level}: {self.quality}{shares and '; '}{shares})"
+        )
 
     @property
     def judged(self) -> PosteriorCheck | SequenceCheck | None:

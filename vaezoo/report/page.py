@@ -59,8 +59,8 @@ def page(report: Report) -> str:
 {figures}
 </div>
 {_grades(report)}
-<p>All of this is about the posterior of the latents given the weights of the network; it says
-nothing about those. Numbers of each datum are in <code>diagnostics.nc</code>, draws in
+<p>All of this is about the posterior of the latents given the parameters of the model; it says
+nothing about those. What there is of each datum is in <code>diagnostics.nc</code>, draws in
 {_files(report)}.</p>
 </body>
 </html>

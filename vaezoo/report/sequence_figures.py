@@ -12,6 +12,7 @@ from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.paper import new_figure
 from vaezoo.report.canvas import COLOURS, GREY, GUIDE, Figure
+from vaezoo.report.captions import captioned
 
 __all__ = ["sequence_figures"]
 
@@ -48,26 +49,13 @@ def _by_frame(values: Tensor, label: str, heights: tuple[float, ...]) -> tuple[o
 def _ess(check: SequenceCheck) -> Figure:
     picture, axis = _by_frame(check.ess, "particles that count", (0.1, 0.5))
     axis.set_ylim(0, 1.02)  # type: ignore[attr-defined]
-    return Figure(
-        "ess",
-        "Is the guide a good proposal at each frame?",
-        f"Share of {check.num_particles} particles that count after each frame, median and middle "
-        "half of the sequences. Above 0.5 the guide knows what it does; a dip is a frame, often "
-        "the first, where it is a poor proposal; below 0.1 nearly all particles are lost.",
-        picture,
-    )
+    return captioned("ess", picture, {"num_particles": check.num_particles})
 
 
 def _k_hat(check: SequenceCheck) -> Figure:
     limit = largest_good_k(check.num_particles)
     picture, _ = _by_frame(check.k_hat, "k-hat", (limit, 1.0))
-    return Figure(
-        "khat",
-        "Are the weights of a frame stable?",
-        f"k-hat of the weights after each frame. Below the lower line ({limit:.2f}) averages over "
-        "particles are stable, above 1 they are noise.",
-        picture,
-    )
+    return captioned("khat_of_frames", picture, {"limit": limit}, name="khat")
 
 
 def _bounds(check: SequenceCheck) -> Figure:
@@ -84,14 +72,7 @@ def _bounds(check: SequenceCheck) -> Figure:
         text = f"{value:.3f}"
         axis.annotate(text, (place, value), (0, 6), textcoords="offset points", ha="center")
     axis.set(ylabel="nats per frame")
-    return Figure(
-        "bounds",
-        "How far is the ELBO from log p(x)?",
-        f"Bounds on log p(x) from below. From ELBO to IWAE ({check.num_particles} weighted paths) "
-        "is what the guide loses; from IWAE to FIVO what resampling wins back. A guide that reads "
-        "the future can have FIVO below IWAE.",
-        picture,
-    )
+    return captioned("bounds", picture, {"num_particles": check.num_particles})
 
 
 def _filters(check: SequenceCheck) -> Figure:
@@ -106,23 +87,9 @@ def _filters(check: SequenceCheck) -> Figure:
     axis.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(yscale="log", xlabel="length", ylabel="difference of two filters, nats")
     axis.legend(frameon=False, fontsize=8)
-    return Figure(
-        "filters",
-        "Do two filters agree?",
-        "Each dot is a sequence: how far two filters with other particles are apart in log p(x). "
-        "Below the line their paths can be used; dots that rise with the length ask for more "
-        "particles (level full).",
-        picture,
-    )
+    return captioned("filters", picture)
 
 
 def _predictive(check: SequenceCheck) -> Figure:
     picture, _ = _by_frame(check.log_predictive, "log p(x_t | x before), nats", ())
-    return Figure(
-        "predictive",
-        "How surprising is each frame?",
-        "log p(x_t | x_1 ... x_{t-1}) by frame, median and middle half of the sequences. A low "
-        "start is a model that has to find out what it hears; dips later are changes it did not "
-        "expect.",
-        picture,
-    )
+    return captioned("predictive", picture)

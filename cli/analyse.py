@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vaezoo.report import Report
     from vaezoo.runs import Run
 
+__all__ = ["analyse"]
+
 EXIT_POOR = 3
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 
+__all__ = ["encode"]
+
+
 @click.command()
 @data_option
 @data_dir_option

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 
+__all__ = ["forecast"]
+
+
 class PrefixType(click.ParamType):  # type: ignore[type-arg]
     """A number of frames, or ``half`` or ``all`` of each sequence."""
 

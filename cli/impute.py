@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vaezoo.predict.imputation import Imputation
     from vaezoo.runs import Run
 
+__all__ = ["impute"]
+
 FEWEST_TAKEN = 0.02
 
 

@@ -8,6 +8,8 @@ from vaezoo.cli._shared import echo_json, json_option, table
 from vaezoo.errors import RequestError, nearest
 from vaezoo.registry import entries
 
+__all__ = ["list"]
+
 
 @click.command()
 @click.argument("pattern", default="*")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
 
 
+__all__ = ["reconstruct"]
+
+
 @click.command()
 @data_option
 @data_dir_option

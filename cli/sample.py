@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.runs import Run
 
+__all__ = ["sample"]
+
 PRIOR = "z: sample (prior)"
 
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+__all__ = ["show"]
+
+
 @click.command()
 @click.argument("model", metavar="MODEL", shell_complete=complete_model)
 @json_option

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
     from vaezoo.training.callbacks import Callback, Interrupted
 
+__all__ = ["train"]
+
 DATA = {"data": "name", "data_dir": "dir"}
 OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 

@@ -54,7 +54,7 @@ class Batches:
         if data.length is not None and "length" not in names:
             raise RequestError(
                 f"{data.name} holds sequences, but the model takes no 'length'; "
-                "choose a sequence model (vaezoo list), or images or vectors with `data`"
+                "choose a sequence model (`vaezoo.list_models()`), or images or vectors with `data`"
             )
         self.data = data
         self.transform = transform

@@ -134,7 +134,7 @@ def check_sequences(
     if not pair.has_latents:
         raise RequestError(
             f"a check of sequences needs latents, and {type(pair).__name__} has none, so that its "
-            "log p(x) is exact; use vaezoo evaluate"
+            "log p(x) is exact; use `vaezoo.evaluate(run)`"
         )
     if num_particles < FEWEST_PARTICLES:
         raise RequestError(

@@ -4,6 +4,7 @@ Each file of ``pairs`` marks the line to blame with ``# breaks``.
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def train(path: Path, tier: str, record: Record) -> Run:
     return fit(str(path), from_arrays(rows), training=training, callbacks=[record])
 
 
+@cache
+def captured_run(path: Path) -> tuple[Run, Record]:
+    """Train with the engine that captures; not to be changed."""
+    record = Record()
+    return train(path, "graph", record), record
+
+
 def marked_line(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
     return f"{path.name}:{next(i for i, line in enumerate(lines, 1) if '# breaks' in line)}"
@@ -101,16 +109,16 @@ def test_every_pair_is_expected(pairs: Path) -> None:
 
 @pytest.mark.parametrize("name", [*REFUSED, *KEPT])
 def test_trains_bit_by_bit_as_the_eager_engine(name: str, pairs: Path) -> None:
-    ours, theirs = Record(), Record()
-    captured = train(pairs / f"{name}.py", "graph", ours)
+    captured, ours = captured_run(pairs / f"{name}.py")
+    theirs = Record()
     eager = train(pairs / f"{name}.py", "eager", theirs)
     require_same(captured, eager, ours, theirs)
 
 
 @pytest.mark.parametrize("name", [*REFUSED, *REFUSED_WITH_A_TRACE])
 def test_falls_back_with_one_line_that_says_where(name: str, pairs: Path) -> None:
-    record, path = Record(), pairs / f"{name}.py"
-    train(path, "graph", record)
+    path = pairs / f"{name}.py"
+    _, record = captured_run(path)
     (notice,) = of_engine(record)
     words = {**REFUSED, **REFUSED_WITH_A_TRACE}[name]
     assert words in notice
@@ -136,14 +144,12 @@ def test_no_step_is_taken_on_a_graph_that_freezes_something(
 
 @pytest.mark.parametrize("name", KEPT)
 def test_what_keeps_the_rules_is_not_warned_of(name: str, pairs: Path) -> None:
-    record = Record()
-    train(pairs / f"{name}.py", "graph", record)
+    _, record = captured_run(pairs / f"{name}.py")
     assert of_engine(record) == []
 
 
 def test_a_tensor_of_no_module_is_named(pairs: Path) -> None:
-    record = Record()
-    train(pairs / "unowned.py", "graph", record)
+    _, record = captured_run(pairs / "unowned.py")
     (notice,) = of_engine(record)
     assert "belongs to no module" in notice
     assert notice.endswith(marked_line(pairs / "unowned.py"))

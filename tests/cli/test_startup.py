@@ -71,11 +71,13 @@ QUICK: dict[str, tuple[list[str], dict[str, str], str]] = {
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_answers(name: str) -> None:
     words, environment, says = QUICK[name]
-    runs = [started(*words, **environment) for _ in range(3)]
-    for output, _, loaded in runs:
+    limit, needed = SECONDS.get(name, SECONDS_OF_OTHERS), []
+    while len(needed) < 3 and min(needed, default=limit) >= limit:  # a busy machine may be slow
+        output, seconds, loaded = started(*words, **environment)
         assert says in output
         assert loaded == []
-    assert min(seconds for _, seconds, _ in runs) < SECONDS.get(name, SECONDS_OF_OTHERS)
+        needed.append(seconds)
+    assert min(needed) < limit
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -193,6 +193,15 @@ def calibrate(
     RequestError
         When the pair has no latents, others on one side, or data that cannot be put in the place
         of the batch.
+
+    Examples
+    --------
+    A guide that is three times too narrow.
+
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> calibration = calibrate(LinearPair(scale=1 / 3), (torch.zeros(10, 4),), 200, 50)
+    >>> calibration.guide.words
+    {'z[0]': 'overconfident', 'z[1]': 'overconfident'}
     """
     if min(num_simulations / FEWEST_SIMULATIONS, num_samples / FEWEST_SAMPLES) < 1:
         raise RequestError(

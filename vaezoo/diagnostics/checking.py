@@ -211,6 +211,15 @@ def check_posteriors(
     RequestError
         For sequences, discrete latents, autoencoders and pairs without latents, or when there are
         too few draws for a verdict.
+
+    Examples
+    --------
+    A guide that is three times too narrow.
+
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> pair, x = LinearPair(scale=1 / 3), torch.zeros(2, 4)
+    >>> check_posteriors(pair, (x,), num_samples=1000, split_gap=False).verdicts
+    ['repaired', 'repaired']
     """
     if num_samples < FEWEST_DRAWS:
         raise RequestError(
@@ -302,7 +311,13 @@ def _grades(values: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]
 
 
 def grade_guide(k_hat: Tensor, ess: Tensor, num_samples: int) -> dict[str, Tensor]:
-    """Return the place in GRADES of what the weights of the guide say by themselves."""
+    """Return the place in GRADES of what the weights of the guide say by themselves.
+
+    Examples
+    --------
+    >>> grade_guide(torch.tensor([0.2, 1.2]), torch.tensor([0.9, 0.005]), 4000)
+    {'k_hat': tensor([0, 2]), 'ess': tensor([0, 2])}
+    """
     enough = (ess >= 0.1) & (num_samples * ess >= ENOUGH_EFFECTIVE)
     return {
         "k_hat": grade(k_hat <= largest_good_k(num_samples), k_hat > 1),
@@ -311,12 +326,25 @@ def grade_guide(k_hat: Tensor, ess: Tensor, num_samples: int) -> dict[str, Tenso
 
 
 def grade(good: Tensor, bad: Tensor) -> Tensor:
-    """Return 0, 1 or 2; what is not a number is bad."""
+    """Return 0, 1 or 2; what is not a number is bad.
+
+    Examples
+    --------
+    >>> grade(torch.tensor([True, False, False]), torch.tensor([False, False, True]))
+    tensor([0, 1, 2])
+    """
     return torch.where(good, 0, torch.where(bad, 2, 1))
 
 
 def verdict(grades: Mapping[str, Tensor], of_repair: Sequence[str]) -> Tensor:
-    """Return the place in VERDICTS, given which checks are those of the repaired draws."""
+    """Return the place in VERDICTS, given which checks are those of the repaired draws.
+
+    Examples
+    --------
+    >>> grades = {"k_hat": torch.tensor([0, 2, 2]), "reference": torch.tensor([0, 0, 1])}
+    >>> [VERDICTS[place] for place in verdict(grades, ["reference"])]
+    ['trusted', 'repaired', 'not trusted']
+    """
     all_good, repaired = (
         torch.stack([grades[name] for name in names]).max(0).values == 0
         for names in (grades, of_repair)

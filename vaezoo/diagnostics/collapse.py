@@ -99,6 +99,13 @@ def collapse(pair: nn.Module, args: Args, *, num_samples: int = 10, seed: int = 
     ------
     RequestError
         When the pair has no latents, or a guide without a density.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> latents = collapse(LinearPair(), (torch.randn(100, 4),))
+    >>> list(latents.kl_per_element), latents.active_units
+    (['z[0]', 'z[1]'], 2)
     """
     if num_samples < 1:
         raise RequestError(f"KL takes 1 draw or more, got {num_samples}")

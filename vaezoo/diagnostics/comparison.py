@@ -107,6 +107,12 @@ def sliced_wasserstein(
     The mean over random directions of the distance of what draws are along them, each latent
     divided by its standard deviation under the reference (Rabin et al. 2012). With one latent it is
     the distance itself, and a shift by d sds is d; with L, a shift is d sqrt(2 / (pi L)) or so.
+
+    Examples
+    --------
+    >>> draws = torch.randn(500, 1, 1)
+    >>> round(float(sliced_wasserstein(draws + 2 * draws.std(), draws)), 3)
+    2.0
     """
     if num_directions < 1:
         raise RequestError(f"num_directions is 1 or more, got {num_directions}")
@@ -141,6 +147,12 @@ def gaussian_kl(draws: DrawsLike, reference: DrawsLike) -> Tensor:
     """Return KL(N(m, C) || N(m_ref, C_ref)) of means and covariances, ``(B,)``, in nats.
 
     Infinite where draws have no spread in some direction; not a number for such a reference.
+
+    Examples
+    --------
+    >>> draws = torch.randn(500, 1, 1)
+    >>> round(float(gaussian_kl(draws + 2 * draws.std(), draws)), 3)
+    2.0
     """
     ours, theirs = _standardised(draws, reference)
     least, size = min(ours.shape[1], theirs.shape[1]), ours.shape[-1]
@@ -179,6 +191,12 @@ def c2st(draws: DrawsLike, reference: DrawsLike, *, num_folds: int = 5, seed: in
     The classifier is a logistic regression on latents, squares and products of two (with more than
     16 latents, without products), the best one between Gaussians; it does not see a difference
     that is in higher moments alone. Its accuracy is of draws in folds that it was not fitted to.
+
+    Examples
+    --------
+    >>> draws = torch.randn(500, 1, 1)
+    >>> float(c2st(draws + 10, draws))
+    1.0
     """
     ours, theirs = _standardised(draws, reference)
     numbers = (ours.shape[1], theirs.shape[1])

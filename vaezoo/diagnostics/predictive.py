@@ -192,6 +192,14 @@ def predictive_checks(
     ------
     RequestError
         When there are too few replicates, or sites that data share.
+
+    Examples
+    --------
+    Data that are far larger than any that the model makes.
+
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> predictive_checks(LinearPair(), (torch.full((200, 4), 50.0),))["x"].grades["pit"]
+    'bad'
     """
     if num_replicates < FEWEST_REPLICATES:
         raise RequestError(
@@ -321,6 +329,13 @@ def reliability(said: Array, happened: Array, *, seed: int = 0) -> Reliability:
     -----
     CORP (Dimitriadis et al. 2021, arXiv:2008.03033): isotonic regression of what happened; its
     bands and p value are those of 199 resampled outcomes.
+
+    Examples
+    --------
+    >>> said = np.linspace(0.05, 0.95, 1000)
+    >>> happened = (np.random.default_rng(0).random(1000) < said).astype(float)
+    >>> reliability(said, happened).p_value > 0.01
+    True
     """
     p, group, count = np.unique(
         np.asarray(said, dtype=np.float64), return_inverse=True, return_counts=True

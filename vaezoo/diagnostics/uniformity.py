@@ -15,12 +15,25 @@ NUM_POINTS, NUM_ECDFS = 50, 4000
 
 
 def grade_of(p_value: float) -> str:
-    """Return ``good`` from 5 %, ``caution`` from 1 %, else ``bad``."""
+    """Return ``good`` from 5 %, ``caution`` from 1 %, else ``bad``.
+
+    Examples
+    --------
+    >>> [grade_of(p) for p in (0.3, 0.02, 0.001)]
+    ['good', 'caution', 'bad']
+    """
     return GRADES[0 if p_value >= 0.05 else 1 if p_value >= 0.01 else 2]
 
 
 def uniform_p_value(pit: Tensor) -> float:
-    """Return how often uniform numbers leave their band as far as these, ``(N,)``, do."""
+    """Return how often uniform numbers leave their band as far as these, ``(N,)``, do.
+
+    Examples
+    --------
+    >>> grid = (torch.arange(100) + 0.5) / 100
+    >>> uniform_p_value(grid), uniform_p_value(grid / 2) < 0.01
+    (1.0, True)
+    """
     points = np.arange(1, NUM_POINTS) / NUM_POINTS
     counts = np.searchsorted(np.sort(pit.cpu().numpy()), points, "right")
     rarity, simulated = _rarities(len(pit))
@@ -34,6 +47,12 @@ def ecdf_band(number: int, probability: float = 0.95) -> tuple[Array, Array, Arr
     ``points``, ``lower`` and ``upper`` are ``(K,)``. At each point it is the central interval of a
     binomial, of a level that is found by simulation with a fixed seed (Sailynoja et al. 2022,
     arXiv:2103.10522, algorithm 2).
+
+    Examples
+    --------
+    >>> points, lower, upper = ecdf_band(100)
+    >>> bool((lower < points).all() and (points < upper).all())
+    True
     """
     rarity, simulated = _rarities(number)
     inside = rarity >= np.quantile(simulated, 1 - probability)

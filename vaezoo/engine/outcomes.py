@@ -93,6 +93,11 @@ def largest_error(values: Sequence[Tensor], expected: Sequence[Tensor]) -> float
     """Return the largest difference between two outcomes, in units of the norm of each tensor.
 
     In the norm a unit of a ReLU network that is zero but for rounding weighs little.
+
+    Examples
+    --------
+    >>> round(largest_error([torch.tensor([3.0, 4.5])], [torch.tensor([3.0, 4.0])]), 3)
+    0.1
     """
     pairs = [(a.double(), b.double()) for a, b in zip(values, expected, strict=True) if b.numel()]
     if not all(bool(torch.isfinite(b).all()) for _, b in pairs):

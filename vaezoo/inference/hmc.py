@@ -167,6 +167,14 @@ def hmc(
     Where modes lie apart, each chain stays in one, and their shares among the chains say nothing
     about their probability; :func:`convergence` then tells that the chains disagree, unless all of
     them went to one mode. :mod:`vaezoo.inference.proposals` weighs modes rightly.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> result = hmc(pair, (x,), num_samples=10, num_warmup=20)
+    >>> result.latents["z"].shape  # 4 chains of 10 draws for each of 3 data
+    torch.Size([4, 10, 3, 2])
     """
     if min(num_chains, num_samples, max_leapfrog) < 1 or num_warmup < 0:
         raise RequestError("HMC takes 1 chain, draw and leapfrog step or more, and warmup >= 0")
@@ -315,6 +323,13 @@ def convergence(result: HMCResult) -> Convergence:
 
     They are ArviZ's own, so that they are the numbers that a user finds there; that costs about a
     millisecond for each latent of a datum.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> convergence(hmc(pair, (x,), num_samples=10, num_warmup=20)).r_hat.shape
+    torch.Size([3])
     """
     az, draws = import_arviz(), _labelled(result)
     bulk, tail = (az.ess(draws, method=method)["u"].min("latent") for method in ("bulk", "tail"))
@@ -323,7 +338,15 @@ def convergence(result: HMCResult) -> Convergence:
 
 
 def largest_r_hat(result: HMCResult) -> Tensor:
-    """Return R-hat of the worst latent of each datum, ``(B,)``; see :class:`Convergence`."""
+    """Return R-hat of the worst latent of each datum, ``(B,)``; see :class:`Convergence`.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> largest_r_hat(hmc(pair, (x,), num_samples=10, num_warmup=20)).shape
+    torch.Size([3])
+    """
     r_hat = import_arviz().rhat(_labelled(result))["u"].max("latent")
     return torch.from_numpy(r_hat.values.copy())
 

@@ -111,6 +111,17 @@ def importance_weights(
     ------
     RequestError
         When the pair has no latents, or a guide without a density, or sites that data share.
+
+    Examples
+    --------
+    The guide of this pair is exact, so that each weight is p(x).
+
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> weighted = importance_weights(pair, (x,), 100)
+    >>> error = weighted.log_weights - pair.log_evidence(x)
+    >>> weighted.latents["z"].shape, bool((error.abs() < 1e-4).all())
+    (torch.Size([100, 3, 2]), True)
     """
     if num_samples < 1:
         raise RequestError(f"importance weights take 1 draw or more, got {num_samples}")
@@ -138,6 +149,11 @@ def effective_share(log_weights: Tensor) -> Tensor:
     """Return the effective sample size as a share of the draws, ``(B,)``, between 1/S and 1.
 
     (sum_s w_s)^2 / (S sum_s w_s^2) (Kong 1992).
+
+    Examples
+    --------
+    >>> effective_share(torch.tensor([[0.0], [0.0], [-99.0], [-99.0]]))
+    tensor([0.5000], dtype=torch.float64)
     """
     log_w = log_weights.cpu().double().log_softmax(0)
     return (-(2 * log_w).logsumexp(0)).exp() / len(log_w)
@@ -149,6 +165,11 @@ def log_evidence(log_weights: Tensor) -> Tensor:
     With the weights as they are, the estimate of log p(x) of Burda et al. 2016 (arXiv:1509.00519,
     eq. 8), a lower bound in expectation. With smoothed weights it is that of PSIS: less noise, no
     bound.
+
+    Examples
+    --------
+    >>> log_evidence(torch.tensor([[1.0], [3.0]]).log())
+    tensor([0.6931], dtype=torch.float64)
     """
     return log_weights.cpu().double().logsumexp(0) - math.log(len(log_weights))
 
@@ -157,6 +178,11 @@ def log_evidence_error(log_weights: Tensor) -> Tensor:
     """Return the standard error of :func:`log_evidence`, ``(B,)``, in nats.
 
     sd(w) / (mean(w) sqrt(S)), by the delta method; it is right where k-hat is good.
+
+    Examples
+    --------
+    >>> log_evidence_error(torch.zeros(100, 1))
+    tensor([0.], dtype=torch.float64)
     """
     number = len(log_weights)
     return ((1 / effective_share(log_weights) - 1).clamp(min=0) / number).sqrt()
@@ -201,6 +227,12 @@ def resample(
     -----
     The choice is systematic: a draw with the share w of the weight is taken R w times, rounded up
     or down.
+
+    Examples
+    --------
+    >>> log_weights = torch.tensor([[0.0], [-99.0]])
+    >>> resample({"z": torch.tensor([[1.0], [2.0]])}, log_weights, 3)["z"].squeeze(1)
+    tensor([1., 1., 1.])
     """
     with seeded(seed, torch.device("cpu")):
         chosen = systematic(log_weights.cpu().double(), num_samples)
@@ -213,6 +245,11 @@ def systematic(log_weights: Tensor, num_samples: int) -> Tensor:
     """Return the places ``(R, B)`` of draws in proportion to their weights ``(S, B)``.
 
     It works where the weights are, in their precision; one number is drawn for each datum.
+
+    Examples
+    --------
+    >>> systematic(torch.tensor([[0.5], [0.25], [0.25]]).log(), 4).squeeze(1)
+    tensor([0, 0, 1, 2])
     """
     cumulative = log_weights.softmax(0).cumsum(0).T.contiguous()
     start = torch.rand_like(cumulative[:, :1])
@@ -224,6 +261,13 @@ def summary(log_weights: Tensor, smoothed: Smoothed) -> dict[str, Tensor]:
     """Return ``elbo``, ``iwae``, ``psis``, ``k_hat`` and ``ess`` of weights of the guide, ``(B,)``.
 
     The first three are in nats: mean log weight, log mean weight, and that of smoothed weights.
+
+    Examples
+    --------
+    >>> log_weights = torch.zeros(100, 1)
+    >>> values = summary(log_weights, pareto_smooth(log_weights))
+    >>> {name: round(float(value), 3) for name, value in values.items()}
+    {'elbo': 0.0, 'iwae': 0.0, 'psis': 0.0, 'k_hat': 0.0, 'ess': 1.0}
     """
     return {
         "elbo": log_weights.mean(0),
@@ -248,6 +292,14 @@ def pareto_smooth(log_weights: Tensor) -> Smoothed:
     Vehtari et al. 2024, arXiv:1507.02646, with the estimator of Zhang & Stephens 2009 and its weak
     prior for the shape. ArviZ has the same as ``psislw``; its sign differs between 0.23, which
     takes log weights, and 1.x, which takes log-likelihoods. All data are fitted at once here.
+
+    Examples
+    --------
+    These weights have no mean, as the shape of their tail is 2.
+
+    >>> log_weights = torch.distributions.Exponential(0.5).sample((4000, 1))
+    >>> bool(pareto_smooth(log_weights).k_hat > largest_good_k(4000))
+    True
     """
     parts = log_weights.cpu().double().split(DATA_AT_ONCE, 1)
     smoothed, k_hat = zip(*(_smooth(part.T) for part in parts), strict=True)

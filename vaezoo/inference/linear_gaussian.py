@@ -21,6 +21,11 @@ class LinearGaussian:
         b, shape ``(D,)``.
     sigma
         Standard deviation of the noise.
+
+    Examples
+    --------
+    >>> LinearGaussian(torch.ones(1, 1), torch.zeros(1), 1.0).posterior(torch.ones(1, 1))
+    (tensor([[0.5000]]), tensor([[0.5000]]))
     """
 
     weight: Tensor
@@ -75,6 +80,13 @@ def fit_ppca(x: Tensor, num_latents: int) -> tuple[LinearGaussian, float]:
     Notes
     -----
     Tipping & Bishop 1999, eqs. 3.7, 3.8 and 3.12.
+
+    Examples
+    --------
+    >>> x = torch.randn(500, 3, dtype=torch.float64) * torch.tensor([3.0, 1.0, 1.0])
+    >>> linear, log_likelihood = fit_ppca(x, 1)
+    >>> linear.weight.shape, 0.9 < linear.sigma < 1.1
+    (torch.Size([3, 1]), True)
     """
     dim = x.shape[1]
     centred = x - x.mean(0)

@@ -76,6 +76,16 @@ def mixture_weights(
         For :func:`vaezoo.inference.importance.pareto_smooth`,
         :func:`vaezoo.inference.importance.log_evidence` and
         :func:`vaezoo.inference.importance.resample`, as those of the guide.
+
+    Examples
+    --------
+    >>> from vaezoo.inference.importance import log_evidence
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> chains = short_chains(pair, (x,), num_samples=20, num_warmup=30)
+    >>> log_weights = mixture_weights(pair, (x,), chains).log_weights
+    >>> bool(((log_evidence(log_weights) - pair.log_evidence(x)).abs() < 0.1).all())
+    True
     """
     device = args[0].device
     with probing(pair, device), seeded(seed, device):
@@ -101,6 +111,13 @@ def short_chains(
 
     As :func:`vaezoo.inference.hmc.hmc`, but one chain starts at a draw from the prior, and the
     others at draws from guide and prior that have weight and lie apart.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> short_chains(pair, (x,), num_samples=10, num_warmup=20).unconstrained.shape
+    torch.Size([4, 10, 3, 2])
     """
     device = args[0].device
     with probing(pair, device), seeded(seed, device):

@@ -73,6 +73,14 @@ def quadrature(
     RequestError
         When the pair has more latents, or is not of the kind that
         :class:`vaezoo.inference.target.Target` takes.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> exact = quadrature(pair, (x,))
+    >>> bool(((exact.log_evidence - pair.log_evidence(x)).abs() < 1e-4).all())
+    True
     """
     device = args[0].device
     with probing(pair, device), seeded(0, device):

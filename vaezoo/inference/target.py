@@ -64,6 +64,16 @@ class Target:
     RequestError
         For sequences, pairs without latents, discrete latents, autoencoders, and sites that are
         shared by data or are on one side only.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.particles import probing
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> with probing(pair, x.device):
+    ...     target = Target(pair, (x,), "HMC")
+    ...     target.num_latents, target.log_joint(torch.zeros(5, 3, 2)).shape
+    (2, torch.Size([5, 3]))
     """
 
     def __init__(self, pair: nn.Module, args: Args, what: str) -> None:

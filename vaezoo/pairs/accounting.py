@@ -39,13 +39,31 @@ __all__ = [
 
 
 def log_density(site: Site, value: Tensor | None = None) -> Tensor:
-    """Return the log-density of a site ``(B,)``: masked, but not scaled."""
+    """Return the log-density of a site ``(B,)``: masked, but not scaled.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> trace = trace_pair(pair, (x,))
+    >>> log_density(trace.observed["x"]).shape
+    torch.Size([3])
+    """
     log_prob = site["fn"].log_prob(site["value"] if value is None else value)
     return torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"]))
 
 
 def total_log_density(sites: Iterable[Site]) -> Tensor:
-    """Return the sum of the log-densities of some sites, at least one, ``(B,)``."""
+    """Return the sum of the log-densities of some sites, at least one, ``(B,)``.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> trace = trace_pair(pair, (x,))
+    >>> total_log_density(trace.observed.values()).shape
+    torch.Size([3])
+    """
     return torch.stack([log_density(site) for site in sites]).sum(0)
 
 
@@ -72,7 +90,16 @@ class Terms:
 
 
 def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -> Terms:
-    """Return the plain ELBO of each datum, split into its terms, from one draw of the guide."""
+    """Return the plain ELBO of each datum, split into its terms, from one draw of the guide.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> terms = elbo_terms(pair, (x,))
+    >>> terms.elbo.shape, terms.kl_per_latent["z"].shape
+    (torch.Size([3]), torch.Size([3, 2]))
+    """
     trace = trace or trace_pair(pair, args)
     recon = total_log_density(trace.observed.values())
     kl, per_latent = {}, {}
@@ -157,6 +184,16 @@ def log_weights(
     -------
     Tensor
         Log weights ``(S, B)``, in nats.
+
+    Examples
+    --------
+    The guide of this pair is exact, so that each weight is p(x).
+
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> error = log_weights(pair, (x,), 5) - pair.log_evidence(x)
+    >>> error.shape, bool((error.abs() < 1e-4).all())
+    (torch.Size([5, 3]), True)
     """
     batch = len(args[0])
     parts = []
@@ -171,7 +208,15 @@ def log_weights(
 
 
 def units_per_row(pair: nn.Module, args: Args) -> Tensor:
-    """Return what averages in nats are per, ``(B,)``: one for a datum, frames for a sequence."""
+    """Return what averages in nats are per, ``(B,)``: one for a datum, frames for a sequence.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> units_per_row(pair, (x,))
+    tensor([1, 1, 1])
+    """
     length = lengths_of(pair, args)
     if length is not None:
         return length
@@ -179,6 +224,14 @@ def units_per_row(pair: nn.Module, args: Args) -> Tensor:
 
 
 def num_units(pair: nn.Module, args: Args, mask: Tensor | None = None) -> Tensor:
-    """Return the number of data in a batch, or of frames for sequences, in the rows kept."""
+    """Return the number of data in a batch, or of frames for sequences, in the rows kept.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> num_units(pair, (x,), torch.tensor([True, True, False]))
+    tensor(2)
+    """
     units = units_per_row(pair, args)
     return (units if mask is None else units * mask).sum()

@@ -80,6 +80,13 @@ def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
         Of both sides.
     num_rows
         Rows of the batch that was traced; by default nobody asks whether sites are shared.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> from vaezoo.testing.pairs import PointGuide
+    >>> examine(trace_pair(PointGuide(), (torch.zeros(3, 4),)))
+    [Finding(kind='point', site='z')]
     """
     findings = [Finding("no latents")] if not sample_sites(trace.guide) else []
     for name, (p, q) in trace.latents.items():
@@ -156,6 +163,16 @@ def admit(
     ------
     RequestError
         With what is wrong, and what to do.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> from vaezoo.testing.pairs import NoLatents
+    >>> trace = trace_pair(NoLatents(), (torch.zeros(3, 4),))
+    >>> admit(NoLatents(), trace, "HMC", DENSITY)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    vaezoo.errors.RequestError: HMC needs latents, and NoLatents has none, ...
     """
     for finding in examine(trace, num_rows):
         if finding.kind in kinds:
@@ -165,13 +182,31 @@ def admit(
 
 
 def shared_site(trace: PairTrace, num_rows: int) -> str | None:
-    """Return the name of a site whose log-density is not one number for each row."""
+    """Return the name of a site whose log-density is not one number for each row.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> trace = trace_pair(pair, (x,))
+    >>> shared_site(trace, 3), shared_site(trace, 2)
+    (None, 'z')
+    """
     sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
     return next((n for n, site in sites.items() if site["fn"].batch_shape != (num_rows,)), None)
 
 
 def refuse_shared_sites(trace: PairTrace, num_rows: int, what: str, instead: str) -> None:
-    """Refuse a shared site in the name of what is asked for, as ``"free bits need"``."""
+    """Refuse a shared site in the name of what is asked for, as ``"free bits need"``.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> refuse_shared_sites(trace_pair(pair, (x,)), 3, "free bits need", "drop `free_bits`")
+    """
     name = shared_site(trace, num_rows)
     if name is not None:
         raise RequestError(f"{what} {SHARED.format(site=name, instead=instead)}")

@@ -33,7 +33,13 @@ def is_library(file: str) -> bool:
 
 
 def location(file: str, line: int) -> str:
-    """Return ``file:line``, the path relative to the working folder when it lies below it."""
+    """Return ``file:line``, the path relative to the working folder when it lies below it.
+
+    Examples
+    --------
+    >>> location(str(Path.cwd() / "my_vae.py"), 41)
+    'my_vae.py:41'
+    """
     path = Path(file)
     near = path.is_relative_to(Path.cwd())
     return f"{path.relative_to(Path.cwd()) if near else path}:{line}"
@@ -57,12 +63,24 @@ def calling_line(file: str = "", *, below: CodeType | None = None) -> str:
 
 
 def class_of(pair: torch.nn.Module) -> type:
-    """Return the class that the author wrote: of a pair in another form, that of the pair in it."""
+    """Return the class that the author wrote: of a pair in another form, that of the pair in it.
+
+    Examples
+    --------
+    >>> class_of(torch.nn.Linear(2, 2)).__name__
+    'Linear'
+    """
     return type(getattr(pair, "pair", pair))
 
 
 def line_of(function: Any, *, full: bool = False) -> str:
-    """Return file and line of a function or class, the path relative unless ``full``."""
+    """Return file and line of a function or class, the path relative unless ``full``.
+
+    Examples
+    --------
+    >>> line_of(print)  # has no source
+    'print'
+    """
     try:
         _, line = inspect.getsourcelines(function)
         file = inspect.getfile(function)
@@ -104,6 +122,12 @@ def _innermost(frames: Sequence[traceback.FrameSummary], cls: type) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return kind and message of an exception, without the shapes that pyro appends."""
+    """Return kind and message of an exception, without the shapes that pyro appends.
+
+    Examples
+    --------
+    >>> one_line(ValueError("expected (3,) but got (2,).  Trace Shapes: ..."))
+    'ValueError: expected (3,) but got (2,)'
+    """
     message = " ".join(str(error).partition("Trace Shapes:")[0].split())
     return f"{type(error).__name__}: {message[:160].rstrip(' :;.')}"

@@ -39,7 +39,16 @@ def elements_of(fn: Any) -> Any:
 
 
 def elements_of_both(p: Any, q: Any) -> tuple[Any, Any] | None:
-    """Return the distributions of the elements of two sides, None where one does not factorise."""
+    """Return the distributions of the elements of two sides, None where one does not factorise.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> normal = dist.Normal(torch.zeros(3, 2), 1.0).to_event(1)
+    >>> joint = dist.MultivariateNormal(torch.zeros(3, 2), torch.eye(2))
+    >>> elements_of_both(normal, normal) is None, elements_of_both(normal, joint) is None
+    (False, True)
+    """
     while isinstance(p, Independent) and isinstance(q, Independent):
         p, q = p.base_dist, q.base_dist
     return None if p.event_shape or q.event_shape else (p, q)
@@ -64,17 +73,40 @@ def family(fn: Any) -> str:
 
 
 def factorises(fn: Any) -> bool:
-    """Return whether the elements of a draw are independent."""
+    """Return whether the elements of a draw are independent.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> factorises(dist.Normal(torch.zeros(3, 2), 1.0).to_event(1))
+    True
+    >>> factorises(dist.MultivariateNormal(torch.zeros(3, 2), torch.eye(2)))
+    False
+    """
     return not _unwrapped(fn).event_shape
 
 
 def is_point(fn: Any) -> bool:
-    """Return whether a distribution has all its mass at one value."""
+    """Return whether a distribution has all its mass at one value.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> is_point(dist.Delta(torch.zeros(3, 2)).to_event(1))
+    True
+    """
     return family(fn) == "Delta"
 
 
 def is_discrete(fn: Any) -> bool:
-    """Return whether the draws of a distribution can be counted; not if it has no support."""
+    """Return whether the draws of a distribution can be counted; not if it has no support.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> is_discrete(dist.Poisson(torch.ones(3))), is_discrete(dist.Normal(0.0, 1.0))
+    (True, False)
+    """
     try:
         return bool(fn.support.is_discrete)
     except NotImplementedError:
@@ -82,7 +114,14 @@ def is_discrete(fn: Any) -> bool:
 
 
 def support_of(fn: Any) -> Any:
-    """Return the constraint of an element, as ``constraints.real``."""
+    """Return the constraint of an element, as ``constraints.real``.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> support_of(dist.Gamma(torch.ones(3, 2), 1.0).to_event(1))
+    GreaterThanEq(lower_bound=0.0)
+    """
     support = fn.support
     while isinstance(support, constraints.independent):
         support = support.base_constraint
@@ -108,6 +147,12 @@ def mean_of(fn: Any, name: str) -> Tensor:
     ------
     RequestError
         When it has no closed form.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> mean_of(dist.Gamma(2.0, 4.0), "rate")
+    tensor(0.5000)
     """
     refusal = RequestError(
         f"the {type(fn).__name__} of site '{name}' has no closed-form mean; ask for a sample"

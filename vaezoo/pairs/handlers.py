@@ -13,7 +13,16 @@ __all__ = ["hold", "mask_rows", "scale_latents", "take_mean"]
 
 
 class hold(Messenger):  # noqa: N801
-    """Give latents values, by the name of their site, instead of drawing them."""
+    """Give latents values, by the name of their site, instead of drawing them.
+
+    Examples
+    --------
+    >>> import pyro
+    >>> from pyro import distributions as dist
+    >>> with hold({"z": torch.tensor(3.0)}):
+    ...     pyro.sample("z", dist.Normal(0.0, 1.0))
+    tensor(3.)
+    """
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -26,7 +35,16 @@ class hold(Messenger):  # noqa: N801
 
 
 class take_mean(Messenger):  # noqa: N801
-    """Gives every unobserved site the mean of its distribution."""
+    """Gives every unobserved site the mean of its distribution.
+
+    Examples
+    --------
+    >>> import pyro
+    >>> from pyro import distributions as dist
+    >>> with take_mean():
+    ...     pyro.sample("z", dist.Normal(2.0, 1.0))
+    tensor(2.)
+    """
 
     def _pyro_sample(self, msg: Any) -> None:
         if not (msg["is_observed"] or site_is_subsample(msg)):
@@ -39,6 +57,14 @@ class scale_latents(Messenger):  # noqa: N801
 
     Applied to model *and* guide it weighs the KL term and nothing else; on one side only it changes
     the bound into something without meaning.
+
+    Examples
+    --------
+    >>> from pyro import poutine
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> guide = scale_latents(0.5)(LinearPair().guide)
+    >>> poutine.trace(guide).get_trace(torch.zeros(3, 4)).nodes["z"]["scale"]
+    0.5
     """
 
     def __init__(self, beta: float | Tensor) -> None:
@@ -62,6 +88,14 @@ class mask_rows(Messenger):  # noqa: N801
     mask
         Which rows are kept, ``(B,)``, boolean. The data plate is the outermost plate of size B in
         what the handler is applied to; a plate of particles lies outside of that.
+
+    Examples
+    --------
+    >>> from pyro import poutine
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> guide = mask_rows(torch.tensor([True, True, False]))(LinearPair().guide)
+    >>> poutine.trace(guide).get_trace(torch.zeros(3, 4)).nodes["z"]["mask"]
+    tensor([ True,  True, False])
     """
 
     def __init__(self, mask: Tensor) -> None:

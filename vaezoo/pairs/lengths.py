@@ -19,7 +19,13 @@ def frame_mask(length: Tensor, num_frames: int) -> Tensor:
 
 
 def aligned(mask: Tensor, values: Tensor) -> Tensor:
-    """Return a mask with dimensions of one element behind, so that it goes with values."""
+    """Return a mask with dimensions of one element behind, so that it goes with values.
+
+    Examples
+    --------
+    >>> aligned(torch.tensor([[True, False]]), torch.zeros(1, 2, 5)).shape
+    torch.Size([1, 2, 1])
+    """
     return mask.reshape(*mask.shape, *[1] * (values.dim() - mask.dim()))
 
 

@@ -44,6 +44,14 @@ class Particles:
     in_plate
         Whether they have a plate of their own, left of the data plate, so that every site has batch
         shape ``(S, B)``. Otherwise row ``b`` becomes the rows ``b * S ... (b + 1) * S - 1``.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> trace = Particles(5, in_plate=True).trace(pair.model, pair.guide, (x,))
+    >>> trace.latents["z"][1]["value"].shape
+    torch.Size([5, 3, 2])
     """
 
     number: int = 1
@@ -78,6 +86,14 @@ def probing(pair: nn.Module, device: torch.device) -> Iterator[None]:
     """Run a pair in evaluation mode, without gradients, and leave it as it was.
 
     At the end, random generators, modes and buffers are what they were before.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> with probing(pair, x.device):
+    ...     pair.training, torch.is_grad_enabled()
+    (False, False)
     """
     modes = [(module, module.training) for module in pair.modules()]
     try:
@@ -109,6 +125,14 @@ def choose_particles(pair: nn.Module, args: Args, number: int) -> Particles:
         A batch, tensors of ``(B, ...)``.
     number
         Draws S for each datum.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> with probing(pair, x.device):
+    ...     choose_particles(pair, (x,), 5)
+    Particles(number=5, in_plate=True)
     """
     repeated, together = Particles(number), Particles(number, in_plate=True)
     if number == 1:

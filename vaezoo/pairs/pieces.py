@@ -61,17 +61,35 @@ def slices(number: int, size: int) -> list[slice]:
 
 
 def split_rows(args: Args, size: int) -> Iterator[Args]:
-    """Yield the rows of a batch, tensors of ``(B, ...)``, up to ``size`` at a time."""
+    """Yield the rows of a batch, tensors of ``(B, ...)``, up to ``size`` at a time.
+
+    Examples
+    --------
+    >>> [len(x) for (x,) in split_rows((torch.zeros(5, 2),), 2)]
+    [2, 2, 1]
+    """
     return zip(*[arg.split(size) for arg in args], strict=True)
 
 
 def trial_rows(args: Args) -> Args:
-    """Return the first rows of a batch: enough to try how a pair behaves."""
+    """Return the first rows of a batch: enough to try how a pair behaves.
+
+    Examples
+    --------
+    >>> trial_rows((torch.zeros(100, 2),))[0].shape
+    torch.Size([8, 2])
+    """
     return tuple(arg[:ROWS_OF_TRIAL] for arg in args)
 
 
 def in_pieces(fn: Callable[[Tensor], T], values: Tensor, size: int) -> T:
-    """Call a function on up to ``size`` rows of ``values`` at a time, and join what it returns."""
+    """Call a function on up to ``size`` rows of ``values`` at a time, and join what it returns.
+
+    Examples
+    --------
+    >>> in_pieces(torch.square, torch.arange(5), 2)
+    tensor([ 0,  1,  4,  9, 16])
+    """
     return join([fn(part) for part in values.split(size)])
 
 

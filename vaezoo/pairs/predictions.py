@@ -16,6 +16,13 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -
     """Draw latents from the prior and return all sites, observed ones as drawn or as means.
 
     The values of ``args`` give shapes only: observed sites are unconditioned.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> {name: value.shape for name, value in prior_predictive(pair, (x,)).items()}
+    {'z': torch.Size([3, 2]), 'x': torch.Size([3, 4])}
     """
     trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
     values = {}
@@ -33,6 +40,13 @@ def reconstruct(
     """Return what the model makes of the latents that the guide finds in the data.
 
     The result is taken from the distribution of each observed site, never from the observation.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> torch.allclose(reconstruct(pair, (x,))["x"], x)  # 0 is the mean of the data
+    True
     """
     trace = trace_pair(pair, args, z=z)
     values = {
@@ -44,7 +58,15 @@ def reconstruct(
 
 @torch.no_grad()
 def encode(pair: nn.Module, args: Args, *, z: PointValue = "mean") -> dict[str, Tensor]:
-    """Return the latents that the guide finds in the data, drawn or as means."""
+    """Return the latents that the guide finds in the data, drawn or as means.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> encode(pair, (x,))["z"].shape
+    torch.Size([3, 2])
+    """
     guide = run_guide(pair, args, z=z)
     values = {name: site["value"] for name, site in sample_sites(guide).items()}
     return site_values(pair, values)

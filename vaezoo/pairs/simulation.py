@@ -48,6 +48,16 @@ def simulate(
     ------
     RequestError
         When the model observes what is none of its arguments.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.particles import probing
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> with probing(pair, x.device):
+    ...     latents, (simulated,) = simulate(pair, (x,), 10)
+    >>> latents["z"].shape, simulated.shape
+    (torch.Size([10, 2]), torch.Size([10, 4]))
     """
     places = _places_of_data(pair, args)
     rows = torch.arange(number or len(args[0]), device=args[0].device) % len(args[0])

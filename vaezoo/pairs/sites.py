@@ -42,7 +42,14 @@ Site = Any
 
 
 def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
-    """Return the names of the tensors that model and guide take, as ``("x", "length")``."""
+    """Return the names of the tensors that model and guide take, as ``("x", "length")``.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LabelledPair
+    >>> argument_names(LabelledPair)
+    ('x', 'c')
+    """
     names = inspect.signature(model_of(pair)).parameters
     return tuple(name for name in names if name != "self")
 
@@ -60,7 +67,14 @@ def takes_lengths(pair: nn.Module | type[nn.Module]) -> bool:
 
 
 def lengths_of(pair: nn.Module, args: Args) -> Tensor | None:
-    """Return the lengths in a batch of a pair, ``(B,)``; None where data have no time."""
+    """Return the lengths in a batch of a pair, ``(B,)``; None where data have no time.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> lengths_of(LinearPair(), (torch.zeros(3, 4),)) is None
+    True
+    """
     return args[argument_names(pair).index("length")] if takes_lengths(pair) else None
 
 
@@ -105,7 +119,16 @@ class PairTrace:
 
 
 def sample_sites(trace: Trace) -> dict[str, Site]:
-    """Return the random variables of a trace, without plates."""
+    """Return the random variables of a trace, without plates.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> trace = trace_pair(pair, (x,))
+    >>> list(sample_sites(trace.model)), list(sample_sites(trace.guide))
+    (['z', 'x'], ['z'])
+    """
     return {
         name: site
         for name, site in trace.nodes.items()
@@ -114,14 +137,31 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
 
 
 def trace_pair(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> PairTrace:
-    """Run the guide, then the model on the latents that it drew (or on their means)."""
+    """Run the guide, then the model on the latents that it drew (or on their means).
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> trace = trace_pair(pair, (x,))
+    >>> list(trace.latents), list(trace.observed)
+    (['z'], ['x'])
+    """
     guide = run_guide(pair, args, z=z)
     replayed: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
     return PairTrace(poutine.trace(replayed).get_trace(*args), guide)
 
 
 def run_guide(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Trace:
-    """Return a trace of the guide, its latents drawn or set to their means."""
+    """Return a trace of the guide, its latents drawn or set to their means.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> run_guide(pair, (x,), z="mean").nodes["z"]["value"].shape
+    torch.Size([3, 2])
+    """
     guide = guide_of(pair)
     if z == "mean":
         guide = take_mean()(guide)
@@ -129,13 +169,25 @@ def run_guide(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Trace
 
 
 def step_of(name: str) -> tuple[str, int] | None:
-    """Return ``("z", 3)`` for the site ``z_3`` of a sequence, None for a site without a step."""
+    """Return ``("z", 3)`` for the site ``z_3`` of a sequence, None for a site without a step.
+
+    Examples
+    --------
+    >>> step_of("z_3"), step_of("z")
+    (('z', 3), None)
+    """
     match = re.fullmatch(r"(.+)_(\d+)", name)
     return (match[1], int(match[2])) if match else None
 
 
 def stack_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join the sites of a sequence, ``x_0, x_1, ...`` of ``(B, D)``, to ``x`` of ``(B, T, D)``."""
+    """Join the sites of a sequence, ``x_0, x_1, ...`` of ``(B, D)``, to ``x`` of ``(B, T, D)``.
+
+    Examples
+    --------
+    >>> stack_steps({"x_0": torch.zeros(3, 2), "x_1": torch.ones(3, 2)})["x"].shape
+    torch.Size([3, 2, 2])
+    """
     steps: dict[str, dict[int, Tensor]] = {}
     whole: dict[str, Tensor] = {}
     for name, value in sites.items():
@@ -156,5 +208,11 @@ def site_values(pair: nn.Module, sites: Mapping[str, Tensor]) -> dict[str, Tenso
 
 
 def repeat_rows(args: Args, times: int) -> Args:
-    """Repeat every datum: row ``b`` becomes the rows ``b * times ... (b + 1) * times - 1``."""
+    """Repeat every datum: row ``b`` becomes the rows ``b * times ... (b + 1) * times - 1``.
+
+    Examples
+    --------
+    >>> repeat_rows((torch.tensor([1, 2]),), 2)
+    (tensor([1, 1, 2, 2]),)
+    """
     return tuple(arg.repeat_interleave(times, dim=0) for arg in args)

@@ -12,7 +12,17 @@ __all__ = ["weighted"]
 def weighted(
     pair: nn.Module, particles: Particles, beta: float | Tensor, mask: Tensor | None
 ) -> tuple[Function, Function]:
-    """Return model and guide, weight beta on their latents and a mask ``(B,)`` on their rows."""
+    """Return model and guide, weight beta on their latents and a mask ``(B,)`` on their rows.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> model, guide = weighted(pair, Particles(), 0.5, None)
+    >>> trace = Particles().trace(model, guide, (x,))
+    >>> trace.latents["z"][0]["scale"], trace.observed["x"]["scale"]
+    (0.5, 1.0)
+    """
 
     def weigh(fn: Function) -> Function:
         scaled: Function = scale_latents(beta)(fn)

@@ -21,7 +21,15 @@ Undo = Callable[[], None]
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Run with an empty global parameter store, and leave the caller's store untouched."""
+    """Run with an empty global parameter store, and leave the caller's store untouched.
+
+    Examples
+    --------
+    >>> with isolated():
+    ...     _ = pyro.param("scale", torch.ones(()))
+    >>> "scale" in pyro.get_param_store()
+    False
+    """
     store = pyro.get_param_store()
     with store.scope(store.__class__().get_state()):
         yield
@@ -33,6 +41,14 @@ def untouched(pair: nn.Module, device: torch.device) -> Iterator[None]:
 
     That is the buffers and attributes of its modules, lists and tensors among them, and the
     generators of torch, numpy and Python.
+
+    Examples
+    --------
+    >>> norm = nn.BatchNorm1d(2)
+    >>> with untouched(norm, torch.device("cpu")):
+    ...     _ = norm(torch.rand(5, 2))
+    >>> norm.running_mean
+    tensor([0., 0.])
     """
     generators = (rng_state(device), np.random.get_state(), random.getstate())
     with ExitStack() as undo:
@@ -105,6 +121,11 @@ def plain_state(pair: nn.Module) -> dict[str, object]:
 
     Plain values and sizes of containers by the name of the attribute, and the states of the global
     generators by the name of their module.
+
+    Examples
+    --------
+    >>> plain_state(nn.Dropout(0.5))["p"]
+    0.5
     """
     state: dict[str, object] = {}
     for prefix, module in pair.named_modules():

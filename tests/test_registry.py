@@ -119,7 +119,7 @@ class Point:
 
 
 def test_pairs_of_installed_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"vaezoo.models": [Point]}
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: found[group])
+    installed = {"vaezoo.models": [Point]}
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: installed[group])
     assert "their-vae" in list_models()
     assert get_model("their-vae") is get_model("vae-linear")

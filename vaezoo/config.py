@@ -71,30 +71,46 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
     ------
     RequestError
         With every unknown name and wrong type in one line.
+
+    Examples
+    --------
+    >>> from vaezoo import get_model
+    >>> resolve(get_model("vae-linear"), {})
+    {'z_dim': 10}
     """
-    parts = axes(cls)
-    problems: list[str] = []
     config: Config = {}
-    for name, axis in parts.items():
+    problems: list[str] = []
+    for resolved in (_resolve_parts, _resolve_values):
+        values, wrong = resolved(cls, settings)
+        config |= values
+        problems += wrong
+    if problems:
+        raise RequestError("; ".join(problems))
+    return config
+
+
+def _resolve_parts(cls: type, settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    """Return the settings that are parts, and what is wrong with them."""
+    config: Config = {}
+    problems: list[str] = []
+    for name, axis in axes(cls).items():
         try:
             config[name] = _resolve_part(cls, name, axis, settings.get(name, {}))
         except RequestError as error:
             problems.append(str(error))
-    others = {name: value for name, value in settings.items() if name not in parts}
-    fields = {name: info for name, info in schema(cls).model_fields.items() if name not in parts}
-    problems += [
-        f"no setting '{name}'; {nearest(name, [*fields, *parts])}"
-        for name in others
-        if name not in fields
-    ]
+    return config, problems
+
+
+def _resolve_values(cls: type, settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
+    """Return the settings that are plain values, and what is wrong with any setting's name."""
+    parts, fields = axes(cls), schema(cls).model_fields
+    problems = [f"no setting '{n}'; {nearest(n, fields)}" for n in settings if n not in fields]
+    values = {n: v for n, v in settings.items() if n in fields and n not in parts}
     try:
-        values = schema(cls).model_validate({n: v for n, v in others.items() if n in fields})
-        config |= {name: _plain(getattr(values, name)) for name in fields}
+        complete = schema(cls).model_validate(values)
     except ValidationError as error:
-        problems += describe(error)
-    if problems:
-        raise RequestError("; ".join(problems))
-    return config
+        return {}, problems + describe(error)
+    return {n: _plain(getattr(complete, n)) for n in fields if n not in parts}, problems
 
 
 def _resolve_part(owner: type, name: str, axis: Axis, value: Any) -> Config:
@@ -143,6 +159,12 @@ def build_model(
         Settings by name, as from :func:`resolve`.
     x_shape
         Shape of one datum, or of one frame.
+
+    Examples
+    --------
+    >>> from vaezoo import get_model
+    >>> build_model(get_model("vae-linear"), {"z_dim": 2}, (8, 8)).encoder
+    Linear(in_features=64, out_features=2, bias=True)
     """
     values = resolve(cls, config)
     parts = axes(cls)
@@ -211,6 +233,13 @@ def layers(
     The order is: the class's defaults, its preset ``default``, the preset asked for, then
     ``updates``. Each may have a table ``training``; a name that is no setting of the pair but one
     of :class:`vaezoo.Training` is taken for that.
+
+    Examples
+    --------
+    >>> from vaezoo import get_model
+    >>> config, training = layers(get_model("vae-bernoulli"), "conv", {"z_dim": 8, "lr": 0.01})
+    >>> config["z_dim"], config["net"], training.lr
+    (8, 'conv', 0.01)
     """
     presets = entry_of(cls).presets
     if preset is not None and preset not in presets:

@@ -74,8 +74,11 @@ def register(
 ) -> Callable[[Pair], Pair]:
     """Give a model/guide pair a name.
 
-    A variant of a pair is registered as a subclass with a docstring and no code, whose constructor
-    gets other defaults.
+    A paper's variant of a pair is a subclass with a docstring, other defaults, and no code::
+
+        @register("my-wide-vae", data="images", defaults={"hidden": (1000,)})
+        class MyWideVAE(VAE):
+            "Variational autoencoder with one wide layer."
 
     Parameters
     ----------
@@ -97,12 +100,11 @@ def register(
 
     Examples
     --------
-    >>> from vaezoo.models.vae import VAE
-    >>> @register("my-wide-vae", data="images", defaults={"hidden": (1000,)})
-    ... class WideVAE(VAE):
-    ...     "A variational autoencoder with one wide layer."
-    >>> WideVAE(x_shape=(8, 8)).encoder.net.num_features
-    1000
+    >>> from vaezoo.models.vae import VAE, BetaVAE
+    >>> inspect.signature(VAE).parameters["hidden"].default
+    (500,)
+    >>> inspect.signature(BetaVAE).parameters["hidden"].default
+    (1200, 1200)
     """
 
     def add(cls: Pair) -> Pair:
@@ -158,7 +160,13 @@ def _catalogue_target(name: str) -> str | None:
 
 
 def entry_of(cls: type) -> Entry:
-    """Return the entry of a pair, made from its class when it was not registered."""
+    """Return the entry of a pair, made from its class when it was not registered.
+
+    Examples
+    --------
+    >>> entry_of(get_model("beta-vae")).presets["default"]
+    {'training': {'beta': 4.0}}
+    """
     entry = cls.__dict__.get("__vaezoo_entry__")
     if isinstance(entry, Entry):
         return entry
@@ -172,6 +180,11 @@ def appendix_of(cls: type) -> str:
     """Return what a pair is, as the appendix of its paper: formulas, sites, reference.
 
     It is the docstring of the class, or that of its module when the class has one line only.
+
+    Examples
+    --------
+    >>> print(appendix_of(get_model("vrnn"))[:41])
+    The variational recurrent neural network.
     """
     of_class = inspect.cleandoc(cls.__doc__ or "")
     of_module = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
@@ -191,10 +204,9 @@ def list_models(pattern: str = "*") -> list[str]:
 
 def entries(pattern: str = "*") -> list[Entry]:
     """Return the catalogue: the zoo, installed packages, and what this process registered."""
-    found = {**_installed(), **_zoo()}
-    for name, cls in _registered.items():
-        found.setdefault(name, entry_of(cls))
-    return [found[name] for name in sorted(found) if fnmatch.fnmatchcase(name, pattern)]
+    registered = {name: entry_of(cls) for name, cls in _registered.items()}
+    catalogue = {**registered, **_installed(), **_zoo()}
+    return [catalogue[name] for name in sorted(catalogue) if fnmatch.fnmatchcase(name, pattern)]
 
 
 def _installed() -> dict[str, Entry]:
@@ -244,17 +256,20 @@ def get_model(spec: str) -> "type[nn.Module]":
     ------
     RequestError
         When there is no such pair; the message names the closest ones.
+
+    Examples
+    --------
+    >>> get_model("beta-vae")
+    <class 'vaezoo.models.vae.BetaVAE'>
     """
     path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
     if path.endswith(".py"):
         return _from_file(Path(path), attribute)
-    known = {entry.name: entry.target for entry in entries()}
-    if spec in known:
-        return _from_target(known[spec])
-    if ":" in spec:
-        return _from_target(spec)
+    targets = {entry.name: entry.target for entry in entries()}
+    if spec in targets or ":" in spec:
+        return _from_target(targets.get(spec, spec))
     raise RequestError(
-        f"no model '{spec}'; {nearest(spec, known)} "
+        f"no model '{spec}'; {nearest(spec, targets)} "
         "(or give a file ./my_vae.py, or package.module:Class)"
     )
 

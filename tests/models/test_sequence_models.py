@@ -138,7 +138,7 @@ def test_padding_changes_neither_loss_nor_gradient(
 ) -> None:
     args = batch(pair)
     latents = values(pair, args)
-    losses = [terms_at(pair, given, latents).elbo for given in (args, change(*args))]
+    losses = [terms_at(pair, batch, latents).elbo for batch in (args, change(*args))]
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-9, atol=1e-10)
     gradients = [gradient(loss.sum(), pair) for loss in losses]
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-9, atol=1e-10)
@@ -163,10 +163,10 @@ def test_sequences_of_one_frame(
 ) -> None:
     x, _ = batch(pair)
     loss = -elbo_terms(form(pair), (x[:, :1], torch.ones(len(x), dtype=torch.int64))).elbo.sum()
-    found = [grad for grad in gradient(loss, pair) if grad is not None]
+    gradients = [grad for grad in gradient(loss, pair) if grad is not None]
     assert bool(torch.isfinite(loss))
-    assert found
-    assert all(bool(torch.isfinite(grad).all()) for grad in found)
+    assert gradients
+    assert all(bool(torch.isfinite(grad).all()) for grad in gradients)
 
 
 # Feedback
@@ -175,12 +175,12 @@ def test_sequences_of_one_frame(
 @every_pair
 def test_predictions_do_not_see_the_data(pair: SequencePair) -> None:
     x, length = batch(pair)
-    drawn = []
+    predictions = []
     for data in (x, 1 - x):
         torch.manual_seed(5)
-        drawn.append(prior_predictive(pair, (data, length))["x"])
-    assert torch.equal(*drawn)
-    assert not torch.equal(drawn[0][:, 0], drawn[0][:, 1])
+        predictions.append(prior_predictive(pair, (data, length))["x"])
+    assert torch.equal(*predictions)
+    assert not torch.equal(predictions[0][:, 0], predictions[0][:, 1])
 
 
 @every_pair
@@ -189,8 +189,8 @@ def test_what_is_drawn_is_what_the_next_step_is_given(pair: SequencePair) -> Non
     x, length = batch(pair)
     length = torch.full_like(length, x.shape[1])
     with torch.no_grad():
-        drawn = poutine.trace(poutine.uncondition(pair.model)).get_trace(x, length)
-        sites = sample_sites(drawn)
+        prediction = poutine.trace(poutine.uncondition(pair.model)).get_trace(x, length)
+        sites = sample_sites(prediction)
         frames = torch.stack([sites[f"x_{t}"]["value"] for t in range(x.shape[1])], 1)
         with hold({name: site["value"] for name, site in sites.items()}):
             observed = poutine.trace(pair.model).get_trace(frames, length)

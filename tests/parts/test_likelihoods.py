@@ -125,11 +125,11 @@ def test_gradient_through_the_analytic_sigma_is_exact(h: torch.Tensor) -> None:
     """As if sigma were differentiated: its derivative at the optimum is zero."""
     likelihood, x = gaussian("analytic"), torch.randn(5, 4)
     weight = likelihood.loc.weight
-    (found,) = torch.autograd.grad(likelihood.train()(h).log_prob(x).sum(), weight)
+    (gradient,) = torch.autograd.grad(likelihood.train()(h).log_prob(x).sum(), weight)
     mu = likelihood.loc(h)
     sigma = ((x - mu) ** 2).mean().sqrt()
     (expected,) = torch.autograd.grad(dist.Normal(mu, sigma).log_prob(x).sum(), weight)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_analytic_sigma_is_frozen_outside_training(h: torch.Tensor) -> None:

@@ -153,9 +153,9 @@ def test_moments_of_pen_offsets_are_those_of_their_draws() -> None:
 @pytest.mark.parametrize("sample_shape", [(), (6,), (2, 3)])
 def test_shapes_of_pen_offsets(h: Tensor, sample_shape: tuple[int, ...]) -> None:
     fn = Handwriting(Features(3))(h)
-    drawn = fn.sample(sample_shape)
-    assert drawn.shape == (*sample_shape, 5, 3)
-    assert fn.log_prob(drawn).shape == (*sample_shape, 5)
+    frames = fn.sample(sample_shape)
+    assert frames.shape == (*sample_shape, 5, 3)
+    assert fn.log_prob(frames).shape == (*sample_shape, 5)
 
 
 def test_pen_offsets_expand(h: Tensor) -> None:

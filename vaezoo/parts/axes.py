@@ -2,9 +2,11 @@
 
 A pair says that a part may be swapped by taking it as an argument of its constructor::
 
-    def __init__(self, *, x_shape: tuple[int, ...], likelihood: Likelihood = Bernoulli) -> None: ...
+    def __init__(self, *, x_shape: tuple[int, ...], likelihood: Likelihood = Bernoulli) -> None:
+        ...
+        self.decoder = likelihood(Decoder(z_dim, [200], x_shape))
 
-and uses whatever it is given. The settings ``likelihood``, ``prior`` and ``posterior`` then select
+and uses what it gets. The settings ``likelihood``, ``prior`` and ``posterior`` then select
 another one by name. A part is any callable that returns an ``nn.Module`` which returns a
 distribution; a new one takes a class with ``@LIKELIHOODS.register("name")``.
 """

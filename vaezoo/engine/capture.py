@@ -115,29 +115,16 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         When the function reads a value back from a tensor, or depends on Python state that changes
         from call to call.
     """
-    owned = (*pair.parameters(), *pair.buffers())
-    device, cls = args[0].device, class_of(pair)
+    owned, cls = (*pair.parameters(), *pair.buffers()), class_of(pair)
     with one_fake_mode():
-        # What is no input of a graph is a constant of it. One record cannot tell what would have
-        # been another number in the next call; of two, made from the same state of the pair and
-        # other states of the generators, all that differs is frozen.
-        with untouched(pair, device):
-            before, first_start = plain_state(pair), rng_state(device)
-            first = _trace(function, pair, owned, args)
-            first_end = rng_state(device)
-            _refuse_changes(pair, before)  # here, because what changed is set back at the end
-            _refuse_new_buffers(pair, owned)
-        with untouched(pair, device):
-            start = _other_seed(first_start, device)
-            second = _trace(function, pair, owned, args)
-            _refuse_reseeding(cls, start, first_end)
+        first, second = _trace_twice(function, pair, owned, args)
         _refuse_difference(first, second, cls)
         _refuse_generators(first, cls)
         # A constant that is the same object in both outlives a call: it is followed in place.
         lent = _lent(first, second)
         _refuse_changes_of(lent, first, cls)
         unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
-        with untouched(pair, device):
+        with untouched(pair, args[0].device):
             graph = reduce_graph(first, (*owned, *_copies(args)))
     return Captured(graph, owned, unowned)
 
@@ -232,6 +219,28 @@ class _Watch(TorchFunctionMode):
 
 class _ReadError(Exception):
     pass
+
+
+def _trace_twice(
+    function: Function, pair: nn.Module, owned: Sequence[Tensor], args: Sequence[Tensor]
+) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Record two calls, from one state of the pair, and two of the generators.
+
+    What is no input of a graph is a constant of it. One record cannot tell what would be another
+    number in the next call; where two differ, something is frozen that changes.
+    """
+    device = args[0].device
+    with untouched(pair, device):
+        before, first_start = plain_state(pair), rng_state(device)
+        first = _trace(function, pair, owned, args)
+        first_end = rng_state(device)
+        _refuse_changes(pair, before)  # here, because what changed is set back at the end
+        _refuse_new_buffers(pair, owned)
+    with untouched(pair, device):
+        start = _other_seed(first_start, device)
+        second = _trace(function, pair, owned, args)
+        _refuse_reseeding(class_of(pair), start, first_end)
+    return first, second
 
 
 def _trace(

@@ -8,6 +8,19 @@ LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
 COLLAPSED_KL = 0.01
 
+_AT_FLOOR = (
+    "sigma is at its floor for {:.0%} of the outputs: the likelihood is bounded by "
+    "`likelihood.floor` alone; try `likelihood.sigma='shared'`"
+)
+_COLLAPSED = (
+    "the latents carry nothing, KL {:.3f} nats: every datum has the same posterior; try a smaller "
+    "`beta`, a `kl_warmup`, or `likelihood.sigma='shared'`"
+)
+_MEMORISES = (
+    "the validation ELBO has fallen by {:.1f} nats, that of training rises: the model memorises; "
+    "the best weights are kept (try `likelihood.sigma='shared'`)"
+)
+
 
 def alarms(
     train: Metrics,
@@ -33,21 +46,12 @@ def alarms(
     is_late
         Whether latents that are not in use by now will hardly come into use.
     """
+    has_latents = validation.kl != 0.0 or bool(validation.kl_per_latent)
     messages = {}
     if train.at_floor > LARGEST_SHARE_AT_FLOOR:
-        messages["floor"] = (
-            f"sigma is at its floor for {train.at_floor:.0%} of the outputs: the likelihood is "
-            "bounded by `likelihood.floor` alone; try `likelihood.sigma='shared'`"
-        )
-    has_latents = validation.kl != 0.0 or bool(validation.kl_per_latent)
+        messages["floor"] = _AT_FLOOR.format(train.at_floor)
     if is_late and has_latents and validation.kl < COLLAPSED_KL:
-        messages["collapse"] = (
-            f"the latents carry nothing, KL {validation.kl:.3f} nats: every datum has the same "
-            "posterior; try a smaller `beta`, a `kl_warmup`, or `likelihood.sigma='shared'`"
-        )
+        messages["collapse"] = _COLLAPSED.format(validation.kl)
     if train_rises and fallen > LARGEST_FALL * abs(best_score):
-        messages["gap"] = (
-            f"the validation ELBO has fallen by {fallen:.1f} nats, that of training rises: the "
-            "model memorises; the best weights are kept (try `likelihood.sigma='shared'`)"
-        )
+        messages["memorising"] = _MEMORISES.format(fallen)
     return messages

@@ -101,10 +101,7 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkp
             f"its settings in {config}"
         )
     tensors, values = load_tensors(path)
-    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}, "best": {}}
-    for name, tensor in tensors.items():
-        group, _, key = name.partition("/")
-        groups.setdefault(group, {})[key] = tensor
+    groups = _grouped(tensors)
     if not (groups["rng"] and "state" in values):
         raise RequestError(f"{path} holds no state of training")
     set_weights(pair, groups["weights"], path)
@@ -114,3 +111,11 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkp
         raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
     best = dict(with_present_names(groups["best"], pair.state_dict()))
     return Checkpoint(State(**values["state"]), groups["rng"], best)
+
+
+def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}, "best": {}}
+    for name, tensor in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = tensor
+    return groups

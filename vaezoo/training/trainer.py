@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
@@ -22,6 +22,7 @@ from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
+from vaezoo.settings import Training
 from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.checkpoint import State, load_checkpoint
@@ -39,6 +40,16 @@ from vaezoo.training.validation import Validation
 __all__ = ["Trainer"]
 
 LOSSES_READ_AT_ONCE = 50
+
+
+def _make_optimizer(training: Training, pair: nn.Module) -> Optimizer:
+    return Optimizer(
+        training.optimizer,
+        list(pair.parameters()),
+        lr=training.lr,
+        weight_decay=training.weight_decay,
+        lr_decay=training.lr_decay,
+    )
 
 
 class Trainer:
@@ -63,13 +74,7 @@ class Trainer:
         self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
         self.objective = objective_of(self.training)
         self.total = num_steps(self.training, self.batches.size("train"))
-        self.optimizer = Optimizer(
-            self.training.optimizer,
-            list(self.pair.parameters()),
-            lr=self.training.lr,
-            weight_decay=self.training.weight_decay,
-            lr_decay=self.training.lr_decay,
-        )
+        self.optimizer = _make_optimizer(self.training, self.pair)
         self.form = planned_form(
             self.pair,
             engine=self.training.engine,

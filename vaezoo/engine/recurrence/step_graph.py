@@ -129,14 +129,17 @@ def _trace(
             zeros = [torch.zeros(shape, dtype=h.dtype, device=h.device) for shape in noise]
             functional: Any = torch.func.functionalize(recorded, remove="mutations")
             recorded = make_fx(functional)(*own, *zeros, *parameters)
-    graph = recorded.graph
-    simplify(graph)
-    graph.eliminate_dead_code()
+    simplify(recorded.graph)
+    recorded.graph.eliminate_dead_code()
+    _refuse_what_cannot_loop(recorded.graph)
+    return recorded.graph, noise
+
+
+def _refuse_what_cannot_loop(graph: fx.Graph) -> None:
     if any(changes(node) or is_random(node) for node in graph.nodes):
         raise NotPlannedError("it draws other than normal noise, or changes a buffer")
     if any(node.op == "get_attr" for node in graph.nodes):
         raise NotPlannedError("it uses a tensor that belongs to no module")
-    return graph, noise
 
 
 def _lift_noise(graph: fx.Graph, position: int) -> tuple[torch.Size, ...]:

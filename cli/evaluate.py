@@ -18,7 +18,8 @@ from vaezoo.cli._shared import (
 )
 
 if TYPE_CHECKING:
-    from vaezoo.predict.evaluation import Bound, Evaluation
+    from vaezoo.predict.bounds import Bound
+    from vaezoo.predict.evaluation import Evaluation
     from vaezoo.runs import Run
 
 

@@ -179,10 +179,10 @@ def _is_run(file: Path) -> bool:
 
 
 def _default_data(model: str) -> str:
+    from vaezoo.data.sets.sources import DEFAULT_SOURCES
     from vaezoo.registry import entry_of, get_model
-    from vaezoo.training.fit import DEFAULT_DATA
 
-    return DEFAULT_DATA[entry_of(get_model(model)).data]
+    return DEFAULT_SOURCES[entry_of(get_model(model)).data]
 
 
 def _new_folder(model: str, data: str) -> Path:

@@ -24,7 +24,8 @@ from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
 from vaezoo.pairs.predictions import encode
-from vaezoo.predict.evaluation import evaluate_on, mutual_information
+from vaezoo.predict.evaluation import evaluate_on
+from vaezoo.predict.information import mutual_information
 
 MAXIMUM, VARIANCE, MEAN_KL = -13.154137, 0.250051, 5.895202
 

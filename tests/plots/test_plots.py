@@ -9,7 +9,7 @@ from PIL import Image
 from vaezoo import RequestError
 from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
 from vaezoo.plots.grids import plot_grid, plot_grid_pairs
-from vaezoo.predict.evaluation import Bound
+from vaezoo.predict.bounds import Bound
 
 
 def pixels(path: Path) -> np.ndarray:

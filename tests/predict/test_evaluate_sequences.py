@@ -17,7 +17,8 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
 from vaezoo.inference.kalman import KalmanModel
 from vaezoo.models.lgssm import LGSSM
-from vaezoo.predict.evaluation import Evaluation, evaluate_on, filter_bounds, iwae_bounds
+from vaezoo.predict.bounds import filter_bounds, iwae_bounds
+from vaezoo.predict.evaluation import Evaluation, evaluate_on
 from vaezoo.sequences.paths import training_form
 
 Vaezoo = Callable[..., Result]

@@ -16,9 +16,11 @@ __all__ = [
     "SPLITS",
     "Array",
     "Data",
+    "checked_arrays",
     "consecutive_splits",
     "from_arrays",
     "from_sequences",
+    "grey_scale",
     "random_splits",
 ]
 

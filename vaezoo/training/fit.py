@@ -12,6 +12,7 @@ from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import choose_transform, probe
+from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
@@ -26,8 +27,6 @@ from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
 __all__ = ["fit", "resume"]
-
-DEFAULT_DATA = {"images": "digits", "vectors": "digits", "sequences": "digits-rows"}
 
 
 def fit(
@@ -208,7 +207,7 @@ def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
 def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[DataSettings, Data]:
     """Return the data, and the settings by which a loaded run finds them again if it can."""
     if data is None:
-        data = DEFAULT_DATA[registry.entry_of(cls).data]
+        data = DEFAULT_SOURCES[registry.entry_of(cls).data]
     if isinstance(data, str | Path):
         data = DataSettings(name=str(data))
     if not isinstance(data, DataSettings):

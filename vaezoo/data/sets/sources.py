@@ -18,7 +18,15 @@ from vaezoo.data.sets.speech import read_spoken_digits
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import DataKind
 
-__all__ = ["SOURCES", "Picture", "Source", "fetch_source", "get_source", "load_source"]
+__all__ = [
+    "DEFAULT_SOURCES",
+    "SOURCES",
+    "Picture",
+    "Source",
+    "fetch_source",
+    "get_source",
+    "load_source",
+]
 
 Picture = Literal["image", "roll", "sound", "pen", "lines"]
 _ROW_OF_DIGITS = 2 * 784  # "0 1 ... 0\n"
@@ -285,3 +293,10 @@ _ALL = (
 # fmt: on
 
 SOURCES = {source.name: source for source in _ALL}
+
+# What a pair is trained on when nothing is named, by the kind of data that it takes.
+DEFAULT_SOURCES: dict[DataKind, str] = {
+    "images": "digits",
+    "vectors": "digits",
+    "sequences": "digits-rows",
+}

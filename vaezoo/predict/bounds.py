@@ -1,0 +1,163 @@
+"""Bounds on log p(x): by importance weights, by particle filters, and of a model by itself."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.data.batches import Batches
+from vaezoo.errors import RequestError
+from vaezoo.inference.filtering import free_running, particle_filter
+from vaezoo.pairs.accounting import log_weights, units_per_row
+from vaezoo.pairs.lengths import frame_mask
+from vaezoo.pairs.pieces import rows_at_once
+from vaezoo.pairs.sites import Args, takes_lengths
+from vaezoo.sequences.sequence_pair import Side
+
+__all__ = ["Bound", "FreeRunning", "Progress", "filter_bounds", "iwae_bounds", "run_freely"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound on log p(x) with K draws, and its standard error over data.
+
+    ``value`` is per datum; for sequences it is per frame, the sum of the bounds over the sum of the
+    frames, and ``per_sequence`` is their mean over sequences. There is no error for a single datum.
+    """
+
+    num_samples: int
+    value: float
+    standard_error: float | None
+    per_sequence: float | None = None
+    per_sequence_error: float | None = None
+
+
+@dataclass(frozen=True)
+class FreeRunning:
+    """Prediction from the first frames of each sequence only, in nats per frame predicted.
+
+    Attributes
+    ----------
+    prefix, num_samples
+        Frames that are given, and particles (:func:`vaezoo.inference.filtering.free_running`).
+    num_frames
+        Frames that are predicted.
+    value, standard_error
+        Mean of log p(x_t | x_1 ... x_s) over them, with its error over sequences.
+    filtering
+        Mean of log p(x_t | x_1 ... x_{t-1}) over the same frames: all that came before is known.
+    """
+
+    prefix: int
+    num_samples: int
+    num_frames: int
+    value: float
+    standard_error: float | None
+    filtering: float
+
+
+def iwae_bounds(
+    pair: nn.Module,
+    batches: Batches,
+    split: str,
+    ks: Sequence[int],
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Bound, ...]:
+    """Return importance-weighted bounds for several K from one set of draws per datum.
+
+    With the largest K draws, the bound of a smaller k averages over the K // k groups of k draws.
+    """
+    estimates: dict[int, list[Tensor]] = {k: [] for k in ks}
+    units: list[Tensor] = []
+    for args in batches.fixed(split, limit=limit):
+        weights = log_weights(pair, args, max(ks), max_rows=_rows_at_once(pair, args))
+        weights = weights.cpu().double()
+        for k in ks:
+            groups = weights[: len(weights) // k * k].reshape(-1, k, weights.shape[1])
+            estimates[k].append((groups.logsumexp(1) - math.log(k)).mean(0))
+        units.append(units_per_row(pair, args).cpu().double())
+        if progress:
+            progress(sum(map(len, units)), batches.size(split, limit))
+    size, sequences = torch.cat(units), takes_lengths(pair)
+    return tuple(_bound(k, torch.cat(estimates[k]), size, sequences=sequences) for k in ks)
+
+
+def _rows_at_once(pair: nn.Module, args: Args) -> int:
+    """Most rows that go through a pair at a time: of sequences all frames are there at once."""
+    frames = args[0].shape[1] if takes_lengths(pair) else 1
+    return rows_at_once(num_frames=frames)
+
+
+def filter_bounds(
+    pair: nn.Module,
+    batches: Batches,
+    split: str,
+    ks: Sequence[int],
+    proposal: Side = "posterior",
+    *,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Bound, ...]:
+    """Return bounds on log p(x) of sequences by particle filters, one after the other."""
+    bounds = []
+    for k in ks:
+        values, units = [], []
+        for args in batches.fixed(split, limit=limit):
+            result = particle_filter(pair, args, k, proposal=proposal)
+            values.append(result.log_evidence.cpu().double())
+            units.append(units_per_row(pair, args).cpu().double())
+            if progress:
+                progress(sum(map(len, units)), batches.size(split, limit))
+        bounds.append(_bound(k, torch.cat(values), torch.cat(units), sequences=True))
+    return tuple(bounds)
+
+
+def _bound(k: int, values: Tensor, units: Tensor, *, sequences: bool = False) -> Bound:
+    """Average per unit, and per sequence, with the standard error of a ratio of means."""
+    average, error = _ratio(values, units)
+    if not sequences:
+        return Bound(k, average, error)
+    return Bound(k, average, error, *_ratio(values, torch.ones_like(values)))
+
+
+def _ratio(values: Tensor, units: Tensor) -> tuple[float, float | None]:
+    average = values.sum() / units.sum()
+    if len(values) == 1:
+        return float(average), None
+    residual = values - average * units
+    error = residual.std(correction=1) * math.sqrt(len(values)) / units.sum()
+    return float(average), float(error)
+
+
+def run_freely(
+    pair: nn.Module, batches: Iterator[Args], num_particles: int, prefix: int
+) -> FreeRunning:
+    """Return how well a model predicts sequences by itself, from their first ``prefix`` frames.
+
+    Raises
+    ------
+    RequestError
+        When no sequence has more frames than that.
+    """
+    free, filtered, units = [], [], []
+    for args in batches:
+        x, length = args
+        later = frame_mask(length, x.shape[1])
+        later[:, :prefix] = False
+        alone = free_running(pair, args, num_particles, prefix=prefix)
+        within = particle_filter(pair, args, num_particles).log_predictive
+        free.append(torch.where(later, alone, 0.0).sum(1).cpu().double())
+        filtered.append(torch.where(later, within, 0.0).sum(1).cpu().double())
+        units.append(later.sum(1).cpu().double())
+    size = torch.cat(units)
+    if not size.any():
+        raise RequestError(f"`free_running={prefix}` leaves no frame to predict; give fewer frames")
+    value, error = _ratio(torch.cat(free), size)
+    filtering, _ = _ratio(torch.cat(filtered), size)
+    return FreeRunning(prefix, num_particles, int(size.sum()), value, error, filtering)

@@ -1,0 +1,29 @@
+"""How much the latents say about the data."""
+
+import math
+
+import torch
+from torch import nn
+
+from vaezoo.pairs.sites import Args, run_guide, sample_sites, takes_lengths
+
+__all__ = ["MOST_ROWS", "mutual_information"]
+
+MOST_ROWS = 2000
+
+
+@torch.no_grad()
+def mutual_information(pair: nn.Module, args: Args) -> float | None:
+    """Estimate the mutual information of x and z under the guide, in nats.
+
+    ``E[log q(z | x) - log 1/N sum_j q(z | x_j)]`` over the N data given (Hoffman & Johnson 2016,
+    *ELBO surgery*), at most log N. None for guides with several latent sites.
+    """
+    sites = list(sample_sites(run_guide(pair, args)).values())
+    if len(sites) != 1 or takes_lengths(pair):
+        return None
+    fn, z = sites[0]["fn"], sites[0]["value"]
+    pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])
+    own = pairwise.diagonal()
+    aggregate = pairwise.logsumexp(1) - math.log(len(z))
+    return float((own - aggregate).mean())

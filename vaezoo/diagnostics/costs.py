@@ -124,6 +124,13 @@ def plan_analysis(
     ------
     RequestError
         When the budget is too short for a few data.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> plan = plan_analysis(LinearPair(), (torch.zeros(2, 4),), 100, "quick", 50, None)
+    >>> plan.num_data, plan.num_samples
+    (50, 4000)
     """
     particles = {"quick": 50, "standard": 100, "full": 400}[level]
     bidirectional = 20 if level == "full" else 0

@@ -73,6 +73,13 @@ def check_guide(
     ------
     RequestError
         When the pair has no latents, or a guide without a density.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> check = check_guide(LinearPair(shift=3.0), (torch.zeros(2, 4),), num_samples=500)
+    >>> check.grades["ess"].tolist()  # few draws count: both are bad
+    [2, 2]
     """
     begun, parts = time.perf_counter(), []
     for rows in slices(len(args[0]), max_data):

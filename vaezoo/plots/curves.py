@@ -32,7 +32,16 @@ def plot_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def plot_kl(kl_per_latent: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Write the KL of every latent, the largest first; a bar near zero is a latent not in use."""
+    """Write the KL of every latent, the largest first; a bar near zero is a latent not in use.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_kl({"z": [0.5, 0.0]}, Path(folder, "latents.png"))
+    ...     Path(folder, "latents.png").stat().st_size > 1000
+    True
+    """
     figure, axes = new_figure(1, max(1, len(kl_per_latent)))
     for axis, (name, values) in zip(np.ravel(axes), kl_per_latent.items(), strict=False):
         axis.bar(range(len(values)), sorted(values, reverse=True), width=0.8)

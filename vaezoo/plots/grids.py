@@ -32,6 +32,14 @@ def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float 
     scale
         Value that is white; values outside [0, scale] are cut. Data that are no grey levels, lying
         far outside, go from black to white over their own range, that of each element.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_grid(np.zeros((4, 8, 8)), Path(folder, "x.png"))
+    ...     Image.open(Path(folder, "x.png")).size  # enlarged, with lines between the pictures
+    (152, 152)
     """
     tiles = _tiles(x, scale)
     if tiles.ndim == 2:

@@ -14,7 +14,16 @@ MOST_PANELS = {"image": 64, "roll": 12, "sound": 16, "pen": 48, "lines": 12}
 
 
 def plot_sequences(x: Array, path: Path, style: Style, *, begun: int | None = None) -> None:
-    """Write sequences ``(N, T, D)`` as pictures, at most :data:`MOST_PANELS`; nan ends one."""
+    """Write sequences ``(N, T, D)`` as pictures, at most :data:`MOST_PANELS`; nan ends one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_sequences(np.zeros((2, 5, 3)), Path(folder, "x.png"), Style("lines"), begun=2)
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['x.png']
+    """
     shown = x[: MOST_PANELS[style.picture]]
     note = f"the first {len(shown)} of {len(x)}" if len(shown) < len(x) else ""
     if begun is not None:
@@ -36,6 +45,12 @@ def plot_sequence_pairs(x: Array, others: Array, path: Path, style: Style) -> No
 
 
 def without_end(x: Array) -> Array:
-    """Return the frames ``(T, D)`` of a sequence before those that are nan."""
+    """Return the frames ``(T, D)`` of a sequence before those that are nan.
+
+    Examples
+    --------
+    >>> len(without_end(np.array([[1.0, np.nan], [2.0, 3.0], [np.nan, np.nan]])))
+    2
+    """
     is_frame = ~np.isnan(x).all(1)
     return x[: int(is_frame.sum())]

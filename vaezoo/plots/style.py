@@ -44,6 +44,13 @@ def sequence_style(run: Run) -> Style | None:
 
     Named data sets say it themselves. Of the user's own data, frames of 88 values are piano-rolls,
     and columns ``dx, dy, pen`` a drawing; all others are curves.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("rnn", config={"hidden": 4}, training={"steps": 1})
+    >>> sequence_style(run).picture  # rows of digits
+    'image'
     """
     if not takes_lengths(run.pair):
         return None

@@ -89,12 +89,13 @@ def analyse(
 
     Examples
     --------
-    ::
-
-        report = vaezoo.analyse(run)
-        print(verdict(report))
-        save_report(report, "analysis")
-        good = report.trees["checked"]  # draws that are right, for ArviZ
+    >>> from vaezoo.report import verdict
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> report = vaezoo.analyse(run, limit=2, level="quick")  # in earnest, take more and "standard"
+    >>> print(verdict(report).splitlines()[0])
+    vae-linear: vae-linear, latents z 2 (0 active), 2 of 180 test data, level quick,
+    >>> sorted(report.trees)  # draws for ArviZ
+    ['q']
     """
     analysis = prepare(
         run,
@@ -120,7 +121,15 @@ def prepare(
     seed: int = 0,
     data_dir: str | Path | None = None,
 ) -> "Analysis":
-    """Return what :func:`analyse` would do, and how long it would take, as ``plan``."""
+    """Return what :func:`analyse` would do, and how long it would take, as ``plan``.
+
+    Examples
+    --------
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> analysis = prepare(run, limit=2, level="quick")
+    >>> analysis.plan.num_data, analysis.plan.seconds > 0  # `analysis.run_checks()` does it
+    (2, True)
+    """
     if level not in LEVELS:
         raise RequestError(f"no level '{level}'; {nearest(level, LEVELS)}")
     if limit is not None and limit < 1:

@@ -31,6 +31,15 @@ def save_report(report: Report, folder: str | Path) -> list[Path]:
     ------
     RunError
         When something cannot be written. What is small comes first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> report = vaezoo.analyse(run, limit=2, level="quick")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in vaezoo.save_report(report, folder)]
+    ['report.json', 'report.html', 'diagnostics.nc', 'q.nc']
     """
     folder = Path(folder)
     paths = [folder / "report.json", folder / "report.html", folder / "diagnostics.nc"]

@@ -121,7 +121,16 @@ def _of_each(report: Report) -> dict[str, Tensor]:
 
 
 def per_datum(report: Report) -> xr.Dataset:
-    """Return all values of each datum, along ``datum``; of sequences some along ``time``."""
+    """Return all values of each datum, along ``datum``; of sequences some along ``time``.
+
+    Examples
+    --------
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> report = vaezoo.analyse(run, limit=2, level="quick")
+    >>> table = per_datum(report)
+    >>> table["k_hat"].dims, table["iwae"].shape
+    (('datum',), (2,))
+    """
     variables: dict[str, Any] = {}
     for name, values in _of_each(report).items():
         dims = ("datum", "time")[: values.dim()]

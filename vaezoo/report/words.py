@@ -30,6 +30,14 @@ def verdict(report: Report) -> str:
     ----------
     report
         What an analysis check.
+
+    Examples
+    --------
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> report = vaezoo.analyse(run, limit=2, level="quick")
+    >>> labels = [line[2:13].strip() for line in verdict(report).splitlines()[1:]]
+    >>> "k-hat" in labels, "calibration" in labels, "latents" in labels
+    (True, True, True)
     """
     left_out = [("left out", f"{name}: {why}") for name, why in report.skipped.items()]
     wrapped = textwrap.wrap(_headline(report), WIDTH, subsequent_indent="  ")

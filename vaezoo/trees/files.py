@@ -44,6 +44,17 @@ def save_tree(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> No
         something else than such a file.
     RunError
         When it cannot be written; what had the name before stays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import xarray as xr
+    >>> tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"z": ("datum", [0.5, 1.5])})})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_tree(tree, f"{folder}/draws.nc")
+    ...     with open_tree(f"{folder}/draws.nc") as opened:
+    ...         opened["posterior"]["z"].values
+    array([0.5, 1.5])
     """
     require_writable(path)
     (save_netcdf if Path(path).suffix == ".nc" else save_zarr)(tree, path)
@@ -149,6 +160,12 @@ def open_tree(path: str | Path) -> xr.DataTree:
     ------
     RequestError
         When there is nothing, or it is damaged, or no tree.
+
+    Examples
+    --------
+    >>> open_tree("nowhere.nc")
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: no file 'nowhere.nc'
     """
     path = Path(path)
     if not path.exists():

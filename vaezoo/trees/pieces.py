@@ -35,7 +35,15 @@ def join_trees(pieces: Iterable[xr.DataTree]) -> xr.DataTree:
 
 
 def cut_tree(tree: xr.DataTree, most_bytes: int = _PIECE) -> Iterator[xr.DataTree]:
-    """Yield a tree in pieces of some data each; what has no ``datum`` is in the first."""
+    """Yield a tree in pieces of some data each; what has no ``datum`` is in the first.
+
+    Examples
+    --------
+    >>> tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"z": ("datum", [0.5, 1.5, 2.5])})})
+    >>> pieces = list(cut_tree(tree, most_bytes=16))
+    >>> [piece["posterior"].sizes["datum"] for piece in pieces], join_trees(pieces).identical(tree)
+    ([2, 1], True)
+    """
     groups = {name: node.to_dataset() for name, node in tree.children.items()}
     rows = max((group.sizes.get("datum", 0) for group in groups.values()), default=0)
     size = sum(group.nbytes for group in groups.values())

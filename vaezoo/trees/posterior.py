@@ -83,6 +83,13 @@ def draw_posterior(
     RequestError
         When the pair has no latents, or its guide one value for each as an autoencoder has, a group
         is unknown, or the tree would be too large.
+
+    Examples
+    --------
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> tree = vaezoo.draw_posterior(run, limit=3, num_samples=8)
+    >>> dict(tree["posterior"]["z"].sizes)
+    {'chain': 4, 'draw': 2, 'datum': 3, 'latent': 2}
     """
     draws = plan_draws(
         run,
@@ -113,11 +120,10 @@ def plan_draws(
 
     Examples
     --------
-    ::
-
-        draws = plan_draws(run, limit=None, groups="all")
-        print(draws.estimate_size())
-        save_zarr(draws.pieces(), "posterior.zarr")
+    >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
+    >>> draws = plan_draws(run, limit=None, num_samples=1000)
+    >>> len(draws.rows), draws.estimate_size() // 2**20  # MiB; draws.pieces() are saved one by one
+    (180, 4)
     """
     if num_samples < NUM_CHAINS or num_samples % NUM_CHAINS:
         raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")

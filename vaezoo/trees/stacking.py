@@ -22,6 +22,14 @@ def stack_valid(dataset: xr.Dataset, mask: xr.DataArray) -> xr.Dataset:
     -------
     xarray.Dataset
         With coordinates ``datum`` and ``time`` along ``obs``. Variables without time are left out.
+
+    Examples
+    --------
+    >>> z = xr.Dataset({"z": (("chain", "draw", "datum", "time"), np.ones((1, 1, 2, 3)))})
+    >>> z = z.assign_coords(datum=[0, 1])
+    >>> mask = xr.DataArray([[True, True, False], [True] * 3], {"datum": [0, 1]}, ("datum", "time"))
+    >>> dict(stack_valid(z, mask).sizes)
+    {'chain': 1, 'draw': 1, 'obs': 5}
     """
     mask = mask.sel(datum=dataset["datum"]).transpose("datum", "time")
     datum, time = np.nonzero(mask.values)

@@ -18,13 +18,7 @@ from vaezoo.parts import Axis, Part
 from vaezoo.registry import entry_of
 from vaezoo.settings import Training, checked, describe
 
-__all__ = [
-    "build_model",
-    "layers",
-    "merge",
-    "read_file",
-    "resolve",
-]
+__all__ = ["axes", "build_model", "layers", "merge", "read_file", "resolve", "schema"]
 
 Config = dict[str, Any]
 GIVEN_BY_DATA = ("x_shape",)

@@ -203,21 +203,13 @@ def calibrate(
     >>> calibration.guide.words
     {'z[0]': 'overconfident', 'z[1]': 'overconfident'}
     """
-    if min(num_simulations / FEWEST_SIMULATIONS, num_samples / FEWEST_SAMPLES) < 1:
-        raise RequestError(
-            f"calibration takes {FEWEST_SIMULATIONS} simulations and {FEWEST_SAMPLES} draws or "
-            f"more, got {num_simulations} and {num_samples}"
-        )
+    _refuse_numbers(num_simulations, num_samples)
     if repair not in REPAIRS:
         raise RequestError(f"there is no repair '{repair}'; {nearest(repair, REPAIRS)}")
     whole, device = training_form(pair), args[0].device
     with probing(pair, device), seeded(seed, device):
-        if takes_lengths(pair):
-            as_sequence_pair(pair, "calibration of sequences")
         few = trial_rows(args)
-        _refuse(whole, few)
-        if repair == "mixture":
-            Target(pair, few, "the repair by a mixture")
+        _refuse(pair, whole, few, repair)
         trial = choose_particles(whole, few, 2)
         truth, simulated = simulate(pair, args, num_simulations)
         particles = Particles(num_samples, trial.in_plate)
@@ -235,9 +227,22 @@ def calibrate(
     return Calibration(guide, Ranks(names, of_repaired, JOINT), repair, k_hat, num_samples)
 
 
-def _refuse(pair: nn.Module, few: Args) -> None:
-    trace = trace_pair(pair, few)
-    admit(pair, trace, "calibration", (*DENSITY, *ONE_SIDED, "shared"), num_rows=len(few[0]))
+def _refuse_numbers(num_simulations: int, num_samples: int) -> None:
+    if num_simulations < FEWEST_SIMULATIONS or num_samples < FEWEST_SAMPLES:
+        raise RequestError(
+            f"calibration takes {FEWEST_SIMULATIONS} simulations and {FEWEST_SAMPLES} draws or "
+            f"more, got {num_simulations} and {num_samples}"
+        )
+
+
+def _refuse(pair: nn.Module, whole: nn.Module, few: Args, repair: Repair) -> None:
+    """Refuse a pair, whose training form is ``whole``, that cannot be calibrated or repaired."""
+    if takes_lengths(pair):
+        as_sequence_pair(pair, "calibration of sequences")
+    trace, kinds = trace_pair(whole, few), (*DENSITY, *ONE_SIDED, "shared")
+    admit(whole, trace, "calibration", kinds, num_rows=len(few[0]))
+    if repair == "mixture":
+        Target(pair, few, "the repair by a mixture")
 
 
 def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:

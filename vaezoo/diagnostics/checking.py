@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.inference.hmc import ChainSettings, largest_r_hat
 from vaezoo.inference.importance import (
+    Smoothed,
     effective_share,
     largest_good_k,
     log_evidence,
@@ -241,26 +242,19 @@ def _check(
 ) -> PosteriorCheck:
     begun = time.perf_counter()
     guide_draws = target.draw_guide(num_samples)
-    of_guide = in_pieces(
-        lambda u: target.log_joint(u) - target.log_guide(u), guide_draws, target.rows_at_once()
-    )
-    of_guide = of_guide.cpu().double()
+    of_guide = _log_weights_of_guide(target, guide_draws)
     chains = run_short_chains(target, CHAINS, SHORT)
     mixture = StudentTMixture.fit(chains.unconstrained, chains.start)
     u, of_mixture = weigh(target, mixture, num_samples)
     of_mixture = of_mixture.cpu().double()
     smoothed = pareto_smooth(of_mixture)
-    mean_shift, sd_ratio = _compare(guide_draws, u, smoothed.log_weights)
+    shift, ratio = _compare(guide_draws, u, smoothed.log_weights)
     local = best_elbo(target).cpu().double() if split_gap else None
     values = {
         **summary(of_guide, pareto_smooth(of_guide)),
-        "log_evidence": log_evidence(of_mixture),
-        "standard_error": log_evidence_error(of_mixture),
-        "reference_k_hat": smoothed.k_hat,
-        "reference_ess": effective_share(of_mixture),
-        "largest_share": of_mixture.softmax(0).max(0).values,
-        "mean_shift": mean_shift,
-        "sd_ratio": sd_ratio,
+        **_summary_of_mixture(of_mixture, smoothed),
+        "mean_shift": shift,
+        "sd_ratio": ratio,
     }
     grades = _grades(values, num_samples)
     kept = resample({"u": u}, smoothed.log_weights, num_resampled, seed=seed)["u"]
@@ -276,6 +270,24 @@ def _check(
         chain_log_joint=chains.log_joint,
         seconds=time.perf_counter() - begun,
     )
+
+
+def _log_weights_of_guide(target: Target, u: Tensor) -> Tensor:
+    """Return log p(x, u) - log q(u | x) of draws from the guide ``(S, B, L)``, ``(S, B)``."""
+    log_weights = in_pieces(
+        lambda some: target.log_joint(some) - target.log_guide(some), u, target.rows_at_once()
+    )
+    return log_weights.cpu().double()
+
+
+def _summary_of_mixture(log_weights: Tensor, smoothed: Smoothed) -> dict[str, Tensor]:
+    return {
+        "log_evidence": log_evidence(log_weights),
+        "standard_error": log_evidence_error(log_weights),
+        "reference_k_hat": smoothed.k_hat,
+        "reference_ess": effective_share(log_weights),
+        "largest_share": log_weights.softmax(0).max(0).values,
+    }
 
 
 def _compare(guide_draws: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,12 +12,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vaezoo.diagnostics.checking import grade_guide
 from vaezoo.inference.importance import importance_weights, pareto_smooth, summary
-from vaezoo.pairs.pieces import slices
+from vaezoo.pairs.pieces import join, slices
 from vaezoo.pairs.sites import Args
 
 __all__ = ["GuideCheck", "check_guide"]
@@ -87,7 +86,7 @@ def check_guide(
         sample = importance_weights(pair, some, num_samples, seed=seed + rows.start)
         log_weights = sample.log_weights.cpu().double()
         parts.append(summary(log_weights, pareto_smooth(log_weights)))
-    values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    values = join(parts)
     return GuideCheck(
         grade_guide(values["k_hat"], values["ess"], num_samples),
         num_samples=num_samples,

@@ -1,0 +1,69 @@
+"""What stands in the way of a posterior is found, named and refused."""
+
+import pyro
+import pytest
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from vaezoo import RequestError
+from vaezoo.pairs.admission import DENSITY, Finding, admit, examine
+from vaezoo.pairs.sites import trace_pair
+from vaezoo.testing.pairs import LinearPair, NoLatents, PointGuide, StatesPair
+
+X = torch.zeros(3, 4)
+
+
+class OneSided(LinearPair):
+    """A model with a latent more, and a guide with two, one of which says that it means to."""
+
+    def model(self, x: Tensor) -> None:
+        super().model(x)
+        with pyro.plate("more", len(x)):
+            pyro.sample("u", dist.Normal(x.new_zeros(()), 1.0))
+
+    def guide(self, x: Tensor) -> None:
+        super().guide(x)
+        with pyro.plate("more", len(x)):
+            pyro.sample("v", dist.Normal(x.new_zeros(()), 1.0))
+            pyro.sample("w", dist.Normal(x.new_zeros(()), 1.0), infer={"is_auxiliary": True})
+
+
+class Shared(LinearPair):
+    """A guide that draws one more number for the whole batch, as the model does."""
+
+    def model(self, x: Tensor) -> None:
+        super().model(x)
+        pyro.sample("s", dist.Normal(0.0, 1.0))
+
+    def guide(self, x: Tensor) -> None:
+        super().guide(x)
+        pyro.sample("s", dist.Normal(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("pair", "x", "findings"),
+    [
+        (LinearPair(), X, []),
+        (NoLatents(), X, [Finding("no latents")]),
+        (PointGuide(), X, [Finding("point", "z")]),
+        (StatesPair(), X[:, :1], [Finding("discrete", "k")]),
+        (
+            OneSided(),
+            X,
+            [Finding("model only", "u"), Finding("guide only", "v"), Finding("auxiliary", "w")],
+        ),
+        (Shared(), X, [Finding("shared", "s")]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_wrong_is_found(pair: nn.Module, x: Tensor, findings: list[Finding]) -> None:
+    assert examine(trace_pair(pair, (x,)), len(x)) == findings
+
+
+def test_only_what_matters_is_refused() -> None:
+    pair = OneSided()
+    trace = trace_pair(pair, (X,))
+    admit(pair, trace, "a tree", DENSITY)
+    with pytest.raises(RequestError, match="'v' is in the guide only; add it to the model"):
+        admit(pair, trace, "HMC", ["guide only"])

@@ -1,4 +1,4 @@
-"""Model/guide pairs by name, by file and by import path.
+"""The catalogue: names of model/guide pairs, and what is known of each without building it.
 
 A name is given by ``@register(...)`` above a class. A paper's variant of a structure that is there
 is a class with nothing but a docstring, and other ``defaults``.
@@ -10,41 +10,31 @@ them, so that listing the zoo needs neither torch nor pyro.
 import ast
 import fnmatch
 import functools
-import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from vaezoo.errors import RequestError, VaezooError, nearest
+from vaezoo.errors import RequestError, nearest
 from vaezoo.options import DataKind
-
-if TYPE_CHECKING:
-    from torch import nn
+from vaezoo.registry.files import source_file
 
 __all__ = [
     "Entry",
     "appendix_of",
-    "blaming_file",
     "entries",
     "entry_of",
-    "get_model",
     "list_models",
     "register",
-    "source_file",
 ]
 
 Pair = TypeVar("Pair", bound=type)
 
 ENTRY_POINTS = "vaezoo.models"
-_FILE_MODULE = "_vaezoo_file_"
 _registered: dict[str, type] = {}
 
 
@@ -115,7 +105,7 @@ def register(
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
         entry = Entry(name, target, data, reference, summary, dict(presets or {}))
         cls.__vaezoo_entry__ = entry  # type: ignore[attr-defined]
-        if not cls.__module__.startswith(_FILE_MODULE):
+        if source_file(cls) is None:
             _registered[name] = cls
         return cls
 
@@ -164,7 +154,8 @@ def entry_of(cls: type) -> Entry:
 
     Examples
     --------
-    >>> entry_of(get_model("beta-vae")).presets["default"]
+    >>> from vaezoo.models.vae import BetaVAE
+    >>> entry_of(BetaVAE).presets["default"]
     {'training': {'beta': 4.0}}
     """
     entry = cls.__dict__.get("__vaezoo_entry__")
@@ -183,7 +174,8 @@ def appendix_of(cls: type) -> str:
 
     Examples
     --------
-    >>> print(appendix_of(get_model("vrnn"))[:41])
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> print(appendix_of(VRNN)[:41])
     The variational recurrent neural network.
     """
     of_class = inspect.cleandoc(cls.__doc__ or "")
@@ -241,146 +233,3 @@ def _read_entry(module: str, node: ast.ClassDef, decorator: ast.expr) -> Entry |
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
     name = ast.literal_eval(decorator.args[0])
     return Entry(name, f"vaezoo.models.{module}:{node.name}", summary=summary, **values)
-
-
-def get_model(spec: str) -> "type[nn.Module]":
-    """Return the class of a model/guide pair.
-
-    Parameters
-    ----------
-    spec
-        A name of the zoo (``"vae-bernoulli"``), a file (``"./my_vae.py"``, or
-        ``"./my_vae.py:Name"`` when it defines several pairs), or ``"package.module:Name"``.
-
-    Raises
-    ------
-    RequestError
-        When there is no such pair; the message names the closest ones.
-
-    Examples
-    --------
-    >>> get_model("beta-vae")
-    <class 'vaezoo.models.vae.BetaVAE'>
-    """
-    path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
-    if path.endswith(".py"):
-        return _from_file(Path(path), attribute)
-    targets = {entry.name: entry.target for entry in entries()}
-    if spec in targets or ":" in spec:
-        return _from_target(targets.get(spec, spec))
-    raise RequestError(
-        f"no model '{spec}'; {nearest(spec, targets)} "
-        "(or give a file ./my_vae.py, or package.module:Class)"
-    )
-
-
-def _from_target(target: str) -> "type[nn.Module]":
-    module_name, _, attribute = target.partition(":")
-    if module_name.startswith(_FILE_MODULE):
-        module = sys.modules[module_name]
-    else:
-        module = _import(module_name)
-    cls = getattr(module, attribute, None)
-    if cls is None:
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise RequestError(f"{module_name} has no '{attribute}'; {nearest(attribute, classes)}")
-    return _require_pair(cls, target)
-
-
-def _import(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise RequestError(f"cannot import '{name}': {error}") from error
-
-
-def _from_file(path: Path, attribute: str) -> "type[nn.Module]":
-    if not path.is_file():
-        raise RequestError(f"no file '{path}'; 'vaezoo new {path}' writes one")
-    module = _load(path.resolve())
-    pairs = {
-        name: cls
-        for name, cls in vars(module).items()
-        if isinstance(cls, type) and cls.__module__ == module.__name__ and _is_pair(cls)
-    }
-    if attribute:
-        if attribute not in vars(module):
-            raise RequestError(f"{path} has no class '{attribute}'; {nearest(attribute, pairs)}")
-        return _require_pair(getattr(module, attribute), f"{path}:{attribute}")
-    if len(pairs) == 1:
-        return next(iter(pairs.values()))
-    if not pairs:
-        raise RequestError(f"{path} defines no nn.Module with the methods 'model' and 'guide'")
-    choices = ", ".join(f"{path}:{name}" for name in pairs)
-    raise RequestError(f"{path} defines {len(pairs)} pairs; say which: {choices}")
-
-
-def _load(path: Path) -> ModuleType:
-    digest = hashlib.sha256(path.read_bytes() + str(path).encode()).hexdigest()[:12]
-    name = f"{_FILE_MODULE}{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RequestError(f"cannot read '{path}' as a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except RequestError:
-        del sys.modules[name]
-        raise
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise RequestError(_failure_in(path, error)) from error
-    return module
-
-
-def _failure_in(path: Path, error: BaseException) -> str:
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return f"{path}{_line_in(path, error)}: {type(error).__name__}: {reason}"
-
-
-@contextmanager
-def blaming_file(cls: type) -> Iterator[None]:
-    """Turn what goes wrong inside a pair from a user's file into one line that names its place."""
-    try:
-        yield
-    except VaezooError:
-        raise
-    except Exception as error:
-        path = source_file(cls)
-        if path is None:
-            raise
-        hint = f"'vaezoo check {path}' says more"
-        raise RequestError(f"{_failure_in(path, error)}; {hint}") from error
-
-
-def _line_in(path: Path, error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f":{error.lineno}"
-    trace, line = error.__traceback__, ""
-    while trace:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = f":{trace.tb_lineno}"
-        trace = trace.tb_next
-    return line
-
-
-def _is_pair(cls: type) -> bool:
-    return callable(getattr(cls, "model", None)) and callable(getattr(cls, "guide", None))
-
-
-def _require_pair(cls: object, where: str) -> "type[nn.Module]":
-    from torch import nn
-
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module) and _is_pair(cls)):
-        raise RequestError(f"{where} is not an nn.Module with the methods 'model' and 'guide'")
-    return cls
-
-
-def source_file(cls: type) -> Path | None:
-    """Return the user's file that defines a pair, or None when it comes from a package."""
-    if cls.__module__.startswith(_FILE_MODULE):
-        return Path(inspect.getfile(cls))
-    return None

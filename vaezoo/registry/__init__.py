@@ -1,0 +1,24 @@
+"""Model/guide pairs by name, by file and by import path, without importing torch to list them."""
+
+from vaezoo.registry.catalogue import (
+    Entry,
+    appendix_of,
+    entries,
+    entry_of,
+    list_models,
+    register,
+)
+from vaezoo.registry.files import blaming_file, source_file
+from vaezoo.registry.lookup import get_model
+
+__all__ = [
+    "Entry",
+    "appendix_of",
+    "blaming_file",
+    "entries",
+    "entry_of",
+    "get_model",
+    "list_models",
+    "register",
+    "source_file",
+]

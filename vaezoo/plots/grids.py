@@ -38,7 +38,8 @@ def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     plot_grid(np.zeros((4, 8, 8)), Path(folder, "x.png"))
-    ...     Image.open(Path(folder, "x.png")).size  # enlarged, with lines between the pictures
+    ...     with Image.open(Path(folder, "x.png")) as picture:
+    ...         picture.size  # enlarged, with lines between the data
     (152, 152)
     """
     tiles = _tiles(x, scale)

@@ -1,5 +1,6 @@
 """Whatever form data are handed in, it is the same data set that comes of it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from vaezoo import RequestError
 from vaezoo.data import DataLike, as_data, from_arrays, from_sequences, load_data
@@ -16,10 +18,20 @@ WALKS = [np.full((n, 2), n, np.float32) for n in (3, 1, 5)]
 FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
 
 
+class Endless(IterableDataset[torch.Tensor]):
+    """Items one after the other, without end."""
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        yield from iter(torch.zeros, None)
+
+
 @pytest.mark.parametrize(
     "value",
-    [X, torch.from_numpy(X), torch.from_numpy(X).requires_grad_(), {"x": X}, FRAME],
-    ids=["array", "tensor", "leaf", "mapping", "frame"],
+    [
+        *(X, torch.from_numpy(X), torch.from_numpy(X).requires_grad_(), {"x": X}, FRAME),
+        TensorDataset(torch.from_numpy(X)),
+    ],
+    ids=["array", "tensor", "leaf", "mapping", "frame", "dataset"],
 )
 def test_values_of_any_form_are_one_data_set(value: DataLike) -> None:
     data, same = as_data(value, seed=3), from_arrays(X, seed=3)
@@ -48,6 +60,22 @@ def test_a_mapping_names_the_arguments() -> None:
     data = as_data({"x": WALKS, "label": torch.from_numpy(label)})
     assert sorted(data.arrays) == ["label", "length", "x"]
     assert data.arrays["label"].tolist() == [0, 1, 2]
+
+
+def test_items_of_a_dataset_may_have_labels() -> None:
+    data = as_data(TensorDataset(torch.from_numpy(X), torch.arange(20)))
+    assert data.arrays["label"].tolist() == list(range(20))
+
+
+def test_items_of_a_dataset_may_have_lengths_of_their_own() -> None:
+    class Walks(Dataset[np.ndarray]):
+        def __len__(self) -> int:
+            return len(WALKS)
+
+        def __getitem__(self, row: int) -> np.ndarray:
+            return WALKS[row]
+
+    assert as_data(Walks()).arrays["length"].tolist() == [3, 1, 5]
 
 
 def test_a_frame_is_read_as_the_same_table_in_a_file(tmp_path: Path) -> None:
@@ -94,6 +122,7 @@ def test_scale_is_that_of_the_units() -> None:
         (np.array(["a", "b"]), "not numbers"),
         (pd.DataFrame({"a": ["x", "y"]}), "'frame': not numbers in a"),
         (pd.DataFrame(), "'frame' has no rows"),
+        (Endless(), "a Dataset without a length cannot be split"),
     ],
 )
 def test_what_is_no_data_is_refused(value: DataLike, message: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from vaezoo.data.dataset import SPLITS, Data, from_arrays, from_sequences
 from vaezoo.data.load import load_data
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["DataLike", "as_data"]
 
 Values: TypeAlias = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
-DataLike: TypeAlias = str | Path | Data | Values | Mapping[str, Values]  # and frames of pandas
+DataLike: TypeAlias = (
+    str | Path | Data | Values | Mapping[str, Values] | Dataset[Any]
+)  # and frames of pandas
 
 
 def as_data(
@@ -42,6 +45,7 @@ def as_data(
     a mapping                   one of the two as ``x``, with further arrays of N rows by the name
                                 of the model's argument: ``length``, ``label``
     a frame of pandas           as the same table in a file
+    a ``Dataset`` of torch      its items in their order: x, or x and a label
     :class:`Data`               itself
     ==========================  ==============================================================
 
@@ -87,6 +91,8 @@ def _in_memory(value: Any, seed: int, scale: float | None) -> Data:
     columns: tuple[str, ...] = ()
     if _is_frame(value):
         named, columns = read_frame(value)
+    elif isinstance(value, Dataset):
+        named = _collect(value)
     else:
         named = dict(value) if isinstance(value, Mapping) else {"x": value}
     if "x" not in named:
@@ -104,6 +110,23 @@ def _is_frame(value: object) -> TypeGuard["pd.DataFrame"]:
     """Whether it is a frame; where pandas was never imported, nothing is."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+def _collect(dataset: Dataset[Any]) -> dict[str, Any]:
+    """Return the items of a data set of torch: all x, and their labels where they have any."""
+    if not hasattr(dataset, "__len__"):
+        raise RequestError("a Dataset without a length cannot be split; give its items as an array")
+    items = [dataset[row] for row in range(len(dataset))]
+    pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
+    columns = [[_as_array(value) for value in column] for column in zip(*pairs, strict=True)]
+    names = ("x", "label")[: len(columns)]
+    return {name: _stack(column) for name, column in zip(names, columns, strict=False)}
+
+
+def _stack(column: Sequence[Any]) -> Any:
+    """Return values of one shape as an array; sequences of different lengths stay a list."""
+    shapes = {np.shape(value) for value in column}
+    return np.stack(column) if len(shapes) == 1 else list(column)
 
 
 def _are_sequences(x: object) -> bool:

@@ -123,9 +123,11 @@ def resume(
     8
     """
     run = open_run(Path(path), device=device, model=model)
-    if data is not None:
-        run.remember(as_data(data, data_dir=data_dir, seed=run.data.split_seed))
-    loaded = run.find_data(data_dir=data_dir)
+    if data is None:
+        loaded = run.find_data(data_dir=data_dir)
+    else:
+        loaded = as_data(data, data_dir=data_dir, seed=run.data.split_seed)
+    run.remember(loaded)
     if epochs or steps:
         longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
         run.training = checked_schedule(checked(Training, longer), len(loaded.rows("train")))

@@ -67,9 +67,9 @@ def test_samples_have_the_shape_of_the_data(run: Run) -> None:
 
 
 def test_samples_are_in_units_of_the_data(run: Run) -> None:
-    drawn = sample(run, 20, x="sample")
+    values = sample(run, 20, x="sample")
     if run.transform.binarize == "dynamic":
-        assert set(drawn.flatten().tolist()) <= {0.0, 16.0}
+        assert set(values.flatten().tolist()) <= {0.0, 16.0}
 
 
 def test_reconstructions_are_not_the_data(run: Run) -> None:

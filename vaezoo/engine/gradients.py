@@ -83,7 +83,13 @@ def _unvalidated() -> Iterator[None]:
 
 
 def filled_up(raw: Sequence[Tensor], num_rows: int) -> tuple[Tensor, list[Tensor]]:
-    """Return a mask ``(num_rows,)`` of the rows of a batch, and it filled up with its first row."""
+    """Return a mask ``(num_rows,)`` of the rows of a batch, and it filled up with its first row.
+
+    Examples
+    --------
+    >>> filled_up([torch.tensor([1.0, 2.0])], 4)
+    (tensor([ True,  True, False, False]), [tensor([1., 2., 1., 1.])])
+    """
     missing = num_rows - len(raw[0])
     mask = torch.arange(num_rows, device=raw[0].device) < len(raw[0])
     return mask, [torch.cat([tensor, tensor[[0] * missing]]) for tensor in raw]

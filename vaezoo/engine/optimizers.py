@@ -42,6 +42,14 @@ class Optimizer:
         Number of steps taken, a tensor; steps that were not finite do not count.
     failed
         1 from the first step on that was not finite, else 0. No step is taken any more then.
+
+    Examples
+    --------
+    >>> w = torch.nn.Parameter(torch.zeros(1))
+    >>> optimizer = Optimizer("adam", [w], lr=0.1)
+    >>> optimizer.update([torch.ones(1)], torch.tensor(1.0), torch.tensor(True))
+    >>> w.data
+    tensor([-0.1000])
     """
 
     def __init__(

@@ -50,6 +50,11 @@ def make_objective(name: str, *, num_particles: int = 1, free_bits: float = 0.0)
     ------
     RequestError
         When there is no such objective, or it does not have an option that is not at its default.
+
+    Examples
+    --------
+    >>> make_objective("iwae", num_particles=5).num_particles
+    5
     """
     cls = OBJECTIVES[name]
     options: dict[str, float] = {"num_particles": num_particles, "free_bits": free_bits}

@@ -18,6 +18,11 @@ def find_device(name: str = "auto") -> torch.device:
     ------
     RequestError
         When this machine does not have the device.
+
+    Examples
+    --------
+    >>> find_device("cpu")
+    device(type='cpu')
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -58,7 +63,17 @@ def set_rng_state(states: dict[str, Tensor], device: torch.device) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, and set them back to what they were at the end."""
+    """Seed torch's global generators, and set them back to what they were at the end.
+
+    Examples
+    --------
+    >>> with seeded(3, torch.device("cpu")):
+    ...     first = torch.rand(2)
+    >>> with seeded(3, torch.device("cpu")):
+    ...     second = torch.rand(2)
+    >>> torch.equal(first, second)
+    True
+    """
     before = rng_state(device)
     torch.manual_seed(seed)
     try:

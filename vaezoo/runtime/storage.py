@@ -56,6 +56,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str,
         Tensors by name, on any device.
     values
         Whatever JSON can hold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "two.safetensors"
+    >>> save_tensors(path, {"a": torch.ones(2)}, {"epoch": 3})
+    >>> load_tensors(path)
+    ({'a': tensor([1., 1.])}, {'epoch': 3})
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_bytes(path, save(plain, {"vaezoo": json.dumps(values)}))

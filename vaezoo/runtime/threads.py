@@ -14,7 +14,14 @@ _CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def count_flops(function: Callable[[], object]) -> int:
-    """Return the floating-point operations of the matrix products and convolutions of a call."""
+    """Return the floating-point operations of the matrix products and convolutions of a call.
+
+    Examples
+    --------
+    >>> a, b = torch.ones(2, 3), torch.ones(3, 5)
+    >>> count_flops(lambda: a @ b)
+    60
+    """
     counter = FlopCounterMode(display=False)
     with counter:
         function()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from vaezoo import registry
@@ -151,25 +152,13 @@ def prepare(
     built = model if isinstance(model, nn.Module) else None
     cls = _class_of(model)
     settings, loaded = _load(data, cls)
-    if isinstance(training, Training):
-        training = training.model_dump(exclude_unset=True)
-    with registry.blaming_file(cls):
-        values, schedule = layers(cls, preset, config or {}, {"training": training or {}})
-    schedule = checked_schedule(schedule, len(loaded.rows("train")))
-    if len(loaded.splits.get("validation", ())) == 0:
-        raise RequestError(
-            f"{loaded.name} has no rows for validation; give at least 3 rows, or your own split"
-        )
+    values, schedule = _layers(cls, preset, config, training, loaded)
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
         pair = built if built is not None else build_model(cls, values, loaded.x_shape)
-        names = argument_names(pair)
-        Batches(loaded, Transform(), names, device)
-        _check_sites(probe(pair, loaded))
-        transform = choose_transform(
-            pair, loaded, binarize=settings.binarize, standardize=settings.standardize
-        )
+        transform = _transform_for(pair, loaded, settings, device)
+    names = argument_names(pair)
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
@@ -180,15 +169,53 @@ def prepare(
         fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=_free_folder(Path(out), built) if out else None,
-        info={
-            **describe_environment(),
-            **describe_data(loaded, names),
-            "device": str(device),
-            "seed": schedule.seed,
-            "status": "running",
-        },
+        info=_info(loaded, names, device, schedule),
     )
     return run, loaded
+
+
+def _layers(
+    cls: type[nn.Module],
+    preset: str | None,
+    config: Mapping[str, Any] | None,
+    training: Training | Mapping[str, Any] | None,
+    data: Data,
+) -> tuple[dict[str, Any], Training]:
+    """Return the settings of a pair, and those of a training that goes with the data."""
+    if isinstance(training, Training):
+        training = training.model_dump(exclude_unset=True)
+    with registry.blaming_file(cls):
+        values, schedule = layers(cls, preset, config or {}, {"training": training or {}})
+    schedule = checked_schedule(schedule, len(data.rows("train")))
+    if len(data.splits.get("validation", ())) == 0:
+        raise RequestError(
+            f"{data.name} has no rows for validation; give at least 3 rows, or your own split"
+        )
+    return values, schedule
+
+
+def _transform_for(
+    pair: nn.Module, data: Data, settings: DataSettings, device: torch.device
+) -> Transform:
+    """Refuse data that a pair cannot take, and return what is done to their values."""
+    Batches(data, Transform(), argument_names(pair), device)
+    _check_sites(probe(pair, data))
+    return choose_transform(
+        pair, data, binarize=settings.binarize, standardize=settings.standardize
+    )
+
+
+def _info(
+    data: Data, names: Sequence[str], device: torch.device, training: Training
+) -> dict[str, Any]:
+    """Return what a run says of itself in ``run.json`` when it starts."""
+    return {
+        **describe_environment(),
+        **describe_data(data, names),
+        "device": str(device),
+        "seed": training.seed,
+        "status": "running",
+    }
 
 
 def _check_sites(trace: PairTrace) -> None:

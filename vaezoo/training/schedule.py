@@ -20,7 +20,13 @@ DEFAULT_EPOCHS = 100
 
 
 def num_steps(training: Training, num_rows: int) -> int:
-    """Return the number of optimiser steps that a schedule takes."""
+    """Return the number of optimiser steps that a schedule takes.
+
+    Examples
+    --------
+    >>> num_steps(vaezoo.Training(epochs=2, batch_size=100), num_rows=250)
+    6
+    """
     if training.steps:
         return training.steps
     return (training.epochs or DEFAULT_EPOCHS) * math.ceil(num_rows / training.batch_size)
@@ -64,6 +70,12 @@ def advance(state: State, training: Training) -> bool:
     """Count an epoch, and return whether the learning rate is to be halved: on a plateau.
 
     Nothing counts during a KL warm-up, when the score falls because the weight rises.
+
+    Examples
+    --------
+    >>> state, training = State(step=100), vaezoo.Training(plateau=2)
+    >>> [advance(state, training) for _ in range(4)]
+    [False, True, False, True]
     """
     if state.step < training.kl_warmup:
         state.since_best = state.since_decay = 0
@@ -77,5 +89,11 @@ def advance(state: State, training: Training) -> bool:
 
 
 def is_out_of_patience(state: State, training: Training) -> bool:
-    """Return whether the validation score has not risen for as long as a schedule waits."""
+    """Return whether the validation score has not risen for as long as a schedule waits.
+
+    Examples
+    --------
+    >>> is_out_of_patience(State(since_best=10), vaezoo.Training(patience=10))
+    True
+    """
     return bool(training.patience) and state.since_best >= training.patience

@@ -25,6 +25,7 @@ from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
 from vaezoo.pairs.sites import argument_names
 from vaezoo.report import Report, analyse, per_datum, prepare, save_report, verdict
+from vaezoo.report.figures import figures_of
 from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
 from vaezoo.testing.pairs import LinearPair, PointGuide, StatesPair
@@ -287,6 +288,19 @@ def test_verdict_has_its_lines(digits: Report) -> None:
     assert labels[-8:-3] == ["posterior", "log", "gap", "k-hat", "chains"]
     assert labels[-3:] == ["calibration", "latents", "data"]
     assert max(map(len, lines)) <= 80
+
+
+def test_report_prints_in_one_line(exact: Report) -> None:
+    assert repr(exact) == (
+        "Report('linearpair', 12 of 12 test data of made, level standard: good; "
+        "100% trusted, 0% repaired, 0% not trusted)"
+    )
+
+
+def test_captions_say_of_which_figure_they_are(exact: Report) -> None:
+    figures = list(figures_of(exact))
+    assert len({figure.name for figure in figures}) == len(figures)
+    assert not any("{" in figure.title + figure.caption for figure in figures)
 
 
 def test_diagnostics_are_those_of_each_datum(digits: Report) -> None:

@@ -13,12 +13,7 @@ from vaezoo.predict.evaluation import Evaluation
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
 
-__all__ = [
-    "plot_data",
-    "plot_evaluation",
-    "plot_pairs",
-    "plot_run",
-]
+__all__ = ["plot_data", "plot_evaluation", "plot_pairs", "plot_run"]
 
 
 def plot_run(run: Run, data_dir: str | None = None) -> Path:
@@ -29,7 +24,7 @@ def plot_run(run: Run, data_dir: str | None = None) -> Path:
     plot_pairs(run, folder / "reconstructions.png", *pairs)
     if run.metrics:
         plot_curves(run.metrics, folder / "curves.png")
-        plot_latents(run.metrics[-1]["validation"]["kl_per_latent"], folder)
+        _plot_latents(run.metrics[-1]["validation"]["kl_per_latent"], folder)
     return folder
 
 
@@ -55,10 +50,10 @@ def plot_evaluation(run: Run, result: Evaluation) -> None:
     """Write the importance-weighted bound and the KL per latent of an evaluation."""
     folder = run.folder() / "figures"
     plot_iwae(result.iwae, result.metrics.elbo, folder / "iwae.png")
-    plot_latents(result.metrics.kl_per_latent, folder)
+    _plot_latents(result.metrics.kl_per_latent, folder)
 
 
-def plot_latents(kl_per_latent: Mapping[str, Sequence[float]], folder: Path) -> None:
+def _plot_latents(kl_per_latent: Mapping[str, Sequence[float]], folder: Path) -> None:
     """Write the KL of every latent, unless there are none or their KL does not factorise."""
     if kl_per_latent:
         plot_kl(kl_per_latent, folder / "latents.png")

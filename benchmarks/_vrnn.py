@@ -111,16 +111,16 @@ def _states(nets: Networks, fx: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         gates[:, width:].t(),
         nets.gru.weight_hh.t(),
     )
-    h, found = fx.new_zeros(fx.shape[1], width), []
+    h, by_step = fx.new_zeros(fx.shape[1], width), []
     for a, g, e in zip(of_x.unbind(0), gates_of_x.unbind(0), noise.unbind(0), strict=True):
         mean, scale = _gaussian(nets.head(functional.relu(torch.addmm(a, h, of_h))))
         fz = functional.relu(nets.phi_z(torch.addcmul(mean, scale, e)))
-        found.append((h, mean, scale, fz))
+        by_step.append((h, mean, scale, fz))
         r, u, n = torch.addmm(g, fz, gates_of_z).chunk(3, -1)
         r_h, u_h, n_h = torch.addmm(nets.gru.bias_hh, h, gates_of_h).chunk(3, -1)
         new = torch.tanh(n + torch.sigmoid(r + r_h) * n_h)
         h = new + torch.sigmoid(u + u_h) * (h - new)
-    return tuple(torch.stack(values) for values in zip(*found, strict=True))
+    return tuple(torch.stack(values) for values in zip(*by_step, strict=True))
 
 
 def _kl(mean: Tensor, scale: Tensor, p_mean: Tensor, p_scale: Tensor) -> Tensor:

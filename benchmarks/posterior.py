@@ -82,12 +82,12 @@ def grid(seeds: int) -> Rows:
         run = digits(2, seed)
         args = held_out(run)
         exact = quadrature(run.pair, args).log_evidence
-        found = check_posteriors(run.pair, args, split_gap=False, seed=seed)
-        wrong = (found.iwae - exact).abs() > WRONG
-        alarms = ((found.log_evidence - found.iwae).abs() > WRONG, found.k_hat > 0.7)
+        posteriors = check_posteriors(run.pair, args, split_gap=False, seed=seed)
+        wrong = (posteriors.iwae - exact).abs() > WRONG
+        alarms = ((posteriors.log_evidence - posteriors.iwae).abs() > WRONG, posteriors.k_hat > 0.7)
         caught = [int((alarm & wrong).sum()) for alarm in alarms]
         false = [int((alarm & ~wrong).sum()) for alarm in alarms]
-        error = (found.log_evidence - exact).abs()
+        error = (posteriors.log_evidence - exact).abs()
         counts = [len(wrong), int(wrong.sum()), *caught, *false]
         sums += torch.tensor(counts, dtype=torch.float64)
         rows.append([seed, *counts, f"{float(error.max()):.3f}"])
@@ -110,10 +110,10 @@ def mnist(folder: Path) -> Rows:
     )
     report = prepare(run, limit=200).run_checks()
     print(verdict(report), flush=True)
-    found = report.posteriors
-    assert found is not None
-    assert found.approximation_gap is not None
-    assert found.amortisation_gap is not None
+    posteriors = report.posteriors
+    assert posteriors is not None
+    assert posteriors.approximation_gap is not None
+    assert posteriors.amortisation_gap is not None
     (args,) = run.batches().fixed("test", limit=200)
     psis = calibrate(run.pair, args, 300, 1000, repair="psis")
     mixture = calibrate(run.pair, args, 300, 1000, repair="mixture")
@@ -122,12 +122,12 @@ def mnist(folder: Path) -> Rows:
     rows: Rows = [["what", "value"]]
     rows += [[name, f"{share:.1%}"] for name, share in report.shares.items()]
     rows += [
-        ["ELBO", f"{float(found.elbo.mean()):.2f}"],
-        ["IWAE, 4,000 draws", f"{float(found.iwae.mean()):.2f}"],
-        ["checked log p(x)", f"{float(found.log_evidence.mean()):.2f}"],
-        ["approximation gap", f"{float(found.approximation_gap.mean()):.2f}"],
-        ["amortisation gap", f"{float(found.amortisation_gap.mean()):.2f}"],
-        ["k-hat above 0.7", f"{float((found.k_hat > 0.7).double().mean()):.1%}"],
+        ["ELBO", f"{float(posteriors.elbo.mean()):.2f}"],
+        ["IWAE, 4,000 draws", f"{float(posteriors.iwae.mean()):.2f}"],
+        ["checked log p(x)", f"{float(posteriors.log_evidence.mean()):.2f}"],
+        ["approximation gap", f"{float(posteriors.approximation_gap.mean()):.2f}"],
+        ["amortisation gap", f"{float(posteriors.amortisation_gap.mean()):.2f}"],
+        ["k-hat above 0.7", f"{float((posteriors.k_hat > 0.7).double().mean()):.1%}"],
     ]
     for name, ranks in (
         ("guide", psis.guide),
@@ -196,23 +196,27 @@ def jsb(folder: Path) -> Rows:
     )
     report = prepare(run, limit=None).run_checks()
     print(verdict(report), flush=True)
-    found = report.sequences
-    assert found is not None
-    frames = float(found.length.sum())
-    by_frame = found.ess.nanmedian(0).values
-    often = (~found.ess.isnan()).sum(0) >= 10
+    sequences = report.sequences
+    assert sequences is not None
+    frames = float(sequences.length.sum())
+    by_frame = sequences.ess.nanmedian(0).values
+    often = (~sequences.ess.isnan()).sum(0) >= 10
     worst = torch.where(often, by_frame, 2.0).argmin()
-    low = float(found.ess.flatten().nanquantile(0.05))
+    low = float(sequences.ess.flatten().nanquantile(0.05))
     rows: Rows = [["what", "value"]]
-    for name, bound in (("ELBO", found.elbo), ("IWAE", found.iwae), ("FIVO", found.fivo)):
+    for name, bound in (
+        ("ELBO", sequences.elbo),
+        ("IWAE", sequences.iwae),
+        ("FIVO", sequences.fivo),
+    ):
         rows.append(
-            [f"{name}, {found.num_particles} particles", f"{float(bound.sum()) / frames:.3f}"]
+            [f"{name}, {sequences.num_particles} particles", f"{float(bound.sum()) / frames:.3f}"]
         )
     rows += [
-        ["ESS, median", f"{float(found.ess.nanmedian()):.0%}"],
+        ["ESS, median", f"{float(sequences.ess.nanmedian()):.0%}"],
         [f"ESS, worst frame ({int(worst)})", f"{float(by_frame[worst]):.0%}"],
         ["ESS, 5 % quantile", f"{low:.0%}"],
-        ["k-hat, median", f"{float(found.k_hat.nanmedian()):.2f}"],
+        ["k-hat, median", f"{float(sequences.k_hat.nanmedian()):.2f}"],
     ]
     rows += [[name, f"{share:.0%}"] for name, share in report.shares.items()]
     return rows

@@ -178,7 +178,7 @@ def test_memorising_is_warned_of() -> None:
     rows = np.random.default_rng(0).uniform(size=(30, 32)).astype(np.float32)
     record = Record()
     config = {"hidden": [200], "z_dim": 10, "likelihood": {"floor": 0.0}}
-    training = {"epochs": 400, "patience": 0, "lr": 3e-3, "clip_norm": 0}
+    training = {"epochs": 80, "patience": 0, "lr": 3e-3, "clip_norm": 0}
     fit("vae-gaussian", from_arrays(rows), config=config, training=training, callbacks=[record])
     assert any("the model memorises" in message for message in record.warnings)
 
@@ -187,7 +187,7 @@ def test_a_sigma_at_its_floor_is_warned_of() -> None:
     rows = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (60, 1))
     record = Record()
     config = {"likelihood": {"sigma": "per-dim", "floor": 0.3}}
-    training = {"epochs": 200, "lr": 0.05, "patience": 0}
+    training = {"epochs": 80, "lr": 0.05, "patience": 0}
     fit("vae-gaussian", from_arrays(rows), config=config, training=training, callbacks=[record])
     assert any(message.startswith("sigma is at its floor for") for message in record.warnings)
 

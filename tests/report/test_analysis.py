@@ -4,6 +4,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,25 @@ def kalman() -> tuple[Run, Data]:
     return run_of(LGSSM(x_shape=(2,), z_dim=2), of_sequences(2)), of_sequences(2)
 
 
+@cache
+def analysed(**broken: float) -> Report:
+    """What is said of a linear pair; not to be changed."""
+    return analyse(*linear(**broken))
+
+
 @pytest.fixture(scope="module")
 def exact() -> Report:
-    return analyse(*linear())
+    return analysed()
+
+
+@pytest.fixture(scope="module")
+def autoencoder() -> Report:
+    return analyse(run_of(PointGuide(WEIGHT), of_model()), of_model())
+
+
+@pytest.fixture(scope="module")
+def walks() -> Report:
+    return analyse(*kalman())
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +108,14 @@ def test_log_evidence_is_exact(exact: Report) -> None:
 
 @pytest.mark.parametrize("broken", [{"scale": 0.5}, {"shift": 1.5}], ids=["narrow", "shifted"])
 def test_broken_guide_is_repaired(broken: dict[str, float]) -> None:
-    report = analyse(*linear(**broken))
+    report = analysed(**broken)
     assert report.shares["repaired"] == 1.0
     assert report.quality == "fair"
 
 
 def test_checked_draws_have_the_moments_of_the_posterior() -> None:
     """Failure rate below 1e-4: 24 means of 1,000 draws, of an effective 400 or more, in 0.25 sd."""
-    report = analyse(*linear(shift=1.5))
+    report = analysed(shift=1.5)
     z = report.trees["checked"]["posterior"]["z"].values.reshape(-1, NUM_DATA, 2)
     mean, covariance = TRUTH.posterior(torch.from_numpy(of_model().x).double())
     sd = covariance.diagonal().sqrt().numpy()
@@ -133,7 +150,7 @@ def test_full_level_asks_for_a_second_opinion(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_same_seed_same_report() -> None:
-    first, second = (analyse(*linear(shift=0.5), seed=3) for _ in range(2))
+    first, second = analysed(shift=1.5), analyse(*linear(shift=1.5))
     xr.testing.assert_identical(
         per_datum(first).drop_vars("seconds", errors="ignore"),
         per_datum(second).drop_vars("seconds", errors="ignore"),
@@ -174,8 +191,8 @@ def test_discrete_latents_are_weighed_only() -> None:
     torch.testing.assert_close(report.guide.iwae.float(), p.logsumexp(1), rtol=0, atol=0.2)
 
 
-def test_autoencoder_has_no_posterior() -> None:
-    report = analyse(run_of(PointGuide(WEIGHT), of_model()), of_model())
+def test_autoencoder_has_no_posterior(autoencoder: Report) -> None:
+    report = autoencoder
     assert report.quality == "unknown"
     assert not report.trees
     assert any("one value" in why for why in report.skipped.values())
@@ -190,9 +207,9 @@ def test_baseline_without_latents_is_checked_by_its_data() -> None:
     assert any("has none" in why for why in report.skipped.values())
 
 
-def test_all_reasons_are_said_once() -> None:
-    report = analyse(run_of(PointGuide(WEIGHT), of_model()), of_model())
-    assert len(set(report.skipped.values())) == len(report.skipped)
+def test_all_reasons_are_said_once(autoencoder: Report) -> None:
+    reasons = autoencoder.skipped.values()
+    assert len(set(reasons)) == len(reasons)
 
 
 # Sequences
@@ -208,8 +225,8 @@ def test_filters_of_a_linear_pair_are_near_the_kalman_filter() -> None:
     assert bool((found.elbo <= found.exact + 0.5).all())
 
 
-def test_sequences_are_judged() -> None:
-    report = analyse(*kalman())
+def test_sequences_are_judged(walks: Report) -> None:
+    report = walks
     assert report.sequences is not None
     assert sum(report.shares.values()) == pytest.approx(1)
     found = per_datum(report)
@@ -219,10 +236,9 @@ def test_sequences_are_judged() -> None:
     assert float(found["ess"].min()) > 0
 
 
-def test_checked_paths_end_with_their_sequence() -> None:
-    report = analyse(*kalman())
-    z = report.trees["checked"]["posterior"]["z"]
-    mask = report.trees["checked"]["constant_data"]["mask"]
+def test_checked_paths_end_with_their_sequence(walks: Report) -> None:
+    z = walks.trees["checked"]["posterior"]["z"]
+    mask = walks.trees["checked"]["constant_data"]["mask"]
     assert bool((z.isnull().any(("chain", "draw", "latent")) == ~mask).all())
 
 
@@ -245,19 +261,27 @@ def test_bad_proposal_is_not_trusted() -> None:
 # What is written
 
 
-def test_files_and_figures(digits: Report, tmp_path: Path) -> None:
-    names = {path.name for path in save_report(digits, tmp_path / "out")}
+@pytest.fixture(scope="module")
+def saved(digits: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report; not to be changed."""
+    folder = tmp_path_factory.mktemp("report") / "out"
+    paths = save_report(digits, folder)
+    assert {path.name for path in paths} == {path.name for path in folder.iterdir()}
+    return folder
+
+
+def test_files_and_figures(saved: Path) -> None:
+    names = {path.name for path in saved.iterdir()}
     assert names == {
         "q.nc", "mcmc.nc", "checked.nc", "diagnostics.nc", "report.json", "report.html",
     }  # fmt: skip
-    content = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    content = (saved / "report.html").read_text(encoding="utf-8")
     assert content.count("<figure") == content.count("<figcaption>") == 9
     assert not re.search(r"""(src|href)=["'](?!data:)""", content)
 
 
-def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
-    save_report(digits, tmp_path)
-    tree = vaezoo.open_tree(tmp_path / "checked.nc")
+def test_trees_open_in_arviz(saved: Path) -> None:
+    tree = vaezoo.open_tree(saved / "checked.nc")
     assert tree["posterior"]["z"].dims == ("chain", "draw", "datum", "latent")
     assert set(np.unique(tree["constant_data"]["verdict"])) <= {
         "trusted", "repaired", "not trusted",
@@ -268,13 +292,11 @@ def test_trees_open_in_arviz(digits: Report, tmp_path: Path) -> None:
     assert np.isfinite(table["mean"].astype(float)).all()
 
 
-def test_json_has_no_nan(digits: Report, tmp_path: Path) -> None:
-    save_report(digits, tmp_path)
-
+def test_json_has_no_nan(digits: Report, saved: Path) -> None:
     def refuse(text: str) -> None:
         raise AssertionError(text)
 
-    content = (tmp_path / "report.json").read_text(encoding="utf-8")
+    content = (saved / "report.json").read_text(encoding="utf-8")
     found = json.loads(content, parse_constant=refuse)
     assert found["shares"] == digits.shares
     assert found["means"]["log_evidence"] == pytest.approx(

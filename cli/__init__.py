@@ -77,29 +77,26 @@ class LazyGroup(click.Group):
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             code = error.exit_code
-        except click.ClickException as error:
-            _say(_one_line(error))
-            code = error.exit_code
-        except (click.Abort, KeyboardInterrupt):
-            _say("interrupted")
-            code = 130
-        except VaezooError as error:
-            _say(str(error))
-            code = error.exit_code
-        except MemoryError:
-            _say("out of memory; use a smaller --batch-size or -n")
-            code = 1
-        except Exception as error:
-            _say(_unexpected(error))
-            code = 1
+        except (Exception, KeyboardInterrupt) as error:
+            message, code = _answer(error)
+            click.echo(f"vaezoo: {' '.join(message.split())}", err=True)
         sys.exit(code)
 
 
-def _say(message: str) -> None:
-    click.echo(f"vaezoo: {' '.join(message.split())}", err=True)
+def _answer(error: BaseException) -> tuple[str, int]:
+    """Return what is said of a failure, and the exit code."""
+    if isinstance(error, click.ClickException):
+        return _one_line(error), error.exit_code
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return "interrupted", 130
+    if isinstance(error, VaezooError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller --batch-size or -n", 1
+    return _unexpected(error), 1
 
 
-def _unexpected(error: Exception) -> str:
+def _unexpected(error: BaseException) -> str:
     if type(error).__name__ == "OutOfMemoryError":
         return "the device is out of memory; use a smaller --batch-size or --device cpu"
     return f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)"

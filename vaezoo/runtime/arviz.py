@@ -29,7 +29,16 @@ def import_arviz() -> Any:
 
 
 def to_arviz(tree: xr.DataTree) -> Any:
-    """Return what the installed ArviZ works on: a DataTree on 1.x, an InferenceData on 0.23."""
+    """Return what the installed ArviZ works on: a DataTree on 1.x, an InferenceData on 0.23.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", config={"z_dim": 2}, training={"steps": 5})
+    >>> tree = vaezoo.draw_posterior(run, limit=3, num_samples=8)
+    >>> vaezoo.to_arviz(tree)["posterior"]["z"].shape
+    (4, 2, 3, 2)
+    """
     az = import_arviz()
     if int(az.__version__.partition(".")[0]) >= 1:
         return tree

@@ -116,6 +116,7 @@ def test_scale_is_that_of_the_units() -> None:
     ("value", "message"),
     [
         ({"y": X}, "no array 'x' among y"),
+        ({"x": X, "seed": X}, "an array cannot be called 'seed'"),
         ([], "there are no sequences"),
         ([np.zeros(3), np.zeros(2)], r"write s\[:, None\] for one value a frame"),
         ([[0.0, 1.0], [1.0]], "its parts have different shapes"),

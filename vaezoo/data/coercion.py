@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DataLike", "as_data"]
 
+TAKEN = {"name", "scale", "seed"}  # by the functions that make a data set of arrays
+
 Values: TypeAlias = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
 DataLike: TypeAlias = (
     str | Path | Data | Values | Mapping[str, Values] | Dataset[Any]
@@ -97,6 +99,8 @@ def _in_memory(value: Any, seed: int, scale: float | None) -> Data:
         named = dict(value) if isinstance(value, Mapping) else {"x": value}
     if "x" not in named:
         raise RequestError(f"no array 'x' among {', '.join(map(str, named))}")
+    for name in sorted(TAKEN & named.keys()):
+        raise RequestError(f"an array cannot be called '{name}'; give the argument another name")
     x = named.pop("x")
     arrays: dict[str, Any] = {str(name): _as_array(array) for name, array in named.items()}
     if _are_sequences(x):

@@ -102,8 +102,8 @@ def test_exact_guide_is_trusted(exact: Report) -> None:
 
 def test_log_evidence_is_exact(exact: Report) -> None:
     x = torch.from_numpy(of_model().x).double()
-    found = torch.from_numpy(per_datum(exact)["log_evidence"].values)
-    torch.testing.assert_close(found, TRUTH.log_prob(x), rtol=0, atol=0.05)
+    log_evidence = torch.from_numpy(per_datum(exact)["log_evidence"].values)
+    torch.testing.assert_close(log_evidence, TRUTH.log_prob(x), rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("broken", [{"scale": 0.5}, {"shift": 1.5}], ids=["narrow", "shifted"])
@@ -219,21 +219,21 @@ def test_filters_of_a_linear_pair_are_near_the_kalman_filter() -> None:
     """Failure rate below 1e-3: with 400 particles, log Z of six short sequences is off by 1 nat."""
     run, data = kalman()
     args = tuple(torch.from_numpy(data.arrays[name]) for name in ("x", "length"))
-    found = check_sequences(run.pair, args, num_particles=400)
-    assert found.exact is not None
-    assert float((found.fivo - found.exact).abs().max()) < 1.0
-    assert bool((found.elbo <= found.exact + 0.5).all())
+    check = check_sequences(run.pair, args, num_particles=400)
+    assert check.exact is not None
+    assert float((check.fivo - check.exact).abs().max()) < 1.0
+    assert bool((check.elbo <= check.exact + 0.5).all())
 
 
 def test_sequences_are_judged(walks: Report) -> None:
     report = walks
     assert report.sequences is not None
     assert sum(report.shares.values()) == pytest.approx(1)
-    found = per_datum(report)
-    assert found["ess"].dims == ("datum", "time")
-    assert bool(found["ess"].isnull().equals(found["k_hat"].isnull()))
-    assert float(found["ess"].max()) <= 1 + 1e-6
-    assert float(found["ess"].min()) > 0
+    table = per_datum(report)
+    assert table["ess"].dims == ("datum", "time")
+    assert bool(table["ess"].isnull().equals(table["k_hat"].isnull()))
+    assert float(table["ess"].max()) <= 1 + 1e-6
+    assert float(table["ess"].min()) > 0
 
 
 def test_checked_paths_end_with_their_sequence(walks: Report) -> None:
@@ -297,9 +297,9 @@ def test_json_has_no_nan(digits: Report, saved: Path) -> None:
         raise AssertionError(text)
 
     content = (saved / "report.json").read_text(encoding="utf-8")
-    found = json.loads(content, parse_constant=refuse)
-    assert found["shares"] == digits.shares
-    assert found["means"]["log_evidence"] == pytest.approx(
+    table = json.loads(content, parse_constant=refuse)
+    assert table["shares"] == digits.shares
+    assert table["means"]["log_evidence"] == pytest.approx(
         float(per_datum(digits).log_evidence.mean())
     )
 
@@ -326,10 +326,10 @@ def test_captions_say_of_which_figure_they_are(exact: Report) -> None:
 
 
 def test_diagnostics_are_those_of_each_datum(digits: Report) -> None:
-    found = per_datum(digits)
-    assert found.sizes["datum"] == 20
-    split = found["approximation_gap"] + found["amortisation_gap"]
-    np.testing.assert_allclose(split, found["gap"], atol=1e-9)
+    table = per_datum(digits)
+    assert table.sizes["datum"] == 20
+    split = table["approximation_gap"] + table["amortisation_gap"]
+    np.testing.assert_allclose(split, table["gap"], atol=1e-9)
 
 
 # Requests
@@ -338,9 +338,9 @@ def test_diagnostics_are_those_of_each_datum(digits: Report) -> None:
 def test_arrays_are_data(digits: Report, trained: Path) -> None:
     run = load_run(trained)
     ((x,),) = run.batches().fixed("test", limit=20)
-    given = analyse(run, run.transform.invert(x), limit=None)
+    of_array = analyse(run, run.transform.invert(x), limit=None)
     expected = float(per_datum(digits).iwae.mean())
-    assert float(per_datum(given).iwae.mean()) == pytest.approx(expected, abs=0.05)
+    assert float(per_datum(of_array).iwae.mean()) == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -356,9 +356,9 @@ def test_arrays_are_data(digits: Report, trained: Path) -> None:
 )
 def test_bad_requests(change: dict[str, Any], message: str) -> None:
     run, data = linear()
-    with pytest.raises(RequestError, match=message) as found:
+    with pytest.raises(RequestError, match=message) as refusal:
         analyse(run, **{"data": data, **change})
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(refusal.value)
 
 
 class Blind(LinearPair):

@@ -99,34 +99,34 @@ def sizes(values: xr.DataArray) -> dict[str, int]:
 
 def test_dimensions_of_vectors() -> None:
     tree = draw_posterior(*linear(), num_samples=8, groups="all")
-    drawn = {"chain": 4, "draw": 2}
-    assert sizes(tree["posterior"]["z"]) == {**drawn, "datum": 6, "latent": 2}
-    assert sizes(tree["posterior_predictive"]["x"]) == {**drawn, "datum": 6, "element": 3}
-    assert sizes(tree["sample_stats"]["lp"]) == {**drawn, "datum": 6}
-    assert sizes(tree["prior"]["z"]) == {**drawn, "latent": 2}
+    draws = {"chain": 4, "draw": 2}
+    assert sizes(tree["posterior"]["z"]) == {**draws, "datum": 6, "latent": 2}
+    assert sizes(tree["posterior_predictive"]["x"]) == {**draws, "datum": 6, "element": 3}
+    assert sizes(tree["sample_stats"]["lp"]) == {**draws, "datum": 6}
+    assert sizes(tree["prior"]["z"]) == {**draws, "latent": 2}
     assert sizes(tree["guide"]["z_mean"]) == {"datum": 6, "latent": 2}
 
 
 def test_dimensions_of_images(trained: Path) -> None:
     tree = draw_posterior(load_run(trained), limit=3, num_samples=8, groups="all")
     assert sizes(tree["observed_data"]["x"]) == {"datum": 3, "height": 8, "width": 8}
-    drawn = {"chain": 4, "draw": 2}
-    assert sizes(tree["prior_predictive"]["x"]) == {**drawn, "height": 8, "width": 8}
+    draws = {"chain": 4, "draw": 2}
+    assert sizes(tree["prior_predictive"]["x"]) == {**draws, "height": 8, "width": 8}
 
 
 def test_dimensions_of_sequences() -> None:
     tree = draw_posterior(*kalman(), num_samples=8, groups="all")
-    drawn = {"chain": 4, "draw": 2}
-    assert sizes(tree["posterior"]["z"]) == {**drawn, "datum": 6, "time": 5, "latent": 1}
-    assert sizes(tree["prior_predictive"]["x"]) == {**drawn, "time": 5, "element": 2}
-    assert sizes(tree["log_prior"]["z"]) == {**drawn, "datum": 6}
+    draws = {"chain": 4, "draw": 2}
+    assert sizes(tree["posterior"]["z"]) == {**draws, "datum": 6, "time": 5, "latent": 1}
+    assert sizes(tree["prior_predictive"]["x"]) == {**draws, "time": 5, "element": 2}
+    assert sizes(tree["log_prior"]["z"]) == {**draws, "datum": 6}
 
 
 def test_latents_of_two_widths_and_further_arguments() -> None:
     tree = draw_posterior(*conditional(), num_samples=8, groups="all")
-    drawn = {"chain": 4, "draw": 2, "datum": 6}
-    assert sizes(tree["posterior"]["u"]) == {**drawn, "u_latent": 2}
-    assert sizes(tree["posterior"]["v"]) == {**drawn, "v_latent": 3}
+    draws = {"chain": 4, "draw": 2, "datum": 6}
+    assert sizes(tree["posterior"]["u"]) == {**draws, "u_latent": 2}
+    assert sizes(tree["posterior"]["v"]) == {**draws, "v_latent": 3}
     assert set(tree["log_likelihood"].data_vars) == {"x", "score"}
     assert set(tree["observed_data"].data_vars) == {"x", "score"}
     assert set(tree["posterior_predictive"].data_vars) == {"x", "score"}
@@ -164,8 +164,8 @@ def test_pieces_of_sequences_have_one_length(monkeypatch: pytest.MonkeyPatch) ->
     pieces = list(plan_draws(run, data, num_samples=8).pieces())
     assert [piece["posterior"].sizes["time"] for piece in pieces] == [5] * 6
     for group in ("guide", "observed_data", "constant_data"):
-        found = join_trees(pieces)[group].to_dataset().drop_vars("elbo", errors="ignore")
-        xr.testing.assert_allclose(found, whole[group].to_dataset()[list(found)])
+        joined = join_trees(pieces)[group].to_dataset().drop_vars("elbo", errors="ignore")
+        xr.testing.assert_allclose(joined, whole[group].to_dataset()[list(joined)])
 
 
 def test_attributes_say_where_the_draws_come_from() -> None:

@@ -62,8 +62,8 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def same(path: Path, tree: xr.DataTree) -> bool:
-    with open_tree(path) as found:
-        return found.load().identical(tree)
+    with open_tree(path) as opened:
+        return opened.load().identical(tree)
 
 
 # Pieces
@@ -227,8 +227,8 @@ def damaged_netcdf(folder: Path, tree: xr.DataTree) -> dict[str, tuple[Path, str
     (folder / "text.nc").write_text("precious\n")
     (folder / "folder").mkdir()
     xr.Dataset({"x": ("datum", [1.0])}).to_netcdf(folder / "flat.nc", engine="h5netcdf")
-    found = dict.fromkeys(("half", "cut", "empty", "text"), "is damaged or no netCDF-4 file: ")
-    says = {f"{name}.nc": text for name, text in found.items()}
+    messages = dict.fromkeys(("half", "cut", "empty", "text"), "is damaged or no netCDF-4 file: ")
+    says = {f"{name}.nc": text for name, text in messages.items()}
     says |= {"there.nc": "no file '", "folder": "is a folder, but not one of zarr"}
     says |= {"flat.nc": "has no groups, so it is no tree of draws"}
     return {name: (folder / name, text) for name, text in says.items()}
@@ -272,8 +272,8 @@ def test_damaged_zarr_is_one_line(
 
 def test_values_are_read_when_they_are_used(tree: xr.DataTree, path: Path) -> None:
     save_tree(tree, path)
-    with open_tree(path) as found:
-        z = found["posterior"]["z"]
+    with open_tree(path) as opened:
+        z = opened["posterior"]["z"]
         assert not z.variable._in_memory
         np.testing.assert_array_equal(z[0, 0, 0], tree["posterior"]["z"][0, 0, 0])
 
@@ -284,40 +284,40 @@ def test_values_are_read_when_they_are_used(tree: xr.DataTree, path: Path) -> No
 def test_installed_arviz_takes_the_tree(tree: xr.DataTree, tmp_path: Path) -> None:
     az = import_arviz()
     save_netcdf(tree, tmp_path / "a.nc")
-    with open_tree(tmp_path / "a.nc") as found:
-        given = to_arviz(found.load())
+    with open_tree(tmp_path / "a.nc") as opened:
+        converted = to_arviz(opened.load())
     kind = "InferenceData" if az.__version__.startswith("0.") else "DataTree"
-    assert type(given).__name__ == kind
-    np.testing.assert_array_equal(given["posterior"]["z"], tree["posterior"]["z"])
+    assert type(converted).__name__ == kind
+    np.testing.assert_array_equal(converted["posterior"]["z"], tree["posterior"]["z"])
 
 
 def test_stacked_sequences_have_no_padding(tree: xr.DataTree) -> None:
     mask = tree["constant_data"]["mask"]
-    found = stack_valid(tree["posterior"].to_dataset(), mask)
-    assert found["z"].dims == ("chain", "draw", "obs", "latent")
-    assert list(found.data_vars) == ["z"]
+    stacked = stack_valid(tree["posterior"].to_dataset(), mask)
+    assert stacked["z"].dims == ("chain", "draw", "obs", "latent")
+    assert list(stacked.data_vars) == ["z"]
     pairs = [(n, t) for n, length in enumerate(LENGTHS) for t in range(length)]
-    assert list(zip(found["datum"].values, found["time"].values, strict=True)) == pairs
+    assert list(zip(stacked["datum"].values, stacked["time"].values, strict=True)) == pairs
     z = tree["posterior"]["z"].values
     wanted = np.stack([z[:, :, n, t] for n, t in pairs], 2)
-    np.testing.assert_array_equal(found["z"], wanted)
+    np.testing.assert_array_equal(stacked["z"], wanted)
     assert not np.isnan(wanted).any()
 
 
 def test_stacking_takes_the_data_of_the_group(tree: xr.DataTree) -> None:
     some = tree["posterior"].to_dataset().sel(datum=[2, 1])
-    found = stack_valid(some, tree["constant_data"]["mask"])
-    assert found["datum"].values.tolist() == [2, 2, 2, 2, 1]
-    assert bool(found["z"].notnull().all())
+    stacked = stack_valid(some, tree["constant_data"]["mask"])
+    assert stacked["datum"].values.tolist() == [2, 2, 2, 2, 1]
+    assert bool(stacked["z"].notnull().all())
 
 
 def test_data_can_be_stacked_too(tree: xr.DataTree) -> None:
-    found = stack_valid(tree["observed_data"].to_dataset(), tree["constant_data"]["mask"])
-    assert dict(found.sizes) == {"obs": 14, "element": 3}
+    stacked = stack_valid(tree["observed_data"].to_dataset(), tree["constant_data"]["mask"])
+    assert dict(stacked.sizes) == {"obs": 14, "element": 3}
 
 
 def test_summary_of_stacked_sequences_has_no_nan(tree: xr.DataTree) -> None:
-    found = stack_valid(tree["posterior"].to_dataset(), tree["constant_data"]["mask"])
-    table = import_arviz().summary(found, kind="stats")
+    stacked = stack_valid(tree["posterior"].to_dataset(), tree["constant_data"]["mask"])
+    table = import_arviz().summary(stacked, kind="stats")
     assert table.shape[0] == 14 * 2
     assert np.isfinite(table.astype(float).to_numpy()).all()

@@ -140,8 +140,8 @@ def test_weighted_draws_have_the_moments_of_the_smoother() -> None:
 def smoothed(run: Run, data: Data) -> tuple[Tensor, Moments]:
     """log p(x) and the moments of the latents, exactly."""
     model = run.pair.exact()
-    given = (torch.from_numpy(data.x), torch.from_numpy(data.arrays["length"]))
-    return model.log_evidence(*given), model.smoothed(*given)
+    args = (torch.from_numpy(data.x), torch.from_numpy(data.arrays["length"]))
+    return model.log_evidence(*args), model.smoothed(*args)
 
 
 def test_weights_of_discrete_latents_average_to_the_evidence() -> None:

@@ -176,7 +176,7 @@ def test_pair_without_latents_is_refused() -> None:
 
 
 def test_autoencoder_is_refused(x: Tensor) -> None:
-    with pytest.raises(RequestError, match=r"gives site 'z' one value.*vaezoo encode"):
+    with pytest.raises(RequestError, match=r"gives site 'z' one value.*vaezoo\.encode"):
         importance_weights(PointGuide(), (x,), 5)
 
 

@@ -4,12 +4,15 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,42 +271,91 @@ def test_run_is_resumed_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 # Processes
 
-EVERY_STEP = (
-    "import sys, torch; torch.set_num_threads(1); from vaezoo.training import saving;"
-    "saving.CHECKPOINT_SECONDS = 0.0; from vaezoo.cli import main; main(sys.argv[1:])"
-)
 LONG = ["vae-bernoulli", *SMALL, "--epochs", "400", "--patience", "0"]
 
+# Loads torch and pyro once, and runs each command line in a process of its own.
+LAUNCHER = """
+import json, os, sys, torch
+torch.set_num_threads(1)
+from vaezoo.cli import main
+from vaezoo.training import fit, saving
+saving.CHECKPOINT_SECONDS = 0.0
+for line in sys.stdin:
+    folder, out, err, words = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        for number, path in ((1, out), (2, err)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOCTTY), number)
+        main(words)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", EVERY_STEP, "train", *words],
-        cwd=folder,
+
+class Launched:
+    """A command line in a process of its own; one at a time."""
+
+    def __init__(
+        self, launcher: subprocess.Popen[str], folder: Path, *words: str, err: str = ""
+    ) -> None:
+        self.launcher, self.folder = launcher, folder
+        assert launcher.stdin
+        out, err = str(folder / "stdout"), err or str(folder / "stderr")
+        print(json.dumps([str(folder), out, err, words]), file=launcher.stdin, flush=True)
+        self.number = int(self._line())
+
+    def _line(self) -> str:
+        assert self.launcher.stdout
+        return self.launcher.stdout.readline()
+
+    def is_running(self) -> bool:
+        return not select.select([self.launcher.stdout], [], [], 0)[0]
+
+    def send(self, number: int) -> None:
+        with suppress(ProcessLookupError):  # it may have finished meanwhile
+            os.kill(self.number, number)
+
+    def wait(self) -> int:
+        return int(self._line())
+
+    def errors(self) -> str:
+        return (self.folder / "stderr").read_text(encoding="utf-8")
+
+
+Start = Callable[..., Launched]
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    command = [sys.executable, "-c", LAUNCHER]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
-    )
+        env={**os.environ, "TERM": "xterm-256color"},
+    ) as launcher:
+        yield partial(Launched, launcher)
+        assert launcher.stdin
+        launcher.stdin.close()
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: Launched) -> None:
     limit = time.monotonic() + 100
     while not path.exists():
-        assert process.poll() is None, process.communicate()
+        assert process.is_running(), process.errors()
         assert time.monotonic() < limit
         time.sleep(0.005)
 
 
-def kill(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> tuple[str, str]:
-    process.send_signal(number)
-    return process.communicate(timeout=60)
-
-
-def killed_at_random(folder: Path, delay: float) -> Path:
+def killed_at_random(start: Start, folder: Path, delay: float) -> Path:
     """A run that was killed some time after its folder appeared."""
-    process = start(folder, "vae-bernoulli", *SMALL, "--epochs", "12", "--out", "run")
+    process = start(folder, "train", "vae-bernoulli", *SMALL, "--epochs", "12", "--out", "run")
     wait_for(folder / "run" / "run.json", process)
     time.sleep(delay)
-    kill(process)
+    process.send(signal.SIGKILL)
+    process.wait()
     return folder / "run"
 
 
@@ -322,17 +374,19 @@ def require_no_state_is_said(vaezoo: Vaezoo, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_killed_run_goes_on(number: int, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo) -> None:
-    folder = killed_at_random(tmp_path, random.Random(number).uniform(0, 1))
+def test_killed_run_goes_on(
+    number: int, start: Start, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo
+) -> None:
+    folder = killed_at_random(start, tmp_path, random.Random(number).uniform(0, 1))
     require_all_is_kept(folder, thirteen, vaezoo)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(20))
 def test_killed_run_goes_on_whenever_that_was(
-    number: int, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo
+    number: int, start: Start, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo
 ) -> None:
-    folder = killed_at_random(tmp_path, random.Random(100 + number).uniform(0, 1.5))
+    folder = killed_at_random(start, tmp_path, random.Random(100 + number).uniform(0, 1.5))
     require_all_is_kept(folder, thirteen, vaezoo)
 
 
@@ -342,46 +396,43 @@ def test_run_without_a_state_says_so(run_folder: Path, vaezoo: Vaezoo) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_process_says_how_to_go_on(number: int, tmp_path: Path, vaezoo: Vaezoo) -> None:
-    process = start(tmp_path, *LONG, "--out", "run", "--json")
+def test_stopped_process_says_how_to_go_on(
+    number: int, start: Start, tmp_path: Path, vaezoo: Vaezoo
+) -> None:
+    process = start(tmp_path, "train", *LONG, "--out", "run", "--json")
     wait_for(tmp_path / "run" / "last" / "state.safetensors", process)
-    _, errors = kill(process, number)
-    assert process.returncode == 130
+    process.send(number)
+    assert process.wait() == 130
+    errors = process.errors()
     said = re.fullmatch(r"vaezoo: stopped at step (\d+), saved; .* (train --resume run)\n", errors)
     assert said, errors
     last = str(int(said[1]) + 5)
     assert vaezoo(*said[2].split(), "--steps", last, "--json").exit_code == 0
 
 
-def test_second_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
-    process = start(tmp_path, *LONG, "--out", "run", "--json")
+def test_second_interrupt_leaves_no_half_file(start: Start, tmp_path: Path) -> None:
+    process = start(tmp_path, "train", *LONG, "--out", "run", "--json")
     wait_for(tmp_path / "run" / "last" / "state.safetensors", process)
-    process.send_signal(signal.SIGINT)
-    kill(process, signal.SIGINT)
-    assert process.returncode == 130
+    process.send(signal.SIGINT)
+    process.send(signal.SIGINT)
+    assert process.wait() == 130
     assert [path.name for path in (tmp_path / "run").rglob(".*")] == []
     load_file(tmp_path / "run" / "last" / "state.safetensors")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_terminal_gets_its_cursor_back(tmp_path: Path) -> None:
+def test_terminal_gets_its_cursor_back(start: Start, tmp_path: Path) -> None:
     import pty
 
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", EVERY_STEP, "train", *LONG, "--out", "run"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-        env={**os.environ, "TERM": "xterm-256color"},
-    )
+    process = start(tmp_path, "train", *LONG, "--out", "run", err=os.ttyname(theirs))
     os.close(theirs)
     shown = b""
     while b"ELBO" not in shown:
         shown += os.read(ours, 4096)
-    process.send_signal(signal.SIGINT)
+    process.send(signal.SIGINT)
     shown += read_all(ours)
-    assert process.wait(60) == 130
+    assert process.wait() == 130
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
     assert b"train --resume run" in shown
 

@@ -39,18 +39,34 @@ PREFIXES = {
 }
 
 
-def former(name: str) -> str:
+OF_PRIOR = {"prior.net.": "prior_net.", "prior.": "prior_head."}
+OF_DECODER = {"decoder.net.": "decoder.", "decoder.": "decoder_head."}
+OF_SEQUENCES = {
+    "vrnn": {**OF_PRIOR, **OF_DECODER, "posterior.net.": "encoder.", "posterior.": "encoder_head."},
+    "srnn": {
+        **OF_PRIOR,
+        **OF_DECODER,
+        "encoder.net.": "encoder.",
+        "encoder.head.": "encoder_head.",
+    },
+    "storn": {**OF_DECODER, "prior.": "standard.", "encoder.head.": "encoder_head.head."},
+    "dmm": {**OF_DECODER, "encoder.head.": "encoder_head.head."},
+    "rnn": {"likelihood.net.": "decoder.", "likelihood.": "decoder_head."},
+}
+
+
+def former(name: str, prefixes: Mapping[str, str] = PREFIXES) -> str:
     """Return the name that a parameter, of a file of weights or of a state, had before."""
     group, slash, name = name.rpartition("/")
-    new = next((new for new in PREFIXES if name.startswith(new)), "")
-    return group + slash + PREFIXES.get(new, "") + name.removeprefix(new)
+    new = next((new for new in prefixes if name.startswith(new)), "")
+    return group + slash + prefixes.get(new, "") + name.removeprefix(new)
 
 
-def age(folder: Path) -> None:
+def age(folder: Path, prefixes: Mapping[str, str] = PREFIXES) -> None:
     """Write the names of parameters into a run folder as they were before."""
     for file in ("weights.safetensors", "last/state.safetensors"):
         tensors, values = load_tensors(folder / file)
-        old = {former(name): tensor for name, tensor in tensors.items()}
+        old = {former(name, prefixes): tensor for name, tensor in tensors.items()}
         save_tensors(folder / file, old, values)
 
 
@@ -78,6 +94,18 @@ def test_old_weights_are_loaded(folders: list[Path]) -> None:
     assert load_tensors(folders[1] / "weights.safetensors")[0].keys() != old.keys()
     assert today.keys() == old.keys()
     assert all(torch.equal(today[name], old[name]) for name in today)
+
+
+@pytest.mark.parametrize("model", OF_SEQUENCES)
+def test_old_weights_of_sequences_are_loaded(model: str, tmp_path: Path) -> None:
+    sizes = {"hidden": 4} if model == "rnn" else {"hidden": 4, "z_dim": 2}
+    run = fit(model, config=sizes, training={"steps": 1}, out=tmp_path / "run")
+    age(tmp_path / "run", OF_SEQUENCES[model])
+    assert (
+        load_tensors(tmp_path / "run" / "weights.safetensors")[0].keys() != weights_of(run).keys()
+    )
+    old = weights_of(load_run(tmp_path / "run"))
+    assert all(torch.equal(old[name], value) for name, value in weights_of(run).items())
 
 
 def test_an_old_run_is_resumed_to_the_same_numbers(folders: list[Path]) -> None:

@@ -6,13 +6,19 @@ from torch import Tensor
 
 __all__ = ["with_present_names"]
 
-# The image models kept networks and their last layers side by side, until a likelihood owned its
-# decoder and a posterior its encoder.
+# Networks and their last layers stood side by side, until a likelihood owned its decoder, and a
+# prior or posterior its encoder. Which of the names is today's depends on the model.
 _PREFIXES = {
-    "decoder.": "decoder.net.",
-    "likelihood.": "decoder.",
-    "encoder.": "encoder.net.",
-    "posterior.": "encoder.",
+    "decoder.": ("decoder.net.", "likelihood.net."),
+    "likelihood.": ("decoder.",),
+    "decoder_head.": ("decoder.", "likelihood."),
+    "encoder.": ("encoder.net.", "posterior.net."),
+    "posterior.": ("encoder.",),
+    "encoder_head.": ("encoder.", "posterior.", "encoder.head."),
+    "prior_net.": ("prior.net.",),
+    "prior_head.": ("prior.",),
+    "standard.": ("prior.",),
+    "static.": ("prior.",),
 }
 
 
@@ -28,12 +34,11 @@ def with_present_names(
     >>> with_present_names(former, {"decoder.logits.0.bias"})
     {'decoder.logits.0.bias': tensor([1.])}
     """
-    if all(name in wanted for name in tensors):
-        return tensors
-    renamed = {_present(name): tensor for name, tensor in tensors.items()}
+    renamed = {_present(name, wanted): tensor for name, tensor in tensors.items()}
     return renamed if all(name in wanted for name in renamed) else tensors
 
 
-def _present(name: str) -> str:
+def _present(name: str, wanted: Container[str]) -> str:
     part, dot, rest = name.partition(".")
-    return _PREFIXES.get(part + dot, part + dot) + rest
+    choices = (name, *(prefix + rest for prefix in _PREFIXES.get(part + dot, ())))
+    return next((choice for choice in choices if choice in wanted), name)

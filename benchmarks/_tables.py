@@ -44,12 +44,12 @@ def rows_on_cpu(net: str, measured: Measured) -> Rows:
             rows.append((name, f"{1e3 * time_:.3f}", "", "", "", rate, ""))
             continue
         ratios = (time_ / seconds[HAND], time_ / seconds[SAME], seconds[pyro] / time_)
-        given = aims if name == COMPILED else (0.0, 0.0, 0.0)
+        limits = aims if name == COMPILED else (0.0, 0.0, 0.0)
         rows.append(
             (
                 *(name, f"{1e3 * time_:.3f}"),
-                *(at_most(value, aim) for value, aim in zip(ratios[:2], given[:2], strict=True)),
-                at_least(ratios[2], given[2]),
+                *(at_most(value, aim) for value, aim in zip(ratios[:2], limits[:2], strict=True)),
+                at_least(ratios[2], limits[2]),
                 f"{measured.flops / time_ / 1e9:.0f}",
                 " / ".join(f"{second:.1f}" for second in measured.first[name]),
             )

@@ -97,9 +97,9 @@ def run(data: str, name: str, seed: int, folder: Path) -> None:
         out=folder / path.stem,
     )
     seconds = time.monotonic() - began
-    found = vaezoo.evaluate(trained, iwae=(1, 5), fivo=(5,))
-    path.write_text(json.dumps({"seconds": seconds, **found.to_dict()}), encoding="utf-8")
-    print(f"{path.stem}: {seconds:.0f} s, ELBO {found.metrics.elbo:.3f}", flush=True)
+    evaluation = vaezoo.evaluate(trained, iwae=(1, 5), fivo=(5,))
+    path.write_text(json.dumps({"seconds": seconds, **evaluation.to_dict()}), encoding="utf-8")
+    print(f"{path.stem}: {seconds:.0f} s, ELBO {evaluation.metrics.elbo:.3f}", flush=True)
 
 
 def rows_of(data: str, folder: Path) -> list[list[str]]:
@@ -108,15 +108,15 @@ def rows_of(data: str, folder: Path) -> list[list[str]]:
     table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL", "latents"]]
     for name in ROWS[data]:
         paths = sorted(folder.glob(f"{data}-{name}-[0-9].json"))
-        found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        if not found:
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        if not records:
             continue
-        cells = [_elbo(r, per) for r in found], [_bound(r["iwae"][-1], per) for r in found]
-        fivo = [_bound(r["fivo"][0], per) for r in found]
-        scale = [1.0 if per == "frame" else r["num_frames"] / r["num_rows"] for r in found]
-        kl = [r["metrics"]["kl"] * s for r, s in zip(found, scale, strict=True)]
+        cells = [_elbo(r, per) for r in records], [_bound(r["iwae"][-1], per) for r in records]
+        fivo = [_bound(r["fivo"][0], per) for r in records]
+        scale = [1.0 if per == "frame" else r["num_frames"] / r["num_rows"] for r in records]
+        kl = [r["metrics"]["kl"] * s for r, s in zip(records, scale, strict=True)]
         values = [_spread(values) for values in (*cells, fivo, kl)]
-        table.append([f"`{name}`", str(len(found)), *values, ", ".join(map(_in_use, found))])
+        table.append([f"`{name}`", str(len(records)), *values, ", ".join(map(_in_use, records))])
     return table
 
 

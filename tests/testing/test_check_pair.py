@@ -16,7 +16,7 @@ from vaezoo.cli.check import check
 from vaezoo.errors import RequestError
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.registry import get_model, list_models
-from vaezoo.testing import Report, check_class, check_pair
+from vaezoo.testing import Conformance, check_class, check_pair
 
 BROKEN = Path(__file__).parent / "broken_pairs"
 TEMPLATES = Path(__file__).parents[2] / "vaezoo" / "testing" / "templates"
@@ -58,7 +58,7 @@ EXPECTED = {
 
 
 @cache
-def examine(name: str) -> Report:
+def examine(name: str) -> Conformance:
     return check_class(get_model(str(BROKEN / f"{name}.py")))
 
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.testing.check import Report, SiteRow, check_class, check_pair, made_up_batch
+    from vaezoo.testing.check import Conformance, SiteRow, check_class, check_pair, made_up_batch
     from vaezoo.testing.subject import Failure
 
-__all__ = ["Failure", "Report", "SiteRow", "check_class", "check_pair", "made_up_batch"]
+__all__ = ["Conformance", "Failure", "SiteRow", "check_class", "check_pair", "made_up_batch"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Failure": "subject",
-        "Report": "check",
+        "Conformance": "check",
         "SiteRow": "check",
         "check_class": "check",
         "check_pair": "check",

@@ -25,7 +25,7 @@ from vaezoo.runtime.isolation import isolated
 from vaezoo.testing.conformance import CHECKS, Check
 from vaezoo.testing.subject import Failure, Subject, base_of
 
-__all__ = ["Report", "SiteRow", "check_class", "check_pair", "made_up_batch"]
+__all__ = ["Conformance", "SiteRow", "check_class", "check_pair", "made_up_batch"]
 
 NUM_ROWS, NUM_STEPS = 7, 6
 X_SHAPES = {"images": (8, 8), "vectors": (5,), "sequences": (4,)}
@@ -43,8 +43,8 @@ class SiteRow:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the checks found.
+class Conformance:
+    """How far a pair keeps the contract: what the checks say.
 
     Attributes
     ----------
@@ -80,12 +80,12 @@ class Report:
         return "\n".join(lines)
 
     def raise_if_failed(self) -> None:
-        """Raise an AssertionError that shows the report, unless all is well."""
+        """Raise an AssertionError that shows what is wrong, unless all is well."""
         if not self.ok:
             raise AssertionError(f"the pair fails its checks\n{self}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, for JSON."""
+        """Return it as plain values, for JSON."""
         return {
             "ok": self.ok,
             "sites": [asdict(row) for row in self.shapes],
@@ -97,7 +97,7 @@ class Report:
 
 def check_pair(
     pair: nn.Module, args: Args, *, fresh: Callable[[], nn.Module] | None = None
-) -> Report:
+) -> Conformance:
     """Check an instance of a pair on a batch.
 
     Weights, random states and the parameter store are afterwards what they were before.
@@ -128,21 +128,21 @@ def check_pair(
     with subject.isolation():
         for check in CHECKS:
             if set(check.after) <= set(passed):
-                found = _run(check, subject)
-                failures += found
-                passed += [] if found else [check.name]
+                its_failures = _run(check, subject)
+                failures += its_failures
+                passed += [] if its_failures else [check.name]
     names_failed = {failure.check for failure in failures}
     skipped = [c.name for c in CHECKS if c.name not in passed and c.name not in names_failed]
-    return Report(_rows(subject), tuple(failures), tuple(passed), tuple(skipped))
+    return Conformance(_rows(subject), tuple(failures), tuple(passed), tuple(skipped))
 
 
 def _run(check: Check, subject: Subject) -> list[Failure]:
-    found: list[Failure] = []
+    failures: list[Failure] = []
     try:
-        found.extend(check.run(subject))
+        failures.extend(check.run(subject))
     except Exception as error:
-        found.append(subject.explain(check.name, error))
-    return _merged(found)
+        failures.append(subject.explain(check.name, error))
+    return _merged(failures)
 
 
 def _merged(failures: Sequence[Failure]) -> list[Failure]:
@@ -162,7 +162,7 @@ def check_class(
     *,
     settings: Mapping[str, Any] | None = None,
     x_shape: Sequence[int] | None = None,
-) -> Report:
+) -> Conformance:
     """Build a pair and check it on made-up data that fit its observed sites.
 
     Parameters
@@ -197,14 +197,14 @@ def check_class(
     return check_pair(pair, args, fresh=fresh)
 
 
-def _not_built(cls: type[nn.Module], error: Exception) -> Report:
+def _not_built(cls: type[nn.Module], error: Exception) -> Conformance:
     where, repair = raised_at(error, cls), "correct this line"
     if isinstance(error, TypeError) and f"{cls.__name__}.__init__" in str(error):
         where = line_of(cls.__init__)
         repair = "take keyword-only, typed arguments: (self, *, x_shape: tuple[int, ...], ...)"
     what = f"the constructor of {cls.__name__} fails: {one_line(error)}"
     failure = Failure("runs", where, what, repair)
-    return Report((), (failure,), (), tuple(c.name for c in CHECKS if c.name != "runs"))
+    return Conformance((), (failure,), (), tuple(c.name for c in CHECKS if c.name != "runs"))
 
 
 def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:
@@ -254,8 +254,8 @@ def _fitting(draft: Tensor, sites: list[Any]) -> Tensor:
         return draft
     if support_of(sites[0]) is torch.distributions.constraints.real:
         return torch.randn_like(draft)
-    drawn = torch.stack([fn.sample() for fn in sites], 1)
-    return drawn.reshape(draft.shape).to(draft.dtype) if drawn.numel() == draft.numel() else draft
+    x = torch.stack([fn.sample() for fn in sites], 1)
+    return x.reshape(draft.shape).to(draft.dtype) if x.numel() == draft.numel() else draft
 
 
 def _rows(subject: Subject) -> tuple[SiteRow, ...]:

@@ -79,14 +79,13 @@ def forecast(run: "Run", out: Path | None, **options: Any) -> None:
       vaezoo forecast runs/my-run --horizon 8 --prefix 20 -n 100 -o next.nc
     """
     from vaezoo.plots.predictions import plot_forecast
-    from vaezoo.trees.files import save_netcdf
 
     path = out or run.folder() / "figures" / "forecast.png"
     tree = vaezoo.forecast(run, **options)
     if path.suffix == ".png":
         plot_forecast(run, tree, path)
     elif path.suffix == ".nc":
-        save_netcdf(tree, path)
+        vaezoo.save_tree(tree, path)
     else:
         _write_arrays(tree, path)
     rows = tree["predictions"].sizes["datum"]

@@ -22,7 +22,7 @@ from vaezoo.runs import Run
 from vaezoo.runtime.arviz import to_arviz
 from vaezoo.testing.sequence_pairs import LinearRecurrence
 from vaezoo.training.fit import fit
-from vaezoo.trees.files import save_netcdf
+from vaezoo.trees.files import save_tree
 
 A, B, C, D, SIGMA = 0.6, -0.3, 0.5, 0.8, 0.4
 # Frames alone drive the state, in which the guide has no part.
@@ -151,7 +151,7 @@ def test_all_frames_may_be_given(real_run: Run) -> None:
 def test_arviz_takes_a_forecast(run: Run, tmp_path: Path) -> None:
     tree = forecast(run, horizon=2, num_samples=4, limit=2)
     assert to_arviz(tree)["predictions"]["x"].shape == (1, 4, 2, 2, 8)
-    save_netcdf(tree, tmp_path / "forecast.nc")
+    save_tree(tree, tmp_path / "forecast.nc")
     assert (tmp_path / "forecast.nc").stat().st_size > 1000
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from vaezoo import RequestError, RunError, to_arviz
 from vaezoo.runtime.arviz import import_arviz
-from vaezoo.trees.files import open_tree, save_netcdf, save_tree, save_zarr
+from vaezoo.trees.files import open_tree, save_tree
 from vaezoo.trees.pieces import cut_tree, join_trees
 from vaezoo.trees.stacking import stack_valid
 
@@ -194,13 +194,13 @@ def test_other_things_are_not_replaced_by_zarr(tree: xr.DataTree, tmp_path: Path
     (tmp_path / "b.zarr").write_text("precious")
     for name in ("a.zarr", "b.zarr"):
         with pytest.raises(RequestError, match="it is there, and no zarr folder"):
-            save_zarr(tree, tmp_path / name)
+            save_tree(tree, tmp_path / name)
 
 
 def test_below_a_file(tree: xr.DataTree, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises(RunError, match=r"cannot write .*a\.nc: "):
-        save_netcdf(tree, tmp_path / "file" / "a.nc")
+        save_tree(tree, tmp_path / "file" / "a.nc")
 
 
 def test_zarr_is_not_needed(
@@ -219,7 +219,7 @@ def test_zarr_is_not_needed(
 
 
 def damaged_netcdf(folder: Path, tree: xr.DataTree) -> dict[str, tuple[Path, str]]:
-    save_netcdf(tree, folder / "whole.nc")
+    save_tree(tree, folder / "whole.nc")
     content = (folder / "whole.nc").read_bytes()
     (folder / "half.nc").write_bytes(content[: len(content) // 2])
     (folder / "cut.nc").write_bytes(content[:-1])
@@ -263,7 +263,7 @@ def test_damaged_zarr_is_one_line(
 ) -> None:
     pytest.importorskip("zarr")
     path = tmp_path / "a.zarr"
-    save_zarr(tree, path)
+    save_tree(tree, path)
     (path / name).write_text(content)
     with pytest.raises(RequestError, match=r"damaged or no zarr|no groups") as caught:
         open_tree(path)
@@ -283,7 +283,7 @@ def test_values_are_read_when_they_are_used(tree: xr.DataTree, path: Path) -> No
 
 def test_installed_arviz_takes_the_tree(tree: xr.DataTree, tmp_path: Path) -> None:
     az = import_arviz()
-    save_netcdf(tree, tmp_path / "a.nc")
+    save_tree(tree, tmp_path / "a.nc")
     with open_tree(tmp_path / "a.nc") as opened:
         converted = to_arviz(opened.load())
     kind = "InferenceData" if az.__version__.startswith("0.") else "DataTree"

@@ -7,7 +7,7 @@ from vaezoo.report.findings import Report
 from vaezoo.report.page import page
 from vaezoo.report.tables import diagnostics, to_dict
 from vaezoo.runtime.storage import write_bytes
-from vaezoo.trees.files import save_netcdf
+from vaezoo.trees.files import save_tree
 
 __all__ = ["save_report"]
 
@@ -45,8 +45,8 @@ def save_report(report: Report, folder: str | Path) -> list[Path]:
     paths = [folder / "report.json", folder / "report.html", folder / "diagnostics.nc"]
     write_bytes(paths[0], json.dumps(to_dict(report), indent=2).encode())
     write_bytes(paths[1], page(report).encode())
-    save_netcdf(diagnostics(report), paths[2])
+    save_tree(diagnostics(report), paths[2])
     for name, tree in report.trees.items():
         paths.append(folder / f"{name}.nc")
-        save_netcdf(tree, paths[-1])
+        save_tree(tree, paths[-1])
     return paths

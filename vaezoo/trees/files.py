@@ -27,7 +27,7 @@ from vaezoo.trees.formats import (
 )
 from vaezoo.trees.pieces import cut_tree
 
-__all__ = ["open_tree", "require_writable", "save_netcdf", "save_tree", "save_zarr"]
+__all__ = ["open_tree", "require_writable", "save_tree"]
 
 ENDINGS = (".nc", ".zarr")
 _Write = Callable[[xr.DataTree, Path], None]
@@ -36,6 +36,8 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeErr
 
 def save_tree(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> None:
     """Write a tree, or its pieces, in the format of the ending: ``.nc`` or ``.zarr``.
+
+    ``arviz.from_netcdf`` and xarray open the former; the latter has chunks of whole data.
 
     Raises
     ------
@@ -56,8 +58,12 @@ def save_tree(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> No
     ...         opened["posterior"]["z"].values
     array([0.5, 1.5])
     """
+    path = Path(path)
     require_writable(path)
-    (save_netcdf if Path(path).suffix == ".nc" else save_zarr)(tree, path)
+    if path.suffix == ".nc":
+        _save(tree, path, begin_netcdf, extend_netcdf)
+    else:
+        _save(tree, path, begin_zarr, extend_zarr, finish_zarr)
 
 
 def require_writable(path: str | Path) -> None:
@@ -69,31 +75,6 @@ def require_writable(path: str | Path) -> None:
         require_place_of_zarr(path)
     elif path.is_dir():
         raise RequestError(f"cannot write {path}: it is a folder")
-
-
-def save_netcdf(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> None:
-    """Write a tree, or its pieces, as netCDF; ``arviz.from_netcdf`` and xarray open it.
-
-    Raises
-    ------
-    RunError
-        When it cannot be written; what had the name before stays.
-    """
-    _save(tree, Path(path), begin_netcdf, extend_netcdf)
-
-
-def save_zarr(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> None:
-    """Write a tree, or its pieces, as a zarr folder, with chunks of whole data.
-
-    Raises
-    ------
-    RequestError
-        When zarr is not installed, or the name is that of something else than a zarr folder.
-    RunError
-        When it cannot be written; what had the name before stays.
-    """
-    require_place_of_zarr(Path(path))
-    _save(tree, Path(path), begin_zarr, extend_zarr, finish_zarr)
 
 
 def _save(

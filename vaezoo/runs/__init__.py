@@ -22,14 +22,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "RunLike", "as_run", "load_run", "open_run", "read_metrics"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Run": "run",
-        "RunLike": "folder",
-        "as_run": "folder",
-        "load_run": "folder",
-        "open_run": "folder",
-        "read_metrics": "folder",
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

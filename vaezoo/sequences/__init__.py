@@ -24,15 +24,4 @@ __all__ = [
     "training_form",
 ]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Cell": "reading",
-        "PathPair": "paths",
-        "Rollout": "sequence_pair",
-        "SequencePair": "sequence_pair",
-        "read": "reading",
-        "read_backwards": "reading",
-        "training_form": "paths",
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

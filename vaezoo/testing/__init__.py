@@ -20,14 +20,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Conformance", "Failure", "SiteRow", "check_class", "check_pair", "made_up_batch"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "Failure": "subject",
-        "Conformance": "check",
-        "SiteRow": "check",
-        "check_class": "check",
-        "check_pair": "check",
-        "made_up_batch": "check",
-    },
-)
+__getattr__, __dir__ = lazy_names(__name__)

@@ -38,7 +38,8 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
 from vaezoo.pairs.sites import Args, Site, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import seeded
-from vaezoo.sequences.paths import Frames, by_rows, training_form
+from vaezoo.sequences.paths import Frames, training_form
+from vaezoo.sequences.unrolled import by_rows
 
 __all__ = [
     "STATISTICS",

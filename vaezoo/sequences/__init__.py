@@ -3,25 +3,23 @@
 Who writes a model takes :class:`SequencePair` from here, and :func:`read` or :func:`read_backwards`
 for a guide that reads more than one frame. All else runs it: :class:`Rollout` takes it through
 time, :class:`PathPair` is the form that is trained.
+
+Two questions are asked of a pair. Whether its data are sequences is
+:func:`vaezoo.pairs.sites.takes_lengths`; whether it is written as one step, so that it can be
+rolled out, is ``isinstance(pair, SequencePair)``, or :func:`as_sequence_pair` where it has to be.
 """
 
-from typing import TYPE_CHECKING
-
-from vaezoo.lazy import lazy_names
-
-if TYPE_CHECKING:
-    from vaezoo.sequences.paths import PathPair, training_form
-    from vaezoo.sequences.reading import Cell, read, read_backwards
-    from vaezoo.sequences.sequence_pair import Rollout, SequencePair
+from vaezoo.sequences.paths import PathPair, training_form
+from vaezoo.sequences.reading import Cell, read, read_backwards
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
 
 __all__ = [
     "Cell",
     "PathPair",
     "Rollout",
     "SequencePair",
+    "as_sequence_pair",
     "read",
     "read_backwards",
     "training_form",
 ]
-
-__getattr__, __dir__ = lazy_names(__name__)

@@ -18,12 +18,40 @@ from torch.distributions import constraints, kl_divergence, register_kl
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import elements_of_both
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
-from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, loop
+from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, by_rows, loop
 
-__all__ = ["Frames", "Path", "PathPair", "by_rows", "training_form"]
+__all__ = ["Frames", "Path", "PathPair", "training_form"]
 
 
-class Path(TorchDistribution):
+class _AlongTime(TorchDistribution):
+    """A distribution of whole sequences, batch shape ``(B,)``, event shape ``(T, *event)``.
+
+    Parameters
+    ----------
+    conditional
+        Of a step, or of many: has its event shape and its support.
+    size
+        T and B.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as in every distribution of torch)
+
+    def __init__(self, conditional: TorchDistribution, size: torch.Size) -> None:
+        self.conditional = conditional
+        event = torch.Size((size[0], *conditional.event_shape))
+        super().__init__(size[1:], event, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        return constraints.independent(self.conditional.support, 1)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        if torch.Size(batch_shape) != self.batch_shape:
+            raise NotImplementedError("a path belongs to the sequences that it was made for")
+        return self
+
+
+class Path(_AlongTime):
     """prod_t of the conditionals of one side, batch shape ``(B,)``, event shape ``(T, z_dim)``.
 
     Parameters
@@ -40,8 +68,6 @@ class Path(TorchDistribution):
         Sequences on a path, for that very value of z.
     """
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as in every distribution of torch)
-
     def __init__(
         self,
         begin: Callable[[], Unrolled],
@@ -53,24 +79,13 @@ class Path(TorchDistribution):
         self.begin = begin
         self.side: Side = side
         self.unrolled = unrolled
-        self.latent = latent
         self.has_rsample = latent.has_rsample
-        event = torch.Size((size[0], *latent.event_shape))
-        super().__init__(size[1:], event, validate_args=False)
-
-    @property
-    def support(self) -> Any:
-        return constraints.independent(self.latent.support, 1)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Path":
-        if torch.Size(batch_shape) != self.batch_shape:
-            raise NotImplementedError("a path belongs to the sequences that it was made for")
-        return self
+        super().__init__(latent, size)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         if len(sample_shape):
             raise NotImplementedError("a path is drawn once; repeat the sequences")
-        self.unrolled = self.begin().draw(self.side, Family(self.latent))
+        self.unrolled = self.begin().draw(self.side, Family(self.conditional))
         return self.unrolled.z
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -129,7 +144,7 @@ def _kl_of_paths(q: Path, p: Path) -> Tensor:
     return path.sum_over_steps(kl_divergence(path.steps(q.side), path.steps(p.side)))
 
 
-class Frames(TorchDistribution):
+class Frames(_AlongTime):
     """prod_t p(x_t | z_t, h_t) on a path, batch shape ``(B,)``, event shape ``(T, *x_shape)``.
 
     Parameters
@@ -138,26 +153,14 @@ class Frames(TorchDistribution):
         The sequences on a path.
     """
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (as in every distribution of torch)
-
     def __init__(self, path: Unrolled) -> None:
         self.path = path
         self.steps = path.likelihood()
-        event = torch.Size((path.size[0], *self.steps.event_shape))
-        super().__init__(path.size[1:], event, validate_args=False)
-
-    @property
-    def support(self) -> Any:
-        return constraints.independent(self.steps.support, 1)
+        super().__init__(self.steps, path.size)
 
     @property
     def base_dist(self) -> Any:
         return self.steps.base_dist
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Frames":
-        if torch.Size(batch_shape) != self.batch_shape:
-            raise NotImplementedError("a path belongs to the sequences that it was made for")
-        return self
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return self._by_sequence(self.steps.sample(sample_shape))
@@ -171,11 +174,6 @@ class Frames(TorchDistribution):
 
     def _by_sequence(self, rows: Tensor) -> Tensor:
         return rows.unflatten(0, self.path.size).transpose(0, 1)
-
-
-def by_rows(sequences: Tensor) -> Tensor:
-    """Return ``(B, T, ...)`` as rows ordered by step, ``(T * B, ...)``."""
-    return sequences.transpose(0, 1).flatten(0, 1)
 
 
 class PathPair(nn.Module):

@@ -22,9 +22,21 @@ __all__ = [
     "Recurrence",
     "Step",
     "Unrolled",
+    "by_rows",
     "loop",
     "running_recurrence",
 ]
+
+
+def by_rows(sequences: Tensor) -> Tensor:
+    """Return ``(B, T, ...)`` as rows ordered by step, ``(T * B, ...)``.
+
+    Examples
+    --------
+    >>> by_rows(torch.tensor([[1, 2], [3, 4]]))
+    tensor([1, 3, 2, 4])
+    """
+    return sequences.transpose(0, 1).flatten(0, 1)
 
 
 class Unrolled:
@@ -61,7 +73,7 @@ class Unrolled:
         self.truncate = truncate
         self.size = torch.Size((x.shape[1], x.shape[0]))
         self.mask = frame_mask(length, x.shape[1])
-        self.features = pair.embed(x.transpose(0, 1).flatten(0, 1))
+        self.features = pair.embed(by_rows(x))
         self.z = self.h = x.new_empty(0)
         self._encoded: Tensor | None = None
         self._drawn_from: tuple[Side, TorchDistribution] | None = None
@@ -80,7 +92,7 @@ class Unrolled:
                     e = self.pair.encode(self.x, self.length)
                 finally:
                     _RUNNING.reset(token)
-                self._encoded = e.transpose(0, 1).flatten(0, 1)
+                self._encoded = by_rows(e)
         return self._encoded
 
     def draw(self, side: Side, family: "Family") -> "Unrolled":
@@ -125,7 +137,7 @@ class Unrolled:
 
     def likelihood(self) -> TorchDistribution:
         """Return p(x_t | z_t, h_t) of all steps, batch shape ``(T * B,)``."""
-        return self._all().likelihood(self.z.transpose(0, 1).flatten(0, 1))
+        return self._all().likelihood(by_rows(self.z))
 
     def _all(self) -> Rollout:
         """Return all steps of all sequences, as if each were a row before its step."""

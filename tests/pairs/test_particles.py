@@ -197,7 +197,7 @@ def test_layout_changes_neither_loss_nor_gradients(
     pair: nn.Module, x: Tensor, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = loss_and_gradients(OBJECTIVES[name](), pair, (x,))
-    for module in ("elbo", "iwae", "dreg"):
+    for module in ("elbo", "importance"):
         monkeypatch.setattr(
             f"vaezoo.objectives.{module}.choose_particles", lambda p, a, n: Particles(n)
         )

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.accounting import log_mean_exp, total_log_density
 from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
@@ -171,7 +171,7 @@ def log_evidence(log_weights: Tensor) -> Tensor:
     >>> log_evidence(torch.tensor([[1.0], [3.0]]).log())
     tensor([0.6931], dtype=torch.float64)
     """
-    return log_weights.cpu().double().logsumexp(0) - math.log(len(log_weights))
+    return log_mean_exp(log_weights.cpu().double())
 
 
 def log_evidence_error(log_weights: Tensor) -> Tensor:

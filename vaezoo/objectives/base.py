@@ -14,11 +14,19 @@ from pyro.distributions.util import is_identically_zero
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, Site
+from vaezoo.pairs.handlers import mask_rows, scale_latents
+from vaezoo.pairs.particles import Function, Particles, probing
+from vaezoo.pairs.sites import Args, Site, guide_of, model_of
 from vaezoo.parts.axes import Axis
 
-__all__ = ["OBJECTIVES", "Objective", "ignores_padding", "is_reparameterised", "make_objective"]
+__all__ = [
+    "OBJECTIVES",
+    "Objective",
+    "ignores_padding",
+    "is_reparameterised",
+    "make_objective",
+    "weighted",
+]
 
 OBJECTIVES = Axis("objective")
 
@@ -101,6 +109,28 @@ def ignores_padding(objective: Objective, pair: nn.Module, args: Args) -> bool:
                 module.training = mode
             losses.append(objective.loss(pair, batch, mask=kept))
     return torch.equal(*losses)
+
+
+def weighted(
+    pair: nn.Module, particles: Particles, beta: float | Tensor, mask: Tensor | None
+) -> tuple[Function, Function]:
+    """Return model and guide, weight beta on their latents and a mask ``(B,)`` on their rows.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> model, guide = weighted(pair, Particles(), 0.5, None)
+    >>> trace = Particles().trace(model, guide, (x,))
+    >>> trace.latents["z"][0]["scale"], trace.observed["x"]["scale"]
+    (0.5, 1.0)
+    """
+
+    def weigh(fn: Function) -> Function:
+        scaled: Function = scale_latents(beta)(fn)
+        return scaled if mask is None else mask_rows(*particles.repeat((mask,)))(scaled)
+
+    return weigh(model_of(pair)), weigh(guide_of(pair))
 
 
 def is_reparameterised(site: Site) -> bool:

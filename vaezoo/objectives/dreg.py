@@ -6,17 +6,13 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, is_reparameterised
-from vaezoo.objectives.densities import density, log_joint, log_mean_exp
-from vaezoo.pairs.accounting import num_units
-from vaezoo.pairs.admission import refuse_shared_sites
-from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
-from vaezoo.pairs.weighting import weighted
+from vaezoo.objectives.base import OBJECTIVES, is_reparameterised, weighted
+from vaezoo.objectives.importance import weighable_particles
+from vaezoo.pairs.accounting import log_density, log_mean_exp, num_units, total_log_density
+from vaezoo.pairs.particles import Particles
+from vaezoo.pairs.sites import Args, PairTrace, sample_sites
 
 __all__ = ["DReG"]
-
-_INSTEAD = "use `objective='elbo'`"
 
 
 @OBJECTIVES.register("dreg")
@@ -53,13 +49,9 @@ class DReG:
             When the guide has several latents, or one that is not reparameterised, or whose density
             is known for its own draws only; or a site is shared by data.
         """
-        with probing(pair, args[0].device):
-            trace = trace_pair(pair, args)
-            _refuse_for_dreg(trace)
-            refuse_shared_sites(
-                trace, len(args[0]), "objective 'dreg' needs", "use `objective='elbo'`"
-            )
-            self._particles = choose_particles(pair, args, self.num_particles)
+        self._particles = weighable_particles(
+            pair, args, self.num_particles, "dreg", _refuse_for_dreg
+        )
 
     def loss(
         self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
@@ -73,9 +65,11 @@ class DReG:
         draws = particles.run(guide, args)
         (site,) = sample_sites(draws).values()
         z = site["value"] = _anew(site["value"])
-        log_p = log_joint(particles.run(poutine.replay(model, trace=draws), args))
-        fixed = density(site, z.detach())
-        log_q = density(site, z) - fixed + fixed.detach()  # differs by z, and not by its density
+        trace = particles.run(poutine.replay(model, trace=draws), args)
+        log_p = total_log_density(sample_sites(trace).values(), scaled=True)
+        fixed = log_density(site, z.detach(), scaled=True)
+        # It differs by z, and not by its density.
+        log_q = log_density(site, z, scaled=True) - fixed + fixed.detach()
         log_w = particles.by_datum(log_p - log_q)
         if z.requires_grad:
             share = particles.by_row(log_w.detach().softmax(0))
@@ -98,7 +92,7 @@ def _refuse_for_dreg(trace: PairTrace) -> None:
             "use `objective='iwae'`"
         )
     try:
-        density(site, _anew(site["value"]))
+        log_density(site, _anew(site["value"]))
     except Exception as error:
         raise RequestError(
             f"objective 'dreg' needs the density of '{names[0]}' at any value, and its family "

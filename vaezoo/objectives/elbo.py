@@ -7,12 +7,11 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, is_reparameterised
+from vaezoo.objectives.base import OBJECTIVES, is_reparameterised, weighted
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
 from vaezoo.pairs.admission import refuse_shared_sites, shared_site
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
-from vaezoo.pairs.weighting import weighted
 
 __all__ = ["ELBO"]
 

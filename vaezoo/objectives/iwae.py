@@ -2,21 +2,18 @@
 
 from typing import ClassVar
 
+import torch
 from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.objectives.base import OBJECTIVES
-from vaezoo.objectives.densities import log_joint, log_mean_exp, total
-from vaezoo.pairs.accounting import num_units
-from vaezoo.pairs.admission import refuse_shared_sites
-from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.sites import Args, sample_sites, trace_pair
-from vaezoo.pairs.weighting import weighted
+from vaezoo.objectives.base import OBJECTIVES, weighted
+from vaezoo.objectives.importance import weighable_particles
+from vaezoo.pairs.accounting import log_mean_exp, num_units, total_log_density
+from vaezoo.pairs.particles import Particles
+from vaezoo.pairs.sites import Args, sample_sites
 
 __all__ = ["IWAE"]
-
-_INSTEAD = "use `objective='elbo'`"
 
 
 @OBJECTIVES.register("iwae")
@@ -47,12 +44,7 @@ class IWAE:
         RequestError
             When a site is shared by data, so that a datum has no weights of its own.
         """
-        with probing(pair, args[0].device):
-            trace = trace_pair(pair, args)
-            refuse_shared_sites(
-                trace, len(args[0]), "objective 'iwae' needs", "use `objective='elbo'`"
-            )
-            self._particles = choose_particles(pair, args, self.num_particles)
+        self._particles = weighable_particles(pair, args, self.num_particles, "iwae")
 
     def loss(
         self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
@@ -64,7 +56,8 @@ class IWAE:
         particles = self._particles
         trace = particles.trace(*weighted(pair, particles, beta, mask), args)
         log_q, score = _log_q(trace.guide)
-        bound = log_mean_exp(particles.by_datum(log_joint(trace.model) - log_q))
+        log_p = total_log_density(sample_sites(trace.model).values(), scaled=True)
+        bound = log_mean_exp(particles.by_datum(log_p - log_q))
         if score is not None:
             surrogate = bound.detach() * particles.by_datum(score).sum(0)
             bound = bound + (surrogate - surrogate.detach())
@@ -79,4 +72,5 @@ def _log_q(guide: Trace) -> tuple[Tensor | float, Tensor | None]:
         log_q.append(scale_and_mask(parts.log_prob, scale=site["scale"], mask=site["mask"]))
         if not is_identically_zero(parts.score_function):
             scores.append(scale_and_mask(parts.score_function, mask=site["mask"]))
-    return (total(log_q) if log_q else 0.0), (total(scores) if scores else None)
+    score = torch.stack(scores).sum(0) if scores else None
+    return (torch.stack(log_q).sum(0) if log_q else 0.0), score

@@ -10,7 +10,6 @@
 :mod:`.pieces`         rows in pieces, and pieces joined
 :mod:`.predictions`    prior predictive, reconstructions, codes
 :mod:`.simulation`     data of the model, in the place of a batch
-:mod:`.weighting`      what the parts of an objective weigh
 :mod:`.lengths`        which entries of padded sequences are frames
 :mod:`.blame`          the line of the user's file that something comes from
 =====================  ============================================================================

@@ -4,6 +4,7 @@ Everything is read off the sites of a trace. Log-densities are in nats, one numb
 ``(B,)``; this is the one place that says which sites a datum owns and how its terms add up.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "Terms",
     "elbo_terms",
     "log_density",
+    "log_mean_exp",
     "log_weights",
     "num_units",
     "total_log_density",
@@ -38,8 +40,10 @@ __all__ = [
 ]
 
 
-def log_density(site: Site, value: Tensor | None = None) -> Tensor:
-    """Return the log-density of a site ``(B,)``: masked, but not scaled.
+def log_density(site: Site, value: Tensor | None = None, *, scaled: bool = False) -> Tensor:
+    """Return the log-density of a site ``(B,)``: masked, and scaled only where that is asked for.
+
+    What is measured is not scaled; an objective is, by the weight of its KL term.
 
     Examples
     --------
@@ -50,10 +54,11 @@ def log_density(site: Site, value: Tensor | None = None) -> Tensor:
     torch.Size([3])
     """
     log_prob = site["fn"].log_prob(site["value"] if value is None else value)
-    return torch.as_tensor(scale_and_mask(log_prob, mask=site["mask"]))
+    scale = site["scale"] if scaled else 1.0
+    return torch.as_tensor(scale_and_mask(log_prob, scale=scale, mask=site["mask"]))
 
 
-def total_log_density(sites: Iterable[Site]) -> Tensor:
+def total_log_density(sites: Iterable[Site], *, scaled: bool = False) -> Tensor:
     """Return the sum of the log-densities of some sites, at least one, ``(B,)``.
 
     Examples
@@ -64,7 +69,7 @@ def total_log_density(sites: Iterable[Site]) -> Tensor:
     >>> total_log_density(trace.observed.values()).shape
     torch.Size([3])
     """
-    return torch.stack([log_density(site) for site in sites]).sum(0)
+    return torch.stack([log_density(site, scaled=scaled) for site in sites]).sum(0)
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,19 @@ def log_weights(
         difference = total_log_density(sample_sites(trace.model).values()) - log_q
         parts.append(difference.reshape(batch, size).T)
     return join(parts)
+
+
+def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:
+    """Return log 1/K sum_k w_k along a dimension of log w: of each datum, ``(B,)``, of ``(K, B)``.
+
+    It is 0 for a row that a mask leaves out.
+
+    Examples
+    --------
+    >>> log_mean_exp(torch.tensor([[1.0, 3.0], [3.0, 1.0]]).log()).exp()
+    tensor([2., 2.])
+    """
+    return log_w.logsumexp(dim) - math.log(log_w.shape[dim])
 
 
 def units_per_row(pair: nn.Module, args: Args) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaezoo.data.batches import Batches
 from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import free_running, particle_filter
-from vaezoo.pairs.accounting import log_weights, units_per_row
+from vaezoo.pairs.accounting import log_mean_exp, log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.sites import Args, takes_lengths
@@ -80,7 +80,7 @@ def iwae_bounds(
         weights = weights.cpu().double()
         for k in ks:
             groups = weights[: len(weights) // k * k].reshape(-1, k, weights.shape[1])
-            estimates[k].append((groups.logsumexp(1) - math.log(k)).mean(0))
+            estimates[k].append(log_mean_exp(groups, 1).mean(0))
         units.append(units_per_row(pair, args).cpu().double())
         if progress:
             progress(sum(map(len, units)), batches.size(split, limit))

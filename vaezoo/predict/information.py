@@ -1,10 +1,9 @@
 """How much the latents say about the data."""
 
-import math
-
 import torch
 from torch import nn
 
+from vaezoo.pairs.accounting import log_mean_exp
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, takes_lengths
 
 __all__ = ["MOST_ROWS", "mutual_information"]
@@ -25,5 +24,4 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     fn, z = sites[0]["fn"], sites[0]["value"]
     pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])
     own = pairwise.diagonal()
-    aggregate = pairwise.logsumexp(1) - math.log(len(z))
-    return float((own - aggregate).mean())
+    return float((own - log_mean_exp(pairwise, 1)).mean())

@@ -4,11 +4,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from vaezoo.cli._flags import in_flags
 from vaezoo.errors import RequestError
@@ -102,27 +110,27 @@ class Bar(Callback):
 @contextmanager
 def rows_bar() -> Iterator[Callable[[int, int], None] | None]:
     """Yield what shows how many rows are done: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with _bar(TimeRemainingColumn(compact=True)) as update:
+        yield update and (lambda done, total: update(completed=done, total=total))
 
 
 @contextmanager
 def steps_bar() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield what shows which step is under way: a bar on a terminal, nothing elsewhere."""
+    with _bar(TextColumn("{task.description}")) as update:
+        yield update and (
+            lambda name, done, total: update(completed=done, total=total, description=name)
+        )
+
+
+@contextmanager
+def _bar(last: ProgressColumn) -> Iterator[Callable[..., None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(bar_width=20), MofNCompleteColumn(), last)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda name, done, total: bar.update(
-            task, completed=done, total=total, description=name
-        )
+        yield partial(bar.update, bar.add_task("", total=None))
 
 
 class TensorBoard(Callback):

@@ -15,7 +15,6 @@ from vaezoo.errors import RequestError
 from vaezoo.options import Device, PointValue, Split
 
 __all__ = [
-    "SEED",
     "Counts",
     "Decorator",
     "choice_option",
@@ -29,16 +28,14 @@ __all__ = [
     "num_samples_option",
     "out_option",
     "seed_option",
-    "split_option",
     "table",
+    "takes_data",
     "takes_run",
     "x_option",
     "z_option",
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-SEED = click.IntRange(0, 2**63 - 1)
 
 
 def complete_model(
@@ -147,7 +144,11 @@ device_option = choice_option(
     "--device", Device, help="Where to compute; auto takes a GPU when there is one."
 )
 seed_option = click.option(
-    "--seed", type=SEED, default=0, show_default=True, help="Seed of all draws."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of all draws.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 data_option = click.option(
@@ -169,6 +170,11 @@ model_option = click.option(
     metavar="FILE.py",
     help="File to take the pair from, for a run whose own copy was not trained on this machine.",
 )
+
+
+def takes_data(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take rows of data, with the options that say which."""
+    return data_option(data_dir_option(split_option(command)))
 
 
 def echo_json(value: object) -> None:

@@ -8,13 +8,11 @@ import click
 from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import (
     choice_option,
-    data_dir_option,
-    data_option,
     echo_json,
     json_option,
     limit_option,
     seed_option,
-    split_option,
+    takes_data,
     takes_run,
 )
 from vaezoo.options import Level
@@ -29,9 +27,7 @@ EXIT_POOR = 3
 
 
 @click.command()
-@data_option
-@data_dir_option
-@split_option
+@takes_data
 @limit_option(100)
 @choice_option(
     "--level",

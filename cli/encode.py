@@ -7,13 +7,11 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
-    data_dir_option,
-    data_option,
     limit_option,
     num_samples_option,
     out_option,
     seed_option,
-    split_option,
+    takes_data,
     takes_run,
     z_option,
 )
@@ -27,9 +25,7 @@ __all__ = ["encode"]
 
 
 @click.command()
-@data_option
-@data_dir_option
-@split_option
+@takes_data
 @limit_option(text="Only the first so many rows.  [default: all; 100 in a .nc or .zarr file]")
 @z_option
 @num_samples_option(1000, "Draws for each datum in a .nc or .zarr file, a multiple of 4.", least=4)

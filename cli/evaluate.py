@@ -7,13 +7,11 @@ import click
 import vaezoo
 from vaezoo.cli._shared import (
     Counts,
-    data_dir_option,
-    data_option,
     echo_json,
     json_option,
     limit_option,
     seed_option,
-    split_option,
+    takes_data,
     takes_run,
 )
 
@@ -27,9 +25,7 @@ __all__ = ["evaluate"]
 
 
 @click.command()
-@data_option
-@data_dir_option
-@split_option
+@takes_data
 @click.option(
     "--iwae",
     type=Counts("numbers of draws, as 1,10,100"),

@@ -7,13 +7,11 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
-    data_dir_option,
-    data_option,
     limit_option,
     num_samples_option,
     out_option,
     seed_option,
-    split_option,
+    takes_data,
     takes_run,
 )
 
@@ -56,9 +54,7 @@ class PrefixType(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Frames that are given of each sequence: a number, half or all.",
 )
-@data_option
-@data_dir_option
-@split_option
+@takes_data
 @limit_option(8, "How many rows.")
 @out_option(
     *(".png", ".npz", ".nc"),

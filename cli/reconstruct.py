@@ -7,12 +7,10 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
-    data_dir_option,
-    data_option,
     limit_option,
     out_option,
     seed_option,
-    split_option,
+    takes_data,
     takes_run,
     x_option,
     z_option,
@@ -26,9 +24,7 @@ __all__ = ["reconstruct"]
 
 
 @click.command()
-@data_option
-@data_dir_option
-@split_option
+@takes_data
 @limit_option(64, "How many rows.")
 @z_option
 @x_option

@@ -7,12 +7,10 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
-    data_dir_option,
-    data_option,
     num_samples_option,
     out_option,
     seed_option,
-    split_option,
+    takes_data,
     takes_run,
     x_option,
 )
@@ -40,9 +38,7 @@ PRIOR = "z: sample (prior)"
     metavar="FRAMES",
     help="Continue the first so many frames of data; --steps come after them.",
 )
-@data_option
-@data_dir_option
-@split_option
+@takes_data
 @click.option("--rate", type=click.IntRange(min=1), help="Samples a second of a .wav file.")
 @out_option(
     *(".png", ".npz", ".wav"),

@@ -81,6 +81,7 @@ def train(
       vaezoo train --resume runs/my-run --epochs 100
     """
     from vaezoo.cli._progress import make_callbacks
+    from vaezoo.plots.figures import plot_run
     from vaezoo.training.callbacks import Interrupted
 
     words = typed_words()
@@ -92,7 +93,7 @@ def train(
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
         raise StoppedError(stop) from None
-    _plot_figures(run, words.get("data_dir"))
+    plot_run(run, words.get("data_dir"))
     _report(run, as_json)
 
 
@@ -206,12 +207,6 @@ class StoppedError(VaezooError):
     def __init__(self, stop: "Interrupted") -> None:
         go_on = f"vaezoo train --resume {stop.run.path}"
         super().__init__(f"stopped at step {stop.step}, saved; go on with: {go_on}")
-
-
-def _plot_figures(run: "Run", data_dir: str | None) -> None:
-    from vaezoo.plots.figures import plot_run
-
-    plot_run(run, data_dir)
 
 
 def _report(run: "Run", as_json: bool) -> None:

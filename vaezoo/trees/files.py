@@ -123,7 +123,11 @@ def _move(temporary: Path, path: Path) -> None:
     old = path.with_name(f".{path.name}.old")
     _remove(old)
     path.replace(old)
-    temporary.replace(path)
+    try:
+        temporary.replace(path)
+    except OSError:
+        old.replace(path)
+        raise
     _remove(old)
 
 

@@ -46,7 +46,7 @@ from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
+from vaezoo.pairs.pieces import join, numbered_rows, rows_at_once, slices, trial_rows
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import (
     Args,
@@ -261,10 +261,9 @@ def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
 def _weigh(pair: nn.Module, args: Args, num_samples: int, seed: int) -> Weighted:
     """Return draws of the mixture of :mod:`vaezoo.inference.proposals` for each datum."""
     parts = []
-    for rows in slices(len(args[0]), DATA_AT_ONCE):
-        part, own_seed = tuple(arg[rows] for arg in args), seed + rows.start
-        chains = short_chains(pair, part, seed=own_seed)
-        parts.append(mixture_weights(pair, part, chains, num_samples, seed=own_seed))
+    for first, part in numbered_rows(args, DATA_AT_ONCE):
+        chains = short_chains(pair, part, seed=seed + first)
+        parts.append(mixture_weights(pair, part, chains, num_samples, seed=seed + first))
     return join(parts, 1)
 
 
@@ -279,9 +278,8 @@ class _Ranking:
     def __init__(self, pair: nn.Module, args: Args, truth: Mapping[str, Tensor]) -> None:
         self.pair, self.args = pair, args
         self.frame = self._frames()
-        self.truth, *_ = self._quantities(
-            Particles(1), {name: z.unsqueeze(0) for name, z in truth.items()}
-        )
+        held = {name: z.unsqueeze(0) for name, z in truth.items()}
+        self.truth, _ = self._quantities(Particles(1), held)
         num_latents = self.truth.shape[-1] - len(DENSITIES)
         rounding = ROUNDING * self.truth.abs().clamp(min=1)
         rounding[..., :num_latents] = 0
@@ -292,19 +290,18 @@ class _Ranking:
 
         Draws of a mixture are the repaired ones, or else those of the guide, weighed.
         """
-        draws, log_p, log_q = self._quantities(particles, None)
-        log_weights = log_p - log_q
+        draws, log_weights = self._quantities(particles, None)
         of_guide = self._pit(draws, torch.zeros_like(log_weights))
         if mixture is not None:
-            draws, *_ = self._quantities(particles, mixture.latents)
+            draws, _ = self._quantities(particles, mixture.latents)
             log_weights = mixture.log_weights
         smoothed = pareto_smooth(log_weights)
         return of_guide, self._pit(draws, smoothed.log_weights), smoothed.k_hat
 
     def _quantities(
         self, particles: Particles, latents: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is ranked ``(S, n, Q)``, log p(x, z) and log q(z | x), each ``(S, n)``.
+    ) -> tuple[Tensor, Tensor]:
+        """Return what is ranked ``(S, n, Q)``, and log p(x, z) - log q(z | x), ``(S, n)``.
 
         Latents are ``(S, n, *event)``, by default draws from the guide.
         """
@@ -318,7 +315,7 @@ class _Ranking:
         elements = [self._at_frame(z).flatten(2) if z.dim() > 2 else z[..., None] for z in draws]
         densities = torch.stack([log_p, log_likelihood, log_q], -1).cpu().double()
         ranked = torch.cat([*[z.cpu().double() for z in elements], densities], -1)
-        return ranked, log_p, log_q
+        return ranked, log_p - log_q
 
     def _frames(self) -> Tensor | None:
         """Return one frame of each sequence, at random, ``(n,)``; None where there is no time."""

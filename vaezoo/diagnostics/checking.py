@@ -49,7 +49,7 @@ from vaezoo.inference.local_fits import best_elbo
 from vaezoo.inference.proposals import StudentTMixture, run_short_chains, weigh
 from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.pieces import in_pieces, join, slices
+from vaezoo.pairs.pieces import in_pieces, join, numbered_rows
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import seeded
 
@@ -229,11 +229,10 @@ def check_posteriors(
     if not 1 <= num_resampled <= num_samples:
         raise RequestError(f"num_resampled lies between 1 and {num_samples}, got {num_resampled}")
     device, parts = args[0].device, []
-    for rows in slices(len(args[0]), max_data):
-        part, own_seed = tuple(arg[rows] for arg in args), seed + rows.start
-        with probing(pair, device), seeded(own_seed, device):
+    for first, part in numbered_rows(args, max_data):
+        with probing(pair, device), seeded(seed + first, device):
             target = Target(pair, part, "a check of posteriors")
-            parts.append(_check(target, num_samples, num_resampled, split_gap, own_seed))
+            parts.append(_check(target, num_samples, num_resampled, split_gap, seed + first))
     return join(parts, dims=DATA_DIM)
 
 
@@ -248,13 +247,11 @@ def _check(
     u, of_mixture = weigh(target, mixture, num_samples)
     of_mixture = of_mixture.cpu().double()
     smoothed = pareto_smooth(of_mixture)
-    shift, ratio = _compare(guide_draws, u, smoothed.log_weights)
     local = best_elbo(target).cpu().double() if split_gap else None
     values = {
         **summary(of_guide, pareto_smooth(of_guide)),
         **_summary_of_mixture(of_mixture, smoothed),
-        "mean_shift": shift,
-        "sd_ratio": ratio,
+        **_compare(guide_draws, u, smoothed.log_weights),
     }
     grades = _grades(values, num_samples)
     kept = resample({"u": u}, smoothed.log_weights, num_resampled, seed=seed)["u"]
@@ -290,7 +287,7 @@ def _summary_of_mixture(log_weights: Tensor, smoothed: Smoothed) -> dict[str, Te
     }
 
 
-def _compare(guide_draws: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+def _compare(guide_draws: Tensor, u: Tensor, log_weights: Tensor) -> dict[str, Tensor]:
     """Return the shift of the mean, and the ratio of sds, of the worst latent, each ``(B,)``.
 
     ``u`` are draws from the mixture, with their log importance weights.
@@ -302,7 +299,7 @@ def _compare(guide_draws: Tensor, u: Tensor, log_weights: Tensor) -> tuple[Tenso
     shift = ((guide_draws.mean(0) - mean) / sd).abs().max(-1).values
     log_ratio = (guide_draws.std(0).clamp(min=1e-12) / sd).log()
     worst = log_ratio.abs().argmax(-1, keepdim=True)
-    return shift, log_ratio.gather(-1, worst).squeeze(-1).exp()
+    return {"mean_shift": shift, "sd_ratio": log_ratio.gather(-1, worst).squeeze(-1).exp()}
 
 
 def _grades(values: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]:

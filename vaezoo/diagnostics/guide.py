@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vaezoo.diagnostics.checking import grade_guide
 from vaezoo.inference.importance import importance_weights, pareto_smooth, summary
-from vaezoo.pairs.pieces import join, slices
+from vaezoo.pairs.pieces import join, numbered_rows
 from vaezoo.pairs.sites import Args
 
 __all__ = ["GuideCheck", "check_guide"]
@@ -81,10 +81,9 @@ def check_guide(
     [2, 2]
     """
     begun, parts = time.perf_counter(), []
-    for rows in slices(len(args[0]), max_data):
-        some = tuple(arg[rows] for arg in args)
-        sample = importance_weights(pair, some, num_samples, seed=seed + rows.start)
-        log_weights = sample.log_weights.cpu().double()
+    for first, part in numbered_rows(args, max_data):
+        weighted = importance_weights(pair, part, num_samples, seed=seed + first)
+        log_weights = weighted.log_weights.cpu().double()
         parts.append(summary(log_weights, pareto_smooth(log_weights)))
     values = join(parts)
     return GuideCheck(

@@ -36,12 +36,12 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.pieces import join, rows_at_once, slices
+from vaezoo.pairs.pieces import join, numbered_rows, rows_at_once
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import Args, model_of, sample_sites
 from vaezoo.runtime.device import seeded
 
-__all__ = ["Annealed", "Annealing", "Bounds", "anneal", "annealed_evidence", "bidirectional_bounds"]
+__all__ = ["Annealed", "Annealing", "Bounds", "annealed_evidence", "bidirectional_bounds"]
 
 Start = Literal["prior", "guide"]
 Moves = list[tuple[float, float, Tensor, Tensor]]
@@ -182,15 +182,11 @@ def annealed_evidence(
     True
     """
     device, parts = args[0].device, []
-    for first, part in _parts(args, how):
+    for first, part in numbered_rows(args, rows_at_once(how.num_particles)):
         with probing(pair, device), seeded(seed + first, device):
-            parts.append(anneal(Target(pair, part, "annealing"), how))
+            target = Target(pair, part, "annealing")
+            parts.append(_forward(target, how, _pilot(target, how)))
     return join(parts, dims=DATA_DIM)
-
-
-def anneal(target: Target, how: Annealing) -> Annealed:
-    """Return the same of a target, for use inside :func:`vaezoo.pairs.particles.probing`."""
-    return _forward(target, how, _pilot(target, how))
 
 
 def bidirectional_bounds(
@@ -226,16 +222,10 @@ def bidirectional_bounds(
     True
     """
     device, parts = args_like[0].device, []
-    for first, part in _parts(args_like, how):
+    for first, part in numbered_rows(args_like, rows_at_once(how.num_particles)):
         with probing(pair, device), seeded(seed + first, device):
             parts.append(_bounds(pair, part, how))
     return join(parts)
-
-
-def _parts(args: Args, how: Annealing) -> list[tuple[int, Args]]:
-    """Return parts of a batch whose particles go through the pair at once, and where they start."""
-    parts = slices(len(args[0]), rows_at_once(how.num_particles))
-    return [(part.start, tuple(arg[part] for arg in args)) for part in parts]
 
 
 def _bounds(pair: nn.Module, args: Args, how: Annealing) -> Bounds:

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.accounting import log_mean_exp, total_log_density
+from vaezoo.pairs.accounting import log_mean_exp, log_weight
 from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
-from vaezoo.pairs.sites import Args, guide_of, model_of, sample_sites, trace_pair
+from vaezoo.pairs.sites import Args, guide_of, model_of, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 
@@ -139,10 +139,8 @@ def importance_weights(
 
 def _draw(pair: nn.Module, args: Args, particles: Particles) -> Weighted:
     trace = particles.trace(model_of(pair), guide_of(pair), args)
-    log_p = total_log_density(sample_sites(trace.model).values())
-    log_q = total_log_density(sample_sites(trace.guide).values())
     latents = {name: particles.by_datum(q["value"]) for name, (_, q) in trace.latents.items()}
-    return Weighted(latents, particles.by_datum(log_p - log_q))
+    return Weighted(latents, particles.by_datum(log_weight(trace)))
 
 
 def effective_share(log_weights: Tensor) -> Tensor:

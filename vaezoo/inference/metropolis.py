@@ -31,15 +31,15 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
+from vaezoo.pairs.predictions import only_x
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     argument_names,
-    sample_sites,
     takes_lengths,
     trace_pair,
 )
@@ -122,7 +122,7 @@ class _FlatChain:
         args = tuple(self.args)
         kept = self._at({name: site["value"] for name, (site, _) in self.trace.latents.items()})
         new = trace_pair(self.pair, args)
-        ratio = _log_weight(new) - _log_weight(kept)
+        ratio = log_weight(new) - log_weight(kept)
         accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
         self.trace = self._at(
             {
@@ -143,18 +143,9 @@ class _FlatChain:
 
 
 def _observed(trace: PairTrace) -> Any:
-    if "x" not in trace.observed:
-        raise RequestError(f"the model has no site 'x'; its sites: {', '.join(trace.observed)}")
-    site = trace.observed["x"]
+    site = only_x(trace.observed)
     _elements(site["fn"])
     return site
-
-
-def _log_weight(trace: PairTrace) -> Tensor:
-    """log p(x, z) - log q(z | x), ``(B,)``."""
-    log_p = total_log_density(sample_sites(trace.model).values())
-    guide = sample_sites(trace.guide).values()
-    return log_p - total_log_density(guide) if guide else log_p
 
 
 def _elements(fn: Any, whole: bool = False) -> Any:

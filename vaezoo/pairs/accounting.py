@@ -33,8 +33,10 @@ __all__ = [
     "elbo_terms",
     "log_density",
     "log_mean_exp",
+    "log_weight",
     "log_weights",
     "num_units",
+    "sum_over_steps",
     "total_log_density",
     "units_per_row",
 ]
@@ -114,7 +116,7 @@ def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -
         if elements is not None:
             per_latent[name] = elements
     if takes_lengths(pair):
-        kl, per_latent = _sum_over_steps(kl), _sum_over_steps(per_latent)
+        kl, per_latent = sum_over_steps(kl), sum_over_steps(per_latent)
     return Terms(recon, kl, per_latent)
 
 
@@ -157,13 +159,37 @@ def _kl_of_elements(p_fn: Any, q_fn: Any) -> Tensor | None:
         return None
 
 
-def _sum_over_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def sum_over_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the sums of ``z_0, z_1, ...``, the sites of a sequence, as ``z``.
+
+    Examples
+    --------
+    >>> sum_over_steps({"z_0": torch.ones(2), "z_1": torch.ones(2), "w": torch.ones(2)})
+    {'z': tensor([2., 2.]), 'w': tensor([1., 1.])}
+    """
     summed: dict[str, Tensor] = {}
     for name, value in sites.items():
-        step = step_of(name)
-        base = step[0] if step else name
+        base, _ = step_of(name) or (name, 0)
         summed[base] = summed[base] + value if base in summed else value
     return summed
+
+
+def log_weight(trace: PairTrace) -> Tensor:
+    """Return log p(x, z) - log q(z | x) of what was traced ``(B,)``; log p(x) without latents.
+
+    Examples
+    --------
+    The guide of this pair is exact, so that each weight is p(x).
+
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> error = log_weight(trace_pair(pair, (x,))) - pair.log_evidence(x)
+    >>> bool((error.abs() < 1e-4).all())
+    True
+    """
+    log_p = total_log_density(sample_sites(trace.model).values())
+    guide = sample_sites(trace.guide).values()
+    return log_p - total_log_density(guide) if guide else log_p
 
 
 @torch.no_grad()
@@ -205,10 +231,7 @@ def log_weights(
     for piece in slices(num_samples, rows_at_once(batch, most=max_rows)):
         size = piece.stop - piece.start
         trace = trace_pair(pair, repeat_rows(args, size))
-        guide = sample_sites(trace.guide).values()
-        log_q = total_log_density(guide) if guide else 0.0
-        difference = total_log_density(sample_sites(trace.model).values()) - log_q
-        parts.append(difference.reshape(batch, size).T)
+        parts.append(log_weight(trace).reshape(batch, size).T)
     return join(parts)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "in_pieces",
     "join",
     "join_sequences",
+    "numbered_rows",
     "rows_at_once",
     "slices",
     "split_rows",
@@ -69,6 +70,17 @@ def split_rows(args: Args, size: int) -> Iterator[Args]:
     [2, 2, 1]
     """
     return zip(*[arg.split(size) for arg in args], strict=True)
+
+
+def numbered_rows(args: Args, size: int) -> Iterator[tuple[int, Args]]:
+    """Yield the rows of a batch, up to ``size`` at a time, after the place of the first of them.
+
+    Examples
+    --------
+    >>> [(first, len(x)) for first, (x,) in numbered_rows((torch.zeros(5, 2),), 2)]
+    [(0, 2), (2, 2), (4, 1)]
+    """
+    return zip(range(0, len(args[0]), size), split_rows(args, size), strict=True)
 
 
 def trial_rows(args: Args) -> Args:

@@ -1,14 +1,20 @@
 """What a pair says of data: drawn from the prior, reconstructed, encoded."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
 from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.sites import Args, model_of, run_guide, sample_sites, site_values, trace_pair
 
-__all__ = ["encode", "prior_predictive", "reconstruct"]
+__all__ = ["encode", "only_x", "prior_predictive", "reconstruct"]
+
+T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -70,3 +76,21 @@ def encode(pair: nn.Module, args: Args, *, z: PointValue = "mean") -> dict[str, 
     guide = run_guide(pair, args, z=z)
     values = {name: site["value"] for name, site in sample_sites(guide).items()}
     return site_values(pair, values)
+
+
+def only_x(sites: Mapping[str, T]) -> T:
+    """Return what there is of site ``x``.
+
+    Raises
+    ------
+    RequestError
+        When there is no such site; its message names those that there are.
+
+    Examples
+    --------
+    >>> only_x({"z": torch.zeros(2), "x": torch.ones(2)})
+    tensor([1., 1.])
+    """
+    if "x" not in sites:
+        raise RequestError(f"the model has no site 'x'; its sites: {', '.join(sites)}")
+    return sites["x"]

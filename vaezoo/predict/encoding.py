@@ -13,7 +13,6 @@ from vaezoo.options import PointValue
 from vaezoo.pairs import predictions
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import join_sequences
-from vaezoo.predict.sampling import only_x
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 
@@ -92,7 +91,7 @@ def reconstruct(
     with seeded(seed, run.device):
         for args in batches.fixed(split, limit=limit):
             named = dict(zip(batches.names, args, strict=True))
-            rebuilt = only_x(predictions.reconstruct(run.pair, args, z=z, x=x))
+            rebuilt = predictions.only_x(predictions.reconstruct(run.pair, args, z=z, x=x))
             originals.append(_in_data_units(run, named["x"], named.get("length")))
             made.append(_in_data_units(run, rebuilt, named.get("length")))
     return Reconstructions(_joined(originals), _joined(made))

@@ -2,20 +2,16 @@
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
-from vaezoo.pairs.predictions import prior_predictive
-from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.pairs.predictions import only_x, prior_predictive
 from vaezoo.predict.continuation import continuations, usual_steps
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 
-__all__ = ["only_x", "sample"]
+__all__ = ["sample"]
 
 
 def sample(
@@ -90,32 +86,16 @@ def sample(
         raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
     run.pair.eval()
     with seeded(seed, run.device):
-        args = _with_steps(run, run.placeholder(num_samples), steps)
+        args = run.placeholder(num_samples, _frames(run, steps))
         sites = prior_predictive(run.pair, args, x=x)
     values: Array = run.transform.invert(only_x(sites)).cpu().numpy()
     return values
 
 
-def _with_steps(run: Run, args: Args, steps: int | None) -> Args:
-    """Return the arguments of a model for sequences of so many frames."""
-    if "length" not in run.shapes:
-        if steps is not None:
-            raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
-        return args
-    steps = usual_steps(run) if steps is None else steps
-    named = dict(zip(argument_names(run.pair), args, strict=True))
-    x = named["x"]
-    return tuple(
-        {
-            **named,
-            "x": x.new_zeros(len(x), steps, *x.shape[2:]),
-            "length": torch.full_like(named["length"], steps),
-        }.values()
-    )
-
-
-def only_x(sites: dict[str, Tensor]) -> Tensor:
-    """Return the site ``x``; a refusal for a pair that has none."""
-    if "x" not in sites:
-        raise RequestError(f"the model has no site 'x'; its sites: {', '.join(sites)}")
-    return sites["x"]
+def _frames(run: Run, steps: int | None) -> int | None:
+    """Return the frames of new sequences; a refusal of some for other data."""
+    if "length" in run.shapes:
+        return usual_steps(run) if steps is None else steps
+    if steps is not None:
+        raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
+    return None

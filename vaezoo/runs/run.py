@@ -213,17 +213,19 @@ class Run:
             )
         check_transform(self.transform, self.pair, data)
 
-    def placeholder(self, num_rows: int) -> Args:
+    def placeholder(self, num_rows: int, num_frames: int | None = None) -> Args:
         """Return arguments of the right shapes for drawing from the prior, ``x`` all zeros.
 
-        Sequences get the greatest length of the data; labels are drawn from those of the data.
+        Sequences have so many frames, by default as many as the longest of the data; labels are
+        drawn from those of the data.
         """
+        shape = self.shapes["x"] if num_frames is None else (num_frames, *self.shapes["x"][1:])
         args: list[Tensor] = []
         for name in argument_names(self.pair):
             if name == "x":
-                args.append(torch.zeros(num_rows, *self.shapes["x"]))
+                args.append(torch.zeros(num_rows, *shape))
             elif name == "length":
-                args.append(torch.full((num_rows,), self.shapes["x"][0]))
+                args.append(torch.full((num_rows,), shape[0]))
             else:
                 values = torch.tensor(self.info["values"][name])
                 args.append(values[torch.randint(len(values), (num_rows,))])

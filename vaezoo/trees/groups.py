@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.pairs.accounting import log_density, total_log_density
+from vaezoo.pairs.accounting import log_density, sum_over_steps, total_log_density
 from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     Args,
@@ -118,11 +118,8 @@ def _densities(rows: Rows, trace: PairTrace) -> dict[str, dict[str, Tensor]]:
 
 def _by_site(rows: Rows, sites: Mapping[str, Site]) -> dict[str, Tensor]:
     """Return log-densities by site ``(B,)``, those of the steps of a sequence summed."""
-    summed: dict[str, Tensor] = {}
-    for name, site in sites.items():
-        base, value = rows.base_of(name), log_density(site)
-        summed[base] = summed[base] + value if base in summed else value
-    return summed
+    densities = {name: log_density(site) for name, site in sites.items()}
+    return sum_over_steps(densities) if rows.is_sequence else densities
 
 
 def draw_from_prior(rows: Rows, num_samples: int) -> Groups:

@@ -57,12 +57,8 @@ class Rows:
 
     def placeholder(self, count: int) -> dict[str, Tensor]:
         """Return arguments to draw from the model; all sequences are as long as the longest."""
-        args = dict(zip(self.batches.names, self.run.placeholder(count), strict=True))
-        if self.is_sequence:
-            x = args["x"]
-            args["x"] = x.new_zeros(count, self.frames, *x.shape[2:])
-            args["length"] = torch.full_like(args["length"], self.frames)
-        return args
+        args = self.run.placeholder(count, self.frames if self.is_sequence else None)
+        return dict(zip(self.batches.names, args, strict=True))
 
     def in_data_units(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Undo the transform of x: pixels become grey levels again."""

@@ -13,8 +13,8 @@ x_t   ``x_shape``   observed frame, t = 0 ... T - 1
 ====  ============  ===========================================
 
 Its ELBO is log p(x) itself, and its KL is 0. The elements of a frame are independent given the
-frames before, unless the likelihood joins them: ``--likelihood gaussian-mixture`` is the paper's
-RNN-GMM, ``gaussian`` its RNN-Gauss, and ``handwriting`` the network of Graves 2013
+frames before, unless the likelihood joins them: ``likelihood="gaussian-mixture"`` is the paper's
+RNN-GMM, ``"gaussian"`` its RNN-Gauss, and ``"handwriting"`` the network of Graves 2013
 (arXiv:1308.0850).
 
 Reference

@@ -16,7 +16,7 @@ x_t   ``x_shape``   observed frame
 
 The memory d knows of the data only, the latents are a Markov chain on top of it; the state of the
 pair is h_t = [d_t, z_{t-1}]. The mean of the guide is that of the prior and a correction nu, the
-paper's Res_q; with ``--set residual=false`` it is nu alone.
+paper's Res_q; with ``residual=False`` it is nu alone.
 
 Reference
     Fraccaro, Sønderby, Paquet & Winther 2016, *Sequential Neural Models with Stochastic Layers*,

@@ -127,8 +127,9 @@ class VAEGaussian(VAE):
     x     ``x_shape``   observed, real
     ====  ============  ===========================================
 
-    The decoder's standard deviation has five forms, ``--sigma``: ``per-pixel`` (the paper),
-    ``shared`` (one learned number), ``per-dim``, ``fixed:VALUE`` (squared error) and ``analytic``.
+    The decoder's standard deviation has five forms, the setting ``likelihood.sigma``: ``per-pixel``
+    (the paper), ``shared`` (one learned number), ``per-dim``, ``fixed:VALUE`` (squared error) and
+    ``analytic``.
 
     Reference
         Kingma & Welling 2014, *Auto-Encoding Variational Bayes*, arXiv:1312.6114, App. C.2.
@@ -170,9 +171,9 @@ class BetaVAE(VAE):
     x     ``x_shape``   observed, binary
     ====  ============  ===========================================
 
-    beta is no part of the pair: ``--beta`` weighs the KL term of every pair of the zoo. This entry
-    has the networks of the paper and its beta as a preset. The reported ELBO is the plain one,
-    beta = 1.
+    beta is no part of the pair: the setting ``beta`` of a training weighs the KL term of every pair
+    of the zoo. This entry has the networks of the paper and its beta as a preset. The reported ELBO
+    is the plain one, beta = 1.
 
     Reference
         Higgins et al. 2017, *beta-VAE: Learning Basic Visual Concepts with a Constrained
@@ -180,5 +181,5 @@ class BetaVAE(VAE):
         arXiv:1804.03599 (``conv``).
 
     Differs from the paper
-        Adam, learning rate 1e-3, instead of Adagrad, 1e-2 (``--optimizer adagrad --lr 1e-2``).
+        Adam, learning rate 1e-3, instead of Adagrad, 1e-2 (``optimizer="adagrad"``, ``lr=1e-2``).
     """

@@ -13,7 +13,7 @@ z_t   ``(z_dim,)``  latent, t = 0 ... T - 1
 x_t   ``x_shape``   observed frame
 ====  ============  ===========================================
 
-h_t is the paper's h_{t-1}: all that came before step t. ``--set prior=static`` is the paper's
+h_t is the paper's h_{t-1}: all that came before step t. ``prior="static"`` is the paper's
 VRNN-I, whose latents are N(0, I) at every step.
 
 Reference

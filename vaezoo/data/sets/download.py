@@ -262,7 +262,7 @@ def _explain(error: Exception) -> _TransferError:
 
 @contextmanager
 def _bar(remote: Remote, show: bool) -> Iterator[SimpleNamespace | None]:
-    """Yield what pooch calls a progress bar, drawn by rich on stderr, or None."""
+    """Yield what pooch calls a progress bar, shown by rich on stderr, or None."""
     if not show:
         yield None
         return

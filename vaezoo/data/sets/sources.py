@@ -49,7 +49,7 @@ class Source:
     remotes
         Its files; none when it comes with an installed package.
     picture
-        How a sequence is drawn; None for what are no sequences.
+        How a sequence is plotted; None for what are no sequences.
     rate
         Samples a second, of sound.
     """

@@ -13,13 +13,13 @@ from vaezoo import registry
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.diagnostics.calibration import calibrate
-from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
+from vaezoo.diagnostics.checking import check_posteriors
 from vaezoo.diagnostics.collapse import collapse
 from vaezoo.diagnostics.costs import LEVELS, AnalysisPlan, plan_analysis
-from vaezoo.diagnostics.guide import GuideCheck, check_guide
+from vaezoo.diagnostics.guide import check_guide
 from vaezoo.diagnostics.predictive import predictive_checks
 from vaezoo.diagnostics.second_opinion import consult
-from vaezoo.diagnostics.sequences import SequenceCheck, check_sequences
+from vaezoo.diagnostics.sequences import check_sequences
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
@@ -36,7 +36,7 @@ from vaezoo.trees.groups import NUM_CHAINS
 from vaezoo.trees.pieces import join_trees
 from vaezoo.trees.posterior import plan_draws
 
-__all__ = ["Analysis", "analyse", "prepare"]
+__all__ = ["analyse", "prepare"]
 
 MOST_GIB = 0.5
 DATA_FOR_TIMING = 64
@@ -222,37 +222,40 @@ class Analysis:
 
     def _check_posterior(self, report: Report) -> Report:
         if isinstance(self.run.pair, SequencePair):
-            report = replace(report, sequences=self._try("posterior", self._check_sequences))
+            particles = self.plan.num_particles
+            check = self._check("posterior", check_sequences, num_particles=particles)
+            report = replace(report, sequences=check)
         elif self.plan.level != "quick":
             report = self._check_data(report)
         if report.judged is None and not isinstance(self.run.pair, SequencePair):
-            return replace(report, guide=self._try("importance weights", self._check_guide))
+            return replace(report, guide=self._check("importance weights", check_guide))
         return self._with_trees(report)
 
     def _check_data(self, report: Report) -> Report:
         """Check the posteriors of data without time, and ask for a second opinion if planned."""
-        check = self._try("posterior", self._check_posteriors)
+        check = self._check(
+            "posterior",
+            check_posteriors,
+            num_samples=self.plan.num_samples,
+            num_resampled=self._draws.num_samples if self._draws else self.plan.num_kept,
+        )
         if check is None or self.plan.level != "full":
             return replace(report, posteriors=check)
         check, opinion = consult(self.run.pair, self._args, check, self.plan, self.seed)
         return replace(report, posteriors=check, second_opinion=opinion)
 
     def _calibrate(self, report: Report) -> Report:
-        sizes = (self.plan.num_simulations, self.plan.num_ranked)
-        calibration = self._try(
-            "calibration", lambda: calibrate(self.run.pair, self._args, *sizes, seed=self.seed)
-        )
-        return replace(report, calibration=calibration)
+        sizes = {
+            "num_simulations": self.plan.num_simulations,
+            "num_samples": self.plan.num_ranked,
+        }
+        return replace(report, calibration=self._check("calibration", calibrate, **sizes))
 
     def _collapse(self, report: Report) -> Report:
-        latents = self._try("latents", lambda: collapse(self.run.pair, self._args, seed=self.seed))
-        return replace(report, collapse=latents)
+        return replace(report, collapse=self._check("latents", collapse))
 
     def _replicate(self, report: Report) -> Report:
-        predictive = self._try(
-            "data", lambda: predictive_checks(self.run.pair, self._args, seed=self.seed)
-        )
-        return replace(report, predictive=predictive)
+        return replace(report, predictive=self._check("data", predictive_checks))
 
     # What the parts share
 
@@ -292,22 +295,6 @@ class Analysis:
             latents=self._draws.rows.latents if self._draws else {},
         )
 
-    def _check_sequences(self) -> SequenceCheck:
-        number = self.plan.num_particles
-        return check_sequences(self.run.pair, self._args, num_particles=number, seed=self.seed)
-
-    def _check_posteriors(self) -> PosteriorCheck:
-        return check_posteriors(
-            self.run.pair,
-            self._args,
-            num_samples=self.plan.num_samples,
-            num_resampled=self._draws.num_samples if self._draws else self.plan.num_kept,
-            seed=self.seed,
-        )
-
-    def _check_guide(self) -> GuideCheck:
-        return check_guide(self.run.pair, self._args, seed=self.seed)
-
     def _with_trees(self, report: Report) -> Report:
         """Add the trees of checked draws and of chains, where there are any."""
         if self._draws is None or report.judged is None:
@@ -321,6 +308,10 @@ class Analysis:
             short = report.posteriors
             trees["mcmc"] = chains_tree(self._draws, q, short.chains, short.chain_log_joint)
         return replace(report, trees=trees)
+
+    def _check(self, name: str, check: Callable[..., Result], **sizes: int) -> Result | None:
+        """Return what a check of the pair finds on the data."""
+        return self._try(name, lambda: check(self.run.pair, self._args, seed=self.seed, **sizes))
 
     def _try(self, name: str, function: Callable[[], Result]) -> Result | None:
         """Return what a check finds, or None where it does not make sense for the pair."""

@@ -16,7 +16,7 @@ from vaezoo.diagnostics.second_opinion import SecondOpinion
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["Quality", "Report", "Scope"]
+__all__ = ["Report", "Scope"]
 
 Quality = Literal["good", "fair", "poor", "unknown"]
 MOST_NOT_TRUSTED, MOST_REPAIRED = 0.05, 0.2

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.calibration import LEVELS, Calibration, Ranks
+from vaezoo.diagnostics.calibration import LEVELS, Calibration
 from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.predictive import PredictiveCheck, Reliability, StatisticCheck
 from vaezoo.diagnostics.uniformity import ecdf_band
@@ -34,22 +34,29 @@ def model_figures(report: Report) -> Iterator[Figure]:
 
 def _sbc(calibration: Calibration) -> Figure:
     picture, axis = new_figure()
-    points, lower, upper = ecdf_band(len(calibration.guide.pit), 0.99)
-    axis.fill_between(points, lower - points, upper - points, color="0.85", label="99 % band")
+    _plot_band(axis, len(calibration.guide.pit), label="99 % band")
     grades = calibration.guide.grades
     worst = sorted(calibration.guide.names, key=lambda name: calibration.guide.p_values[name])
     for name in worst[:MOST_CURVES]:
         label = name if grades[name] != "good" and name in worst[:6] else None
-        axis.plot(*_difference(calibration.guide, name), linewidth=0.9, label=label)
+        pit = calibration.guide.of(name)
+        axis.plot(*_difference(pit, np.linspace(0, 1, 200)), linewidth=0.9, label=label)
     axis.set(xlabel="rank of the truth among draws, 0 ... 1", ylabel="ECDF minus uniform")
     add_legend(axis)
     return captioned("sbc_ecdf", picture)
 
 
-def _difference(ranks: Ranks, name: str) -> tuple[Array, Array]:
-    pit = np.sort(ranks.of(name).cpu().numpy())
-    points = np.linspace(0, 1, 200)
-    return points, np.searchsorted(pit, points, side="right") / len(pit) - points
+def _plot_band(axis: Any, num_values: int, **style: str) -> Array:
+    """Plot where 99 % of uniform values have their ECDF, and return its points."""
+    points, lower, upper = ecdf_band(num_values, 0.99)
+    axis.fill_between(points, lower - points, upper - points, color="0.85", **style)
+    return points
+
+
+def _difference(pit: Tensor, points: Array) -> tuple[Array, Array]:
+    """Return points, and there the ECDF minus that of uniform values."""
+    ordered = np.sort(pit.cpu().numpy())
+    return points, np.searchsorted(ordered, points, side="right") / len(ordered) - points
 
 
 def _coverage(calibration: Calibration) -> Figure:
@@ -97,10 +104,7 @@ def _plot_reliability(axis: Any, name: str, curve: Reliability) -> None:
 
 
 def _plot_pit(axis: Any, name: str, pit: Tensor) -> None:
-    points, lower, upper = ecdf_band(len(pit), 0.99)
-    axis.fill_between(points, lower - points, upper - points, color="0.85")
-    ordered = np.sort(pit.cpu().numpy())
-    axis.plot(points, np.searchsorted(ordered, points) / len(ordered) - points, color=GUIDE)
+    axis.plot(*_difference(pit, _plot_band(axis, len(pit))), color=GUIDE)
     axis.set(xlabel=f"PIT of {name}", ylabel="ECDF minus uniform", title="PIT")
 
 

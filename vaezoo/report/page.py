@@ -8,6 +8,7 @@ from vaezoo.diagnostics.checking import GRADES
 from vaezoo.report.canvas import Figure
 from vaezoo.report.figures import figures_of
 from vaezoo.report.findings import Report
+from vaezoo.report.tables import grade_counts
 from vaezoo.report.words import verdict
 
 __all__ = ["page"]
@@ -85,14 +86,11 @@ def _figure(figure: Figure) -> str:
 
 
 def _grades(report: Report) -> str:
-    source = report.graded
-    if source is None:
+    if report.graded is None:
         return ""
-    rows = [
-        f"<tr><td>{escape(name)}</td>"
-        + "".join(f"<td>{int((places == i).sum())}</td>" for i in range(len(GRADES)))
-        + "</tr>"
-        for name, places in source.grades.items()
-    ]
     head = "".join(f"<th>{name}</th>" for name in ("check, number of data", *GRADES))
-    return f"<h2>Checks</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{n}</td>' for n in counts.values())}</tr>"
+        for name, counts in grade_counts(report).items()
+    )
+    return f"<h2>Checks</h2><table><tr>{head}</tr>{rows}</table>"

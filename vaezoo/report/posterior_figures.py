@@ -9,17 +9,23 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.checking import VERDICTS, PosteriorCheck
+from vaezoo.diagnostics.checking import PosteriorCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.paper import new_figure
-from vaezoo.report.canvas import CHECKED, COLOURS, GREY, GUIDE, Figure, add_legend
+from vaezoo.report.canvas import (
+    CHECKED,
+    COLOURS,
+    GREY,
+    GUIDE,
+    LIGHT,
+    Figure,
+    add_legend,
+    by_verdict,
+)
 from vaezoo.report.captions import captioned
 from vaezoo.report.findings import Report
 
 __all__ = ["posterior_figures"]
-
-LIGHT = "#9cc3e6"
 
 
 def posterior_figures(report: Report) -> Iterator[Figure]:
@@ -40,25 +46,16 @@ def _k_hat(k_hat: Tensor, check: PosteriorCheck | None, limit: float) -> Figure:
     picture, axis = new_figure()
     height = k_hat.clamp(max=2).numpy()
     place = np.arange(len(height))
-    for verdict, chosen in _by_verdict(check, len(height)):
-        colour = COLOURS.get(verdict, GUIDE)
-        axis.plot(place[chosen], height[chosen], ".", color=colour, label=verdict)
+    if check is None:
+        axis.plot(place, height, ".", color=GUIDE)
+    else:
+        for name, chosen in by_verdict(check.verdict):
+            axis.plot(place[chosen], height[chosen], ".", color=COLOURS[name], label=name)
     for threshold in (limit, 1.0):
         axis.axhline(threshold, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(xlabel="datum", ylabel="k-hat", ylim=(min(-0.1, height.min()), 2.05))
     add_legend(axis)
     return captioned("khat", picture, {"limit": limit})
-
-
-def _by_verdict(check: PosteriorCheck | None, num_data: int) -> Iterator[tuple[str, Array]]:
-    """Yield each verdict, and whose it is; without verdicts all data together."""
-    if check is None:
-        yield "", np.ones(num_data, dtype=bool)
-        return
-    places = check.verdict.numpy()
-    for i, name in enumerate(VERDICTS):
-        if (places == i).any():
-            yield name, places == i
 
 
 def _gap(check: PosteriorCheck) -> Figure:
@@ -81,9 +78,9 @@ def _gap(check: PosteriorCheck) -> Figure:
 def _moments(check: PosteriorCheck) -> Figure:
     picture, axis = new_figure()
     shift, ratio = check.mean_shift.numpy(), check.sd_ratio.numpy()
-    for verdict, chosen in _by_verdict(check, len(shift)):
-        colour = COLOURS[verdict]
-        axis.plot(shift[chosen].clip(1e-3), ratio[chosen], ".", color=colour, label=verdict)
+    for name, chosen in by_verdict(check.verdict):
+        colour = COLOURS[name]
+        axis.plot(shift[chosen].clip(1e-3), ratio[chosen], ".", color=colour, label=name)
     for height in (0.8, 1.0, 1.25):
         axis.axhline(height, color=GREY, linestyle="-" if height == 1 else "--", linewidth=0.8)
     axis.axvline(0.25, color=GREY, linestyle="--", linewidth=0.8)

@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.checking import VERDICTS
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.paper import new_figure
-from vaezoo.report.canvas import COLOURS, GREY, GUIDE, Figure
+from vaezoo.report.canvas import COLOURS, GREY, GUIDE, LIGHT, Figure, by_verdict
 from vaezoo.report.captions import captioned
 
 __all__ = ["sequence_figures"]
@@ -38,7 +36,7 @@ def _band(values: Tensor) -> tuple[Array, Array]:
 def _by_frame(values: Tensor, label: str, heights: tuple[float, ...]) -> tuple[object, object]:
     picture, axis = new_figure()
     frames, (low, middle, high) = _band(values)
-    axis.fill_between(frames, low, high, color="#9cc3e6", alpha=0.6, linewidth=0)
+    axis.fill_between(frames, low, high, color=LIGHT, alpha=0.6, linewidth=0)
     axis.plot(frames, middle, color=GUIDE)
     for height in heights:
         axis.axhline(height, color=GREY, linestyle="--", linewidth=0.8)
@@ -77,13 +75,9 @@ def _bounds(check: SequenceCheck) -> Figure:
 
 def _filters(check: SequenceCheck) -> Figure:
     picture, axis = new_figure()
-    verdicts = check.verdict.numpy()
-    for place, name in enumerate(VERDICTS):
-        chosen = verdicts == place
-        if chosen.any():
-            length = check.length.numpy()[chosen]
-            difference = np.maximum(check.difference.numpy()[chosen], 1e-3)
-            axis.plot(length, difference, ".", color=COLOURS[name], label=name)
+    length, difference = check.length.numpy(), check.difference.numpy().clip(1e-3)
+    for name, chosen in by_verdict(check.verdict):
+        axis.plot(length[chosen], difference[chosen], ".", color=COLOURS[name], label=name)
     axis.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(yscale="log", xlabel="length", ylabel="difference of two filters, nats")
     axis.legend(frameon=False, fontsize=8)

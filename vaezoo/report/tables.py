@@ -15,7 +15,7 @@ from vaezoo.diagnostics.checking import GRADES, VERDICTS
 from vaezoo.report.findings import Report
 from vaezoo.report.words import verdict
 
-__all__ = ["diagnostics", "per_datum", "to_dict"]
+__all__ = ["diagnostics", "grade_counts", "per_datum", "to_dict"]
 
 Table = dict[str, Any]
 GAPS = ("gap", "approximation_gap", "amortisation_gap")
@@ -36,7 +36,7 @@ def to_dict(report: Report) -> Table:
         "metrics": report.metrics.to_dict(),
         "skipped": dict(report.skipped),
         **_averages(report),
-        "grades": _grades(report),
+        "grades": grade_counts(report),
         **_of_calibration(report),
         **_of_collapse(report),
         "predictive": {name: check.grades for name, check in (report.predictive or {}).items()},
@@ -76,14 +76,12 @@ def _of_collapse(report: Report) -> Table:
     return {"collapse": {**asdict(collapse), **derived}}
 
 
-def _grades(report: Report) -> dict[str, dict[str, int]]:
+def grade_counts(report: Report) -> dict[str, dict[str, int]]:
     """Return how many data have which grade, by check."""
-    source = report.graded
-    if source is None:
-        return {}
+    grades = report.graded.grades if report.graded else {}
     return {
-        name: {GRADES[i]: int((places == i).sum()) for i in range(len(GRADES))}
-        for name, places in source.grades.items()
+        name: {grade: int((places == i).sum()) for i, grade in enumerate(GRADES)}
+        for name, places in grades.items()
     }
 
 

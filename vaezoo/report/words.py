@@ -29,7 +29,7 @@ def verdict(report: Report) -> str:
     Parameters
     ----------
     report
-        What an analysis check.
+        What an analysis returned.
 
     Examples
     --------

@@ -270,8 +270,7 @@ def _refuse_changes(pair: nn.Module, before: Mapping[str, object]) -> None:
         if name in ("random", "numpy.random"):
             where = _line_with(class_of(pair), f"{name}.", "np.random.")
             raise NotCapturedError(f"numbers are drawn from {name} instead of torch", where)
-        owner, _, attribute = name.rpartition(".")
-        where = line_that_sets(type(pair.get_submodule(owner)), attribute, after_init=True)
+        attribute, where = _attribute(pair, name)
         raise NotCapturedError(f"'{attribute}' changes with every call", where)
 
 
@@ -279,10 +278,16 @@ def _refuse_new_buffers(pair: nn.Module, owned: Sequence[Tensor]) -> None:
     inputs = {id(tensor) for tensor in owned}
     for name, buffer in pair.named_buffers():
         if id(buffer) not in inputs:
-            owner, _, attribute = name.rpartition(".")
-            where = line_that_sets(type(pair.get_submodule(owner)), attribute, after_init=True)
+            attribute, where = _attribute(pair, name)
             reason = f"'{attribute}' changes into another tensor; update the buffer in place"
             raise NotCapturedError(reason, where)
+
+
+def _attribute(pair: nn.Module, name: str) -> tuple[str, str]:
+    """Return the attribute of ``module.attribute``, and the line that changes it."""
+    owner, _, attribute = name.rpartition(".")
+    cls = type(pair.get_submodule(owner))
+    return attribute, line_that_sets(cls, attribute, after_init=True)
 
 
 def _refuse_reseeding(cls: type, start: dict[str, Tensor], end: dict[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.capture import Captured, Function, one_fake_mode
+from vaezoo.engine.reduction import placeholders
 
 __all__ = [
     "NotCompiledError",
@@ -97,9 +98,7 @@ def seconds_saved(num_operations: float) -> float:
 
 def _mark(graph: fx.GraphModule) -> Path:
     """A file beside Inductor's own that says that a graph has been compiled here."""
-    kinds = [
-        str(node.meta.get("val", "")) for node in graph.graph.nodes if node.op == "placeholder"
-    ]
+    kinds = [str(node.meta.get("val", "")) for node in placeholders(graph.graph)]
     text = repr((graph.code, kinds, torch.__version__, torch.get_num_threads()))
     return Path(cache_dir()) / f"vaezoo-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 

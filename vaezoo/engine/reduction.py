@@ -10,7 +10,16 @@ from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten
 
-__all__ = ["changes", "is_random", "origin", "reduce_graph", "simplify"]
+__all__ = [
+    "changes",
+    "is_random",
+    "origin",
+    "outputs_of",
+    "placeholders",
+    "reduce_graph",
+    "simplify",
+    "without_mutations",
+]
 
 aten = torch.ops.aten
 
@@ -40,9 +49,7 @@ def reduce_graph(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphMod
     # Noise is drawn into fresh memory. Nobody sees that mutation, and leaving it spares most pairs,
     # which have no other, a second recording.
     if any(changes(node) and not _fills_fresh_memory(node) for node in graph.graph.nodes):
-        with torch.no_grad():
-            functional: Callable[..., Any] = torch.func.functionalize(graph, remove="mutations")
-            graph = make_fx(functional)(*inputs)
+        graph = without_mutations(graph, inputs)
     simplify(graph.graph)
     # After the merging, which makes one output of two that are equal.
     _separate_outputs(graph.graph)
@@ -51,10 +58,27 @@ def reduce_graph(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphMod
     return graph
 
 
+@torch.no_grad()
+def without_mutations(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> fx.GraphModule:
+    """Record a graph again, with a copy at the end for each input that it changes."""
+    functional: Callable[..., Any] = torch.func.functionalize(graph, remove="mutations")
+    return make_fx(functional)(*inputs)
+
+
 def simplify(graph: fx.Graph) -> None:
     """Skip steps that change nothing, and do once what is done twice."""
     _skip_what_changes_nothing(graph)
     _merge_repetitions(graph)
+
+
+def placeholders(graph: fx.Graph) -> list[fx.Node]:
+    """Return the inputs of a graph, in their order."""
+    return [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def outputs_of(graph: fx.Graph) -> list[fx.Node]:
+    """Return what a graph gives, in its order."""
+    return list(cast("tuple[fx.Node, ...]", graph.output_node().args[0]))
 
 
 def changes(node: fx.Node) -> bool:
@@ -154,7 +178,7 @@ def _separate_outputs(graph: fx.Graph) -> None:
     last = next((n for n in graph.nodes if changes(n) and origin(n).op != "call_function"), end)
     taken: set[fx.Node] = set()
     outputs: list[fx.Node] = []
-    for value in cast("tuple[fx.Node, ...]", end.args[0]):
+    for value in outputs_of(graph):
         source = origin(value)
         if source in taken or source.op != "call_function":
             with graph.inserting_before(last):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from vaezoo.engine.reduction import simplify
+from vaezoo.engine.reduction import outputs_of, placeholders, simplify
 
-__all__ = ["Derivative", "Product", "differentiate"]
+__all__ = ["Derivative", "Product", "differentiate", "subgraph"]
 
 aten = torch.ops.aten
 
@@ -76,7 +76,7 @@ class Derivative:
 
 
 def differentiate(
-    step: fx.Graph, num_rows: int, trainable: Sequence[bool], noise: Sequence[int]
+    step: fx.GraphModule, num_rows: int, trainable: Sequence[bool], noise: Sequence[int]
 ) -> Derivative:
     """Differentiate a step; call it in the fake mode that its nodes are described in.
 
@@ -92,11 +92,12 @@ def differentiate(
     noise
         Positions of the rows that need none.
     """
-    inputs = [_like(node) for node in step.nodes if node.op == "placeholder"]
-    tangents = [_like(node) for node in _ends(step)]
-    factors = _factors(step, num_rows)
-    direct = [i for i in _used_directly(step, num_rows, factors) if trainable[i]]
-    joint = _Joint(fx.GraphModule({}, step), num_rows, len(inputs), factors, direct, noise)
+    nodes = placeholders(step.graph)
+    inputs, constants = [_like(node) for node in nodes], nodes[num_rows:]
+    tangents = [_like(node) for node in outputs_of(step.graph)]
+    factors = _factors(step.graph, constants)
+    direct = [i for i in _used_directly(constants, factors) if trainable[i]]
+    joint = _Joint(step, num_rows, len(inputs), factors, direct, noise)
     graph = make_fx(joint.run)(*inputs, *tangents).graph
     # Autograd hands on what it saved through detach; without such nodes it crosses as one value.
     simplify(graph)
@@ -104,18 +105,13 @@ def differentiate(
     return _split(graph, joint)
 
 
-def _ends(graph: fx.Graph) -> list[fx.Node]:
-    return list(graph.output_node().args[0])  # type: ignore[arg-type]
-
-
 def _like(node: fx.Node) -> Tensor:
     value = node.meta["val"]
     return torch.zeros(value.shape, dtype=value.dtype, device=value.device)
 
 
-def _factors(step: fx.Graph, num_rows: int) -> dict[str, tuple[int, int | None]]:
+def _factors(step: fx.Graph, constants: Sequence[fx.Node]) -> dict[str, tuple[int, int | None]]:
     """Return the numbers of weight and bias of every product with a constant, by its name."""
-    constants = [node for node in step.nodes if node.op == "placeholder"][num_rows:]
     numbers: dict[Any, int] = {node: i for i, node in enumerate(constants)}
     factors: dict[str, tuple[int, int | None]] = {}
     for node in step.nodes:
@@ -129,10 +125,9 @@ def _factors(step: fx.Graph, num_rows: int) -> dict[str, tuple[int, int | None]]
 
 
 def _used_directly(
-    step: fx.Graph, num_rows: int, factors: Mapping[str, tuple[int, int | None]]
+    constants: Sequence[fx.Node], factors: Mapping[str, tuple[int, int | None]]
 ) -> list[int]:
     """Return the numbers of the constants that are used otherwise than in products."""
-    constants = [node for node in step.nodes if node.op == "placeholder"][num_rows:]
     return [
         i
         for i, node in enumerate(constants)
@@ -231,9 +226,8 @@ def _gradients(
 
 def _split(graph: fx.Graph, joint: _Joint) -> Derivative:
     """Split the joint graph into a step forward and a step backward."""
-    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-    inputs, tangents = placeholders[: joint.num_inputs], placeholders[joint.num_inputs :]
-    ends = _ends(graph)
+    nodes, ends = placeholders(graph), outputs_of(graph)
+    inputs, tangents = nodes[: joint.num_inputs], nodes[joint.num_inputs :]
     num_ends = len(tangents)
     num_values = num_ends + len(joint.factors)
     ahead, back = ends[:num_values], ends[num_values:]
@@ -244,10 +238,10 @@ def _split(graph: fx.Graph, joint: _Joint) -> Derivative:
     of_products = [values.index(node) for node in ahead[num_ends:]]
     factors = list(joint.factors.values())
     return Derivative(
-        forward=_subgraph(graph, inputs, early, [ahead[0], *values]),
+        forward=subgraph(graph, inputs, early, [ahead[0], *values]),
         outputs=tuple(values.index(node) for node in ahead[1:num_ends]),
         saved=tuple(values.index(node) for node in crossing),
-        backward=_subgraph(graph, [*tangents, *crossing, *inputs[1:]], late, back),
+        backward=subgraph(graph, [*tangents, *crossing, *inputs[1:]], late, back),
         rows=tuple(i for what, i in joint.kept if what == "row"),
         products=tuple(
             Product(of_products[k], *factors[k]) for what, k in joint.kept if what == "product"
@@ -281,9 +275,13 @@ def _ancestors(graph: fx.Graph, ends: Sequence[fx.Node]) -> set[fx.Node]:
     return {node for node in nodes if node.op == "call_function"}
 
 
-def _subgraph(
+def subgraph(
     graph: fx.Graph, inputs: Sequence[fx.Node], calls: set[fx.Node], ends: Sequence[fx.Node]
 ) -> fx.GraphModule:
+    """Return some calls of a graph as one of their own, from some nodes to others.
+
+    What is among the inputs is one, though it is a call of the whole graph.
+    """
     new = fx.Graph()
     values: dict[fx.Node, fx.Node] = {}
     for i, node in enumerate(inputs):

@@ -17,8 +17,15 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.capture import one_fake_mode
-from vaezoo.engine.recurrence.step_derivative import Derivative, differentiate
-from vaezoo.engine.reduction import changes, is_random, simplify
+from vaezoo.engine.recurrence.step_derivative import Derivative, differentiate, subgraph
+from vaezoo.engine.reduction import (
+    changes,
+    is_random,
+    outputs_of,
+    placeholders,
+    simplify,
+    without_mutations,
+)
 
 __all__ = ["Hoisted", "NotPlannedError", "StepFunction", "StepGraph", "step_graph"]
 
@@ -127,8 +134,7 @@ def _trace(
         recorded.recompile()
         if any(changes(node) for node in recorded.graph.nodes):
             zeros = [torch.zeros(shape, dtype=h.dtype, device=h.device) for shape in noise]
-            functional: Any = torch.func.functionalize(recorded, remove="mutations")
-            recorded = make_fx(functional)(*own, *zeros, *parameters)
+            recorded = without_mutations(recorded, [*own, *zeros, *parameters])
     simplify(recorded.graph)
     recorded.graph.eliminate_dead_code()
     _refuse_what_cannot_loop(recorded.graph)
@@ -145,7 +151,7 @@ def _refuse_what_cannot_loop(graph: fx.Graph) -> None:
 def _lift_noise(graph: fx.Graph, position: int) -> tuple[torch.Size, ...]:
     """Make standard normal draws inputs, behind the first ``position`` ones."""
     shapes: list[torch.Size] = []
-    last = _placeholders(graph)[position - 1]
+    last = placeholders(graph)[position - 1]
     for node in list(graph.nodes):
         is_plain = len(node.args) == 1 and not set(node.kwargs) & {"generator"}
         if node.target in _NOISE and is_plain:
@@ -164,13 +170,9 @@ def _new_input(graph: fx.Graph, behind: fx.Node, name: str, like: fx.Node) -> fx
     return node
 
 
-def _placeholders(graph: fx.Graph) -> list[fx.Node]:
-    return [node for node in graph.nodes if node.op == "placeholder"]
-
-
 def _constant_nodes(graph: fx.Graph, num_rows: int) -> set[fx.Node]:
     """Return the nodes that depend on parameters only."""
-    constant = set(_placeholders(graph)[num_rows:])
+    constant = set(placeholders(graph)[num_rows:])
     for node in graph.nodes:
         if node.op == "call_function" and all(n in constant for n in node.all_input_nodes):
             constant.add(node)
@@ -191,7 +193,7 @@ def _hoist(graph: fx.Graph, num_inputs: int, num_rows: int) -> list[_Lifted]:
     ``[x, h] W + b`` becomes ``h W_h + (x W_x + b)``.
     """
     constant = _constant_nodes(graph, num_rows)
-    rows = _placeholders(graph)[:num_rows]
+    rows = placeholders(graph)[:num_rows]
     inputs, last = rows[1 : 1 + num_inputs], rows[-1]
     lifted: list[_Lifted] = []
     for node in list(graph.nodes):
@@ -265,7 +267,7 @@ def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
 
 def _apart(
     graph: fx.Graph, num_rows: int, lifted: Sequence[_Lifted]
-) -> tuple[fx.GraphModule, fx.Graph, dict[fx.Node, int]]:
+) -> tuple[fx.GraphModule, fx.GraphModule, dict[fx.Node, int]]:
     """Return the graph of the constants, that of a step as a function of them, their numbers."""
     graph.lint()
     constant = _constant_nodes(graph, num_rows)
@@ -275,36 +277,7 @@ def _apart(
         for node in graph.nodes
         if node in constant and (node in outside or any(u not in constant for u in node.users))
     ]
-    rest = _graph_of_rest(graph, num_rows, constant, needed)
-    before = _graph_of_constants(graph, num_rows, constant, needed)
-    return fx.GraphModule({}, before), rest, {node: i for i, node in enumerate(needed)}
-
-
-def _graph_of_constants(
-    graph: fx.Graph, num_rows: int, constant: set[fx.Node], needed: Sequence[fx.Node]
-) -> fx.Graph:
-    """Return the graph from the parameters to some constants."""
-    new = fx.Graph()
-    values = {node: new.node_copy(node) for node in _placeholders(graph)[num_rows:]}
-    for node in graph.nodes:
-        if node in constant and node.op == "call_function":
-            values[node] = new.node_copy(node, lambda n: values[n])
-    new.output(tuple(values[node] for node in needed))
-    new.eliminate_dead_code()
-    return new
-
-
-def _graph_of_rest(
-    graph: fx.Graph, num_rows: int, constant: set[fx.Node], needed: Sequence[fx.Node]
-) -> fx.Graph:
-    """Return the graph from the rows and some constants to what a step gives."""
-    new = fx.Graph()
-    values = {node: new.node_copy(node) for node in _placeholders(graph)[:num_rows]}
-    for number, node in enumerate(needed):
-        values[node] = new.placeholder(f"constant_{number}")
-        values[node].meta = dict(node.meta)
-    for node in graph.nodes:
-        if node.op in ("call_function", "output") and node not in constant:
-            values[node] = new.node_copy(node, lambda n: values[n])
-    new.eliminate_dead_code()
-    return new
+    inputs, calls = placeholders(graph), {n for n in graph.nodes if n.op == "call_function"}
+    before = subgraph(graph, inputs[num_rows:], calls & constant, needed)
+    rest = subgraph(graph, [*inputs[:num_rows], *needed], calls - constant, outputs_of(graph))
+    return before, rest, {node: i for i, node in enumerate(needed)}

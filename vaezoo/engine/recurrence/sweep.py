@@ -7,6 +7,7 @@ from torch import Tensor, fx
 
 from vaezoo.engine.compiler import NotCompiledError, compile_function
 from vaezoo.engine.outcomes import largest_error
+from vaezoo.engine.reduction import placeholders
 
 __all__ = ["BLOCK", "Sweep"]
 
@@ -84,7 +85,7 @@ class Sweep:
 
     def _examples(self) -> list[Tensor]:
         """Return made-up arguments of a block of steps."""
-        nodes = [node for node in self.graph.graph.nodes if node.op == "placeholder"]
+        nodes = placeholders(self.graph.graph)
         last_row = len(nodes) - self.num_constants - 1
         examples = []
         for i, node in enumerate(nodes):

@@ -4,7 +4,6 @@ What a pair can explain is the support of the distributions of its observed site
 the pair is looked at.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +12,7 @@ import pyro
 import torch
 from torch import nn
 
-from vaezoo.data.dataset import Array, Data
-from vaezoo.data.padding import is_frame
+from vaezoo.data.dataset import Data
 from vaezoo.data.transform import Transform, standardization
 from vaezoo.errors import RequestError
 from vaezoo.options import Binarize
@@ -24,8 +22,6 @@ from vaezoo.runtime.device import device_of
 from vaezoo.runtime.isolation import isolated
 
 __all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
-
-_ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -62,11 +58,12 @@ def summarize(data: Data) -> Summary:
     low, high, invalid = np.inf, -np.inf, 0
     first: tuple[int, ...] = ()
     binary = integer = True
-    for places, x in _pieces(data):
+    for start, rows, valid in data.pieces():
+        x = rows[valid]
         finite = np.isfinite(x)
         if not finite.all():
-            bad = np.flatnonzero(~finite.reshape(len(x), -1).all(1))
-            first = first or tuple(places[bad[0]].tolist())
+            row, *frame = np.argwhere(valid)[~finite.reshape(len(x), -1).all(1)][0].tolist()
+            first = first or (start + row, *frame)
             invalid += int((~finite).sum())
             x = x[finite]
         if x.size == 0:
@@ -75,18 +72,6 @@ def summarize(data: Data) -> Summary:
         binary = binary and bool(((x == 0) | (x == 1)).all())
         integer = integer and (x.dtype.kind in "bui" or bool((x == np.floor(x)).all()))
     return Summary(low, high, invalid, first, binary, integer)
-
-
-def _pieces(data: Data) -> Iterator[tuple[Array, Array]]:
-    """Row numbers ``(n, 1)`` and values; for sequences row and frame ``(n, 2)`` of each frame."""
-    length = data.length
-    for start in range(0, len(data.x), _ROWS_AT_A_TIME):
-        x = np.asarray(data.x[start : start + _ROWS_AT_A_TIME])
-        if length is None:
-            yield np.arange(start, start + len(x))[:, None], x
-        else:
-            valid = is_frame(length[start : start + len(x)], x.shape[1])
-            yield np.argwhere(valid) + np.array([start, 0]), x[valid]
 
 
 def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:

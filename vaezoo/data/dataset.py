@@ -1,14 +1,14 @@
 """A data set: named arrays, which rows belong to which split, and the scale of its values."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vaezoo.data.padding import clear_padding, pad
+from vaezoo.data.padding import clear_padding, is_frame, pad
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import DataKind
 
@@ -26,6 +26,7 @@ __all__ = [
 
 Array = NDArray[Any]
 SPLITS = ("train", "validation", "test")
+_ROWS_AT_A_TIME = 4096
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,19 @@ class Data:
         if len(self.splits[split]) == 0:
             raise RequestError(f"the split '{split}' of {self.name} is empty")
         return self.splits[split]
+
+    def pieces(self) -> Iterator[tuple[int, Array, NDArray[np.bool_]]]:
+        """Yield all rows in pieces, so that a memory-mapped array is never read as a whole.
+
+        Each is the number of its first row, its ``x (n, *x_shape)``, and a mask that is true where
+        these are data and no padding: ``(n,)``, or ``(n, T)`` for the frames of sequences.
+        """
+        for start in range(0, len(self.x), _ROWS_AT_A_TIME):
+            some = slice(start, start + _ROWS_AT_A_TIME)
+            x = np.asarray(self.x[some])
+            length = None if self.length is None else self.length[some]
+            valid = np.ones(len(x), bool) if length is None else is_frame(length, x.shape[1])
+            yield start, x, valid
 
 
 def random_splits(

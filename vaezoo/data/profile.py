@@ -1,6 +1,5 @@
 """What a data set looks like, and which likelihood explains it."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,10 @@ import numpy as np
 
 from vaezoo.data.contract import Summary, summarize
 from vaezoo.data.dataset import Array, Data
-from vaezoo.data.padding import is_frame
 from vaezoo.data.sets.sources import SOURCES, Source
 
 __all__ = ["describe"]
 
-_ROWS_AT_A_TIME = 4096
 _LARGEST_TO_COMPARE = 2**28
 
 
@@ -34,9 +31,10 @@ def _scan(loaded: Data) -> _Scan:
     binary = np.full(len(low), True)
     seen: set[int] = set()
     compare = loaded.x.nbytes <= _LARGEST_TO_COMPARE
-    for rows, values in _pieces(loaded):
+    for _, rows, valid in loaded.pieces():
         if compare:
-            seen.update(hash(row.tobytes()) for row in rows)
+            seen.update(hash(row[where].tobytes()) for row, where in zip(rows, valid, strict=True))
+        values = rows[valid].reshape(-1, len(low))
         low = np.fmin(low, np.fmin.reduce(values, axis=0))
         high = np.fmax(high, np.fmax.reduce(values, axis=0))
         binary &= ((values == 0) | (values == 1)).all(axis=0)
@@ -47,19 +45,6 @@ def _scan(loaded: Data) -> _Scan:
         num_elements=len(low),
         duplicates=1 - len(seen) / len(loaded.x) if compare else None,
     )
-
-
-def _pieces(loaded: Data) -> Iterator[tuple[Iterable[Array], Array]]:
-    """Some rows, and their elements as ``(number, element)``, both without padding."""
-    length = loaded.length
-    for start in range(0, len(loaded.x), _ROWS_AT_A_TIME):
-        x = np.asarray(loaded.x[start : start + _ROWS_AT_A_TIME])
-        if length is None:
-            yield x, x.reshape(len(x), -1)
-        else:
-            ends = length[start : start + len(x)]
-            rows = [row[:end] for row, end in zip(x, ends, strict=True)]
-            yield rows, x[is_frame(ends, x.shape[1])]
 
 
 def describe(loaded: Data) -> dict[str, Any]:

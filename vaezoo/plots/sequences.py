@@ -8,7 +8,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.plots.panels import COLUMNS, Panel, plot_panels
 from vaezoo.plots.style import Style
 
-__all__ = ["MOST_PANELS", "plot_sequence_pairs", "plot_sequences", "without_end"]
+__all__ = ["plot_sequence_pairs", "plot_sequences", "without_end"]
 
 MOST_PANELS = {"image": 64, "roll": 12, "sound": 16, "pen": 48, "lines": 12}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from vaezoo.errors import RequestError
 from vaezoo.registry import list_models
 
-__all__ = ["class_name", "pair_name", "source", "write"]
+__all__ = ["source", "write"]
 
 _TEMPLATES = {  # by whether the data are sequences: file, class, name
     False: ("pair.py", "MyVae", "my-vae"),

@@ -40,18 +40,19 @@ def fill_padding(x: Tensor, length: Tensor, value: Tensor | float) -> Tensor:
     return torch.where(aligned(frame_mask(length, x.shape[1]), x), x, value)
 
 
-def with_frames(x: Tensor, num_frames: int, fill: float = 0.0) -> Tensor:
-    """Return sequences ``(B, T, ...)`` cut or filled up to so many frames.
+def with_frames(x: Tensor, num_frames: int, fill: float = 0.0, *, dim: int = 1) -> Tensor:
+    """Return sequences cut or filled up to so many frames, which are in dimension ``dim``.
 
     Examples
     --------
     >>> with_frames(torch.tensor([[1, 2, 3]]), 2), with_frames(torch.tensor([[1, 2, 3]]), 4)
     (tensor([[1, 2]]), tensor([[1, 2, 3, 0]]))
     """
-    missing = num_frames - x.shape[1]
+    missing = num_frames - x.shape[dim]
     if missing <= 0:
-        return x[:, :num_frames]
-    return torch.cat([x, x.new_full((len(x), missing, *x.shape[2:]), fill)], 1)
+        return x.narrow(dim, 0, num_frames)
+    size = (*x.shape[:dim], missing, *x.shape[dim + 1 :])
+    return torch.cat([x, x.new_full(size, fill)], dim)
 
 
 def reversed_frames(x: Tensor, length: Tensor) -> Tensor:

@@ -82,8 +82,8 @@ class Particles:
 
 
 @contextmanager
-def probing(pair: nn.Module, device: torch.device) -> Iterator[None]:
-    """Run a pair in evaluation mode, without gradients, and leave it as it was.
+def probing(pair: nn.Module, device: torch.device, *, evaluating: bool = True) -> Iterator[None]:
+    """Run a pair in evaluation mode, or as it is, without gradients, and leave it as it was.
 
     At the end, random generators, modes and buffers are what they were before.
 
@@ -97,7 +97,8 @@ def probing(pair: nn.Module, device: torch.device) -> Iterator[None]:
     """
     modes = [(module, module.training) for module in pair.modules()]
     try:
-        pair.eval()
+        if evaluating:
+            pair.eval()
         with (
             untouched(pair, device),
             torch.no_grad(),

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args
 
 __all__ = [
@@ -166,9 +167,4 @@ def join_sequences(
             [1., 1., 1.]])
     """
     longest = num_frames or max(part.shape[dim + 1] for part in parts)
-    filled = []
-    for part in parts:
-        size = list(part.shape)
-        size[dim + 1] = longest - part.shape[dim + 1]
-        filled.append(torch.cat([part, part.new_full(size, fill)], dim + 1))
-    return torch.cat(filled, dim)
+    return torch.cat([with_frames(part, longest, fill, dim=dim + 1) for part in parts], dim)

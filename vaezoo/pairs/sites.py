@@ -31,7 +31,6 @@ __all__ = [
     "run_guide",
     "sample_sites",
     "site_values",
-    "stack_steps",
     "step_of",
     "takes_lengths",
     "trace_pair",
@@ -180,14 +179,20 @@ def step_of(name: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def stack_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join the sites of a sequence, ``x_0, x_1, ...`` of ``(B, D)``, to ``x`` of ``(B, T, D)``.
+def site_values(pair: nn.Module, sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return values by site, the steps of a sequence pair joined.
+
+    Its sites ``x_0, x_1, ...`` of ``(B, D)`` become ``x`` of ``(B, T, D)``.
 
     Examples
     --------
-    >>> stack_steps({"x_0": torch.zeros(3, 2), "x_1": torch.ones(3, 2)})["x"].shape
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> sites = {"x_0": torch.zeros(3, 2), "x_1": torch.ones(3, 2)}
+    >>> site_values(VRNN(x_shape=(2,), hidden=8, z_dim=4), sites)["x"].shape
     torch.Size([3, 2, 2])
     """
+    if not takes_lengths(pair):
+        return dict(sites)
     steps: dict[str, dict[int, Tensor]] = {}
     whole: dict[str, Tensor] = {}
     for name, value in sites.items():
@@ -196,15 +201,8 @@ def stack_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
             steps.setdefault(step[0], {})[step[1]] = value
         else:
             whole[name] = value
-    joined = {
-        name: torch.stack([values[t] for t in sorted(values)], 1) for name, values in steps.items()
-    }
+    joined = {n: torch.stack([values[t] for t in sorted(values)], 1) for n, values in steps.items()}
     return {**whole, **joined}
-
-
-def site_values(pair: nn.Module, sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return values by site, the steps of a sequence pair joined."""
-    return stack_steps(sites) if takes_lengths(pair) else dict(sites)
 
 
 def repeat_rows(args: Args, times: int) -> Args:

@@ -1,8 +1,7 @@
-"""What a training leaves in its run folder on the way: states, the best weights, its status."""
+"""What a training leaves in its run folder on the way: states, and the best weights."""
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -78,7 +77,3 @@ class Saver:
             values = {"epoch": state.best_epoch, "validation_score": state.best_score}
             self.run.save_weights(best, values)
             self.best_written = state.best_epoch
-
-    def note(self, status: str, **values: Any) -> None:
-        """Write how training stands: ``finished``, ``interrupted`` or ``failed``, and more."""
-        self.run.save_info(status=status, **values)

@@ -318,7 +318,7 @@ class Trainer:
     def _failure(self, error: NonFiniteError) -> NonFiniteError:
         self.best = self.best or self._weights()
         self.save_state()
-        self.saver.note("failed")
+        self.run.save_info(status="failed")
         kept = f"; the last good weights are in {self.run.path}" if self.run.path else ""
         return NonFiniteError(
             f"training stopped at step {self.state.step + 1}: {error}{kept}; "
@@ -327,7 +327,7 @@ class Trainer:
 
     def _stop(self) -> None:
         self.save_state()
-        self.saver.note("interrupted")
+        self.run.save_info(status="interrupted")
         raise Interrupted(self.run, self.state.step)
 
     def _finish(self) -> None:
@@ -336,8 +336,8 @@ class Trainer:
         if self.state.position == 0:
             self.save_state()
         self.saver.write_best(self.state, self.best)
-        self.saver.note(
-            "finished",
+        self.run.save_info(
+            status="finished",
             finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             steps=self.state.step,
             seconds=round(self.state.seconds, 1),

@@ -13,7 +13,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.diagnostics.calibration import LEVELS, calibrate
+from vaezoo.diagnostics.calibration import COVERAGE_LEVELS, calibrate
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.models.vrnn import VRNN
 from vaezoo.sequences.sequence_pair import SequencePair
@@ -72,7 +72,7 @@ def test_exact_guide_is_calibrated() -> None:
     assert set(found.guide.latents) == {"z[0]", "z[1]"}
     assert "bad" not in found.guide.grades.values()
     assert found.guide.words == {}
-    for level in LEVELS:
+    for level in COVERAGE_LEVELS:
         error = math.sqrt(level * (1 - level) / 1000)
         assert found.guide.coverage[level] == pytest.approx(level, abs=4 * error)
     assert found.k_hat is not None

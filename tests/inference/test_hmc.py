@@ -285,8 +285,10 @@ def test_other_pairs_are_refused(pair: nn.Module, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_chains": 0}, {"num_warmup": -1}, {"target_acceptance": 1.0}], ids=str
+    "wrong",
+    [{"num_chains": 0}, {"num_warmup": -1}, {"target_acceptance": 1.0}, {"start": "middle"}],
+    ids=str,
 )
-def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
+def test_what_is_out_of_range_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(RequestError):
         hmc(Banana(), (torch.zeros(3, 2),), **wrong)  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.pieces import join, numbered_rows, rows_at_once, slices, trial_rows
+from vaezoo.pairs.pieces import data_at_once, join, numbered_rows, slices, trial_rows
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import (
     Args,
@@ -61,11 +61,11 @@ from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import as_sequence_pair
 
-__all__ = ["LEVELS", "Calibration", "Ranks", "Repair", "calibrate"]
+__all__ = ["COVERAGE_LEVELS", "Calibration", "Ranks", "Repair", "calibrate"]
 
 Repair = Literal["none", "psis", "mixture"]
-REPAIRS = ("none", "psis", "mixture")
-LEVELS = (0.5, 0.8, 0.9, 0.95)
+REPAIRS = get_args(Repair)
+COVERAGE_LEVELS = (0.5, 0.8, 0.9, 0.95)
 JOINT, LIKELIHOOD, GUIDE = "log p(x, z)", "log p(x | z)", "log q(z | x)"
 DENSITIES = (JOINT, LIKELIHOOD, GUIDE)
 FEWEST_SIMULATIONS, FEWEST_SAMPLES = 100, 20
@@ -113,9 +113,9 @@ class Ranks:
 
     @property
     def coverage(self) -> dict[float, float]:
-        """Share of simulations whose truth lies in the region of each level of ``LEVELS``."""
+        """Share of simulations whose truth lies in the region of each of ``COVERAGE_LEVELS``."""
         level = 1 - self.of(self.density)
-        return {alpha: float((level <= alpha).double().mean()) for alpha in LEVELS}
+        return {alpha: float((level <= alpha).double().mean()) for alpha in COVERAGE_LEVELS}
 
     def of(self, name: str) -> Tensor:
         """Return the PIT of one quantity, ``(N,)``."""
@@ -215,7 +215,8 @@ def calibrate(
         particles = Particles(num_samples, trial.in_plate)
         mixture = _weigh(pair, simulated, num_samples, seed) if repair == "mixture" else None
         rankings = []
-        for some in _pieces(whole, simulated, num_samples):
+        at_once = data_at_once(whole, simulated, num_samples)
+        for some in slices(num_simulations, at_once):
             part = tuple(arg[some] for arg in simulated)
             ranking = _Ranking(whole, part, {n: z[some] for n, z in truth.items()})
             rankings.append(ranking.run(particles, mixture and _some(mixture, some)))
@@ -247,12 +248,6 @@ def _refuse(pair: nn.Module, whole: nn.Module, few: Args, repair: Repair) -> Non
 
 def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:
     return element_names(name, z.shape[2:] if takes_lengths(pair) else z.shape[1:])
-
-
-def _pieces(pair: nn.Module, args: Args, num_samples: int) -> list[slice]:
-    """Return the simulations whose draws go through a pair at a time."""
-    frames = args[0].shape[1] if takes_lengths(pair) else 1
-    return slices(len(args[0]), rows_at_once(num_samples, num_frames=frames))
 
 
 # Ranks

@@ -28,7 +28,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -66,9 +66,9 @@ __all__ = [
     "verdict",
 ]
 
-VERDICTS = ("trusted", "repaired", "not trusted")
-GRADES = ("good", "caution", "bad")
 Verdict = Literal["trusted", "repaired", "not trusted"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+GRADES = ("good", "caution", "bad")
 
 WORDS = {
     "k_hat": "importance weights of the guide are noise",
@@ -146,7 +146,7 @@ class PosteriorCheck:
     @property
     def verdicts(self) -> list[Verdict]:
         """Return the verdict of each datum in words."""
-        return [VERDICTS[i] for i in self.verdict.tolist()]  # type: ignore[misc]
+        return [VERDICTS[i] for i in self.verdict.tolist()]
 
     @property
     def counts(self) -> dict[str, int]:

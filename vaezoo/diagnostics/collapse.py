@@ -21,7 +21,7 @@ from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.pairs.families import elements_of_both
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
-from vaezoo.predict.information import MOST_ROWS, mutual_information
+from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.training.alarms import COLLAPSED_KL
@@ -118,7 +118,7 @@ def collapse(pair: nn.Module, args: Args, *, num_samples: int = 10, seed: int = 
         active = measure(whole, [args], Transform()).active_units
         if takes_lengths(whole):
             return Collapse(kl, None, None, 0)
-        some = tuple(arg[:MOST_ROWS] for arg in args)
+        some = tuple(arg[:MOST_DATA] for arg in args)
         return Collapse(kl, active, mutual_information(whole, some), len(some[0]))
 
 

@@ -343,8 +343,10 @@ def reliability(said: Array, happened: Array, *, seed: int = 0) -> Reliability:
     )
     share = np.bincount(group, np.asarray(happened, dtype=np.float64)) / count
     frequency, excess = _isotonic(p, share, count)
-    draw = np.random.default_rng(seed)
-    resampled = [_isotonic(p, draw.binomial(count, p) / count, count) for _ in range(NUM_CURVES)]
+    generator = np.random.default_rng(seed)
+    resampled = [
+        _isotonic(p, generator.binomial(count, p) / count, count) for _ in range(NUM_CURVES)
+    ]
     quantiles = (np.arange(NUM_POINTS) + 0.5) / NUM_POINTS * count.sum()
     points = np.unique(np.searchsorted(count.cumsum(), quantiles))
     lower, upper = np.quantile([curve[points] for curve, _ in resampled], BAND, axis=0)

@@ -101,7 +101,7 @@ class SequenceCheck:
     @property
     def verdicts(self) -> list[Verdict]:
         """Return the verdict of each sequence in words."""
-        return [VERDICTS[i] for i in self.verdict.tolist()]  # type: ignore[misc]
+        return [VERDICTS[i] for i in self.verdict.tolist()]
 
     @property
     def gap(self) -> Tensor:

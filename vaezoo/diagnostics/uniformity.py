@@ -70,6 +70,6 @@ def _rarities(number: int) -> tuple[Array, Array]:
     log_choose = gammaln(number + 1) - gammaln(n + 1) - gammaln(number - n + 1)
     mass = np.exp(log_choose + n * np.log(p) + (number - n) * np.log1p(-p))
     rarity = 2 * np.minimum(mass.cumsum(1), mass[:, ::-1].cumsum(1)[:, ::-1])
-    draw, shares = np.random.default_rng(0), np.full(NUM_POINTS, 1 / NUM_POINTS)
-    counts = draw.multinomial(number, shares, size=NUM_ECDFS).cumsum(1)[:, :-1]
+    generator, shares = np.random.default_rng(0), np.full(NUM_POINTS, 1 / NUM_POINTS)
+    counts = generator.multinomial(number, shares, size=NUM_ECDFS).cumsum(1)[:, :-1]
     return rarity, rarity[np.arange(NUM_POINTS - 1), counts].min(1)

@@ -23,7 +23,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from pyro import poutine
@@ -43,7 +43,7 @@ from vaezoo.runtime.device import seeded
 
 __all__ = ["Annealed", "Annealing", "Bounds", "annealed_evidence", "bidirectional_bounds"]
 
-Start = Literal["prior", "guide"]
+AnnealingStart = Literal["prior", "guide"]
 Moves = list[tuple[float, float, Tensor, Tensor]]
 
 STEEPNESS = 4.0
@@ -76,14 +76,14 @@ class Annealing:
     num_temperatures: int = 100
     max_leapfrog: int = 4
     target_acceptance: float = 0.8
-    start: Start = "prior"
+    start: AnnealingStart = "prior"
 
     def __post_init__(self) -> None:
         if self.num_particles < 2 or min(self.num_temperatures, self.max_leapfrog) < 1:
             raise RequestError("annealing takes 2 particles or more, and 1 temperature and step")
         if not 0 < self.target_acceptance < 1:
             raise RequestError(f"target_acceptance lies in (0, 1), got {self.target_acceptance}")
-        if self.start not in ("prior", "guide"):
+        if self.start not in get_args(AnnealingStart):
             raise RequestError(f"annealing starts at 'prior' or 'guide', got '{self.start}'")
 
     @property

@@ -18,7 +18,7 @@ sec. 3.2; warm-up windows and the shrunk covariance as in Stan.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import xarray as xr
@@ -49,7 +49,7 @@ __all__ = [
 MOST_DENSE = 64
 # As in Stan: an error of the energy that rounding cannot make.
 DIVERGENT = 1000.0
-Start = Literal["mixed", "guide", "prior"]
+ChainStart = Literal["mixed", "guide", "prior"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def hmc(
     max_leapfrog: int = 8,
     target_acceptance: float = 0.8,
     dense: bool | None = None,
-    start: Start = "mixed",
+    start: ChainStart = "mixed",
     seed: int = 0,
 ) -> HMCResult:
     """Draw from the posterior of the latents of each datum, given the model.
@@ -180,6 +180,8 @@ def hmc(
         raise RequestError("HMC takes 1 chain, draw and leapfrog step or more, and warmup >= 0")
     if not 0 < target_acceptance < 1:
         raise RequestError(f"target_acceptance lies between 0 and 1, got {target_acceptance}")
+    if start not in get_args(ChainStart):
+        raise RequestError(f"chains start 'mixed', at the 'guide' or the 'prior', got '{start}'")
     device = args[0].device
     with probing(pair, device), seeded(seed, device):
         target = Target(pair, args, "HMC")
@@ -190,14 +192,10 @@ def hmc(
         return run_chains(target, first, settings)
 
 
-def _starting_points(target: Target, num_chains: int, start: Start) -> Tensor:
+def _starting_points(target: Target, num_chains: int, start: ChainStart) -> Tensor:
     from_prior = {"mixed": num_chains // 2, "guide": 0, "prior": num_chains}[start]
-    points = []
-    if num_chains > from_prior:
-        points.append(target.draw_guide(num_chains - from_prior))
-    if from_prior:
-        points.append(target.draw_prior(from_prior))
-    return torch.cat(points)
+    sides = ((target.draw_guide, num_chains - from_prior), (target.draw_prior, from_prior))
+    return torch.cat([draw(number) for draw, number in sides if number])
 
 
 def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCResult:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vaezoo.pairs.lengths import frame_mask
+from vaezoo.pairs.lengths import fill_padding
 
 __all__ = ["KalmanModel", "Moments"]
 
@@ -123,7 +123,4 @@ def _log_normal(residual: Tensor, covariance: Tensor) -> Tensor:
 
 
 def _moments(mean: Tensor, covariance: Tensor, length: Tensor) -> Moments:
-    mask = frame_mask(length, mean.shape[1])
-    blank = math.nan
-    mean = torch.where(mask[..., None], mean, blank)
-    return Moments(mean, torch.where(mask[..., None, None], covariance, blank))
+    return Moments(*(fill_padding(part, length, math.nan) for part in (mean, covariance)))

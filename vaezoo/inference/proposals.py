@@ -24,6 +24,7 @@ resampled by their weights, that lie far from each other.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -259,4 +260,4 @@ def _between(covariance: Tensor, towards: Tensor, number: int, weight: int) -> T
 def _split(num_samples: int, shares: Sequence[float]) -> list[int]:
     """Return numbers of draws in proportion to shares, which add up to ``num_samples``."""
     ends = [round(sum(shares[: i + 1]) * num_samples) for i in range(len(shares))]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    return [end - start for start, end in pairwise([0, *ends])]

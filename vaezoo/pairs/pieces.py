@@ -5,14 +5,15 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.pairs.lengths import with_frames
-from vaezoo.pairs.sites import Args
+from vaezoo.pairs.sites import Args, takes_lengths
 
 __all__ = [
     "MOST_FRAMES",
     "MOST_ROWS",
+    "data_at_once",
     "in_pieces",
     "join",
     "join_sequences",
@@ -49,6 +50,18 @@ def rows_at_once(num_draws: int = 1, *, num_frames: int = 1, most: int = MOST_RO
     """
     most = most if num_frames == 1 else min(most, MOST_FRAMES // num_frames)
     return max(1, most // num_draws)
+
+
+def data_at_once(pair: nn.Module, args: Args, num_draws: int = 1) -> int:
+    """Return how many data of a batch go through a pair at a time, with all of their frames.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> data_at_once(LinearPair(), (torch.zeros(3, 4),), num_draws=100)
+    81
+    """
+    return rows_at_once(num_draws, num_frames=args[0].shape[1] if takes_lengths(pair) else 1)
 
 
 def slices(number: int, size: int) -> list[slice]:

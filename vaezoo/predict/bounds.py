@@ -12,7 +12,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import free_running, particle_filter
 from vaezoo.pairs.accounting import log_mean_exp, log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
-from vaezoo.pairs.pieces import rows_at_once
+from vaezoo.pairs.pieces import data_at_once
 from vaezoo.pairs.sites import Args, takes_lengths
 from vaezoo.sequences.sequence_pair import Side
 
@@ -75,23 +75,26 @@ def iwae_bounds(
     """
     estimates: dict[int, list[Tensor]] = {k: [] for k in ks}
     units: list[Tensor] = []
-    for args in batches.fixed(split, limit=limit):
-        weights = log_weights(pair, args, max(ks), max_rows=_rows_at_once(pair, args))
-        weights = weights.cpu().double()
+    for args in _followed(batches, split, limit, progress):
+        log_w = log_weights(pair, args, max(ks), max_rows=data_at_once(pair, args)).cpu().double()
         for k in ks:
-            groups = weights[: len(weights) // k * k].reshape(-1, k, weights.shape[1])
+            groups = log_w[: len(log_w) // k * k].reshape(-1, k, log_w.shape[1])
             estimates[k].append(log_mean_exp(groups, 1).mean(0))
         units.append(units_per_row(pair, args).cpu().double())
-        if progress:
-            progress(sum(map(len, units)), batches.size(split, limit))
     size, sequences = torch.cat(units), takes_lengths(pair)
     return tuple(_bound(k, torch.cat(estimates[k]), size, sequences=sequences) for k in ks)
 
 
-def _rows_at_once(pair: nn.Module, args: Args) -> int:
-    """Most rows that go through a pair at a time: of sequences all frames are there at once."""
-    frames = args[0].shape[1] if takes_lengths(pair) else 1
-    return rows_at_once(num_frames=frames)
+def _followed(
+    batches: Batches, split: str, limit: int | None, progress: Progress | None
+) -> Iterator[Args]:
+    """Yield batches; after each, say how many rows are done."""
+    done, total = 0, batches.size(split, limit)
+    for args in batches.fixed(split, limit=limit):
+        yield args
+        done += len(args[0])
+        if progress:
+            progress(done, total)
 
 
 def filter_bounds(
@@ -108,12 +111,10 @@ def filter_bounds(
     bounds = []
     for k in ks:
         values, units = [], []
-        for args in batches.fixed(split, limit=limit):
-            result = particle_filter(pair, args, k, proposal=proposal)
-            values.append(result.log_evidence.cpu().double())
+        for args in _followed(batches, split, limit, progress):
+            filtered = particle_filter(pair, args, k, proposal=proposal)
+            values.append(filtered.log_evidence.cpu().double())
             units.append(units_per_row(pair, args).cpu().double())
-            if progress:
-                progress(sum(map(len, units)), batches.size(split, limit))
         bounds.append(_bound(k, torch.cat(values), torch.cat(units), sequences=True))
     return tuple(bounds)
 

@@ -23,7 +23,7 @@ from vaezoo.predict.bounds import (
     iwae_bounds,
     run_freely,
 )
-from vaezoo.predict.information import MOST_ROWS, mutual_information
+from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -228,5 +228,5 @@ def _information(
 ) -> tuple[float | None, int]:
     if takes_lengths(pair):
         return None, 0
-    rows = min(batches.size(split, limit), MOST_ROWS)
+    rows = min(batches.size(split, limit), MOST_DATA)
     return mutual_information(pair, batches.whole(split, limit=rows)), rows

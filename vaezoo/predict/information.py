@@ -6,9 +6,9 @@ from torch import nn
 from vaezoo.pairs.accounting import log_mean_exp
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, takes_lengths
 
-__all__ = ["MOST_ROWS", "mutual_information"]
+__all__ = ["MOST_DATA", "mutual_information"]
 
-MOST_ROWS = 2000
+MOST_DATA = 2000
 
 
 @torch.no_grad()

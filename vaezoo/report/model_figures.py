@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.calibration import LEVELS, Calibration
+from vaezoo.diagnostics.calibration import COVERAGE_LEVELS, Calibration
 from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.predictive import PredictiveCheck, Reliability, StatisticCheck
 from vaezoo.diagnostics.uniformity import ecdf_band
@@ -66,9 +66,9 @@ def _coverage(calibration: Calibration) -> Figure:
     if calibration.repaired is not None:
         sides.append(("repaired by importance weights", CHECKED, calibration.repaired))
     for name, colour, ranks in sides:
-        held = np.array([ranks.coverage[level] for level in LEVELS])
+        held = np.array([ranks.coverage[level] for level in COVERAGE_LEVELS])
         error = 2 * np.sqrt(held * (1 - held) / len(ranks.pit))
-        axis.errorbar(LEVELS, held, error, marker="o", color=colour, capsize=3, label=name)
+        axis.errorbar(COVERAGE_LEVELS, held, error, marker="o", color=colour, capsize=3, label=name)
     axis.set(xlabel="probability of a region", ylabel="share that holds the truth")
     add_legend(axis)
     return captioned("coverage", picture)

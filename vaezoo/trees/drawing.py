@@ -18,7 +18,7 @@ __all__ = ["MOST_GIB", "Draws"]
 MOST_GIB = 2.0
 _PIECE = 2**26  # bytes of x that a piece would have at most, if all draws had one
 _MOST_ROWS = 500
-_WITHOUT_DRAWS = {"prior", "prior_predictive", "observed_data", "constant_data"}
+_NOT_FROM_GUIDE = {"prior", "prior_predictive", "observed_data", "constant_data"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Draws:
         """Return the arrays of some rows; groups that nobody asked for may be missing or there."""
         rows, args = self.rows, self.rows.args(start, stop)
         values: Groups = {}
-        if not _WITHOUT_DRAWS.issuperset(self.groups):
+        if not _NOT_FROM_GUIDE.issuperset(self.groups):
             predictive = "posterior_predictive" in self.groups
             values = draw_from_guide(rows, args, start, num_samples, predictive=predictive)
         if start == 0 and not WITHOUT_DATA.isdisjoint(self.groups):

@@ -1,4 +1,4 @@
-"""Configurations: the typed constructor arguments of a pair, from presets, files and flags.
+"""Configurations: the typed constructor arguments of a pair, from presets, files and callers.
 
 The configuration of a pair is the keyword-only signature of its constructor: names, types and
 defaults. Nothing else has to be declared. ``x_shape`` is given by the data.

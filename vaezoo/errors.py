@@ -19,13 +19,17 @@ class VaezooError(Exception):
 
 
 class RequestError(VaezooError):
-    """The request is wrong: a name, a flag, a file or a shape. Nothing was started."""
+    """The request is wrong: a name, an argument, a file or a shape. Nothing was started."""
 
     exit_code = 2
 
 
 class RunError(VaezooError):
     """The work itself failed after it had started. What was done is kept."""
+
+
+class NonFiniteError(RunError):
+    """The loss or a gradient is NaN or infinite. The parameters are those before the step."""
 
 
 def nearest(name: str, options: Iterable[str]) -> str:
@@ -46,7 +50,3 @@ def nearest(name: str, options: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(option) for option in close)}?"
     return f"choose from: {', '.join(names)}" if names else "there are none"
-
-
-class NonFiniteError(RunError):
-    """The loss or a gradient is NaN or infinite. The parameters are those before the step."""

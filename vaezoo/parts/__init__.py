@@ -6,7 +6,7 @@ p(z)                             ``StandardNormal``
 p(x | z), built from a decoder   ``Bernoulli``, ``Gaussian``, ``GaussianMixture``,
                                  ``Handwriting``
 q(z | x), built from an encoder  ``DiagonalNormal``
-arguments that a flag swaps      ``Prior``, ``Likelihood``, ``Posterior``
+arguments that a setting swaps   ``Prior``, ``Likelihood``, ``Posterior``
 arguments that are choices       ``Activation``, ``Net``
 ===============================  ==================================================
 

@@ -65,7 +65,8 @@ def plot_panels(
         A line above all.
     """
     columns = min(columns or COLUMNS[style.picture], len(panels))
-    figure, axes = new_sheet(len(panels), columns, _SIZES[style.picture], style, _any_title(panels))
+    titled = any(panel.title for panel in panels)
+    figure, axes = new_sheet(len(panels), columns, _SIZES[style.picture], style, titled)
     plot = _PLOT[style.picture]
     for index, axis in enumerate(axes):
         if index >= len(panels) or len(panels[index].x) == 0:
@@ -85,11 +86,6 @@ def _range_of_notes(panels: Sequence[Panel], style: Style) -> tuple[float, float
     keys = np.flatnonzero(loudest >= 0.2 * style.scale)
     low, high = (keys[0], keys[-1]) if len(keys) else (0, len(loudest) - 1)
     return max(low - 3, 0) - 0.5, min(high + 3, len(loudest) - 1) + 0.5
-
-
-def _any_title(panels: Sequence[Panel]) -> bool:
-    """Return whether one of the panels has a title, and rows need room for it."""
-    return any(panel.title for panel in panels)
 
 
 def _image(axis: Any, panel: Panel, style: Style) -> None:

@@ -72,10 +72,10 @@ Failures = Iterator[Failure]
 class _Recorder(Messenger):
     """Remembers the line of every sample statement, and of what fills the parameter store."""
 
-    def __init__(self, side: str, lines: dict[tuple[str, str], str]) -> None:
+    def __init__(self, side: str, source_lines: dict[tuple[str, str], str]) -> None:
         super().__init__()
         self.side = side
-        self.lines = lines
+        self.source_lines = source_lines
         self.visits: list[str] = []
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -83,10 +83,10 @@ class _Recorder(Messenger):
         # Empty for a sequence pair, whose sample statements are vaezoo's.
         line = calling_line(below=TraceHandler.get_trace.__code__)
         if line:
-            self.lines[self.side, msg["name"]] = line
+            self.source_lines[self.side, msg["name"]] = line
 
     def _pyro_param(self, msg: Any) -> None:
-        self.lines["param", msg["name"]] = calling_line()
+        self.source_lines["param", msg["name"]] = calling_line()
 
     @property
     def repeated(self) -> str:
@@ -120,8 +120,8 @@ class Subject:
         fresh: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.pair, self.args, self.names, self.fresh = pair, args, names, fresh
-        self.lines: dict[tuple[str, str], str] = {}
-        self.recorder = _Recorder("model", self.lines)
+        self.source_lines: dict[tuple[str, str], str] = {}
+        self.recorder = _Recorder("model", self.source_lines)
         self.batch = len(args[0])
 
     @property
@@ -188,7 +188,7 @@ class Subject:
             return poutine.trace(model).get_trace(*args)
 
     def _recording(self, side: str) -> _Recorder:
-        self.recorder = _Recorder(side, self.lines)
+        self.recorder = _Recorder(side, self.source_lines)
         return self.recorder
 
     def train(self, steps: int) -> None:
@@ -235,8 +235,8 @@ class Subject:
 
         For a sequence pair it is the line of the conditional that is sampled.
         """
-        if (side, name) in self.lines:
-            return self.lines[side, name]
+        if (side, name) in self.source_lines:
+            return self.source_lines[side, name]
         if name and isinstance(self.pair, SequencePair):
             latent = "posterior" if side == "guide" else "prior"
             part = latent if base_of(name) == "z" else "likelihood"
@@ -355,7 +355,7 @@ def gradients(
 
 
 def elbo(trace: PairTrace) -> Tensor:
-    """Return the ELBO of a batch from one draw, a scalar in nats."""
+    """Return the ELBO of a batch from one draw, a scalar in nats; 0 of a pair without sites."""
     model = sum(log_density(site).sum() for site in sample_sites(trace.model).values())
     guide = sum(log_density(site).sum() for site in sample_sites(trace.guide).values())
     return torch.as_tensor(model - guide)

@@ -57,7 +57,6 @@ from vaezoo.pairs.sites import (
     takes_lengths,
     trace_pair,
 )
-from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import as_sequence_pair
 
@@ -206,8 +205,8 @@ def calibrate(
     _refuse_numbers(num_simulations, num_samples)
     if repair not in REPAIRS:
         raise RequestError(f"there is no repair '{repair}'; {nearest(repair, REPAIRS)}")
-    whole, device = training_form(pair), args[0].device
-    with probing(pair, device), seeded(seed, device):
+    whole = training_form(pair)
+    with probing(pair, args[0].device, seed=seed):
         few = trial_rows(args)
         _refuse(pair, whole, few, repair)
         trial = choose_particles(whole, few, 2)

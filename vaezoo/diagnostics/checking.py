@@ -51,7 +51,6 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces, join, numbered_rows
 from vaezoo.pairs.sites import Args
-from vaezoo.runtime.device import seeded
 
 __all__ = [
     "CHAINS",
@@ -228,9 +227,9 @@ def check_posteriors(
         )
     if not 1 <= num_resampled <= num_samples:
         raise RequestError(f"num_resampled lies between 1 and {num_samples}, got {num_resampled}")
-    device, parts = args[0].device, []
+    parts = []
     for first, part in numbered_rows(args, max_data):
-        with probing(pair, device), seeded(seed + first, device):
+        with probing(pair, args[0].device, seed=seed + first):
             target = Target(pair, part, "a check of posteriors")
             parts.append(_check(target, num_samples, num_resampled, split_gap, seed + first))
     return join(parts, dims=DATA_DIM)

@@ -22,7 +22,6 @@ from vaezoo.pairs.families import elements_of_both
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
 from vaezoo.predict.information import MOST_DATA, mutual_information
-from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.training.alarms import COLLAPSED_KL
 from vaezoo.training.metrics import measure
@@ -109,8 +108,8 @@ def collapse(pair: nn.Module, args: Args, *, num_samples: int = 10, seed: int = 
     """
     if num_samples < 1:
         raise RequestError(f"KL takes 1 draw or more, got {num_samples}")
-    whole, device = training_form(pair), args[0].device
-    with probing(pair, device), seeded(seed, device):
+    whole = training_form(pair)
+    with probing(pair, args[0].device, seed=seed):
         admit(whole, trace_pair(whole, args), "an analysis of latents", DENSITY)
         units = float(num_units(whole, args))
         draws = [_kl_of_elements(whole, args) for _ in range(num_samples)]

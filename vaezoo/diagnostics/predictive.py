@@ -37,7 +37,6 @@ from vaezoo.pairs.families import factorises, family
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
 from vaezoo.pairs.sites import Args, Site, step_of, takes_lengths, trace_pair
-from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import Frames, training_form
 from vaezoo.sequences.unrolled import by_rows
 
@@ -206,9 +205,9 @@ def predictive_checks(
         raise RequestError(
             f"predictive checks take {FEWEST_REPLICATES} replicates or more, got {num_replicates}"
         )
-    whole, device = training_form(pair), args[0].device
+    whole = training_form(pair)
     tallies: dict[str, _Tally] = {}
-    with probing(pair, device), seeded(seed, device):
+    with probing(pair, args[0].device, seed=seed):
         few = trial_rows(args)
         trace = trace_pair(whole, few)
         admit(whole, trace, "a predictive check", ["shared"], num_rows=len(few[0]))

@@ -37,7 +37,6 @@ from vaezoo.inference.kalman import KalmanModel
 from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
-from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
@@ -140,8 +139,8 @@ def check_sequences(
         raise RequestError(
             f"a verdict takes {FEWEST_PARTICLES} particles or more, got {num_particles}"
         )
-    begun, device = time.perf_counter(), args[0].device
-    with probing(pair, device), seeded(seed, device):
+    begun = time.perf_counter()
+    with probing(pair, args[0].device, seed=seed):
         first, second = (
             particle_filter(pair, args, num_particles, keep_paths=True, keep_k_hat=True)
             for _ in range(2)

@@ -39,7 +39,6 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import join, numbered_rows, rows_at_once
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import Args, model_of, sample_sites
-from vaezoo.runtime.device import seeded
 
 __all__ = ["Annealed", "Annealing", "Bounds", "annealed_evidence", "bidirectional_bounds"]
 
@@ -181,9 +180,9 @@ def annealed_evidence(
     >>> bool(((annealed.log_evidence - pair.log_evidence(x)).abs() < 0.5).all())
     True
     """
-    device, parts = args[0].device, []
+    parts = []
     for first, part in numbered_rows(args, rows_at_once(how.num_particles)):
-        with probing(pair, device), seeded(seed + first, device):
+        with probing(pair, args[0].device, seed=seed + first):
             target = Target(pair, part, "annealing")
             parts.append(_forward(target, how, _pilot(target, how)))
     return join(parts, dims=DATA_DIM)
@@ -221,9 +220,9 @@ def bidirectional_bounds(
     >>> abs(bounds.mean_gap) < 0.5
     True
     """
-    device, parts = args_like[0].device, []
+    parts = []
     for first, part in numbered_rows(args_like, rows_at_once(how.num_particles)):
-        with probing(pair, device), seeded(seed + first, device):
+        with probing(pair, args_like[0].device, seed=seed + first):
             parts.append(_bounds(pair, part, how))
     return join(parts)
 

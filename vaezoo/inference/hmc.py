@@ -32,7 +32,6 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.arviz import import_arviz
-from vaezoo.runtime.device import seeded
 
 __all__ = [
     "ChainSettings",
@@ -182,8 +181,7 @@ def hmc(
         raise RequestError(f"target_acceptance lies between 0 and 1, got {target_acceptance}")
     if start not in get_args(ChainStart):
         raise RequestError(f"chains start 'mixed', at the 'guide' or the 'prior', got '{start}'")
-    device = args[0].device
-    with probing(pair, device), seeded(seed, device):
+    with probing(pair, args[0].device, seed=seed):
         target = Target(pair, args, "HMC")
         if dense is None:
             dense = target.num_latents <= MOST_DENSE

@@ -125,8 +125,8 @@ def importance_weights(
     """
     if num_samples < 1:
         raise RequestError(f"importance weights take 1 draw or more, got {num_samples}")
-    pair, device = training_form(pair), args[0].device
-    with probing(pair, device), seeded(seed, device):
+    pair = training_form(pair)
+    with probing(pair, args[0].device, seed=seed):
         few = trial_rows(args)
         trace = trace_pair(pair, few)
         kinds = (*DENSITY, "shared")

@@ -14,7 +14,6 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
-from vaezoo.runtime.device import seeded
 
 __all__ = ["NUM_DRAWS", "NUM_STEPS", "best_elbo", "local_elbo"]
 
@@ -45,8 +44,7 @@ def local_elbo(
     >>> bool(((elbo - pair.log_evidence(x)).abs() < 0.2).all())
     True
     """
-    device = args[0].device
-    with probing(pair, device), seeded(seed, device):
+    with probing(pair, args[0].device, seed=seed):
         target = Target(pair, args, "the split of the gap")
         return best_elbo(target, num_steps, num_samples)
 

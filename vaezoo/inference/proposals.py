@@ -36,7 +36,6 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
-from vaezoo.runtime.device import seeded
 
 __all__ = ["StudentTMixture", "mixture_weights", "run_short_chains", "short_chains", "weigh"]
 
@@ -88,8 +87,7 @@ def mixture_weights(
     >>> bool(((log_evidence(log_weights) - pair.log_evidence(x)).abs() < 0.1).all())
     True
     """
-    device = args[0].device
-    with probing(pair, device), seeded(seed, device):
+    with probing(pair, args[0].device, seed=seed):
         target = Target(pair, args, "the mixture proposal")
         if chains.unconstrained.shape[2:] != (target.num_data, target.num_latents):
             raise RequestError("these chains are of other data or latents; run them on this batch")
@@ -120,8 +118,7 @@ def short_chains(
     >>> short_chains(pair, (x,), num_samples=10, num_warmup=20).unconstrained.shape
     torch.Size([4, 10, 3, 2])
     """
-    device = args[0].device
-    with probing(pair, device), seeded(seed, device):
+    with probing(pair, args[0].device, seed=seed):
         target = Target(pair, args, "the mixture proposal")
         return run_short_chains(target, num_chains, ChainSettings(num_samples, num_warmup))
 

@@ -16,7 +16,6 @@ from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
-from vaezoo.runtime.device import seeded
 
 __all__ = ["Quadrature", "quadrature"]
 
@@ -82,8 +81,7 @@ def quadrature(
     >>> bool(((exact.log_evidence - pair.log_evidence(x)).abs() < 1e-4).all())
     True
     """
-    device = args[0].device
-    with probing(pair, device), seeded(0, device):
+    with probing(pair, args[0].device, seed=0):
         target = Target(pair, args, "quadrature")
         if target.num_latents not in NUM_POINTS:
             raise RequestError(

@@ -82,10 +82,13 @@ class Particles:
 
 
 @contextmanager
-def probing(pair: nn.Module, device: torch.device, *, evaluating: bool = True) -> Iterator[None]:
+def probing(
+    pair: nn.Module, device: torch.device, *, seed: int | None = None, evaluating: bool = True
+) -> Iterator[None]:
     """Run a pair in evaluation mode, or as it is, without gradients, and leave it as it was.
 
-    At the end, random generators, modes and buffers are what they were before.
+    At the end, random generators, modes and buffers are what they were before. With a seed, torch
+    draws from it meanwhile.
 
     Examples
     --------
@@ -106,6 +109,8 @@ def probing(pair: nn.Module, device: torch.device, *, evaluating: bool = True) -
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")
+            if seed is not None:
+                torch.manual_seed(seed)
             yield
     finally:
         for module, mode in modes:

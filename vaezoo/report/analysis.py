@@ -224,10 +224,10 @@ class Analysis:
         if isinstance(self.run.pair, SequencePair):
             particles = self.plan.num_particles
             check = self._check("posterior", check_sequences, num_particles=particles)
-            report = replace(report, sequences=check)
-        elif self.plan.level != "quick":
+            return self._with_trees(replace(report, sequences=check))
+        if self.plan.level != "quick":
             report = self._check_data(report)
-        if report.judged is None and not isinstance(self.run.pair, SequencePair):
+        if report.judged is None:
             return replace(report, guide=self._check("importance weights", check_guide))
         return self._with_trees(report)
 

@@ -9,7 +9,14 @@ file, `` `likelihood.sigma='shared'` ``; what the reader may run, as a call of a
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["NonFiniteError", "RequestError", "RunError", "VaezooError", "nearest"]
+__all__ = [
+    "NonFiniteError",
+    "RequestError",
+    "RunError",
+    "VaezooError",
+    "nearest",
+    "require_positive",
+]
 
 
 class VaezooError(Exception):
@@ -50,3 +57,16 @@ def nearest(name: str, options: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(option) for option in close)}?"
     return f"choose from: {', '.join(names)}" if names else "there are none"
+
+
+def require_positive(argument: str, value: int | None, unit: str) -> None:
+    """Refuse an argument that asks for less than one of a unit; None asks for all.
+
+    Examples
+    --------
+    >>> require_positive("limit", 0, "row")
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: `limit` takes at least one row, not 0
+    """
+    if value is not None and value < 1:
+        raise RequestError(f"`{argument}` takes at least one {unit}, not {value}")

@@ -1,6 +1,8 @@
 """Every closed choice that a setting, a flag or an argument offers, without importing torch."""
 
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from vaezoo.errors import RequestError
 
 __all__ = [
     "Binarize",
@@ -12,6 +14,7 @@ __all__ = [
     "PointValue",
     "Precision",
     "Split",
+    "require_choice",
 ]
 
 Binarize = Literal["auto", "dynamic", "static", "none"]
@@ -23,3 +26,16 @@ OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]
 PointValue = Literal["mean", "sample"]
 Precision = Literal["float32", "bf16"]
 Split = Literal["train", "validation", "test"]
+
+
+def require_choice(argument: str, value: object, choices: Any) -> None:
+    """Refuse an argument that is none of the choices.
+
+    Examples
+    --------
+    >>> require_choice("z", "both", PointValue)
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: `z` takes mean or sample, not 'both'
+    """
+    if value not in get_args(choices):
+        raise RequestError(f"`{argument}` takes {' or '.join(get_args(choices))}, not {value!r}")

@@ -80,6 +80,49 @@ def test_data_without_a_prefix_are_refused(walker: Run) -> None:
         vaezoo.sample(walker, data=WALKS)
 
 
+untyped: Any = vaezoo  # what the annotations forbid, on purpose
+
+REFUSALS: dict[str, tuple[Callable[[Run, Run], object], str]] = {
+    "no run": (lambda run, walker: untyped.evaluate(None), "a run or its folder, not NoneType"),
+    "a pair": (lambda run, walker: untyped.encode(run.pair), "not VAEGaussian"),
+    "no rows": (lambda run, walker: untyped.encode(run, limit=0), "`limit` takes at least one row"),
+    "z": (
+        lambda run, walker: untyped.encode(run, z="both"),
+        "`z` takes mean or sample, not 'both'",
+    ),
+    "x": (lambda run, walker: untyped.reconstruct(run, x="mode"), "`x` takes mean or sample"),
+    "x of samples": (lambda run, walker: untyped.sample(run, x="mode"), "`x` takes mean or sample"),
+    "no samples": (lambda run, walker: untyped.sample(run, 0), "`num_samples` takes at least one"),
+    "no draws": (
+        lambda run, walker: untyped.impute(run, fraction=0.2, num_samples=0),
+        "`num_samples` takes at least one",
+    ),
+    "one number": (lambda run, walker: untyped.evaluate(run, iwae=10), r"as `iwae=\[1, 10, 100\]`"),
+    "a value": (lambda run, walker: untyped.encode(run, 3), "a single value"),
+    "a prefix in words": (
+        lambda run, walker: untyped.forecast(walker, horizon=2, prefix="some"),
+        "half or all, not 'some'",
+    ),
+    "a gap in words": (
+        lambda run, walker: untyped.impute(walker, gap="1:3"),
+        r"write it as `gap=\(10, 20\)`",
+    ),
+    "sequences without lengths": (
+        lambda run, walker: untyped.impute(walker, np.zeros((3, 5, 2)), gap=(1, 2)),
+        "has no 'length'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_makes_no_sense_is_refused_in_words_of_python(
+    run: Run, walker: Run, name: str
+) -> None:
+    call, message = REFUSALS[name]
+    with pytest.raises(RequestError, match=message):
+        call(run, walker)
+
+
 # The data that a run was fitted to
 
 

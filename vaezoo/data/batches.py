@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.transform import Transform
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, require_positive
 from vaezoo.pairs.lengths import with_frames
 
 __all__ = ["Batches", "bucket", "epoch_order"]
@@ -65,6 +65,7 @@ class Batches:
 
     def size(self, split: str, limit: int | None = None) -> int:
         """Return the number of rows in a split, or of its first ``limit``."""
+        require_positive("limit", limit, "row")
         return len(self.data.rows(split)[:limit])
 
     def train(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
@@ -110,7 +111,7 @@ class Batches:
             Only the first so many rows.
         """
         if positions is None:
-            positions = torch.arange(self.size(split))
+            positions = torch.arange(self.size(split, limit))
         for chunk in torch.split(positions[:limit], _FIXED_CHUNK):
             raw = self._gather(split, chunk)
             if self.transform.binarize == "none":

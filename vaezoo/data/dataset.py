@@ -242,7 +242,9 @@ def _check_arrays(arrays: Mapping[str, Array], name: str) -> None:
     for key, value in arrays.items():
         if value.dtype.kind not in "buif":
             raise RequestError(f"{name}: '{key}' holds {value.dtype}, not numbers")
-        if value.ndim == 0 or len(value) != len(x):
+        if value.ndim == 0 or x.ndim == 0:
+            raise RequestError(f"{name}: '{key}' is a single value; expected an array of N rows")
+        if len(value) != len(x):
             raise RequestError(f"{name}: '{key}' has {value.shape} and x {x.shape}: rows differ")
     if x.ndim < 2:
         raise RequestError(f"{name}: x has shape {x.shape}; expected (N, D) or more dimensions")

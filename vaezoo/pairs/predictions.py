@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.options import PointValue
+from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.sites import Args, model_of, run_guide, sample_sites, site_values, trace_pair
 
@@ -30,6 +30,7 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -
     >>> {name: value.shape for name, value in prior_predictive(pair, (x,)).items()}
     {'z': torch.Size([3, 2]), 'x': torch.Size([3, 4])}
     """
+    require_choice("x", x, PointValue)
     trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
     values = {}
     for name, site in sample_sites(trace).items():
@@ -54,6 +55,7 @@ def reconstruct(
     >>> torch.allclose(reconstruct(pair, (x,))["x"], x)  # 0 is the mean of the data
     True
     """
+    require_choice("x", x, PointValue)
     trace = trace_pair(pair, args, z=z)
     values = {
         name: mean_of(site["fn"], name) if x == "mean" else site["fn"].sample()

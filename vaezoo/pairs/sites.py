@@ -16,7 +16,7 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
-from vaezoo.options import PointValue
+from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.handlers import take_mean
 
 __all__ = [
@@ -161,6 +161,7 @@ def run_guide(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Trace
     >>> run_guide(pair, (x,), z="mean").nodes["z"]["value"].shape
     torch.Size([3, 2])
     """
+    require_choice("z", z, PointValue)
     guide = guide_of(pair)
     if z == "mean":
         guide = take_mean()(guide)

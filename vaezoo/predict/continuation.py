@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue
 from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.lengths import fill_padding
@@ -156,8 +156,9 @@ def _frames_of_prefix(length: Tensor, prefix: Prefix, split: str) -> Tensor:
         return length
     if prefix == "half":
         return (length // 2).clamp(min=1)
-    if prefix < 1:
-        raise RequestError("`prefix` takes at least one frame")
+    if not isinstance(prefix, int):
+        raise RequestError(f"`prefix` takes a number of frames, half or all, not {prefix!r}")
+    require_positive("prefix", prefix, "frame")
     if int(length.min()) < prefix:
         raise RequestError(
             f"`prefix={prefix}` is longer than sequence {int(length.argmin())} of {split}, which "

@@ -158,16 +158,22 @@ def evaluate(
 def _check_request(
     pair: nn.Module, iwae: Sequence[int], fivo: Sequence[int], free_running: int | None
 ) -> None:
-    if not iwae or min(iwae) < 1:
-        raise RequestError("`iwae` takes positive numbers of draws, as 1,10,100")
-    if fivo and min(fivo) < 1:
-        raise RequestError("`fivo` takes positive numbers of particles, as 5,100")
+    if not _are_positive(iwae) or not iwae:
+        raise RequestError("give positive numbers of draws, as `iwae=[1, 10, 100]`")
+    if not _are_positive(fivo):
+        raise RequestError("give positive numbers of particles, as `fivo=[5, 100]`")
     if free_running is not None and free_running < 0:
         raise RequestError("`free_running` takes the number of frames that are given, 0 or more")
     if fivo:
         as_sequence_pair(pair, "`fivo`")
     if free_running is not None:
         as_sequence_pair(pair, "`free_running`")
+
+
+def _are_positive(numbers: object) -> bool:
+    return isinstance(numbers, Sequence) and all(
+        isinstance(number, int) and number > 0 for number in numbers
+    )
 
 
 def evaluate_on(

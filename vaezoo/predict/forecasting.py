@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError
+from vaezoo.errors import require_positive
 from vaezoo.pairs.families import is_boolean, mean_of
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once, split_rows
@@ -84,10 +84,8 @@ def forecast(
     >>> dict(tree["predictions"].to_dataset()["x"].sizes)
     {'chain': 1, 'draw': 10, 'datum': 8, 'time': 3, 'element': 8}
     """
-    if horizon < 1:
-        raise RequestError("`horizon` takes at least one frame")
-    if num_samples < 1:
-        raise RequestError("`num_samples` takes at least one draw")
+    require_positive("horizon", horizon, "frame")
+    require_positive("num_samples", num_samples, "draw")
     run = as_run(run)
     run.pair.eval()
     pair = as_sequence_pair(run.pair, "a forecast")

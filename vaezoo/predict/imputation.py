@@ -13,7 +13,7 @@ from vaezoo.data import Data, DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, require_positive
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args
@@ -111,7 +111,10 @@ def impute(
     ((10, 16, 8, 8), (16, 8, 8))
     """
     run = as_run(run)
+    require_positive("num_samples", num_samples, "draw")
+    require_positive("limit", limit, "row")
     rows, unknown = _rows(run, data, split, limit, data_dir)
+    batches = run.batches(rows)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
     if not missing.any():
         raise RequestError(
@@ -119,7 +122,6 @@ def impute(
             "`fraction=0.2` or `gap=(10, 20)`"
         )
     run.pair.eval()
-    batches = run.batches(rows)
     draw = partial(
         draw_missing, run.pair, num_samples=num_samples, burn_in=burn_in, correct=correct
     )
@@ -176,6 +178,8 @@ def _hidden(
 
 
 def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
+    if not (isinstance(gap, tuple | list) and len(gap) == 2):
+        raise RequestError(f"{gap!r} is no range of frames; write it as `gap=(10, 20)`")
     start, end = gap
     if rows.length is None:
         raise RequestError(

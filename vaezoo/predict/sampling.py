@@ -4,8 +4,8 @@ from pathlib import Path
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError
-from vaezoo.options import PointValue
+from vaezoo.errors import RequestError, require_positive
+from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.predictions import only_x, prior_predictive
 from vaezoo.predict.continuation import continuations, usual_steps
 from vaezoo.runs import Run, RunLike, as_run
@@ -69,6 +69,8 @@ def sample(
     >>> vaezoo.sample(run, 3).shape
     (3, 8, 8)
     """
+    require_positive("num_samples", num_samples, "datum")
+    require_choice("x", x, PointValue)
     run = as_run(run)
     if prefix is not None:
         return continuations(

@@ -55,6 +55,8 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
 
 def as_run(run: RunLike) -> Run:
     """Return a run, loaded if its folder is named."""
+    if not isinstance(run, Run | str | Path):
+        raise RequestError(f"expected a run or its folder, not {type(run).__name__}")
     return run if isinstance(run, Run) else load_run(run)
 
 

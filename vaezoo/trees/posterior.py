@@ -6,7 +6,7 @@ from pathlib import Path
 import xarray as xr
 
 from vaezoo.data import DataLike
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, require_positive
 from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
@@ -126,9 +126,8 @@ def plan_draws(
     (180, 4)
     """
     if num_samples < NUM_CHAINS or num_samples % NUM_CHAINS:
-        raise RequestError(f"the number of draws must be a multiple of {NUM_CHAINS}")
-    if limit is not None and limit < 1:
-        raise RequestError(f"the number of rows must be at least 1, not {limit}")
+        raise RequestError(f"`num_samples` takes a multiple of {NUM_CHAINS}, not {num_samples}")
+    require_positive("limit", limit, "row")
     run = as_run(run)
     run.pair.eval()
     with seeded(seed, run.device):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.handlers import mask_rows, scale_latents
-from vaezoo.pairs.particles import Function, Particles, probing
-from vaezoo.pairs.sites import Args, Site, guide_of, model_of
+from vaezoo.pairs.particles import Particles, probing
+from vaezoo.pairs.sites import Args, Site, StochasticFunction, guide_of, model_of
 from vaezoo.parts.axes import Axis
 
 __all__ = [
@@ -110,7 +110,7 @@ def ignores_padding(objective: Objective, pair: nn.Module, args: Args) -> bool:
 
 def weighted(
     pair: nn.Module, particles: Particles, beta: float | Tensor, mask: Tensor | None
-) -> tuple[Function, Function]:
+) -> tuple[StochasticFunction, StochasticFunction]:
     """Return model and guide, weight beta on their latents and a mask ``(B,)`` on their rows.
 
     Examples
@@ -123,8 +123,8 @@ def weighted(
     (0.5, 1.0)
     """
 
-    def weigh(fn: Function) -> Function:
-        scaled: Function = scale_latents(beta)(fn)
+    def weigh(fn: StochasticFunction) -> StochasticFunction:
+        scaled: StochasticFunction = scale_latents(beta)(fn)
         return scaled if mask is None else mask_rows(*particles.repeat((mask,)))(scaled)
 
     return weigh(model_of(pair)), weigh(guide_of(pair))

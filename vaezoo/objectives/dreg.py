@@ -10,7 +10,7 @@ from vaezoo.objectives.base import OBJECTIVES, is_reparameterised, weighted
 from vaezoo.objectives.importance import weighable_particles
 from vaezoo.pairs.accounting import log_density, log_mean_exp, num_units, total_log_density
 from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.sites import Args, PairTrace, sample_sites
+from vaezoo.pairs.sites import Args, PairTrace, Site, sample_sites
 
 __all__ = ["DReG"]
 
@@ -67,15 +67,18 @@ class DReG:
         z = site["value"] = _anew(site["value"])
         trace = particles.run(poutine.replay(model, trace=draws), args)
         log_p = total_log_density(sample_sites(trace).values(), scaled=True)
-        fixed = log_density(site, z.detach(), scaled=True)
-        # It differs by z, and not by its density.
-        log_q = log_density(site, z, scaled=True) - fixed + fixed.detach()
-        log_w = particles.by_datum(log_p - log_q)
+        log_w = particles.by_datum(log_p - _log_q_along_draw(site, z))
         if z.requires_grad:
             share = particles.by_row(log_w.detach().softmax(0))
             factor = 1 - beta * (1 - share.reshape(*share.shape, *[1] * site["fn"].event_dim))
             z.register_hook(lambda gradient: gradient * factor)
         return -log_mean_exp(log_w).sum() / num_units(pair, args, mask)
+
+
+def _log_q_along_draw(site: Site, z: Tensor) -> Tensor:
+    """Return log q(z | x), whose gradient is that through z, without that of its parameters."""
+    fixed = log_density(site, z.detach(), scaled=True)
+    return log_density(site, z, scaled=True) - fixed + fixed.detach()
 
 
 def _refuse_for_dreg(trace: PairTrace) -> None:

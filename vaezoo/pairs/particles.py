@@ -5,10 +5,9 @@ encoder runs once for all of them, or as rows that are repeated, which every pai
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import pyro
 import torch
@@ -18,19 +17,24 @@ from torch import Tensor, nn
 
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
-from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, repeat_rows, sample_sites
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    StochasticFunction,
+    guide_of,
+    model_of,
+    repeat_rows,
+    sample_sites,
+)
 from vaezoo.runtime.isolation import untouched
 
 __all__ = [
-    "Function",
     "Particles",
     "choose_particles",
     "probing",
 ]
 
 TOLERANCE = 1e-4
-
-Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,13 @@ class Particles:
         """Return the arguments that the pair is called with."""
         return args if self.in_plate or self.number == 1 else repeat_rows(args, self.number)
 
-    def run(self, fn: Function, args: Args) -> Trace:
+    def run(self, fn: StochasticFunction, args: Args) -> Trace:
         """Return a trace of a model or a guide."""
         if self.in_plate:
             fn = pyro.plate("particles", self.number, dim=-2)(fn)
         return poutine.trace(fn).get_trace(*self.repeat(args))
 
-    def trace(self, model: Function, guide: Function, args: Args) -> PairTrace:
+    def trace(self, model: StochasticFunction, guide: StochasticFunction, args: Args) -> PairTrace:
         """Return traces of the guide, and of the model on the latents that it drew."""
         latents = self.run(guide, args)
         return PairTrace(self.run(poutine.replay(model, trace=latents), args), latents)

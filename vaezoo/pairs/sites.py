@@ -23,6 +23,7 @@ __all__ = [
     "Args",
     "PairTrace",
     "Site",
+    "StochasticFunction",
     "argument_names",
     "guide_of",
     "lengths_of",
@@ -38,6 +39,7 @@ __all__ = [
 
 Args = tuple[Tensor, ...]
 Site = Any
+StochasticFunction = Callable[..., Any]  # a model or a guide, in Pyro's word
 
 
 def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
@@ -77,14 +79,14 @@ def lengths_of(pair: nn.Module, args: Args) -> Tensor | None:
     return args[argument_names(pair).index("length")] if takes_lengths(pair) else None
 
 
-def model_of(pair: nn.Module | type[nn.Module]) -> Callable[..., Any]:
+def model_of(pair: nn.Module | type[nn.Module]) -> StochasticFunction:
     """Return the model of a pair."""
-    return cast(Callable[..., Any], cast(Any, pair).model)
+    return cast(StochasticFunction, cast(Any, pair).model)
 
 
-def guide_of(pair: nn.Module) -> Callable[..., Any]:
+def guide_of(pair: nn.Module) -> StochasticFunction:
     """Return the guide of a pair."""
-    return cast(Callable[..., Any], cast(Any, pair).guide)
+    return cast(StochasticFunction, pair.guide)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def trace_pair(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Pair
     (['z'], ['x'])
     """
     guide = run_guide(pair, args, z=z)
-    replayed: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
+    replayed: StochasticFunction = poutine.replay(model_of(pair), trace=guide)
     return PairTrace(poutine.trace(replayed).get_trace(*args), guide)
 
 

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from vaezoo import RequestError, build_model, get_model
-from vaezoo.data import Data, Transform, choose_transform, epoch_order, from_arrays, summarize
+from vaezoo.data import (
+    Data,
+    Transform,
+    choose_transform,
+    epoch_order,
+    from_arrays,
+    from_sequences,
+    summarize,
+)
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import standardization
 
@@ -107,6 +115,27 @@ def test_grey_levels_stay_small_on_the_device() -> None:
     batches = batches_of(from_arrays(GREY))
     fixed(batches, "train")
     assert batches._resident["train"]["x"].dtype == torch.uint8
+
+
+@pytest.mark.parametrize("rows", [1, 7, 60, 100])
+def test_pieces_are_all_rows_in_order(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaezoo.data.dataset._ROWS_AT_A_TIME", rows)
+    holed = np.where(np.arange(60)[:, None] == 41, np.nan, REAL)
+    starts, pieces, valid = zip(*from_arrays(holed).pieces(), strict=True)
+    assert list(starts) == list(range(0, 60, rows))
+    np.testing.assert_array_equal(np.concatenate(pieces), holed)
+    assert np.concatenate(valid).all()
+    assert summarize(from_arrays(holed)).first_invalid == (41,)
+
+
+def test_pieces_of_sequences_tell_frames_from_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vaezoo.data.dataset._ROWS_AT_A_TIME", 2)
+    walks = [np.full((length, 2), float(length)) for length in (3, 1, 2)]
+    walks[2][1, 0] = np.inf
+    data = from_sequences(walks)
+    assert [valid.sum(1).tolist() for _, _, valid in data.pieces()] == [[3, 1], [2]]
+    summary = summarize(data)
+    assert (summary.low, summary.high, summary.first_invalid) == (1.0, 3.0, (2, 1))
 
 
 def test_standardised_training_rows_have_mean_0_and_deviation_1() -> None:

@@ -51,8 +51,9 @@ class Frame:
     def refit(self, u: Tensor) -> "Frame":
         """Return the frame of mean and covariance of draws ``(S, B, L)``, slightly regularised.
 
-        A mean of the S draws and 5 draws of a small variance, as in Stan. A datum whose covariance
-        is not positive definite, because its chains have not moved, keeps the factor it has.
+        A mean of the S draws and 5 draws of a small variance, as in Stan, so that chains that have
+        not moved still have a factor. A datum whose covariance is not positive definite all the
+        same, by rounding, keeps the factor it has.
         """
         number = len(u)
         loc = u.mean(0)

@@ -188,7 +188,6 @@ def continuations(
     array
         Shape ``(num_rows, prefix + steps, *x_shape)``.
     """
-    run.pair.eval()
     pair = as_sequence_pair(run.pair, "`prefix`")
     steps = max(1, usual_steps(run) - prefix) if steps is None else steps
     begun = beginnings(run, data, split, prefix, limit=num_rows, data_dir=data_dir)

@@ -84,7 +84,6 @@ def reconstruct(
     ((3, 8, 8), (3, 8, 8))
     """
     run = as_run(run)
-    run.pair.eval()
     batches = run.batches(data, data_dir=data_dir)
     originals: list[Tensor] = []
     made: list[Tensor] = []
@@ -157,7 +156,6 @@ def encode(
     {'z': (180, 2), 'label': (180,)}
     """
     run = as_run(run)
-    run.pair.eval()
     batches = run.batches(data, data_dir=data_dir)
     parts: dict[str, list[Tensor]] = {}
     with seeded(seed, run.device):

@@ -1,7 +1,6 @@
 """What comes next in a sequence: draws of its next frames, their quantiles, and their scores."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vaezoo.predict.continuation import (
 )
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.environment import describe_library
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
@@ -87,21 +87,13 @@ def forecast(
     require_positive("horizon", horizon, "frame")
     require_positive("num_samples", num_samples, "draw")
     run = as_run(run)
-    run.pair.eval()
     pair = as_sequence_pair(run.pair, "a forecast")
     other = None if data is None else run.find_data(data, data_dir=data_dir)
     begun = beginnings(run, other, split, prefix, limit=limit, data_dir=data_dir)
     draws, probability = _predict(pair, begun, horizon, num_samples, seed)
-    groups = _groups(run, begun, draws, probability)
-    tree = xr.DataTree.from_dict(groups)
-    tree.attrs.update(
-        name=run.name,
-        inference_library="pyro-ppl",
-        inference_library_version=version("pyro-ppl"),
-        vaezoo_version=version("vaezoo"),
-        seed=seed,
-        data=other.name if other else run.data.name,
-    )
+    tree = xr.DataTree.from_dict(_groups(run, begun, draws, probability))
+    data_name = other.name if other else run.data.name
+    tree.attrs = {"name": run.name, **describe_library(), "seed": seed, "data": data_name}
     return tree
 
 

@@ -121,7 +121,6 @@ def impute(
             f"nothing is missing in {rows.name}: mark entries as nan, or hide some with "
             "`fraction=0.2` or `gap=(10, 20)`"
         )
-    run.pair.eval()
     draw = partial(
         draw_missing, run.pair, num_samples=num_samples, burn_in=burn_in, correct=correct
     )

@@ -86,7 +86,6 @@ def sample(
         )
     if data is not None:
         raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
-    run.pair.eval()
     with seeded(seed, run.device):
         args = run.placeholder(num_samples, _frames(run, steps))
         sites = prior_predictive(run.pair, args, x=x)

@@ -135,7 +135,6 @@ def prepare(
     if limit is not None and limit < 1:
         raise RequestError(f"an analysis takes 1 datum or more, got {limit}")
     run = as_run(run)
-    run.pair.eval()
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
         total = batches.size(split)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vaezoo.data import Data
 
-__all__ = ["describe_data", "describe_environment"]
+__all__ = ["describe_data", "describe_environment", "describe_library"]
 
 PACKAGES = ("vaezoo", "torch", "pyro-ppl", "numpy")
 
@@ -24,6 +24,21 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "git": _git_state(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def describe_library() -> dict[str, str]:
+    """Return what drew, in the words that ArviZ has for it.
+
+    Examples
+    --------
+    >>> list(describe_library())
+    ['inference_library', 'inference_library_version', 'vaezoo_version']
+    """
+    return {
+        "inference_library": "pyro-ppl",
+        "inference_library_version": version("pyro-ppl"),
+        "vaezoo_version": version("vaezoo"),
     }
 
 

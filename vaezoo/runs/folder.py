@@ -54,10 +54,12 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
 
 
 def as_run(run: RunLike) -> Run:
-    """Return a run, loaded if its folder is named."""
+    """Return a run, loaded if its folder is named, with its pair in evaluation mode."""
     if not isinstance(run, Run | str | Path):
         raise RequestError(f"expected a run or its folder, not {type(run).__name__}")
-    return run if isinstance(run, Run) else load_run(run)
+    run = run if isinstance(run, Run) else load_run(run)
+    run.pair.eval()
+    return run
 
 
 def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:

@@ -1,7 +1,6 @@
 """Groups of a tree that are not drawn: moments of the guide, the data, and what the draws are."""
 
 import json
-from importlib.metadata import version
 from typing import Any
 
 from vaezoo.data.dataset import Array
@@ -9,6 +8,7 @@ from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, site_values
 from vaezoo.runs import Run
+from vaezoo.runs.environment import describe_library
 from vaezoo.trees.groups import Groups, to_numpy
 from vaezoo.trees.rows import Rows
 
@@ -63,9 +63,7 @@ def attributes(rows: Rows) -> dict[str, Any]:
     plain = {name: transform[name] for name in ("scale", "binarize")}
     return {
         "name": run.name,
-        "inference_library": "pyro-ppl",
-        "inference_library_version": version("pyro-ppl"),
-        "vaezoo_version": version("vaezoo"),
+        **describe_library(),
         "approximation": "guide",
         "r_hat_is_meaningful": 0,
         "seed": rows.seed,

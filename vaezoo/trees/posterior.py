@@ -129,7 +129,6 @@ def plan_draws(
         raise RequestError(f"`num_samples` takes a multiple of {NUM_CHAINS}, not {num_samples}")
     require_positive("limit", limit, "row")
     run = as_run(run)
-    run.pair.eval()
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
     names, rows = _checked_groups(groups), Rows(run, batches, split, limit, seed)

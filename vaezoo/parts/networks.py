@@ -106,12 +106,8 @@ class Encoder(nn.Module):
         if net == "conv":
             image = _image_shape(x_shape)
             sizes = _pyramid(image)
-            channels = [image[0], *[_CHANNELS] * (len(sizes) - 1)]
-            layers: list[nn.Module] = [nn.Unflatten(1, image)]
-            for inputs, outputs in pairwise(channels):
-                layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), _ACTIVATIONS[activation]()]
-            self.stem = nn.Sequential(*layers, nn.Flatten())
-            width = channels[-1] * math.prod(sizes[-1])
+            self.stem = _convolutions(image, len(sizes) - 1, activation)
+            width = _CHANNELS * math.prod(sizes[-1])
         else:
             self.stem = nn.Sequential()
             width = math.prod(x_shape)
@@ -156,14 +152,7 @@ class Decoder(nn.Module):
         widths = [z_dim, *hidden]
         if net == "conv":
             self.sizes = _pyramid(_image_shape(x_shape))
-            deepest = _CHANNELS * math.prod(self.sizes[-1])
-            layers: list[nn.Module] = [
-                mlp([*widths, deepest], activation),
-                nn.Unflatten(1, (_CHANNELS, *self.sizes[-1])),
-            ]
-            for target in self.sizes[-2:0:-1]:
-                layers += [_upsample(_CHANNELS, target), _ACTIVATIONS[activation]()]
-            self.body = nn.Sequential(*layers)
+            self.body = _transposed(widths, self.sizes, activation)
         else:
             self.body = mlp(widths, activation)
         self.num_features = widths[-1]
@@ -193,6 +182,30 @@ class Decoder(nn.Module):
             return nn.Linear(self.num_features, num_outputs)
         width = _CHANNELS * math.prod(self.sizes[1])
         return nn.Sequential(nn.Flatten(-3), nn.Linear(width, num_outputs))
+
+
+def _convolutions(
+    image: tuple[int, int, int], num_halvings: int, activation: Activation
+) -> nn.Sequential:
+    """Return layers from flat images to flat features, each of which halves height and width."""
+    layers: list[nn.Module] = [nn.Unflatten(1, image)]
+    for inputs, outputs in pairwise([image[0], *[_CHANNELS] * num_halvings]):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def _transposed(
+    widths: Sequence[int], sizes: Sequence[tuple[int, int]], activation: Activation
+) -> nn.Sequential:
+    """Return layers from latents to features of half the size of the data, ``sizes[1]``."""
+    deepest = _CHANNELS * math.prod(sizes[-1])
+    layers: list[nn.Module] = [
+        mlp([*widths, deepest], activation),
+        nn.Unflatten(1, (_CHANNELS, *sizes[-1])),
+    ]
+    for target in sizes[-2:0:-1]:
+        layers += [_upsample(_CHANNELS, target), _ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
 
 
 class _ImageHead(nn.Module):

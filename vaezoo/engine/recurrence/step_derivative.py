@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.reduction import outputs_of, placeholders, simplify
 
-__all__ = ["Derivative", "Product", "differentiate", "subgraph"]
+__all__ = ["Derivative", "Product", "differentiate", "product_of", "subgraph"]
 
 aten = torch.ops.aten
 
@@ -110,17 +110,25 @@ def _like(node: fx.Node) -> Tensor:
     return torch.zeros(value.shape, dtype=value.dtype, device=value.device)
 
 
+def product_of(node: fx.Node) -> tuple[Any, Any, Any]:
+    """Return bias (or None), input and weight of a product of matrices; all None for another."""
+    if node.target is aten.addmm.default and not node.kwargs:
+        return node.args[0], node.args[1], node.args[2]
+    if node.target is aten.mm.default and not node.kwargs:
+        return None, node.args[0], node.args[1]
+    return None, None, None
+
+
 def _factors(step: fx.Graph, constants: Sequence[fx.Node]) -> dict[str, tuple[int, int | None]]:
     """Return the numbers of weight and bias of every product with a constant, by its name."""
     numbers: dict[Any, int] = {node: i for i, node in enumerate(constants)}
     factors: dict[str, tuple[int, int | None]] = {}
     for node in step.nodes:
-        is_product = node.target in (aten.addmm.default, aten.mm.default)
-        if is_product and not node.kwargs and node.args[-1] in numbers:
-            bias = numbers.get(node.args[0]) if node.target is aten.addmm.default else None
+        bias, _, weight = product_of(node)
+        if weight in numbers:
             # The gradient of a bias is a sum over rows, which holds for vectors only.
-            is_vector = bias is not None and len(node.args[0].meta["val"].shape) == 1
-            factors[node.name] = (numbers[node.args[-1]], bias if is_vector else None)
+            is_vector = bias in numbers and len(bias.meta["val"].shape) == 1
+            factors[node.name] = (numbers[weight], numbers[bias] if is_vector else None)
     return factors
 
 

@@ -17,7 +17,12 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.capture import one_fake_mode
-from vaezoo.engine.recurrence.step_derivative import Derivative, differentiate, subgraph
+from vaezoo.engine.recurrence.step_derivative import (
+    Derivative,
+    differentiate,
+    product_of,
+    subgraph,
+)
 from vaezoo.engine.reduction import (
     changes,
     is_random,
@@ -197,7 +202,7 @@ def _hoist(graph: fx.Graph, num_inputs: int, num_rows: int) -> list[_Lifted]:
     inputs, last = rows[1 : 1 + num_inputs], rows[-1]
     lifted: list[_Lifted] = []
     for node in list(graph.nodes):
-        bias, a, weight = _product(node)
+        bias, a, weight = product_of(node)
         if a is None or not all(n in constant for n in (bias, weight) if n is not None):
             continue
         parts = list(a.args[0]) if _is_concatenation(a) else [a]
@@ -206,17 +211,20 @@ def _hoist(graph: fx.Graph, num_inputs: int, num_rows: int) -> list[_Lifted]:
         if len(at) != 1:
             continue
         last = _new_input(graph, last, f"product_{len(lifted)}", node)
-        below = _replace_product(graph, node, parts, at[0], last)
+        below = _replace_product(graph, node, weight, parts, at[0], last)
         lifted.append(_Lifted(inputs.index(parts[at[0]]), below, bias))
     return lifted
 
 
 def _replace_product(
-    graph: fx.Graph, node: fx.Node, parts: list[fx.Node], at: int, product: fx.Node
+    graph: fx.Graph,
+    node: fx.Node,
+    weight: fx.Node,
+    parts: list[fx.Node],
+    at: int,
+    product: fx.Node,
 ) -> fx.Node:
     """Put the product of one part of a factor in; return the rows of the weight that it meets."""
-    weight = _product(node)[2]
-    assert weight is not None
     with graph.inserting_before(node):
         weights = _rows_of(graph, weight, parts)
         new = product
@@ -227,15 +235,6 @@ def _replace_product(
     node.replace_all_uses_with(new)
     graph.erase_node(node)
     return weights[at]
-
-
-def _product(node: fx.Node) -> tuple[Any, Any, Any]:
-    """Return bias (or None), input and weight of a product of matrices; all None for another."""
-    if node.target is aten.addmm.default and not node.kwargs:
-        return node.args[0], node.args[1], node.args[2]
-    if node.target is aten.mm.default:
-        return None, node.args[0], node.args[1]
-    return None, None, None
 
 
 def _is_concatenation(node: fx.Node) -> bool:

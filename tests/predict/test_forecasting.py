@@ -12,11 +12,11 @@ from vaezoo import RequestError
 from vaezoo.data import from_sequences
 from vaezoo.predict.continuation import (
     after_beginnings,
-    continuations,
     continue_sequences,
     usual_steps,
 )
 from vaezoo.predict.forecasting import forecast, quantiles, values_of
+from vaezoo.predict.sampling import sample
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run
 from vaezoo.runtime.arviz import to_arviz
@@ -155,11 +155,17 @@ def test_arviz_takes_a_forecast(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "forecast.nc").stat().st_size > 1000
 
 
-def test_continuations_begin_with_the_data(run: Run) -> None:
-    found = continuations(run, 3, prefix=5)
+def test_samples_with_a_prefix_begin_with_the_data(run: Run) -> None:
+    samples = sample(run, 3, prefix=5)
     (x, _) = next(run.batches().fixed("test", limit=3))
-    assert found.shape == (3, usual_steps(run), 8)
-    np.testing.assert_array_equal(found[:, :5], run.transform.invert(x).numpy()[:, :5])
+    assert samples.shape == (3, usual_steps(run), 8)
+    np.testing.assert_array_equal(samples[:, :5], run.transform.invert(x).numpy()[:, :5])
+
+
+@pytest.mark.parametrize("prefix", [None, 5])
+def test_new_sequences_have_a_frame_or_more(run: Run, prefix: int | None) -> None:
+    with pytest.raises(RequestError, match="`steps` takes at least one frame, not 0"):
+        sample(run, 3, prefix=prefix, steps=0)
 
 
 def test_a_prefix_longer_than_a_sequence_is_refused(run: Run) -> None:

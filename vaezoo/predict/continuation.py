@@ -18,14 +18,11 @@ import torch
 from torch import Tensor
 
 from vaezoo.data import DataLike
-from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue
 from vaezoo.pairs.families import mean_of
 from vaezoo.pairs.lengths import fill_padding
-from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.runs import Run
-from vaezoo.runtime.device import seeded
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
 
 __all__ = [
@@ -33,7 +30,6 @@ __all__ = [
     "Prefix",
     "after_beginnings",
     "beginnings",
-    "continuations",
     "continue_sequences",
     "usual_steps",
 ]
@@ -165,40 +161,6 @@ def _frames_of_prefix(length: Tensor, prefix: Prefix, split: str) -> Tensor:
             f"has {int(length.min())} frames; use at most {int(length.min())}"
         )
     return torch.full_like(length, prefix)
-
-
-def continuations(
-    run: Run,
-    num_rows: int,
-    *,
-    prefix: int,
-    steps: int | None = None,
-    data: DataLike | None = None,
-    split: str = "test",
-    x: PointValue = "mean",
-    seed: int = 0,
-    data_dir: str | Path | None = None,
-) -> Array:
-    """Return the first frames of data and one continuation of each, in units of the data.
-
-    Without ``steps`` they get as long as the data usually are, by one frame at least.
-
-    Returns
-    -------
-    array
-        Shape ``(num_rows, prefix + steps, *x_shape)``.
-    """
-    pair = as_sequence_pair(run.pair, "`prefix`")
-    steps = max(1, usual_steps(run) - prefix) if steps is None else steps
-    begun = beginnings(run, data, split, prefix, limit=num_rows, data_dir=data_dir)
-    with seeded(seed, run.device):
-        first = begun.x[:, :prefix]
-        parts = [
-            continue_sequences(pair, rows, lengths, steps, 1, x_choice=x)[:, 0]
-            for rows, lengths in split_rows((first, begun.prefix), MOST_ROWS)
-        ]
-    values: Array = run.transform.invert(torch.cat([first, torch.cat(parts)], 1)).cpu().numpy()
-    return values
 
 
 def usual_steps(run: Run) -> int:

@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue, require_choice
+from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.predictions import only_x, prior_predictive
-from vaezoo.predict.continuation import continuations, usual_steps
+from vaezoo.predict.continuation import beginnings, continue_sequences, usual_steps
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
+from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
 __all__ = ["sample"]
 
@@ -71,25 +76,21 @@ def sample(
     """
     require_positive("num_samples", num_samples, "datum")
     require_choice("x", x, PointValue)
+    require_positive("steps", steps, "frame")
     run = as_run(run)
-    if prefix is not None:
-        return continuations(
-            run,
-            num_samples,
-            prefix=prefix,
-            steps=steps,
-            data=data,
-            split=split,
-            x=x,
-            seed=seed,
-            data_dir=data_dir,
-        )
-    if data is not None:
-        raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
-    with seeded(seed, run.device):
-        args = run.placeholder(num_samples, _frames(run, steps))
-        sites = prior_predictive(run.pair, args, x=x)
-    values: Array = run.transform.invert(only_x(sites)).cpu().numpy()
+    if prefix is None:
+        if data is not None:
+            raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
+        with seeded(seed, run.device):
+            args = run.placeholder(num_samples, _frames(run, steps))
+            new = only_x(prior_predictive(run.pair, args, x=x))
+    else:
+        pair = as_sequence_pair(run.pair, "`prefix`")
+        begun = beginnings(run, data, split, prefix, limit=num_samples, data_dir=data_dir)
+        steps = max(1, usual_steps(run) - prefix) if steps is None else steps
+        with seeded(seed, run.device):
+            new = _continued(pair, begun.x[:, :prefix], begun.prefix, steps, x)
+    values: Array = run.transform.invert(new).cpu().numpy()
     return values
 
 
@@ -100,3 +101,14 @@ def _frames(run: Run, steps: int | None) -> int | None:
     if steps is not None:
         raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
     return None
+
+
+def _continued(
+    pair: SequencePair, first: Tensor, length: Tensor, steps: int, x: PointValue
+) -> Tensor:
+    """Return the first frames of sequences and one continuation of each."""
+    parts = [
+        continue_sequences(pair, rows, lengths, steps, 1, x_choice=x)[:, 0]
+        for rows, lengths in split_rows((first, length), MOST_ROWS)
+    ]
+    return torch.cat([first, torch.cat(parts)], 1)

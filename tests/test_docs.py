@@ -17,15 +17,15 @@ ZOO = [entry for entry in entries() if entry.target.startswith("vaezoo.models.")
 def commands() -> list[tuple[str, click.Command]]:
     """Return every command that does something, with the words that call it."""
     context = click.Context(main)
-    found = []
+    leaves = []
     for name in COMMANDS:
         command = main.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
-            found += [(f"{name} {word}", part) for word, part in command.commands.items()]
+            leaves += [(f"{name} {word}", part) for word, part in command.commands.items()]
         else:
-            found.append((name, command))
-    return found
+            leaves.append((name, command))
+    return leaves
 
 
 @pytest.fixture(scope="module")

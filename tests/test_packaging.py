@@ -34,8 +34,8 @@ def crosses_a_link(path: Path, folder: Path) -> bool:
 
 def test_every_package_is_installed(project: dict[str, Any]) -> None:
     folders = project["tool"]["setuptools"]["package-dir"]
-    found = set().union(*(packages_under(ROOT / path, name) for name, path in folders.items()))
-    assert sorted(found) == sorted(project["tool"]["setuptools"]["packages"])
+    packages = set().union(*(packages_under(ROOT / path, name) for name, path in folders.items()))
+    assert sorted(packages) == sorted(project["tool"]["setuptools"]["packages"])
 
 
 def test_templates_are_installed(project: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ PARAMETER = click.Argument(["word"])
 
 
 def test_all_data_sets_are_completed() -> None:
-    found = [item.value for item in complete_data(CONTEXT, PARAMETER, "")]
-    assert sorted(found) == sorted(SOURCES)
+    names = [item.value for item in complete_data(CONTEXT, PARAMETER, "")]
+    assert sorted(names) == sorted(SOURCES)
 
 
 def test_all_models_are_completed() -> None:

@@ -35,8 +35,8 @@ def test_file_holds_what_python_draws(vaezoo: Vaezoo, run_folder: Path, out: Pat
     text = done(vaezoo("encode", "run", "-n", "6", "--num-samples", "40", "--seed", "3", "-o", out))
     assert text == f"40 draws for each of 6 rows -> {out}\n"
     tree = draw_posterior(load_run(run_folder), limit=6, num_samples=40, seed=3)
-    with open_tree(out) as found:
-        assert found.load().identical(tree)
+    with open_tree(out) as stored:
+        assert stored.load().identical(tree)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_groups(
     vaezoo: Vaezoo, run_folder: Path, out: Path, words: list[str], groups: tuple[str, ...]
 ) -> None:
     done(vaezoo("encode", "run", "-n", "2", "--num-samples", "8", *words, "-o", out))
-    with open_tree(out) as found:
-        assert set(found.children) == set(groups)
+    with open_tree(out) as stored:
+        assert set(stored.children) == set(groups)
 
 
 def test_first_hundred_rows_are_the_default(vaezoo: Vaezoo, run_folder: Path) -> None:
@@ -62,9 +62,9 @@ def test_first_hundred_rows_are_the_default(vaezoo: Vaezoo, run_folder: Path) ->
 def test_sequences(vaezoo: Vaezoo, tmp_path: Path, out: Path) -> None:
     fit("vrnn", config={"z_dim": 2, "hidden": 4}, training={"steps": 1}, out=tmp_path / "rows")
     done(vaezoo("encode", "rows", "-n", "3", "--num-samples", "8", "--groups", "all", "-o", out))
-    with open_tree(out) as found:
-        assert found["posterior"]["z"].shape == (4, 2, 3, 8, 2)
-        assert bool(found["constant_data"]["mask"].all())
+    with open_tree(out) as stored:
+        assert stored["posterior"]["z"].shape == (4, 2, 3, 8, 2)
+        assert bool(stored["constant_data"]["mask"].all())
 
 
 def test_refused_draws_leave_the_old_file(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_zarr_folder_is_replaced(vaezoo: Vaezoo, run_folder: Path, tmp_path: Pat
     pytest.importorskip("zarr")
     for rows in ("5", "3"):
         done(vaezoo("encode", "run", "-n", rows, "--num-samples", "8", "-o", "z.zarr"))
-    with open_tree(tmp_path / "z.zarr") as found:
-        np.testing.assert_array_equal(found["posterior"]["datum"], np.arange(3))
+    with open_tree(tmp_path / "z.zarr") as stored:
+        np.testing.assert_array_equal(stored["posterior"]["datum"], np.arange(3))
 
 
 REFUSED = [

@@ -47,27 +47,27 @@ def test_output_is_json(vaezoo: Vaezoo, run_folder: Path, command: str) -> None:
 
 
 def test_training(vaezoo: Vaezoo, tmp_path: Path) -> None:
-    found = parsed(vaezoo("train", "vae-linear", "--epochs", "1", "--out", "run", "--json"))
-    assert (found["run"], found["best"]["epoch"], found["steps"]) == ("run", 1, 12)
-    assert {"elbo", "recon", "kl", "kl_per_latent"} <= set(found["best"]["validation"])
-    assert (tmp_path / found["run"] / "weights.safetensors").is_file()
+    training = parsed(vaezoo("train", "vae-linear", "--epochs", "1", "--out", "run", "--json"))
+    assert (training["run"], training["best"]["epoch"], training["steps"]) == ("run", 1, 12)
+    assert {"elbo", "recon", "kl", "kl_per_latent"} <= set(training["best"]["validation"])
+    assert (tmp_path / training["run"] / "weights.safetensors").is_file()
 
 
 def test_evaluation(vaezoo: Vaezoo, run_folder: Path) -> None:
-    found = parsed(vaezoo("evaluate", "run", "--iwae", "1,10", "--json"))
-    metrics = found["metrics"]
-    assert (found["split"], found["num_rows"]) == ("test", 180)
+    evaluation = parsed(vaezoo("evaluate", "run", "--iwae", "1,10", "--json"))
+    metrics = evaluation["metrics"]
+    assert (evaluation["split"], evaluation["num_rows"]) == ("test", 180)
     assert metrics["elbo"] == pytest.approx(metrics["recon"] - metrics["kl"])
     assert metrics["kl"] == pytest.approx(sum(metrics["kl_per_latent"]["z"]))
-    first, last = found["iwae"]
+    first, last = evaluation["iwae"]
     assert (first["num_samples"], last["num_samples"]) == (1, 10)
     assert last["value"] > first["value"] - 3 * first["standard_error"]
 
 
 def test_models(vaezoo: Vaezoo) -> None:
-    found = {entry["name"]: entry for entry in parsed(vaezoo("list", "--json"))}
-    assert found["vae-bernoulli"]["data"] == "images"
-    assert found["vae-bernoulli"]["summary"]
+    entries = {entry["name"]: entry for entry in parsed(vaezoo("list", "--json"))}
+    assert entries["vae-bernoulli"]["data"] == "images"
+    assert entries["vae-bernoulli"]["summary"]
 
 
 def test_settings_are_those_that_train_takes(vaezoo: Vaezoo) -> None:
@@ -80,10 +80,10 @@ def test_settings_are_those_that_train_takes(vaezoo: Vaezoo) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_text_and_json_agree(vaezoo: Vaezoo, run_folder: Path) -> None:
-    found = parsed(vaezoo("evaluate", "run", "--iwae", "2", "--json"))
+    evaluation = parsed(vaezoo("evaluate", "run", "--iwae", "2", "--json"))
     text = vaezoo("evaluate", "run", "--iwae", "2").stdout
-    assert f"{found['metrics']['elbo']:.3f}" in text
-    assert f"{found['iwae'][0]['value']:.3f}" in text
+    assert f"{evaluation['metrics']['elbo']:.3f}" in text
+    assert f"{evaluation['iwae'][0]['value']:.3f}" in text
 
 
 def test_progress_is_not_on_standard_output(vaezoo: Vaezoo, tmp_path: Path) -> None:

@@ -83,9 +83,9 @@ def test_a_forecast_as_arrays(vaezoo: Vaezoo, folder: Path) -> None:
     done(
         vaezoo("forecast", "rows", "--horizon", "2", "--num-samples", "5", "-n", "3", "-o", "f.npz")
     )
-    found = arrays(folder / "f.npz")
-    assert found["x"].shape == (5, 3, 2, 8)
-    assert found["begun"].shape == (3, 4, 8)
+    forecast = arrays(folder / "f.npz")
+    assert forecast["x"].shape == (5, 3, 2, 8)
+    assert forecast["begun"].shape == (3, 4, 8)
 
 
 def test_filled_data_can_be_read_again(vaezoo: Vaezoo, folder: Path) -> None:
@@ -94,12 +94,12 @@ def test_filled_data_can_be_read_again(vaezoo: Vaezoo, folder: Path) -> None:
     np.savez(folder / "gaps.npz", x=x["x"], length=x["length"])
     words = ("--data", "gaps.npz", "--num-samples", "3", "--burn-in", "2", "-o", "filled.npz")
     done(vaezoo("impute", "real", *words))
-    found = arrays(folder / "filled.npz")
-    assert found["missing"].sum() == 40 * 2 * 4
-    is_frame = np.arange(12) < found["length"][:, None]
-    assert np.isfinite(found["x"][is_frame]).all()
-    kept = is_frame & ~found["missing"].any(-1)
-    np.testing.assert_allclose(found["x"][kept], x["x"][kept], atol=1e-6)
+    imputed = arrays(folder / "filled.npz")
+    assert imputed["missing"].sum() == 40 * 2 * 4
+    is_frame = np.arange(12) < imputed["length"][:, None]
+    assert np.isfinite(imputed["x"][is_frame]).all()
+    kept = is_frame & ~imputed["missing"].any(-1)
+    np.testing.assert_allclose(imputed["x"][kept], x["x"][kept], atol=1e-6)
 
 
 def test_images_are_filled_in(vaezoo: Vaezoo, run_folder: Path) -> None:

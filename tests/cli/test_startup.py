@@ -90,10 +90,10 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 @pytest.fixture
 def program() -> str:
-    found = shutil.which("vaezoo", path=str(Path(sys.executable).parent))
-    if found is None:
+    program = shutil.which("vaezoo", path=str(Path(sys.executable).parent))
+    if program is None:
         pytest.skip("vaezoo is not installed as a program")
-    return found
+    return program
 
 
 def test_program_is_installed(program: str) -> None:

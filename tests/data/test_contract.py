@@ -179,8 +179,8 @@ def test_standardisation_ignores_padding_and_constant_columns() -> None:
 def test_summary_ignores_padding() -> None:
     x = np.full((4, 3, 1), np.nan, np.float32)
     x[:, 0] = 0.5
-    found = summarize(from_arrays(x, length=np.ones(4, np.int64)))
-    assert (found.low, found.high, found.num_invalid) == (0.5, 0.5, 0)
+    summary = summarize(from_arrays(x, length=np.ones(4, np.int64)))
+    assert (summary.low, summary.high, summary.num_invalid) == (0.5, 0.5, 0)
 
 
 def test_grey_levels_are_binarised_for_a_bernoulli() -> None:

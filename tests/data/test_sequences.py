@@ -83,8 +83,8 @@ def test_padding_becomes_zero_and_frames_stay() -> None:
     x = X.copy()
     x[0, 3:], x[1, 1:] = np.nan, 1e9
     data = from_arrays(x, length=LENGTH)
-    for row, given, end in zip(data.x, X, LENGTHS, strict=True):
-        assert np.array_equal(row[:end], given[:end])
+    for row, sequence, end in zip(data.x, X, LENGTHS, strict=True):
+        assert np.array_equal(row[:end], sequence[:end])
         assert not row[end:].any()
 
 
@@ -152,9 +152,9 @@ def test_arrays_of_different_lengths_in_a_file_are_refused(tmp_path: Path) -> No
 def test_first_missing_value_is_named_by_sequence_and_frame() -> None:
     x = X.copy()
     x[2, 3:, 1], x[3, 0] = np.nan, np.inf
-    found = summarize(from_arrays(x, length=LENGTH))
-    assert (found.num_invalid, found.first_invalid) == (4, (2, 3))
-    assert found.place == "sequence 2, frame 3"
+    summary = summarize(from_arrays(x, length=LENGTH))
+    assert (summary.num_invalid, summary.first_invalid) == (4, (2, 3))
+    assert summary.place == "sequence 2, frame 3"
 
 
 def test_missing_values_in_sequences_are_refused(tmp_path: Path) -> None:

@@ -313,10 +313,10 @@ def test_archive_without_recordings_is_refused(tmp_path: Path) -> None:
 
 def test_pen_digits_have_the_published_sizes(real_data: Path) -> None:
     data = loaded("pendigits", real_data)
-    found = sizes(data)
-    digits, offsets = np.array([found["train"], found["validation"]]).sum(0)
+    of_splits = sizes(data)
+    digits, offsets = np.array([of_splits["train"], of_splits["validation"]]).sum(0)
     assert (digits, offsets + digits) == (7494, 304216)
-    assert (found["test"][0], sum(found["test"])) == (3498, 138578)
+    assert (of_splits["test"][0], sum(of_splits["test"])) == (3498, 138578)
 
 
 def test_pen_digits_have_unit_deviation_within_strokes(real_data: Path) -> None:

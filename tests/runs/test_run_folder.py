@@ -409,9 +409,9 @@ def test_tensors_and_values_come_back(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(2)}
     values = {"x": [1, None], "y": {"z": -0.1}}
     save_tensors(tmp_path / "t.safetensors", tensors, values)
-    found, found_values = load_tensors(tmp_path / "t.safetensors")
-    assert all(torch.equal(found[name], value) for name, value in tensors.items())
-    assert found_values == values
+    loaded, loaded_values = load_tensors(tmp_path / "t.safetensors")
+    assert all(torch.equal(loaded[name], value) for name, value in tensors.items())
+    assert loaded_values == values
 
 
 # What commands write
@@ -471,19 +471,19 @@ def test_default_pictures_lie_in_the_run(vaezoo: Vaezoo, run_folder: Path) -> No
 def test_reconstructions(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path, z: str, x: str) -> None:
     words = ["reconstruct", "run", "-n", "7", "--z", z, "--x", x, "-o", "x.npz"]
     assert vaezoo(*words).exit_code == 0
-    found = arrays(tmp_path / "x.npz")
-    assert found["data"].shape == found["x"].shape == (7, 8, 8)
-    assert set(np.unique(found["data"])) <= {0, 16}
-    assert (found["x"] >= 0).all()
-    assert (found["x"] <= 16).all()
-    assert (set(np.unique(found["x"])) == {0, 16}) == (x == "sample")
+    written = arrays(tmp_path / "x.npz")
+    assert written["data"].shape == written["x"].shape == (7, 8, 8)
+    assert set(np.unique(written["data"])) <= {0, 16}
+    assert (written["x"] >= 0).all()
+    assert (written["x"] <= 16).all()
+    assert (set(np.unique(written["x"])) == {0, 16}) == (x == "sample")
 
 
 def test_reconstructions_of_draws_differ_from_those_of_means(trained: Path) -> None:
     run = load_run(trained)
-    _, mean = reconstruct(run, limit=5, z="mean")
-    _, drawn = reconstruct(run, limit=5, z="sample")
-    assert not np.array_equal(mean, drawn)
+    _, of_means = reconstruct(run, limit=5, z="mean")
+    _, of_draws = reconstruct(run, limit=5, z="sample")
+    assert not np.array_equal(of_means, of_draws)
 
 
 def test_more_rows_than_there_are_give_all(trained: Path) -> None:
@@ -493,9 +493,9 @@ def test_more_rows_than_there_are_give_all(trained: Path) -> None:
 
 def test_codes_as_arrays(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
     assert vaezoo("encode", "run", "-o", "z.npz").exit_code == 0
-    found = arrays(tmp_path / "z.npz")
-    assert (found["z"].shape, found["label"].shape) == ((180, 2), (180,))
-    assert np.array_equal(found["z"], encode(load_run(run_folder))["z"])
+    written = arrays(tmp_path / "z.npz")
+    assert (written["z"].shape, written["label"].shape) == ((180, 2), (180,))
+    assert np.array_equal(written["z"], encode(load_run(run_folder))["z"])
 
 
 def test_codes_as_a_table(vaezoo: Vaezoo, run_folder: Path, tmp_path: Path) -> None:
@@ -534,10 +534,10 @@ def test_other_data_of_the_same_shape(vaezoo: Vaezoo, run_folder: Path, tmp_path
 
 
 def test_evaluation_agrees_with_training(trained: Path, vaezoo: Vaezoo) -> None:
-    found = evaluate(load_run(trained), split="validation", iwae=[1])
+    evaluation = evaluate(load_run(trained), split="validation", iwae=[1])
     logged = read_metrics(trained)[-1]["validation"]
-    assert found.metrics.elbo == pytest.approx(logged["elbo"], abs=0.5)
-    assert found.metrics.kl == pytest.approx(logged["kl"], rel=1e-4)
+    assert evaluation.metrics.elbo == pytest.approx(logged["elbo"], abs=0.5)
+    assert evaluation.metrics.kl == pytest.approx(logged["kl"], rel=1e-4)
 
 
 @pytest.mark.parametrize("sequence", [False, True])

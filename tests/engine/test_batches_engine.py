@@ -62,10 +62,10 @@ def test_gathered_and_finished_are_the_rows_for_training(case: str, grey: Data) 
     torch.manual_seed(1)
     expected = batches.train("train", positions)[0].clone()
     torch.manual_seed(1)
-    (found,) = batches.finish(batches.gather("train", positions))
-    assert torch.equal(found, expected)
-    assert found.dtype is torch.float32
-    assert found.shape == (4, 2, 3)
+    (x,) = batches.finish(batches.gather("train", positions))
+    assert torch.equal(x, expected)
+    assert x.dtype is torch.float32
+    assert x.shape == (4, 2, 3)
 
 
 def test_rows_are_gathered_as_they_are_stored(grey: Data) -> None:
@@ -197,8 +197,8 @@ def test_the_cut_changes_neither_loss_nor_gradients(sequences: Data) -> None:
     x = torch.from_numpy(sequences.x[sequences.rows("train")[short.numpy()]])
     whole = (x, cut[1])
     assert cut[0].shape[1] < whole[0].shape[1]
-    found = [loss_and_gradients_of_means(pair, args) for args in (cut, whole)]
-    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+    outcomes = [loss_and_gradients_of_means(pair, args) for args in (cut, whole)]
+    torch.testing.assert_close(outcomes[0], outcomes[1], rtol=1e-5, atol=1e-6)
 
 
 def loss_and_gradients_of_means(pair: nn.Module, args: tuple[Tensor, ...]) -> list[Tensor]:

@@ -193,7 +193,7 @@ def test_bf16_is_near_bf16(take_steps: Any, vectors: Any) -> None:
         for tier in ("compiled", "eager")
     ]
     assert steps[0].engine.calls_by_tier == {"compiled": 20}
-    ours, theirs = (torch.tensor(found.losses) for found in steps)
+    ours, theirs = (torch.tensor(step.losses) for step in steps)
     torch.testing.assert_close(ours, theirs, rtol=0.01, atol=0.0)
 
 
@@ -232,12 +232,12 @@ def test_what_was_compiled_once_is_there_in_the_next_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    _, _, unknown = one_step("graph")
+    _, _, seconds_before = one_step("graph")
     first, cold, _ = one_step("compiled")
-    second, warm, known = one_step("compiled")
+    second, warm, seconds_after = one_step("compiled")
     assert first == second == "compiled"
     assert warm < 0.6 * cold
-    assert known < unknown
+    assert seconds_after < seconds_before
 
 
 @pytest.mark.slow

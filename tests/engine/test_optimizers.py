@@ -27,15 +27,15 @@ def gradients(number: int = 12, scale: float = 1.0) -> Iterator[list[Tensor]]:
         yield [scale * torch.randn(shape, generator=generator) for shape in SHAPES]
 
 
-def take(optimizer: Optimizer, found: list[Tensor], *, finite: bool = True) -> None:
+def take(optimizer: Optimizer, grads: list[Tensor], *, finite: bool = True) -> None:
     """Take a step on copies of gradients, which it may overwrite."""
-    copies = [gradient.clone() for gradient in found]
+    copies = [gradient.clone() for gradient in grads]
     optimizer.update(copies, torch.ones(()), torch.tensor(finite))
 
 
-def follow(reference: torch.optim.Optimizer, found: list[Tensor]) -> None:
+def follow(reference: torch.optim.Optimizer, grads: list[Tensor]) -> None:
     (group,) = reference.param_groups
-    for parameter, gradient in zip(group["params"], found, strict=True):
+    for parameter, gradient in zip(group["params"], grads, strict=True):
         parameter.grad = gradient.clone()
     reference.step()
 
@@ -60,9 +60,9 @@ def test_equals_the_reference(case: str) -> None:
     ours, theirs = parameters(), parameters()
     optimizer = Optimizer(name, ours, lr=0.03, **options)
     reference = reference_class(theirs, lr=0.03, **options)
-    for found in gradients(scale=8.0):
-        take(optimizer, found)
-        follow(reference, found)
+    for grads in gradients(scale=8.0):
+        take(optimizer, grads)
+        follow(reference, grads)
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
 
 
@@ -72,9 +72,9 @@ def test_equals_the_fused_one_of_torch_bit_by_bit(name: Any) -> None:
     optimizer = Optimizer(name, ours, lr=0.03)
     cls = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     reference = cls(theirs, lr=torch.tensor(0.03), fused=True)
-    for found in gradients():
-        take(optimizer, found)
-        follow(reference, found)
+    for grads in gradients():
+        take(optimizer, grads)
+        follow(reference, grads)
     assert all(map(torch.equal, ours, theirs))
 
 
@@ -89,9 +89,9 @@ def test_the_learning_rate_decays_as_that_of_pyro() -> None:
     ours, theirs = parameters(), parameters()
     optimizer = Optimizer("clipped-adam", ours, lr=0.03, lr_decay=0.9)
     reference = ClippedAdam(theirs, lr=0.03, lrd=0.9)
-    for found in gradients():
-        take(optimizer, found)
-        follow(reference, found)
+    for grads in gradients():
+        take(optimizer, grads)
+        follow(reference, grads)
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
     assert float(optimizer.lr) == pytest.approx(0.03 * 0.9**12, rel=1e-5)
 
@@ -104,11 +104,11 @@ def test_the_learning_rate_decays_as_that_of_pyro() -> None:
 def test_clipping_by_norm_is_that_of_torch(name: Any, max_norm: float) -> None:
     ours, theirs = parameters(), parameters()
     optimizer, reference = (Optimizer(name, some, lr=0.03) for some in (ours, theirs))
-    for found in gradients():
-        norm = torch.cat([gradient.flatten() for gradient in found]).norm()
+    for grads in gradients():
+        norm = torch.cat([gradient.flatten() for gradient in grads]).norm()
         divisor = (norm / max_norm).clamp(min=1.0)
-        optimizer.update([g.clone() for g in found], divisor, torch.tensor(True))
-        for parameter, gradient in zip(theirs, found, strict=True):
+        optimizer.update([g.clone() for g in grads], divisor, torch.tensor(True))
+        for parameter, gradient in zip(theirs, grads, strict=True):
             parameter.grad = gradient.clone()
         nn.utils.clip_grad_norm_(theirs, max_norm)
         take(reference, [torch.as_tensor(parameter.grad) for parameter in theirs])
@@ -158,16 +158,16 @@ def test_the_state_is_all_there_is(name: Any) -> None:
     """A second optimiser that takes it over goes on in the same way, bit by bit."""
     ours, theirs = parameters(), parameters()
     first = Optimizer(name, ours, lr=0.03, lr_decay=0.99)
-    for found in gradients(5):
-        take(first, found)
+    for grads in gradients(5):
+        take(first, grads)
     with torch.no_grad():
         for one, other in zip(ours, theirs, strict=True):
             other.copy_(one)
     second = Optimizer(name, theirs, lr=0.5, lr_decay=0.99)
     second.load_state_dict({key: value.clone() for key, value in first.state_dict().items()})
-    for found in gradients(5):
-        take(first, found)
-        take(second, found)
+    for grads in gradients(5):
+        take(first, grads)
+        take(second, grads)
     assert all(map(torch.equal, ours, theirs))
     assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
 
@@ -204,8 +204,8 @@ def test_a_state_that_is_refused_changes_nothing() -> None:
 def test_a_step_that_is_not_finite_changes_nothing(name: Any, value: float) -> None:
     ours = parameters()
     optimizer = Optimizer(name, ours, lr=0.03, lr_decay=0.9, weight_decay=0.1)
-    for found in gradients(3):
-        take(optimizer, found)
+    for grads in gradients(3):
+        take(optimizer, grads)
     before = [tensor.clone() for tensor in (*ours, *optimizer.state_dict().values())]
     take(optimizer, [torch.full(shape, value) for shape in SHAPES], finite=False)
     assert float(optimizer.failed) == 1.0
@@ -219,8 +219,8 @@ def test_after_a_failure_no_step_is_taken(name: Any) -> None:
     ours = parameters()
     optimizer = Optimizer(name, ours, lr=0.03)
     take(optimizer, next(gradients()), finite=False)
-    for found in gradients(3):
-        take(optimizer, found)
+    for grads in gradients(3):
+        take(optimizer, grads)
     assert all(map(torch.equal, ours, parameters()))
     assert float(optimizer.step) == 0.0
 

@@ -43,10 +43,10 @@ def test_layers_multiply_in_bfloat16_and_give_float32(
     args = (x, x) if isinstance(layer, nn.Bilinear) else (x,)
     expected = layer(*args)
     with networks_in("bf16", CPU):
-        found = layer(*args)
-    assert found.dtype is torch.float32
-    assert not torch.equal(found, expected)
-    torch.testing.assert_close(found, expected, rtol=0.03, atol=0.03)
+        y = layer(*args)
+    assert y.dtype is torch.float32
+    assert not torch.equal(y, expected)
+    torch.testing.assert_close(y, expected, rtol=0.03, atol=0.03)
 
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS.values(), ids=LAYERS)
@@ -64,17 +64,17 @@ def test_products_are_those_of_rounded_factors() -> None:
     """bfloat16 keeps 8 bits: the factors are rounded, and then the sum."""
     layer, x = nn.Linear(4, 3, bias=False), torch.randn(2, 4)
     with networks_in("bf16", CPU):
-        found = layer(x)
+        y = layer(x)
     expected = (x.bfloat16() @ layer.weight.bfloat16().T).float()
-    assert torch.equal(found, expected)
+    assert torch.equal(y, expected)
 
 
 def test_everything_else_is_computed_in_float32() -> None:
     x = torch.randn(5, 4)
     expected = [x.exp(), x @ x.T, functional.softmax(x, -1), functional.layer_norm(x, (4,))]
     with networks_in("bf16", CPU):
-        found = [x.exp(), x @ x.T, functional.softmax(x, -1), functional.layer_norm(x, (4,))]
-    assert all(map(torch.equal, found, expected))
+        values = [x.exp(), x @ x.T, functional.softmax(x, -1), functional.layer_norm(x, (4,))]
+    assert all(map(torch.equal, values, expected))
 
 
 def test_float32_changes_nothing() -> None:
@@ -142,15 +142,15 @@ def test_gradients_of_the_objective_are_near_those_of_float32() -> None:
     """Each has the direction of the other: a cosine above 0.99."""
     pair = VAEBernoulli(x_shape=(6,), z_dim=3, hidden=(8,))
     batch = (torch.bernoulli(torch.rand(64, 6)),)
-    found = []
+    directions = []
     for precision in ("bf16", "float32"):
         options: dict[str, Any] = {"precision": precision}
         optimizer = Optimizer("adam", list(pair.parameters()), lr=0.01)
         torch.manual_seed(3)
         _, gradients = Engine(pair, ELBO(), optimizer, **options).evaluate(batch)
         assert {gradient.dtype for gradient in gradients} == {torch.float32}
-        found.append(torch.cat([gradient.flatten() for gradient in gradients]))
-    assert float(functional.cosine_similarity(found[0], found[1], dim=0)) > 0.99
+        directions.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    assert float(functional.cosine_similarity(directions[0], directions[1], dim=0)) > 0.99
 
 
 class Recurs(Plain):

@@ -92,8 +92,8 @@ def gradients(pair: SequencePair, recurrence: Recurrence, args: Args, **form: in
     torch.manual_seed(1)
     loss = ELBO().loss(PathPair(pair, recurrence, **form), args)
     parameters = list(pair.parameters())
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    return [loss.detach(), *found]
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    return [loss.detach(), *gradients]
 
 
 def same(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:

@@ -15,8 +15,8 @@ Function = Callable[..., Any]
 
 
 def results(function: Function, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    found = function(*inputs)
-    return (found,) if isinstance(found, Tensor) else tuple(found)
+    outputs = function(*inputs)
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 
 def traced(function: Function, inputs: Sequence[Tensor]) -> fx.GraphModule:
@@ -381,11 +381,11 @@ def test_outputs_share_no_memory(x: Tensor) -> None:
 
     graph, before = reduced(outputs, x), x.clone()
     expected = [result.clone() for result in outputs(x)]
-    found = graph(x)
-    for number in range(len(found)):
-        found[number].add_(1.0)
-        for other in range(number + 1, len(found)):
-            assert torch.equal(found[other], expected[other]), (number, other)
+    outputs = graph(x)
+    for number in range(len(outputs)):
+        outputs[number].add_(1.0)
+        for other in range(number + 1, len(outputs)):
+            assert torch.equal(outputs[other], expected[other]), (number, other)
     assert torch.equal(x, before)
     assert float(weight) == 1.0
 

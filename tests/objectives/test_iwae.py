@@ -104,14 +104,14 @@ def test_bound_and_its_gradient_are_those_written_by_hand(
     pair: VAELinear, x: Tensor, number: int, beta: float
 ) -> None:
     objective = IWAE(num_particles=number)
-    found = gradients(objective, pair, x, beta)
+    grads = gradients(objective, pair, x, beta)
     torch.manual_seed(3)
     loss = objective.loss(pair, (x,), beta)
     torch.manual_seed(3)
     by_hand = -bound_by_hand(pair, x, number, beta).mean()
     torch.testing.assert_close(loss, by_hand, rtol=1e-12, atol=0)
     expected = torch.autograd.grad(by_hand, list(pair.parameters()), materialize_grads=True)
-    torch.testing.assert_close(list(found.values()), list(expected), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(list(grads.values()), list(expected), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("number", [1, 4])
@@ -119,9 +119,9 @@ def test_value_and_model_gradient_of_dreg_are_those_of_iwae(
     pair: VAELinear, x: Tensor, number: int
 ) -> None:
     plain, doubly = IWAE(num_particles=number), DReG(num_particles=number)
-    expected, found = gradients(plain, pair, x), gradients(doubly, pair, x)
+    expected, grads = gradients(plain, pair, x), gradients(doubly, pair, x)
     for name in THETA:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(grads[name], expected[name], rtol=1e-12, atol=1e-12)
     losses = []
     for objective in (plain, doubly):
         torch.manual_seed(3)
@@ -131,7 +131,7 @@ def test_value_and_model_gradient_of_dreg_are_those_of_iwae(
 
 def test_guide_gradient_of_dreg_is_the_formula(pair: VAELinear, x: Tensor) -> None:
     """sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi), for mu and s."""
-    found = gradients(DReG(num_particles=4), pair, x)
+    grads = gradients(DReG(num_particles=4), pair, x)
     torch.manual_seed(3)
     noise = torch.randn(4, len(x), 2, dtype=x.dtype)
     with torch.no_grad():
@@ -140,9 +140,9 @@ def test_guide_gradient_of_dreg_is_the_formula(pair: VAELinear, x: Tensor) -> No
     log_w = log_weight_by_hand(pair, x, z, mu, s, 1.0)
     (slope,) = torch.autograd.grad(log_w.sum(), z)
     force = -(log_w.softmax(0) ** 2)[..., None].detach() * slope / len(x)
-    torch.testing.assert_close(found["encoder.bias"], force.sum((0, 1)))
-    torch.testing.assert_close(found["encoder.weight"], torch.einsum("kbl,bd->ld", force, x))
-    torch.testing.assert_close(found["log_s"], (force * s * noise).sum((0, 1)))
+    torch.testing.assert_close(grads["encoder.bias"], force.sum((0, 1)))
+    torch.testing.assert_close(grads["encoder.weight"], torch.einsum("kbl,bd->ld", force, x))
+    torch.testing.assert_close(grads["log_s"], (force * s * noise).sum((0, 1)))
 
 
 def test_bounds_are_averages_of_the_weights_that_evaluation_sees(
@@ -238,16 +238,16 @@ def test_gradient_for_discrete_latents_is_unbiased(
     objective = cls(num_particles=number)
     objective.prepare(pair, args)
     with monkeypatch.context() as patch:
-        drawn = c if number > 1 else c[0]
-        patch.setattr(dist.Bernoulli, "sample", lambda self, shape=(): drawn)
+        draw = c if number > 1 else c[0]
+        patch.setattr(dist.Bernoulli, "sample", lambda self, shape=(): draw)
         loss = objective.loss(pair, args, beta)
     log_q, log_w = enumerated(args, c, beta)
     probability = log_q.sum(0).exp()
     bound = log_w.mean(0) if cls is ELBO else log_w.logsumexp(0) - math.log(number)
     by_row = torch.stack(torch.autograd.grad(loss, args[1:])) * 2**number
-    found = (by_row * probability.detach()).sum(1)
+    gradient = (by_row * probability.detach()).sum(1)
     exact = torch.stack(torch.autograd.grad(-(probability * bound).sum(), args[1:])).sum(1)
-    torch.testing.assert_close(found, exact)
+    torch.testing.assert_close(gradient, exact)
 
 
 # Which pairs are refused
@@ -283,9 +283,9 @@ def test_remembered_draws_do_not_change_the_gradient(pair: VAELinear, x: Tensor)
     )
     flow.load_state_dict(pair.state_dict())
     expected = gradients(DReG(num_particles=4), pair, x)
-    found = gradients(DReG(num_particles=4), flow, x)
+    grads = gradients(DReG(num_particles=4), flow, x)
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(grads[name], value, rtol=1e-9, atol=1e-12)
 
 
 class Remembering(VAELinear):
@@ -296,12 +296,12 @@ class Remembering(VAELinear):
             loc, s = self.encoder(x), self.log_s.exp()
             z = pyro.sample("z", dist.Normal(loc, s).to_event(1))
         noise = ((z - loc) / s).detach()
-        self.known = z, self.decoder(loc + s * noise)
+        self.last = z, self.decoder(loc + s * noise)
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-            loc = self.known[1] if z is self.known[0] else self.decoder(z)
+            loc = self.last[1] if z is self.last[0] else self.decoder(z)
             pyro.sample("x", dist.Normal(loc, self.log_sigma.exp()).to_event(1), obs=x)
 
 
@@ -310,9 +310,9 @@ def test_what_a_pair_remembers_does_not_change_the_gradient(pair: VAELinear, x: 
     other.load_state_dict(pair.state_dict())
     for cls in (IWAE, DReG):
         expected = gradients(cls(num_particles=4), pair, x)
-        found = gradients(cls(num_particles=4), other, x)
+        grads = gradients(cls(num_particles=4), other, x)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(grads[name], value, rtol=1e-9, atol=1e-12)
 
 
 class TwoLayers(nn.Module):

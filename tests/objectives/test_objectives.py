@@ -88,8 +88,8 @@ def test_loss_is_the_hand_written_bound(
     objective = ELBO(num_particles=number, free_bits=free_bits)
     objective.prepare(pair, (x,))
     torch.manual_seed(3)
-    found = objective.loss(pair, (x,), beta).detach()
-    assert float(found) == pytest.approx(float(expected.detach()), rel=1e-6)
+    loss = objective.loss(pair, (x,), beta).detach()
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-6)
 
 
 @pytest.mark.parametrize("number", [1, 4])
@@ -104,8 +104,8 @@ def test_gradient_is_that_of_the_hand_written_bound(
     objective = ELBO(num_particles=number, free_bits=free_bits)
     objective.prepare(pair, (x,))
     torch.manual_seed(3)
-    found = torch.autograd.grad(objective.loss(pair, (x,), beta), parameters)
-    for a, b in zip(found, expected, strict=True):
+    grads = torch.autograd.grad(objective.loss(pair, (x,), beta), parameters)
+    for a, b in zip(grads, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 

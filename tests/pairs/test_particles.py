@@ -110,15 +110,15 @@ def test_every_draw_has_the_densities_that_it_has_alone(zoo: tuple[nn.Module, Ar
     with probing(pair, CPU):
         particles = choose_particles(pair, args, 3)
         trace = particles.trace(model_of(pair), guide_of(pair), args)
-        drawn = {
+        latents = {
             name: particles.by_datum(site["value"])
             for name, site in sample_sites(trace.guide).items()
         }
         for draw in range(3):
-            held = hold({name: value[draw] for name, value in drawn.items()})
+            held = hold({name: value[draw] for name, value in latents.items()})
             alone = Particles().trace(held(model_of(pair)), held(guide_of(pair)), args)
-            for found, expected in ((trace.model, alone.model), (trace.guide, alone.guide)):
-                for name, site in sample_sites(found).items():
+            for together, expected in ((trace.model, alone.model), (trace.guide, alone.guide)):
+                for name, site in sample_sites(together).items():
                     density = particles.by_datum(log_density(site))[draw]
                     other = log_density(sample_sites(expected)[name])
                     torch.testing.assert_close(density, other, rtol=1e-9, atol=1e-9)
@@ -248,11 +248,11 @@ def test_bound_is_bitwise_that_of_pyro(
     pair: nn.Module, x: Tensor, number: int, beta: float
 ) -> None:
     pair, x = pair.float(), x.float()
-    found = weighted_by_us(ELBO(num_particles=number), pair, x, beta)
+    ours = weighted_by_us(ELBO(num_particles=number), pair, x, beta)
     elbo = TraceMeanField_ELBO(number, vectorize_particles=number > 1, max_plate_nesting=1)
     torch.manual_seed(3)
     expected = weighted_by_pyro(elbo, pair, x, beta)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
 
 
 class SharedScale(nn.Module):
@@ -276,10 +276,10 @@ class SharedScale(nn.Module):
 
 def test_latent_that_data_share_is_drawn_anew_for_every_particle() -> None:
     pair, x = SharedScale(), torch.randn(6)
-    found = weighted_by_us(ELBO(num_particles=3), pair, x, 1.0)
+    ours = weighted_by_us(ELBO(num_particles=3), pair, x, 1.0)
     torch.manual_seed(3)
     expected = weighted_by_pyro(TraceMeanField_ELBO(3), pair, x, 1.0)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
 
 
 # Masks of rows

@@ -22,10 +22,10 @@ def test_a_cell_reads_as_torch_does() -> None:
 def test_reading_backwards_starts_at_the_last_frame() -> None:
     """Row by row, without padding, reversed by hand."""
     cell, x, length = nn.GRUCell(3, 5), torch.randn(3, 6, 3), torch.tensor([6, 1, 4])
-    found, gru = read_backwards(cell, x, length), gru_of(cell)
+    states, gru = read_backwards(cell, x, length), gru_of(cell)
     for row, n in enumerate(length.tolist()):
         by_hand = gru(x[row : row + 1, :n].flip(1))[0].flip(1)[0]
-        torch.testing.assert_close(found[row, :n], by_hand)
+        torch.testing.assert_close(states[row, :n], by_hand)
 
 
 def test_padding_is_not_read() -> None:

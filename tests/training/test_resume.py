@@ -438,11 +438,11 @@ def test_terminal_gets_its_cursor_back(start: Start, tmp_path: Path) -> None:
 
 
 def read_all(terminal: int) -> bytes:
-    found = b""
+    output = b""
     try:
         while piece := os.read(terminal, 4096):
-            found += piece
+            output += piece
     except OSError:  # how Linux says that the other end is closed
         pass
     os.close(terminal)
-    return found
+    return output

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 from vaezoo.errors import RequestError, RunError
 
-__all__ = ["DATA_VARIABLE", "Remote", "fetch", "locate"]
+__all__ = ["Remote", "fetch", "locate"]
 
 DATA_VARIABLE = "VAEZOO_DATA"
 _CONNECT_AND_READ_SECONDS = (10, 30)

@@ -18,8 +18,7 @@ from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 import vaezoo
-from vaezoo.diagnostics.calibration import LEVELS as REGIONS
-from vaezoo.diagnostics.calibration import calibrate
+from vaezoo.diagnostics.calibration import COVERAGE_LEVELS, calibrate
 from vaezoo.diagnostics.checking import check_posteriors
 from vaezoo.diagnostics.costs import LEVELS
 from vaezoo.inference.hmc import convergence, hmc
@@ -134,7 +133,7 @@ def mnist(folder: Path) -> Rows:
         ("PSIS", psis.repaired),
         ("mixture", mixture.repaired),
     ):
-        held = ", ".join(f"{ranks.coverage[level]:.0%}" for level in REGIONS)
+        held = ", ".join(f"{ranks.coverage[level]:.0%}" for level in COVERAGE_LEVELS)
         rows.append([f"50, 80, 90, 95 % regions hold, {name}", held])
     return rows
 

@@ -135,6 +135,21 @@ def test_files_have_one_subject() -> None:
     assert {name: number for name, number in lines.items() if number > MOST_LINES} == {}
 
 
+def test_benchmarks_import_what_there_is() -> None:
+    missing = [
+        f"{path.name}: {name}"
+        for path in sorted(Path(__file__).parents[1].glob("benchmarks/*.py"))
+        for name in imports(path)
+        if below(name, "vaezoo") and name not in MODULES and not exists(name)
+    ]
+    assert missing == []
+
+
+def exists(name: str) -> bool:
+    package, _, attribute = name.rpartition(".")
+    return hasattr(importlib.import_module(package), attribute)
+
+
 def test_only_the_registry_names_the_models() -> None:
     naming = [name_of(path) for path in LIBRARY if "vaezoo.models" in texts(path)]
     assert naming == ["registry/catalogue.py"]

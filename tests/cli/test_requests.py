@@ -474,7 +474,7 @@ RUNS = {
     ),
     "draws of text": Bad("evaluate run --iwae abc", "'abc' is no list of numbers of draws"),
     "draws of nothing": Bad("evaluate run --iwae=", "is no list of numbers of draws"),
-    "zero draws": Bad("evaluate run --iwae 0", "--iwae takes positive"),
+    "zero draws": Bad("evaluate run --iwae 0", "positive numbers of draws, as --iwae 1,10"),
     "draws not in four chains": Bad("encode run -o z.nc --num-samples 6", "multiple of 4"),
     "codes as text": Bad("encode run -o z.txt", "cannot write 'z.txt': use"),
     "codes nowhere": Bad("encode run", "missing option '-o'"),

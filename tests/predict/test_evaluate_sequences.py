@@ -158,7 +158,7 @@ def test_without_the_option_no_filter_runs(vaezoo: Vaezoo, folder: Path) -> None
 
 
 BAD = {
-    "--fivo 0": "--fivo takes positive numbers",
+    "--fivo 0": "give positive numbers of particles, as --fivo 5,100",
     "--fivo x": "'x' is no list of numbers of particles, as 5,100",
     "--free-running -1": "--free-running takes the number of frames",
     "--free-running 8": "--free-running 8 leaves no frame",

@@ -132,15 +132,13 @@ def plan_analysis(
     >>> plan.num_data, plan.num_samples
     (50, 4000)
     """
-    particles = {"quick": 50, "standard": 100, "full": 400}[level]
-    bidirectional = 20 if level == "full" else 0
-    plan = AnalysisPlan(level, min(num_data, total), num_bidirectional=bidirectional)
-    costs = _measure(pair, args)
+    costs, num_data = _measure(pair, args), min(num_data, total)
     is_sequence = isinstance(pair, SequencePair)
     if is_sequence:
-        plan = AnalysisPlan(
-            level, plan.num_data, 4000, 200, particles, num_simulations=200, num_ranked=50
-        )
+        particles = {"quick": 50, "standard": 100, "full": 400}[level]
+        plan = AnalysisPlan(level, num_data, 4000, 200, particles, 200, 50)
+    else:
+        plan = AnalysisPlan(level, num_data, num_bidirectional=20 if level == "full" else 0)
     if budget is not None:
         plan = _within(plan, costs, budget, FEWEST_SEQUENCES if is_sequence else FEWEST_DATA)
     return replace(plan, seconds=costs.of(plan))

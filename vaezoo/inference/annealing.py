@@ -23,7 +23,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from pyro import poutine
@@ -33,6 +33,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.importance import effective_share, log_evidence, systematic
 from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, first_step_size, move
 from vaezoo.inference.target import Target
+from vaezoo.options import require_choice
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
@@ -82,8 +83,7 @@ class Annealing:
             raise RequestError("annealing takes 2 particles or more, and 1 temperature and step")
         if not 0 < self.target_acceptance < 1:
             raise RequestError(f"target_acceptance lies in (0, 1), got {self.target_acceptance}")
-        if self.start not in get_args(AnnealingStart):
-            raise RequestError(f"annealing starts at 'prior' or 'guide', got '{self.start}'")
+        require_choice("start", self.start, AnnealingStart)
 
     @property
     def betas(self) -> list[float]:

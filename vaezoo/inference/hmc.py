@@ -18,7 +18,7 @@ sec. 3.2; warm-up windows and the shrunk covariance as in Stan.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import xarray as xr
@@ -28,6 +28,7 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.adaptation import Frame, StepSize
 from vaezoo.inference.leapfrog import Moved, first_step_size, move
 from vaezoo.inference.target import Target
+from vaezoo.options import require_choice
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
@@ -179,8 +180,7 @@ def hmc(
         raise RequestError("HMC takes 1 chain, draw and leapfrog step or more, and warmup >= 0")
     if not 0 < target_acceptance < 1:
         raise RequestError(f"target_acceptance lies between 0 and 1, got {target_acceptance}")
-    if start not in get_args(ChainStart):
-        raise RequestError(f"chains start 'mixed', at the 'guide' or the 'prior', got '{start}'")
+    require_choice("start", start, ChainStart)
     with probing(pair, args[0].device, seed=seed):
         target = Target(pair, args, "HMC")
         if dense is None:

@@ -5,6 +5,7 @@ Sequences also have the bounds of particle filters, and how well the model runs 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,12 @@ from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
-from vaezoo.sequences.sequence_pair import Side, as_sequence_pair
+from vaezoo.sequences.sequence_pair import as_sequence_pair
 from vaezoo.training.metrics import Metrics, measure
 
 __all__ = ["Evaluation", "evaluate", "evaluate_on"]
 
 PARTICLES_RUNNING_FREE = 100
-_PROPOSALS: tuple[Side, Side] = ("posterior", "prior")
 
 
 @dataclass(frozen=True)
@@ -198,12 +198,10 @@ def evaluate_on(
             whole, batches, split, sorted(set(iwae)), limit=limit, progress=progress
         )
         information, information_rows = _information(whole, batches, split, limit)
-        filters = [
-            filter_bounds(
-                pair, batches, split, sorted(set(fivo)), side, limit=limit, progress=progress
-            )
-            for side in _PROPOSALS
-        ]
+        filtered = partial(
+            filter_bounds, pair, batches, split, sorted(set(fivo)), limit=limit, progress=progress
+        )
+        by_guide, by_prior = filtered("posterior"), filtered("prior")
         alone = None
         if free_running is not None:
             particles = max(fivo, default=PARTICLES_RUNNING_FREE)
@@ -216,8 +214,8 @@ def evaluate_on(
         information,
         information_rows,
         num_frames=_num_frames(pair, batches, split, limit),
-        fivo=filters[0],
-        predictive=filters[1],
+        fivo=by_guide,
+        predictive=by_prior,
         free_running=alone,
     )
 

@@ -81,7 +81,7 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
 @data_dir_option
 @json_option
 def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
-    """Download the files of a data set, unless they are on disk, and print their paths.
+    """Download a data set, unless it is on disk, and print where.
 
     \b
     Example:

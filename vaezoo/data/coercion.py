@@ -23,6 +23,7 @@ __all__ = ["DataLike", "as_data"]
 
 TAKEN = {"name", "scale", "seed"}  # by the functions that make a data set of arrays
 
+# Public functions quote the name of these forms: so help() prints it, not what it stands for.
 Values: TypeAlias = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
 DataLike: TypeAlias = (
     str | Path | Data | Values | Mapping[str, Values] | Dataset[Any]
@@ -30,7 +31,7 @@ DataLike: TypeAlias = (
 
 
 def as_data(
-    value: DataLike,
+    value: "DataLike",
     *,
     data_dir: str | Path | None = None,
     seed: int = 0,

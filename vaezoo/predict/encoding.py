@@ -37,7 +37,7 @@ class Reconstructions(NamedTuple):
 
 def reconstruct(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     limit: int | None = 64,
@@ -110,7 +110,7 @@ def _joined(parts: list[Tensor]) -> Array:
 
 def encode(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     limit: int | None = None,

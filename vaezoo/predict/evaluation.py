@@ -85,7 +85,7 @@ class Evaluation:
 
 def evaluate(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     iwae: Sequence[int] = (1, 10, 100),

@@ -33,7 +33,7 @@ __all__ = ["forecast", "quantiles", "values_of"]
 @torch.no_grad()
 def forecast(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     prefix: Prefix = "half",

@@ -57,7 +57,7 @@ class Imputation:
 
 def impute(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str | None = None,
     fraction: float | None = None,

@@ -26,7 +26,7 @@ def sample(
     x: PointValue = "mean",
     steps: int | None = None,
     prefix: int | None = None,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     split: str = "test",
     seed: int = 0,
     data_dir: str | Path | None = None,

@@ -47,7 +47,7 @@ Result = TypeVar("Result")
 
 def analyse(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     limit: int | None = 100,
@@ -112,7 +112,7 @@ def analyse(
 
 def prepare(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     limit: int | None = 100,

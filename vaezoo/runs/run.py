@@ -168,8 +168,8 @@ class Run:
         name = self.data.name
         if not (name in SOURCES or Path(name).is_absolute() or Path(name).exists()):
             raise RequestError(
-                f"{self.name} was fitted to {self._describe_fitted()}, which is not saved; pass it "
-                "as `data`, or from_arrays(x) of it for the same splits"
+                f"{self.name} was fitted to {self._describe_fitted()}, which is not saved; in "
+                "Python, pass it as data=x, or as data=from_arrays(x) for the same splits"
             )
         data = load_data(name, data_dir=data_dir, seed=self.data.split_seed)
         if not self._is_fitted_to(data):

@@ -32,7 +32,7 @@ __all__ = ["fit", "resume"]
 
 def fit(
     model: str | type[nn.Module] | nn.Module,
-    data: DataLike | DataSettings | None = None,
+    data: "DataLike | DataSettings | None" = None,
     *,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
@@ -91,7 +91,7 @@ def resume(
     epochs: int | None = None,
     steps: int | None = None,
     device: str | None = None,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     data_dir: str | Path | None = None,
     model: str | Path | None = None,
     callbacks: Sequence[Callback] = (),

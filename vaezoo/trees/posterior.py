@@ -21,7 +21,7 @@ __all__ = ["draw_posterior", "plan_draws"]
 
 def draw_posterior(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     limit: int | None = 100,
@@ -107,7 +107,7 @@ def draw_posterior(
 
 def plan_draws(
     run: RunLike,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     split: str = "test",
     limit: int | None = 100,

@@ -61,6 +61,7 @@ autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"DataLike": "DataLike"}
 maximum_signature_line_length = 80
 autosummary_generate = False
 numpydoc_show_class_members = False
@@ -102,8 +103,14 @@ def show_example(app, context, lines):
             lines[index : index + 1] = [head, "", ".. code-block:: bash", ""]
 
 
+def name_aliases(app, what, name, obj, options, signature, returns):
+    """Show an alias in a union by its name; Sphinx shows the object that stands for it."""
+    return signature and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", signature), returns
+
+
 def setup(app):
     model_pages.write(HERE / "models")
     app.connect("source-read", add_files)
     app.connect("doctree-read", show_as_shell)
+    app.connect("autodoc-process-signature", name_aliases)
     app.connect("sphinx-click-process-description", show_example)

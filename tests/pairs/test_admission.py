@@ -1,12 +1,13 @@
 """What stands in the way of a posterior is found, named and refused."""
 
+import numpy as np
 import pyro
 import pytest
 import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo import RequestError
+from vaezoo import RequestError, fit
 from vaezoo.pairs.admission import DENSITY, Finding, admit, examine
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.testing.pairs import LinearPair, NoLatents, PointGuide, StatesPair
@@ -41,6 +42,15 @@ class Shared(LinearPair):
         pyro.sample("s", dist.Normal(0.0, 1.0))
 
 
+class Peeking(LinearPair):
+    """A guide that draws what the model observes."""
+
+    def guide(self, x: Tensor) -> None:
+        super().guide(x)
+        with pyro.plate("more", len(x)):
+            pyro.sample("x", dist.Normal(x, 1.0).to_event(1))
+
+
 @pytest.mark.parametrize(
     ("pair", "x", "findings"),
     [
@@ -54,6 +64,7 @@ class Shared(LinearPair):
             [Finding("model only", "u"), Finding("guide only", "v"), Finding("auxiliary", "w")],
         ),
         (Shared(), X, [Finding("shared", "s")]),
+        (Peeking(), X, [Finding("observed", "x")]),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -67,3 +78,19 @@ def test_only_what_matters_is_refused() -> None:
     admit(pair, trace, "a tree", DENSITY)
     with pytest.raises(RequestError, match="'v' is in the guide only; add it to the model"):
         admit(pair, trace, "HMC", ["guide only"])
+
+
+def test_what_the_model_observes_is_no_latent_of_the_guide() -> None:
+    pair = Peeking()
+    with pytest.raises(RequestError, match="it observes site 'x' of the guide; take it out of the"):
+        admit(pair, trace_pair(pair, (X,)), "training", ["observed"])
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [(OneSided(), "site 'u' is in the model only; add it to the guide"), (Peeking(), "site 'x'")],
+    ids=lambda value: type(value).__name__,
+)
+def test_training_refuses_unequal_latents_before_it_starts(pair: nn.Module, says: str) -> None:
+    with pytest.raises(RequestError, match=f"^training needs .*{says}"):
+        fit(pair, np.zeros((20, 4), np.float32), training={"steps": 1})

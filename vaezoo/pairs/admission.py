@@ -124,8 +124,10 @@ REFUSALS: dict[Kind, str] = {
     "as an autoencoder does; use `vaezoo.encode(run)`",
     "discrete": "{what} needs real latents, and site '{site}' is discrete; use importance "
     "weights of the guide (vaezoo.inference.importance), or `vaezoo.evaluate(run, iwae=K)`",
+    "observed": "{what} needs latents that the model draws, and it observes site '{site}' of the "
+    "guide; take it out of the guide",
     **dict.fromkeys(
-        (*ONE_SIDED, "observed"),
+        ONE_SIDED,
         "{what} needs the same latents on both sides, and site '{site}' is in the {side} "
         "only; add it to the {other}",
     ),

@@ -17,8 +17,8 @@ from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
-from vaezoo.pairs.admission import examine
-from vaezoo.pairs.sites import PairTrace, argument_names
+from vaezoo.pairs.admission import Kind, admit
+from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runtime.device import find_device, seeded
@@ -28,6 +28,9 @@ from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
 __all__ = ["fit", "resume"]
+
+# What is auxiliary, shared by data, discrete or a point can be trained.
+REFUSED: tuple[Kind, ...] = ("model only", "guide only", "observed")
 
 
 def fit(
@@ -199,7 +202,7 @@ def _transform_for(
 ) -> Transform:
     """Refuse data that a pair cannot take, and return what is done to their values."""
     Batches(data, Transform(), argument_names(pair), device)
-    _check_sites(probe(pair, data))
+    admit(pair, probe(pair, data), "training", REFUSED)
     return choose_transform(
         pair, data, binarize=settings.binarize, standardize=settings.standardize
     )
@@ -216,15 +219,6 @@ def _info(
         "seed": training.seed,
         "status": "running",
     }
-
-
-def _check_sites(trace: PairTrace) -> None:
-    for finding in examine(trace):
-        if finding.kind in ("model only", "guide only", "observed"):
-            raise RequestError(
-                f"the {finding.other} has no latent '{finding.site}', which the other has; "
-                "'vaezoo check' says where"
-            )
 
 
 def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:

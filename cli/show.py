@@ -1,5 +1,6 @@
 """``vaezoo show``."""
 
+import re
 from types import UnionType
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,19 @@ def show(model: str, as_json: bool) -> None:
         echo_json({"name": entry.name, "settings": settings, "presets": presets})
         return
     click.echo(f"{entry.name}  {entry.reference}\n")
-    click.echo(appendix_of(cls) + "\n")
+    click.echo(_as_text(appendix_of(cls)) + "\n")
     rows = [(name, str(value["default"]), value["type"]) for name, value in settings.items()]
     table([("setting", "default", "type or choices"), *rows])
     if entry.presets:
         click.echo()
         table([("preset", "settings"), *((name, _line(v)) for name, v in entry.presets.items())])
+
+
+def _as_text(page: str) -> str:
+    """Return a page without what only Sphinx reads; the columns of its tables stay."""
+    page = re.sub(r":\w+:`~?([^`]+)`", r"\1", page)
+    page = re.sub(r"``([^`]+)``(?=  )", r"\1    ", page)
+    return page.replace("``", "")
 
 
 def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:

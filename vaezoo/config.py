@@ -15,7 +15,7 @@ from torch import nn
 
 from vaezoo.errors import RequestError, nearest
 from vaezoo.parts import Axis, Part
-from vaezoo.registry import entry_of
+from vaezoo.registry import entry_of, get_model
 from vaezoo.settings import Training, checked, describe
 
 __all__ = ["axes", "build_model", "layers", "merge", "read_file", "resolve", "schema"]
@@ -141,14 +141,14 @@ def _plain(value: Any) -> Any:
 
 
 def build_model(
-    cls: type[nn.Module], config: Mapping[str, Any], x_shape: Sequence[int]
+    model: str | type[nn.Module], config: Mapping[str, Any], x_shape: Sequence[int]
 ) -> nn.Module:
     """Build a pair from settings, unset ones at their defaults.
 
     Parameters
     ----------
-    cls
-        The class of the pair.
+    model
+        The class of the pair, or what :func:`vaezoo.get_model` takes to find it.
     config
         Settings by name, as from :func:`resolve`.
     x_shape
@@ -156,10 +156,10 @@ def build_model(
 
     Examples
     --------
-    >>> from vaezoo import get_model
-    >>> build_model(get_model("vae-linear"), {"z_dim": 2}, (8, 8)).encoder
+    >>> build_model("vae-linear", {"z_dim": 2}, (8, 8)).encoder
     Linear(in_features=64, out_features=2, bias=True)
     """
+    cls = get_model(model) if isinstance(model, str) else model
     values = resolve(cls, config)
     parts = axes(cls)
     arguments: dict[str, Any] = {}

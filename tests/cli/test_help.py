@@ -163,3 +163,10 @@ def test_full_memory_is_no_bug(monkeypatch: pytest.MonkeyPatch, vaezoo: Vaezoo) 
     result = vaezoo("list")
     assert result.exit_code == 1
     assert re.fullmatch(r"vaezoo: .*out of memory.*--batch-size.*\n", result.stderr)
+
+
+def test_show_prints_no_markup(vaezoo: Vaezoo) -> None:
+    text = vaezoo("show", "lgssm").output
+    assert "``" not in text
+    assert ":mod:" not in text
+    assert "z_t   (z_dim,)      latent, t = 0 ... T - 1\n" in text

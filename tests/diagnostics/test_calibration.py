@@ -68,15 +68,15 @@ def test_exact_guide_is_calibrated() -> None:
 
     Coverage is within 4 standard errors, of which one level is beyond with 2e-4.
     """
-    found = calibrate(LinearPair(), BATCH)
-    assert set(found.guide.latents) == {"z[0]", "z[1]"}
-    assert "bad" not in found.guide.grades.values()
-    assert found.guide.words == {}
+    calibration = calibrate(LinearPair(), BATCH)
+    assert set(calibration.guide.latents) == {"z[0]", "z[1]"}
+    assert "bad" not in calibration.guide.grades.values()
+    assert calibration.guide.words == {}
     for level in COVERAGE_LEVELS:
         error = math.sqrt(level * (1 - level) / 1000)
-        assert found.guide.coverage[level] == pytest.approx(level, abs=4 * error)
-    assert found.k_hat is not None
-    assert found.k_hat.tolist() == [0.0] * 1000
+        assert calibration.guide.coverage[level] == pytest.approx(level, abs=4 * error)
+    assert calibration.k_hat is not None
+    assert calibration.k_hat.tolist() == [0.0] * 1000
 
 
 def test_grades_of_exact_guides_have_their_rates() -> None:
@@ -90,17 +90,17 @@ def test_grades_of_exact_guides_have_their_rates() -> None:
 
 def test_exact_discrete_guide_is_calibrated() -> None:
     """Equal draws are ranked at random. Over seeds it fails with 4 %."""
-    found = calibrate(StatesPair(), (torch.zeros(3, 1),))
-    assert found.guide.latents == ("k",)
-    assert "bad" not in found.guide.grades.values()
+    calibration = calibrate(StatesPair(), (torch.zeros(3, 1),))
+    assert calibration.guide.latents == ("k",)
+    assert "bad" not in calibration.guide.grades.values()
 
 
 def test_exact_guide_of_sequences_is_calibrated() -> None:
     """Of lengths 1 to 5, a frame each. Over seeds it fails with 4 %."""
-    found = calibrate(Independent(), SEQUENCES, 400, 100)
-    assert found.guide.names[:2] == ("z[0]", "z[1]")
-    assert found.guide.pit.shape == (400, 5)
-    assert "bad" not in found.guide.grades.values()
+    calibration = calibrate(Independent(), SEQUENCES, 400, 100)
+    assert calibration.guide.names[:2] == ("z[0]", "z[1]")
+    assert calibration.guide.pit.shape == (400, 5)
+    assert "bad" not in calibration.guide.grades.values()
 
 
 def test_conditions_come_from_the_batch() -> None:
@@ -124,9 +124,9 @@ def test_conditions_come_from_the_batch() -> None:
 )
 def test_broken_guide_is_told_in_a_word(broken: dict[str, float], word: str) -> None:
     """Each is more than 10 standard errors away. Failure rate below 1e-6."""
-    found = calibrate(LinearPair(**broken), BATCH, repair="none").guide
-    assert found.words == {"z[0]": word, "z[1]": word}
-    assert set(found.grades.values()) == {"bad"}
+    ranks = calibrate(LinearPair(**broken), BATCH, repair="none").guide
+    assert ranks.words == {"z[0]": word, "z[1]": word}
+    assert set(ranks.grades.values()) == {"bad"}
 
 
 def test_coverage_of_a_narrow_guide_has_its_closed_form() -> None:
@@ -140,28 +140,28 @@ def test_coverage_of_a_narrow_guide_has_its_closed_form() -> None:
 
 def test_the_broken_latent_is_named() -> None:
     """The other one is good with 95 %, and is checked to be so for this seed."""
-    found = calibrate(LinearPair(scale=(0.5, 1.0)), BATCH, repair="none").guide
-    assert found.words == {"z[0]": "overconfident"}
+    ranks = calibrate(LinearPair(scale=(0.5, 1.0)), BATCH, repair="none").guide
+    assert ranks.words == {"z[0]": "overconfident"}
 
 
 def test_lost_correlation_is_seen_by_the_densities() -> None:
     """The best diagonal guide of correlated latents is too narrow. Failure rate below 1e-6."""
-    found = calibrate(LinearPair(CORRELATED), BATCH, repair="none").guide
-    assert found.grades["log p(x, z)"] == found.grades["log q(z | x)"] == "bad"
+    ranks = calibrate(LinearPair(CORRELATED), BATCH, repair="none").guide
+    assert ranks.grades["log p(x, z)"] == ranks.grades["log q(z | x)"] == "bad"
 
 
 def test_broken_discrete_guide_is_bad() -> None:
     """Twice the exact logits of the datum. Failure rate below 1e-4."""
-    found = calibrate(
+    calibration = calibrate(
         StatesPair((0.7, 0.3), strength=2.0), (torch.zeros(3, 1),), 2000, repair="none"
     )
-    assert found.guide.grades["log q(z | x)"] == "bad"
+    assert calibration.guide.grades["log q(z | x)"] == "bad"
 
 
 def test_narrow_guide_of_sequences_is_overconfident() -> None:
     """Failure rate below 1e-6."""
-    found = calibrate(Independent(0.5), SEQUENCES, 400, 100, repair="none").guide
-    assert found.words == {"z[0]": "overconfident", "z[1]": "overconfident"}
+    ranks = calibrate(Independent(0.5), SEQUENCES, 400, 100, repair="none").guide
+    assert ranks.words == {"z[0]": "overconfident", "z[1]": "overconfident"}
 
 
 # Repairs
@@ -173,19 +173,19 @@ def test_weights_repair_a_guide(scale: float) -> None:
 
     Draws of a narrow guide do not reach the tails; 250 of them would make 0.893 of 0.9.
     """
-    found = calibrate(LinearPair(scale=scale), BATCH, 2000, 500)
-    assert found.guide.grades["log q(z | x)"] == "bad"
-    assert found.repaired is not None
-    assert found.repaired.coverage[0.9] == pytest.approx(0.9, abs=0.03)
+    calibration = calibrate(LinearPair(scale=scale), BATCH, 2000, 500)
+    assert calibration.guide.grades["log q(z | x)"] == "bad"
+    assert calibration.repaired is not None
+    assert calibration.repaired.coverage[0.9] == pytest.approx(0.9, abs=0.03)
 
 
 def test_k_hat_tells_that_weights_cannot_repair() -> None:
     """A k-hat of 0.75 in theory. Failure rate below 1e-6."""
-    found = calibrate(LinearPair(scale=0.5), BATCH)
-    assert found.repaired is not None
-    assert found.k_hat is not None
-    assert found.repaired.coverage[0.9] < 0.85
-    assert float((found.k_hat > 0.5).double().mean()) > 0.8
+    calibration = calibrate(LinearPair(scale=0.5), BATCH)
+    assert calibration.repaired is not None
+    assert calibration.k_hat is not None
+    assert calibration.repaired.coverage[0.9] < 0.85
+    assert float((calibration.k_hat > 0.5).double().mean()) > 0.8
 
 
 def test_mixture_brings_back_what_the_guide_misses() -> None:
@@ -202,12 +202,12 @@ def test_mixture_brings_back_what_the_guide_misses() -> None:
 
 def test_line_on_the_regions() -> None:
     """0.994 and 0.9 to two digits; 0.03 is 3 standard errors. Over seeds it fails with 4 %."""
-    found = calibrate(LinearPair(scale=1.5), BATCH)
+    calibration = calibrate(LinearPair(scale=1.5), BATCH)
     line = r"90 % regions of q hold (99|100) %: underconfident; after repair (8[7-9]|9[0-3]) %"
-    assert re.fullmatch(line, found.explain())
-    assert found.repaired is not None
-    assert "bad" not in found.repaired.grades.values()
-    assert ";" not in replace(found, repaired=None).explain()
+    assert re.fullmatch(line, calibration.explain())
+    assert calibration.repaired is not None
+    assert "bad" not in calibration.repaired.grades.values()
+    assert ";" not in replace(calibration, repaired=None).explain()
 
 
 # What the encoder sees
@@ -327,6 +327,6 @@ def test_mixture_of_discrete_latents_is_refused() -> None:
 
 
 def test_unknown_quantity_is_refused() -> None:
-    found = calibrate(LinearPair(), BATCH, 100, 20, repair="none").guide
+    ranks = calibrate(LinearPair(), BATCH, 100, 20, repair="none").guide
     with pytest.raises(RequestError, match=r"no quantity 'z\[2\]' was ranked; did you mean"):
-        found.of("z[2]")
+        ranks.of("z[2]")

@@ -62,18 +62,18 @@ def checked(x: Tensor, **broken: float) -> PosteriorCheck:
 
 def test_quadrature_is_exact_for_a_gaussian(x: Tensor) -> None:
     pair = LinearPair(CORRELATED)
-    found = quadrature(pair, (x,))
+    grid = quadrature(pair, (x,))
     mean, covariance = pair.linear.posterior(x)
-    torch.testing.assert_close(found.log_evidence, pair.linear.log_prob(x), atol=1e-9, rtol=0)
-    torch.testing.assert_close(found.mean, mean, atol=1e-9, rtol=0)
-    torch.testing.assert_close(found.sd, covariance.diagonal().sqrt().expand_as(mean))
-    assert float(found.error.max()) < 1e-9
+    torch.testing.assert_close(grid.log_evidence, pair.linear.log_prob(x), atol=1e-9, rtol=0)
+    torch.testing.assert_close(grid.mean, mean, atol=1e-9, rtol=0)
+    torch.testing.assert_close(grid.sd, covariance.diagonal().sqrt().expand_as(mean))
+    assert float(grid.error.max()) < 1e-9
 
 
 def test_quadrature_of_one_latent(x: Tensor) -> None:
     pair = LinearPair(CORRELATED[:, :1])
-    found = quadrature(pair, (x,))
-    torch.testing.assert_close(found.log_evidence, pair.linear.log_prob(x), atol=1e-9, rtol=0)
+    grid = quadrature(pair, (x,))
+    torch.testing.assert_close(grid.log_evidence, pair.linear.log_prob(x), atol=1e-9, rtol=0)
 
 
 def test_quadrature_tells_that_a_grid_is_too_coarse(folded_x: Tensor) -> None:
@@ -126,30 +126,30 @@ def test_mixture_finds_the_evidence_that_a_guide_misses(
         folded.log_evidence - guide, torch.full_like(guide, math.log(2)), atol=0.05, rtol=0
     )
     chains = short_chains(pair, (folded_x,))
-    found = mixture_weights(pair, (folded_x,), chains)
-    difference = log_evidence(found.log_weights) - folded.log_evidence
+    weighted = mixture_weights(pair, (folded_x,), chains)
+    difference = log_evidence(weighted.log_weights) - folded.log_evidence
     assert float(difference.abs().max()) < 0.1
-    errors = difference / log_evidence_error(found.log_weights)
+    errors = difference / log_evidence_error(weighted.log_weights)
     assert float(errors.abs().max()) < 5
-    assert float(effective_share(found.log_weights).median()) > 0.3
+    assert float(effective_share(weighted.log_weights).median()) > 0.3
 
 
 def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadrature) -> None:
     """Chains that went nowhere: less precise, and still right. Failure rate 1e-4."""
     pair = FoldedPair("right")
     chains = hmc(pair, (folded_x,), num_samples=5, num_warmup=0, start="guide")
-    found = mixture_weights(pair, (folded_x,), chains, 20_000)
-    difference = log_evidence(found.log_weights) - folded.log_evidence
-    assert float((difference / log_evidence_error(found.log_weights)).abs().max()) < 5
+    weighted = mixture_weights(pair, (folded_x,), chains, 20_000)
+    difference = log_evidence(weighted.log_weights) - folded.log_evidence
+    assert float((difference / log_evidence_error(weighted.log_weights)).abs().max()) < 5
 
 
 def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> None:
     """Half of the draws on each side; sds within 10 %. Failure rate below 1e-3."""
     pair = FoldedPair("right")
     chains = short_chains(pair, (folded_x,))
-    found = mixture_weights(pair, (folded_x,), chains)
-    smoothed = pareto_smooth(found.log_weights)
-    z = resample(found.latents, smoothed.log_weights, 2000)["z"]
+    weighted = mixture_weights(pair, (folded_x,), chains)
+    smoothed = pareto_smooth(weighted.log_weights)
+    z = resample(weighted.latents, smoothed.log_weights, 2000)["z"]
     right = (z[..., 0] > 0).double().mean(0)
     assert float((right - 0.5).abs().max()) < 0.12
     torch.testing.assert_close(z.std(0) / folded.sd, torch.ones_like(folded.sd), atol=0.1, rtol=0)
@@ -169,28 +169,28 @@ def test_mixture_refuses_chains_of_other_data(folded_x: Tensor) -> None:
 
 def test_exact_guide_is_trusted(x: Tensor) -> None:
     """40 data, the mean known to 0.02 sd where 0.25 is allowed. Failure rate below 1e-4."""
-    found = checked(x)
-    assert found.counts == {"trusted": 40, "repaired": 0, "not trusted": 0}
-    assert found.explain(0) == "trusted: all checks are good"
+    check = checked(x)
+    assert check.counts == {"trusted": 40, "repaired": 0, "not trusted": 0}
+    assert check.explain(0) == "trusted: all checks are good"
     exact = LinearPair().linear.log_prob(x)
-    torch.testing.assert_close(found.log_evidence, exact, atol=0.05, rtol=0)
-    torch.testing.assert_close(found.elbo, exact, atol=1e-9, rtol=0)
-    assert found.k_hat.tolist() == [0.0] * 40
+    torch.testing.assert_close(check.log_evidence, exact, atol=0.05, rtol=0)
+    torch.testing.assert_close(check.elbo, exact, atol=1e-9, rtol=0)
+    assert check.k_hat.tolist() == [0.0] * 40
 
 
 def test_guide_that_is_too_narrow_is_bad(x: Tensor) -> None:
     """The ratio of sds is 0.5 +- 0.02, and bad below 0.67. Failure rate below 1e-6."""
-    found = checked(x, scale=0.5)
-    assert found.grades["sd_ratio"].tolist() == [2] * 40
-    assert found.counts["trusted"] == 0
-    assert "too narrow or too wide (bad sd_ratio)" in found.explain(3)
+    check = checked(x, scale=0.5)
+    assert check.grades["sd_ratio"].tolist() == [2] * 40
+    assert check.counts["trusted"] == 0
+    assert "too narrow or too wide (bad sd_ratio)" in check.explain(3)
 
 
 def test_guide_that_is_shifted_is_bad(x: Tensor) -> None:
     """The shift is 1 +- 0.05 sd, and bad from 0.5. Failure rate below 1e-6."""
-    found = checked(x, shift=1.0)
-    assert found.grades["mean_shift"].tolist() == [2] * 40
-    assert found.counts["trusted"] == 0
+    check = checked(x, shift=1.0)
+    assert check.grades["mean_shift"].tolist() == [2] * 40
+    assert check.counts["trusted"] == 0
 
 
 def test_guide_without_a_mode_is_bad(one_mode: PosteriorCheck) -> None:
@@ -220,12 +220,12 @@ def test_missing_mode_is_repaired(one_mode: PosteriorCheck, folded: Quadrature) 
 
 def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor, folded: Quadrature) -> None:
     """Only where its own estimate is off, as by a draw of a large weight, is there a caution."""
-    found = check_posteriors(FoldedPair("both"), (folded_x,), split_gap=False)
-    error = (found.iwae - folded.log_evidence).abs()
-    assert found.grades["log_evidence"][error < 0.1].tolist() == [0] * int((error < 0.1).sum())
-    assert bool((found.grades["log_evidence"][error > 0.3] > 0).all())
-    assert found.counts["trusted"] >= 36
-    assert found.counts["not trusted"] == 0
+    check = check_posteriors(FoldedPair("both"), (folded_x,), split_gap=False)
+    error = (check.iwae - folded.log_evidence).abs()
+    assert check.grades["log_evidence"][error < 0.1].tolist() == [0] * int((error < 0.1).sum())
+    assert bool((check.grades["log_evidence"][error > 0.3] > 0).all())
+    assert check.counts["trusted"] >= 36
+    assert check.counts["not trusted"] == 0
 
 
 # The gap
@@ -234,13 +234,13 @@ def test_guide_with_both_modes_is_no_alarm(folded_x: Tensor, folded: Quadrature)
 def test_gap_of_the_best_diagonal_guide_is_all_approximation(x: Tensor) -> None:
     """The closed form is 1/2 (sum log Lambda_ii - log det Lambda). Failure rate below 1e-4."""
     pair = LinearPair(CORRELATED)
-    found = check_posteriors(pair, (x,))
+    check = check_posteriors(pair, (x,))
     gap = pair.linear.mean_field_gap()
-    assert found.approximation_gap is not None
-    assert found.amortisation_gap is not None
-    assert float(found.approximation_gap.mean()) == pytest.approx(gap, abs=0.02)
-    assert float(found.amortisation_gap.mean()) == pytest.approx(0.0, abs=0.02)
-    torch.testing.assert_close(found.gap, found.approximation_gap + found.amortisation_gap)
+    assert check.approximation_gap is not None
+    assert check.amortisation_gap is not None
+    assert float(check.approximation_gap.mean()) == pytest.approx(gap, abs=0.02)
+    assert float(check.amortisation_gap.mean()) == pytest.approx(0.0, abs=0.02)
+    torch.testing.assert_close(check.gap, check.approximation_gap + check.amortisation_gap)
 
 
 def test_gap_of_a_broken_encoder_is_amortisation(x: Tensor) -> None:
@@ -248,10 +248,10 @@ def test_gap_of_a_broken_encoder_is_amortisation(x: Tensor) -> None:
     pair = LinearPair(scale=0.5, shift=2.0)
     best = local_elbo(pair, (x,))
     torch.testing.assert_close(best, pair.linear.log_prob(x), atol=0.1, rtol=0)
-    found = check_posteriors(pair, (x,))
-    assert found.amortisation_gap is not None
+    check = check_posteriors(pair, (x,))
+    assert check.amortisation_gap is not None
     kl = 2 * (math.log(2) + (0.25 + 4) / 2 - 0.5)
-    assert float(found.amortisation_gap.mean()) == pytest.approx(kl, abs=0.03)
+    assert float(check.amortisation_gap.mean()) == pytest.approx(kl, abs=0.03)
 
 
 # What the request says
@@ -280,10 +280,10 @@ def test_same_seed_same_report_and_batches_join(untrained: VAEBernoulli) -> None
 
 def test_draws_have_the_moments_of_the_posterior(x: Tensor) -> None:
     """Of a guide that is shifted by a sd; 1,000 of 4,000 draws. Failure rate below 1e-3."""
-    found = checked(x, shift=1.0)
+    check = checked(x, shift=1.0)
     mean, covariance = LinearPair().linear.posterior(x)
     sd = covariance.diagonal().sqrt()
-    z = found.draws["z"]
+    z = check.draws["z"]
     assert float(((z.mean(0) - mean) / sd).abs().max()) < 0.2
     np.testing.assert_allclose(z.std(0) / sd, 1.0, atol=0.15)
 

@@ -73,70 +73,70 @@ def closed_form(x: Tensor) -> list[float]:
 
 
 def test_kl_of_elements_is_the_closed_form(x: Tensor) -> None:
-    found = collapse(Known(), (x,))
-    assert list(found.kl_per_element) == ["z[0]", "z[1]", "z[2]"]
-    assert list(found.kl_per_element.values()) == pytest.approx(closed_form(x))
-    assert found.kl == pytest.approx(sum(closed_form(x)))
+    latents = collapse(Known(), (x,))
+    assert list(latents.kl_per_element) == ["z[0]", "z[1]", "z[2]"]
+    assert list(latents.kl_per_element.values()) == pytest.approx(closed_form(x))
+    assert latents.kl == pytest.approx(sum(closed_form(x)))
 
 
 def test_dead_latent_is_named(x: Tensor) -> None:
-    found = collapse(Known(), (x,))
-    assert found.collapsed == ("z[2]",)
-    assert found.active_units == 2
+    latents = collapse(Known(), (x,))
+    assert latents.collapsed == ("z[2]",)
+    assert latents.active_units == 2
 
 
 def test_kl_without_closed_form_is_by_draws(x: Tensor) -> None:
     """A Student's t of 10^6 degrees is a normal; 5 standard errors. Failure rate 2e-6."""
-    found = collapse(Known("student"), (x,), num_samples=200)
+    latents = collapse(Known("student"), (x,), num_samples=200)
     error = 1.5 / math.sqrt(200 * 500)
-    assert list(found.kl_per_element.values()) == pytest.approx(closed_form(x), abs=5 * error)
-    assert found.collapsed == ("z[2]",)
+    assert list(latents.kl_per_element.values()) == pytest.approx(closed_form(x), abs=5 * error)
+    assert latents.collapsed == ("z[2]",)
 
 
 def test_prior_that_does_not_factorise_has_one_entry(x: Tensor) -> None:
     """5 standard errors of about 2 / sqrt(100,000). Failure rate 2e-6."""
-    found = collapse(Known("joint"), (x,), num_samples=200)
-    assert list(found.kl_per_element) == ["z"]
-    assert found.kl == pytest.approx(sum(closed_form(x)), abs=0.03)
+    latents = collapse(Known("joint"), (x,), num_samples=200)
+    assert list(latents.kl_per_element) == ["z"]
+    assert latents.kl == pytest.approx(sum(closed_form(x)), abs=0.03)
 
 
 @pytest.mark.parametrize("sd", [0.1, 0.5])
 def test_kl_is_information_and_marginal(sd: float) -> None:
     """Both by quadrature of 1/N sum_j q(z | x_j); 5 standard errors. Failure rate 2e-6."""
     x = 0.7 * torch.randn(2000, 1, dtype=torch.float64) + 0.3
-    found = collapse(OneLatent(sd), (x,))
+    latents = collapse(OneLatent(sd), (x,))
     grid = torch.linspace(-6, 6, 4001, dtype=torch.float64)
     log_q = dist.Normal(x.squeeze(1), sd).log_prob(grid[:, None]).logsumexp(1) - math.log(2000)
     weight = log_q.exp() * (grid[1] - grid[0])
     marginal = float((weight * (log_q - dist.Normal(0.0, 1.0).log_prob(grid))).sum())
     information = -float((weight * log_q).sum()) - 0.5 * math.log(2 * math.pi * math.e * sd**2)
-    assert found.information == pytest.approx(information, abs=5 * 1.0 / math.sqrt(2000))
-    assert found.marginal == pytest.approx(marginal, abs=5 * 1.0 / math.sqrt(2000))
-    assert found.information is not None
-    assert found.marginal is not None
-    assert found.kl == pytest.approx(found.information + found.marginal)
-    assert not found.is_capped
+    assert latents.information == pytest.approx(information, abs=5 * 1.0 / math.sqrt(2000))
+    assert latents.marginal == pytest.approx(marginal, abs=5 * 1.0 / math.sqrt(2000))
+    assert latents.information is not None
+    assert latents.marginal is not None
+    assert latents.kl == pytest.approx(latents.information + latents.marginal)
+    assert not latents.is_capped
 
 
 def test_information_at_its_cap_is_flagged() -> None:
     """Codes of 50 data that do not overlap are worth log 50, however narrow."""
     x = torch.linspace(-3, 3, 50, dtype=torch.float64).unsqueeze(1)
-    found = collapse(OneLatent(1e-3), (x,))
-    assert found.information == pytest.approx(math.log(50))
-    assert found.cap == pytest.approx(math.log(50))
-    assert found.is_capped
+    latents = collapse(OneLatent(1e-3), (x,))
+    assert latents.information == pytest.approx(math.log(50))
+    assert latents.cap == pytest.approx(math.log(50))
+    assert latents.is_capped
 
 
 def test_sequences_have_kl_per_frame() -> None:
     """The number that training logs; of 100 draws its sd is below 0.5 %. Failure rate 1e-6."""
     x, length = torch.randint(0, 2, (8, 5, 3)).float(), torch.tensor([5, 1, 2, 3, 4, 5, 5, 2])
     pair = VRNN(x_shape=(3,), z_dim=2, hidden=4)
-    found = collapse(pair, (x, length), num_samples=100)
+    latents = collapse(pair, (x, length), num_samples=100)
     logged = measure(training_form(pair), [(x, length)] * 100, Transform())
-    assert list(found.kl_per_element) == ["z[0]", "z[1]"]
-    assert found.kl == pytest.approx(logged.kl, rel=0.05)
-    assert (found.information, found.marginal, found.active_units) == (None, None, None)
-    assert not found.is_capped
+    assert list(latents.kl_per_element) == ["z[0]", "z[1]"]
+    assert latents.kl == pytest.approx(logged.kl, rel=0.05)
+    assert (latents.information, latents.marginal, latents.active_units) == (None, None, None)
+    assert not latents.is_capped
 
 
 def test_masked_frames_have_no_kl() -> None:

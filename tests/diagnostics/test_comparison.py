@@ -31,17 +31,17 @@ def test_distance_of_a_shift_is_the_shift() -> None:
     """In units of the reference's sd, which is that of its 1,000 draws, for any sign."""
     reference = 3 * normal(1000, 5, 1)
     shift = torch.tensor([-2.0, -0.5, 0.0, 1.0, 4.0], dtype=torch.float64)
-    found = sliced_wasserstein(reference + 3 * shift[:, None], reference)
+    distance = sliced_wasserstein(reference + 3 * shift[:, None], reference)
     expected = 3 * shift.abs() / reference.std(0).squeeze(-1)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(distance, expected)
 
 
 def test_distance_is_that_of_scipy() -> None:
     draws, reference = normal(70, 3, 1), 1 + 2 * normal(110, 3, 1, seed=1)
-    found = sliced_wasserstein(draws, reference)
+    distance = sliced_wasserstein(draws, reference)
     for index in range(3):
         expected = wasserstein_distance(draws[:, index, 0], reference[:, index, 0])
-        assert float(found[index] * reference[:, index].std()) == pytest.approx(expected)
+        assert float(distance[index] * reference[:, index].std()) == pytest.approx(expected)
 
 
 def test_draws_that_are_repeated_are_the_same_draws() -> None:
@@ -55,8 +55,8 @@ def test_shift_of_many_latents_is_seen_along_each_direction() -> None:
     """E |cos| = sqrt(2 / (pi L)) up to 2 % at L = 8, over 2,000 directions. Failure rate 1e-4."""
     reference = normal(500, 2, 8)
     draws = reference + torch.eye(8, dtype=torch.float64)[0] * 100 * reference.std(0)
-    found = sliced_wasserstein(draws, reference, num_directions=2000)
-    assert float(found.mean()) == pytest.approx(100 * math.sqrt(2 / (math.pi * 8)), rel=0.08)
+    distance = sliced_wasserstein(draws, reference, num_directions=2000)
+    assert float(distance.mean()) == pytest.approx(100 * math.sqrt(2 / (math.pi * 8)), rel=0.08)
     assert compare_draws(draws, reference).largest_wasserstein.tolist() == pytest.approx([100] * 2)
 
 
@@ -66,13 +66,13 @@ def test_shift_of_many_latents_is_seen_along_each_direction() -> None:
 def test_kl_is_that_of_torch_for_the_same_moments() -> None:
     mixing = torch.tensor([[1.0, 0.0], [0.7, 0.4]], dtype=torch.float64)
     draws, reference = normal(60, 4, 2) @ mixing.T + 1, normal(90, 4, 2, seed=1)
-    found = gaussian_kl(draws, reference)
+    divergence = gaussian_kl(draws, reference)
     for index in range(4):
         p, q = (
             MultivariateNormal(d[:, index].mean(0), torch.cov(d[:, index].T))
             for d in (draws, reference)
         )
-        assert float(found[index]) == pytest.approx(float(kl_divergence(p, q)))
+        assert float(divergence[index]) == pytest.approx(float(kl_divergence(p, q)))
 
 
 def test_kl_of_a_point_is_infinite() -> None:
@@ -84,36 +84,36 @@ def test_kl_of_a_point_is_infinite() -> None:
 
 def test_same_distribution_cannot_be_told_apart() -> None:
     """Mean of 100 data, each of sd 0.015, within 4 standard errors. Failure rate 1e-4."""
-    found = c2st(normal(600, 100, 4), normal(900, 100, 4, seed=1))
-    assert abs(float(found.mean()) - 0.5) < 0.007
-    assert float((found - 0.5).abs().max()) < 0.09
+    accuracy = c2st(normal(600, 100, 4), normal(900, 100, 4, seed=1))
+    assert abs(float(accuracy.mean()) - 0.5) < 0.007
+    assert float((accuracy - 0.5).abs().max()) < 0.09
 
 
 def test_shift_is_told_as_well_as_can_be() -> None:
     """50 data of sd 0.02, and up to 0.01 less than the best accuracy. Failure rate 1e-4."""
     for shift in (0.5, 1.0, 3.0):
-        found = c2st(normal(1000, 50, 1) + shift, normal(1000, 50, 1, seed=1))
+        accuracy = c2st(normal(1000, 50, 1) + shift, normal(1000, 50, 1, seed=1))
         best = accuracy_of_shift(shift)
-        assert best - 0.02 < float(found.mean()) < best + 0.01
+        assert best - 0.02 < float(accuracy.mean()) < best + 0.01
 
 
 def test_narrow_draws_are_told_by_their_squares() -> None:
     """|z| < t decides between sds 1/2 and 1, t^2 = 2 log 2 / 3: 0.66. Failure rate 1e-4."""
     cut = math.sqrt(2 * math.log(2) / 3)
     best = 0.5 + 0.5 * (math.erf(2 * cut / math.sqrt(2)) - math.erf(cut / math.sqrt(2)))
-    found = c2st(0.5 * normal(1000, 50, 1), normal(1000, 50, 1, seed=1))
-    assert best - 0.02 < float(found.mean()) < best + 0.01
+    accuracy = c2st(0.5 * normal(1000, 50, 1), normal(1000, 50, 1, seed=1))
+    assert best - 0.02 < float(accuracy.mean()) < best + 0.01
 
 
 def test_correlation_is_told_by_products() -> None:
     mixing = torch.tensor([[1.0, 0.0], [0.9, math.sqrt(1 - 0.81)]], dtype=torch.float64)
-    found = c2st(normal(500, 10, 2) @ mixing.T, normal(500, 10, 2, seed=1))
-    assert float(found.min()) > 0.65
+    accuracy = c2st(normal(500, 10, 2) @ mixing.T, normal(500, 10, 2, seed=1))
+    assert float(accuracy.min()) > 0.65
 
 
 def test_separated_draws_and_other_numbers_of_them() -> None:
-    found = c2st(normal(100, 3, 5) + 50, normal(1000, 3, 5, seed=1))
-    assert found.tolist() == pytest.approx([1.0] * 3)
+    accuracy = c2st(normal(100, 3, 5) + 50, normal(1000, 3, 5, seed=1))
+    assert accuracy.tolist() == pytest.approx([1.0] * 3)
     weak = c2st(normal(100, 20, 2), normal(2000, 20, 2, seed=1))
     assert abs(float(weak.mean()) - 0.5) < 0.05
 
@@ -121,17 +121,17 @@ def test_separated_draws_and_other_numbers_of_them() -> None:
 def test_classifier_is_that_of_sklearn() -> None:
     """Accuracy over the same number of folds, each sd 0.015; 5 data. Failure rate 1e-4."""
     draws, reference = 0.7 * normal(500, 5, 1) + 0.3, normal(500, 5, 1, seed=1)
-    found = c2st(draws, reference)
+    accuracy = c2st(draws, reference)
     for index in range(5):
         z = torch.cat([draws[:, index], reference[:, index]])
         features, label = torch.cat([z, z**2], 1).numpy(), [1] * 500 + [0] * 500
         fitted = LogisticRegression().fit(features, label)
-        assert float(found[index]) == pytest.approx(fitted.score(features, label), abs=0.03)
+        assert float(accuracy[index]) == pytest.approx(fitted.score(features, label), abs=0.03)
 
 
 def test_many_latents_go_without_products() -> None:
-    found = c2st(normal(300, 2, 30) * 0.5, normal(300, 2, 30, seed=1))
-    assert float(found.min()) > 0.95
+    accuracy = c2st(normal(300, 2, 30) * 0.5, normal(300, 2, 30, seed=1))
+    assert float(accuracy.min()) > 0.95
 
 
 # What the request says
@@ -139,9 +139,9 @@ def test_many_latents_go_without_products() -> None:
 
 def test_all_numbers_ignore_units_and_order_of_data() -> None:
     draws, reference = 0.8 * normal(100, 6, 2) + 0.1, normal(100, 6, 2, seed=1)
-    found = compare_draws(draws, reference)
+    comparison = compare_draws(draws, reference)
     moved = compare_draws(7 * draws.flip(1) - 3, 7 * reference.flip(1) - 3)
-    for name, value in vars(found).items():
+    for name, value in vars(comparison).items():
         assert value.shape == (6,)
         torch.testing.assert_close(vars(moved)[name].flip(0), value)
 

@@ -111,11 +111,11 @@ def classes(z: Tensor) -> Any:
 
 def test_true_model_is_good() -> None:
     """x comes from the model, z from its posterior. Over seeds one of five is bad with 5 %."""
-    found = predictive_checks(Linear(), (linear(),))["x"]
-    assert found.pit is not None
-    assert found.pit.shape == (4000,)
-    assert set(found.grades) == {"pit", *STATISTICS}
-    assert "bad" not in found.grades.values()
+    check = predictive_checks(Linear(), (linear(),))["x"]
+    assert check.pit is not None
+    assert check.pit.shape == (4000,)
+    assert set(check.grades) == {"pit", *STATISTICS}
+    assert "bad" not in check.grades.values()
 
 
 def test_grades_of_true_models_have_their_rates() -> None:
@@ -130,15 +130,15 @@ def test_grades_of_true_models_have_their_rates() -> None:
 @pytest.mark.parametrize("likelihood", [from_five, from_nine, classes])
 def test_true_counts_and_categories_are_uniform(likelihood: Likelihood) -> None:
     """Over seeds it fails with 1 %."""
-    found = predictive_checks(Pair(likelihood), data(likelihood))["x"]
-    assert found.grades["pit"] != "bad"
+    check = predictive_checks(Pair(likelihood), data(likelihood))["x"]
+    assert check.grades["pit"] != "bad"
 
 
 def test_true_probabilities_are_reliable() -> None:
     """Over seeds one of five is bad with 5 %. The bands hold 95 % of 50 points that go together."""
-    found = predictive_checks(Pair(bernoulli), data(bernoulli))["x"]
-    assert "bad" not in found.grades.values()
-    curve = found.reliability
+    check = predictive_checks(Pair(bernoulli), data(bernoulli))["x"]
+    assert "bad" not in check.grades.values()
+    curve = check.reliability
     assert curve is not None
     inside = (curve.lower <= curve.frequency) & (curve.frequency <= curve.upper)
     assert inside.mean() > 0.8
@@ -146,10 +146,10 @@ def test_true_probabilities_are_reliable() -> None:
 
 def test_elements_that_go_together_count_once() -> None:
     """Both elements would make a band that is too narrow. Over seeds it fails with 1 %."""
-    found = predictive_checks(Mixture(), (two_sided(400).sample(),))["x"]
-    assert found.pit is not None
-    assert found.pit.shape == (400,)
-    assert found.grades["pit"] != "bad"
+    check = predictive_checks(Mixture(), (two_sided(400).sample(),))["x"]
+    assert check.pit is not None
+    assert check.pit.shape == (400,)
+    assert check.grades["pit"] != "bad"
 
 
 # Wrong models
@@ -158,26 +158,26 @@ def test_elements_that_go_together_count_once() -> None:
 @pytest.mark.parametrize(("sigma", "wide"), [(0.4, True), (0.6, False)])
 def test_wrong_sigma_is_bad(sigma: float, wide: bool) -> None:
     """A U for a small sigma, a hump for a large one. Failure rate below 1e-6."""
-    found = predictive_checks(Linear(sigma), (linear(),))["x"]
-    assert found.grades["pit"] == found.grades["variance"] == "bad"
-    assert found.pit is not None
-    assert (float(found.pit.var()) > 1 / 12) is wide
+    check = predictive_checks(Linear(sigma), (linear(),))["x"]
+    assert check.grades["pit"] == check.grades["variance"] == "bad"
+    assert check.pit is not None
+    assert (float(check.pit.var()) > 1 / 12) is wide
 
 
 def test_wrong_dispersion_of_counts_is_bad() -> None:
     """Poisson for counts that vary three times as much. Failure rate below 1e-6."""
-    found = predictive_checks(Pair(from_five), data(from_nine))["x"]
-    assert found.grades["pit"] == "bad"
+    check = predictive_checks(Pair(from_five), data(from_nine))["x"]
+    assert check.grades["pit"] == "bad"
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 2.0])
 def test_wrong_probabilities_are_bad(sharpness: float) -> None:
     """Failure rate below 1e-6."""
     pair = Pair(lambda z: bernoulli(z, sharpness))
-    found = predictive_checks(pair, data(bernoulli))["x"]
-    assert found.grades["reliability"] == "bad"
-    assert found.pit is None
-    curve = found.reliability
+    check = predictive_checks(pair, data(bernoulli))["x"]
+    assert check.grades["reliability"] == "bad"
+    assert check.pit is None
+    curve = check.reliability
     assert curve is not None
     high = curve.probability > 0.8
     assert (curve.frequency[high] > curve.upper[high]).any() == (sharpness == 0.5)
@@ -187,11 +187,11 @@ def test_wrong_probabilities_are_bad(sharpness: float) -> None:
 def test_mean_that_is_off_has_a_p_value_of_zero() -> None:
     """By 1, with a standard error of 0.05: no replicate is as large. Failure rate below 1e-6."""
     x, c = data(from_five)
-    found = predictive_checks(Pair(from_five), (x + 1, c))["x"].statistics["mean"]
-    assert found.p_value < 1 / 201
-    assert found.grade == "bad"
-    assert found.observed == pytest.approx(float(x.mean()) + 1)
-    assert found.replicated.shape == (200,)
+    check = predictive_checks(Pair(from_five), (x + 1, c))["x"].statistics["mean"]
+    assert check.p_value < 1 / 201
+    assert check.grade == "bad"
+    assert check.observed == pytest.approx(float(x.mean()) + 1)
+    assert check.replicated.shape == (200,)
 
 
 # Sequences
@@ -209,8 +209,8 @@ def test_frames_are_ranked_given_those_before() -> None:
             x[:, t] = pair.likelihood(h[:, :0], h).sample()
             h = pair.transition(pair.embed(x[:, t]), h[:, :0], h)
     x[torch.arange(6) >= length.unsqueeze(1)] = 1.0
-    found = predictive_checks(pair, (x, length))["x"]
-    assert "bad" not in found.grades.values()
+    check = predictive_checks(pair, (x, length))["x"]
+    assert "bad" not in check.grades.values()
     assert predictive_checks(pair, (x, torch.full((300,), 6)))["x"].grades["mean"] == "bad"
 
 
@@ -248,10 +248,10 @@ def test_curve_is_the_nearest_that_rises(seed: int) -> None:
     points = np.unique(said)
     weight = np.array([(said == p).sum() for p in points], dtype=float)
     share = np.array([happened[said == p].mean() for p in points])
-    found = reliability(said, happened)
-    np.testing.assert_allclose(found.probability, points)
-    np.testing.assert_allclose(found.frequency, brute_force(share, weight), atol=1e-12)
-    assert (np.diff(found.frequency) >= 0).all()
+    curve = reliability(said, happened)
+    np.testing.assert_allclose(curve.probability, points)
+    np.testing.assert_allclose(curve.frequency, brute_force(share, weight), atol=1e-12)
+    assert (np.diff(curve.frequency) >= 0).all()
 
 
 def test_miscalibration_is_a_difference_of_brier_scores() -> None:
@@ -271,9 +271,9 @@ def test_p_values_of_reliability_are_uniform() -> None:
 def test_many_probabilities_make_fifty_points() -> None:
     draw = np.random.default_rng(0)
     said = draw.random(5000)
-    found = reliability(said, draw.random(5000) < said)
-    assert found.probability.shape == found.lower.shape == found.upper.shape == (50,)
-    assert (found.lower <= found.upper).all()
+    curve = reliability(said, draw.random(5000) < said)
+    assert curve.probability.shape == curve.lower.shape == curve.upper.shape == (50,)
+    assert (curve.lower <= curve.upper).all()
 
 
 # The band

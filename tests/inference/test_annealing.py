@@ -119,8 +119,8 @@ def test_evidence_is_exact_within_its_noise(linear: Annealed) -> None:
 def test_mean_weight_is_unbiased_for_few_temperatures() -> None:
     """E exp(error) = 1, though errors have an sd of 0.5 or so. Failure rate below 1e-3."""
     x = linear_x(500)
-    found = annealed_evidence(OF_NO_USE, (x,), Annealing(16, 15))
-    ratio = (found.log_evidence - LINEAR.log_prob(x)).exp()
+    annealed = annealed_evidence(OF_NO_USE, (x,), Annealing(16, 15))
+    ratio = (annealed.log_evidence - LINEAR.log_prob(x)).exp()
     standard_error = float(ratio.std()) / math.sqrt(len(x))
     assert float(ratio.log().std()) > 0.3
     assert standard_error < 0.1
@@ -134,17 +134,17 @@ def test_evidence_is_that_of_the_weights(linear: Annealed) -> None:
 def test_constrained_latents_have_their_evidence() -> None:
     """Errors of sd 0.1, averaged over 40 data of each of 5 kinds. Failure rate below 1e-5."""
     x = torch.tensor([0.0, 1.0, 4.0, 9.0, 20.0], dtype=torch.float64)
-    found = annealed_evidence(GammaPoisson(), (x.repeat(40),))
+    annealed = annealed_evidence(GammaPoisson(), (x.repeat(40),))
     exact = (x + 1).log() - (x + 2) * math.log(2)
-    error = found.log_evidence.unflatten(0, (40, 5)).mean(0) - exact
+    error = annealed.log_evidence.unflatten(0, (40, 5)).mean(0) - exact
     assert float(error.abs().max()) < 0.1
-    assert bool((found.latents["rate"] > 0).all())
+    assert bool((annealed.latents["rate"] > 0).all())
 
 
 def test_likelihood_without_latents_is_its_own_evidence() -> None:
     x = torch.randn(3, dtype=torch.float64)
-    found = annealed_evidence(NeverLooks(), (x, x), QUICK)
-    torch.testing.assert_close(found.log_evidence, dist.Normal(0.0, 1.0).log_prob(x))
+    annealed = annealed_evidence(NeverLooks(), (x, x), QUICK)
+    torch.testing.assert_close(annealed.log_evidence, dist.Normal(0.0, 1.0).log_prob(x))
 
 
 def test_guide_is_a_start_too() -> None:
@@ -175,8 +175,8 @@ def test_modes_have_their_weights(modes: Modes) -> None:
     """Errors of sd 0.08 for each datum, and of 0.013 on average. Failure rate below 1e-4."""
     right = (modes.exact.points[:, 0] > -0.4).double() @ modes.exact.log_posterior.exp()
     assert 0.65 < float(right.min()) < float(right.max()) < 0.85
-    drawn = resample(modes.found.latents, modes.found.log_weights, 64)["z"]
-    error = (drawn[..., 0] > -0.4).double().mean(0) - right
+    resampled = resample(modes.found.latents, modes.found.log_weights, 64)["z"]
+    error = (resampled[..., 0] > -0.4).double().mean(0) - right
     assert abs(float(error.mean())) < 0.06
     assert float(error.abs().max()) < 0.45
 
@@ -190,8 +190,8 @@ def test_evidence_of_several_modes(modes: Modes) -> None:
 
 def test_start_at_a_guide_is_blind_to_the_mode_that_it_misses(modes: Modes) -> None:
     """Too low by -log of the share of the mode, 0.3 nats. Failure rate below 1e-5."""
-    found = annealed_evidence(Tilted(), (modes.x,), Annealing(start="guide"))
-    assert float((found.log_evidence - modes.exact.log_evidence).mean()) < -0.15
+    annealed = annealed_evidence(Tilted(), (modes.x,), Annealing(start="guide"))
+    assert float((annealed.log_evidence - modes.exact.log_evidence).mean()) < -0.15
 
 
 # Bounds

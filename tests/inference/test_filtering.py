@@ -72,15 +72,15 @@ def test_seeded_elbo_of_the_exact_guide() -> None:
 @pytest.mark.parametrize("num_particles", [1, 7])
 def test_exact_guide_without_resampling_gives_the_log_evidence(num_particles: int) -> None:
     args = ragged()
-    found = particle_filter(KalmanPair(MODEL), args, num_particles, threshold=0)
+    filtered = particle_filter(KalmanPair(MODEL), args, num_particles, threshold=0)
     exact = MODEL.log_evidence(*args)
-    torch.testing.assert_close(found.log_evidence, exact, atol=1e-9, rtol=0)
+    torch.testing.assert_close(filtered.log_evidence, exact, atol=1e-9, rtol=0)
 
 
 def test_exact_guide_ends_with_equal_weights() -> None:
     args = ragged()
-    found = particle_filter(KalmanPair(MODEL), args, 7, threshold=0)
-    last = found.ess.gather(1, (LENGTHS - 1).unsqueeze(1))
+    filtered = particle_filter(KalmanPair(MODEL), args, 7, threshold=0)
+    last = filtered.ess.gather(1, (LENGTHS - 1).unsqueeze(1))
     torch.testing.assert_close(last, torch.full_like(last, 7.0))
 
 
@@ -97,10 +97,10 @@ def test_a_batch_of_one_equals_a_batch_of_many() -> None:
 def test_paths_of_the_exact_guide_are_the_smoother() -> None:
     """Means of 4,000 equal weights, within 6 standard errors; failure rate below 1e-6."""
     args = copies(1)
-    found = particle_filter(KalmanPair(MODEL), args, 4000, threshold=0, keep_paths=True)
+    filtered = particle_filter(KalmanPair(MODEL), args, 4000, threshold=0, keep_paths=True)
     exact = MODEL.smoothed(*args)
-    assert found.paths is not None
-    error = (found.paths.mean(1) - exact.mean).abs() / exact.sd
+    assert filtered.paths is not None
+    error = (filtered.paths.mean(1) - exact.mean).abs() / exact.sd
     assert float(error.max()) < 6 / math.sqrt(4000)
 
 
@@ -124,8 +124,8 @@ def test_evidence_is_unbiased(pair: KalmanPair, proposal: Side, threshold: float
     """
     x, length = copies(2000, frames=8)
     args = (0.2 * x, length)
-    found = particle_filter(pair, args, 30, threshold=threshold, proposal=proposal)
-    ratio = (found.log_evidence - MODEL.log_evidence(*args)).exp()
+    filtered = particle_filter(pair, args, 30, threshold=threshold, proposal=proposal)
+    ratio = (filtered.log_evidence - MODEL.log_evidence(*args)).exp()
     error = float(ratio.std()) / math.sqrt(2000)
     assert error < 0.03
     assert abs(float(ratio.mean()) - 1) < 6 * error
@@ -171,31 +171,31 @@ def test_moments_are_those_of_the_kalman_filter(pair: KalmanPair, proposal: Side
     expect, and is left with 10 and 20 particles.
     """
     args = copies(20)
-    found = particle_filter(pair, args, 2000, proposal=proposal)
+    filtered = particle_filter(pair, args, 2000, proposal=proposal)
     exact = MODEL.filtered(*args)
-    usable = found.ess.median(0).values >= 200
+    usable = filtered.ess.median(0).values >= 200
     assert int(usable.sum()) >= 17
-    error = (found.mean.mean(0) - exact.mean[0]).abs() / exact.sd[0]
+    error = (filtered.mean.mean(0) - exact.mean[0]).abs() / exact.sd[0]
     assert float(error[usable].max()) < 0.1
-    assert float((found.sd.mean(0) / exact.sd[0] - 1)[usable].abs().max()) < 0.1
+    assert float((filtered.sd.mean(0) / exact.sd[0] - 1)[usable].abs().max()) < 0.1
 
 
 def test_paths_of_the_filter_are_the_smoother_near_its_end() -> None:
     """The last three frames, whose paths are many; 0.1 sd is more than 6 standard errors."""
     args = copies(10)
     pair = KalmanPair(MODEL, look_ahead=False)
-    found = particle_filter(pair, args, 2000, keep_paths=True)
-    assert found.paths is not None
-    w = found.log_weights.exp()[..., None, None]
-    mean, exact = (w * found.paths).sum(1).mean(0), MODEL.smoothed(*args)
+    filtered = particle_filter(pair, args, 2000, keep_paths=True)
+    assert filtered.paths is not None
+    w = filtered.log_weights.exp()[..., None, None]
+    mean, exact = (w * filtered.paths).sum(1).mean(0), MODEL.smoothed(*args)
     error = (mean - exact.mean[0]).abs() / exact.sd[0]
     assert float(error[-3:].max()) < 0.1
 
 
 def test_paths_begin_with_few_ancestors() -> None:
-    found = particle_filter(KalmanPair(MODEL), copies(1), 200, proposal="prior", keep_paths=True)
-    assert found.paths is not None
-    first, last = (len(found.paths[0, :, t].unique(dim=0)) for t in (0, -1))
+    filtered = particle_filter(KalmanPair(MODEL), copies(1), 200, proposal="prior", keep_paths=True)
+    assert filtered.paths is not None
+    first, last = (len(filtered.paths[0, :, t].unique(dim=0)) for t in (0, -1))
     assert first < last == 200
 
 
@@ -208,9 +208,9 @@ def test_bad_proposal_has_few_effective_particles() -> None:
 
 
 def test_effective_sample_size_is_between_one_and_k() -> None:
-    found = particle_filter(KalmanPair(MODEL), copies(20), 30, proposal="prior")
-    assert float(found.ess.min()) >= 1 - 1e-9
-    assert float(found.ess.max()) <= 30 + 1e-9
+    filtered = particle_filter(KalmanPair(MODEL), copies(20), 30, proposal="prior")
+    assert float(filtered.ess.min()) >= 1 - 1e-9
+    assert float(filtered.ess.max()) <= 30 + 1e-9
 
 
 # One particle, no resampling, no latents
@@ -220,23 +220,23 @@ def test_one_particle_is_a_draw_of_the_elbo() -> None:
     """Means of 4,000 draws within 6 standard errors; failure rate below 1e-6."""
     pair, args = KalmanPair(MODEL, shift=0.1), copies(4000, frames=5)
     elbo = log_weights(training_form(pair), args, 1)[0]
-    found = particle_filter(pair, args, 1).log_evidence
-    error = float((elbo.var() + found.var()).sqrt()) / math.sqrt(4000)
-    assert abs(float(elbo.mean() - found.mean())) < 6 * error
+    log_evidence = particle_filter(pair, args, 1).log_evidence
+    error = float((elbo.var() + log_evidence.var()).sqrt()) / math.sqrt(4000)
+    assert abs(float(elbo.mean() - log_evidence.mean())) < 6 * error
 
 
 def test_one_particle_always_has_ess_one() -> None:
-    found = particle_filter(small_vrnn(), vrnn_args(), 1)
-    assert torch.equal(found.ess[~found.ess.isnan()], torch.ones(15, dtype=torch.float64))
+    filtered = particle_filter(small_vrnn(), vrnn_args(), 1)
+    assert torch.equal(filtered.ess[~filtered.ess.isnan()], torch.ones(15, dtype=torch.float64))
 
 
 def test_threshold_zero_is_the_importance_weighted_bound() -> None:
     """Means over 2,000 copies within 6 standard errors; failure rate below 1e-6."""
     pair, args = KalmanPair(MODEL, look_ahead=False), copies(2000, frames=5)
     iwae = log_weights(training_form(pair), args, 10).logsumexp(0) - math.log(10)
-    found = particle_filter(pair, args, 10, threshold=0).log_evidence
-    error = float((iwae.var() + found.var()).sqrt()) / math.sqrt(2000)
-    assert abs(float(iwae.mean() - found.mean())) < 6 * error
+    log_evidence = particle_filter(pair, args, 10, threshold=0).log_evidence
+    error = float((iwae.var() + log_evidence.var()).sqrt()) / math.sqrt(2000)
+    assert abs(float(iwae.mean() - log_evidence.mean())) < 6 * error
 
 
 @pytest.mark.parametrize("num_particles", [1, 50])
@@ -245,9 +245,9 @@ def test_without_latents_the_evidence_is_exact(num_particles: int) -> None:
     before = torch.cat([torch.zeros(4, 1, 3), x[:, :-1]], 1)
     steps = dist.Normal(before, 1.0).to_event(1).log_prob(x)
     exact = (steps * (torch.arange(20) < length[:, None])).sum(1)
-    found = particle_filter(Drift(), (x, length), num_particles)
-    torch.testing.assert_close(found.log_evidence.float(), exact)
-    assert set(found.ess[~found.ess.isnan()].tolist()) == {num_particles}
+    filtered = particle_filter(Drift(), (x, length), num_particles)
+    torch.testing.assert_close(filtered.log_evidence.float(), exact)
+    assert set(filtered.ess[~filtered.ess.isnan()].tolist()) == {num_particles}
 
 
 # Padding, chunks, requests
@@ -280,15 +280,15 @@ def test_more_padding_changes_nothing() -> None:
 
 
 def test_values_behind_the_length_are_nan() -> None:
-    found, behind = filtered(vrnn_args()), torch.arange(6) >= vrnn_args()[1][:, None]
-    assert torch.equal(found.ess.isnan(), behind)
-    assert torch.equal(found.log_predictive.isnan(), behind)
-    assert torch.equal(found.mean.isnan().all(-1), behind)
+    result, behind = filtered(vrnn_args()), torch.arange(6) >= vrnn_args()[1][:, None]
+    assert torch.equal(result.ess.isnan(), behind)
+    assert torch.equal(result.log_predictive.isnan(), behind)
+    assert torch.equal(result.mean.isnan().all(-1), behind)
 
 
 def test_parts_of_the_evidence_add_up_to_it() -> None:
-    found = filtered(vrnn_args())
-    torch.testing.assert_close(found.log_predictive.nansum(1), found.log_evidence)
+    result = filtered(vrnn_args())
+    torch.testing.assert_close(result.log_predictive.nansum(1), result.log_evidence)
 
 
 def test_chunks_change_nothing_for_the_exact_guide() -> None:
@@ -307,9 +307,9 @@ class Impossible(KalmanPair):
 
 
 def test_what_is_impossible_has_no_evidence() -> None:
-    found = particle_filter(Impossible(MODEL), copies(2), 5)
-    assert found.log_evidence.tolist() == [-math.inf, -math.inf]
-    assert bool(found.mean.isfinite().all())
+    filtered = particle_filter(Impossible(MODEL), copies(2), 5)
+    assert filtered.log_evidence.tolist() == [-math.inf, -math.inf]
+    assert bool(filtered.mean.isfinite().all())
 
 
 BAD: dict[str, tuple[Callable[[], object], str]] = {
@@ -357,9 +357,9 @@ def marginals(prefix: int) -> Tensor:
 @pytest.mark.parametrize("prefix", [0, 1, 12])
 def test_free_running_is_prediction_from_the_prefix(prefix: int) -> None:
     """10 estimates with 4,000 particles; 0.1 nats is more than 6 standard errors of their mean."""
-    found = free_running(KalmanPair(MODEL, look_ahead=False), copies(10), 4000, prefix=prefix)
-    assert bool(found[:, :prefix].isnan().all())
-    difference = found[:, prefix:].mean(0) - marginals(prefix)
+    scores = free_running(KalmanPair(MODEL, look_ahead=False), copies(10), 4000, prefix=prefix)
+    assert bool(scores[:, :prefix].isnan().all())
+    difference = scores[:, prefix:].mean(0) - marginals(prefix)
     assert float(difference.abs().max()) < 0.1
 
 
@@ -378,7 +378,7 @@ def test_free_running_does_not_see_the_future() -> None:
 def test_free_running_without_latents_feeds_back_its_own_frames() -> None:
     """A random walk from the last frame given: variance 1 + t. Failure rate below 1e-6."""
     x = torch.randn(1, 8, 3)
-    found = free_running(Drift(), (x, torch.tensor([8])), 20_000, prefix=4)[0, 4:]
+    scores = free_running(Drift(), (x, torch.tensor([8])), 20_000, prefix=4)[0, 4:]
     sd = torch.arange(1.0, 5).sqrt()[:, None]
     exact = dist.Normal(x[0, 3], sd).log_prob(x[0, 4:]).sum(-1)
-    torch.testing.assert_close(found.float(), exact, atol=0.2, rtol=0)
+    torch.testing.assert_close(scores.float(), exact, atol=0.2, rtol=0)

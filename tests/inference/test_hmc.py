@@ -124,11 +124,11 @@ def test_covariances_are_right(run: Run) -> None:
 
 
 def test_chains_agree_and_mix(run: Run) -> None:
-    found = convergence(run.result)
-    assert float(found.r_hat.max()) < 1.05
-    assert float(found.ess_bulk.median()) > 800
-    assert float(found.ess_tail.min()) > 300
-    assert torch.equal(found.r_hat, largest_r_hat(run.result))
+    measures = convergence(run.result)
+    assert float(measures.r_hat.max()) < 1.05
+    assert float(measures.ess_bulk.median()) > 800
+    assert float(measures.ess_tail.min()) > 300
+    assert torch.equal(measures.r_hat, largest_r_hat(run.result))
 
 
 def test_step_sizes_reach_the_acceptance(run: Run) -> None:

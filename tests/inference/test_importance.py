@@ -99,30 +99,30 @@ def test_estimates_are_their_formulas() -> None:
 
 
 def test_weights_of_an_exact_guide_are_the_evidence(x: Tensor) -> None:
-    found = importance_weights(LinearPair(), (x,), 50)
+    weighted = importance_weights(LinearPair(), (x,), 50)
     expected = TRUTH.log_prob(x).expand(50, 6)
-    torch.testing.assert_close(found.log_weights, expected, atol=1e-9, rtol=0)
-    assert pareto_smooth(found.log_weights).k_hat.tolist() == [0.0] * 6
+    torch.testing.assert_close(weighted.log_weights, expected, atol=1e-9, rtol=0)
+    assert pareto_smooth(weighted.log_weights).k_hat.tolist() == [0.0] * 6
 
 
 def test_weights_belong_to_their_draws(x: Tensor) -> None:
     """log p(x) + log p(z | x) - log q(z | x), for draws that come in several pieces."""
-    found = importance_weights(LinearPair(scale=2.0), (x,), 50, max_rows=100)
+    weighted = importance_weights(LinearPair(scale=2.0), (x,), 50, max_rows=100)
     mean, covariance = TRUTH.posterior(x)
-    sd, z = covariance.diagonal().sqrt(), found.latents["z"]
+    sd, z = covariance.diagonal().sqrt(), weighted.latents["z"]
     p, q = (dist.Normal(mean, s * sd).to_event(1).log_prob(z) for s in (1.0, 2.0))
-    torch.testing.assert_close(found.log_weights, TRUTH.log_prob(x) + p - q)
+    torch.testing.assert_close(weighted.log_weights, TRUTH.log_prob(x) + p - q)
 
 
 def test_wide_guide_is_corrected(x: Tensor) -> None:
     """log p(x), mean and sd by weights; tolerances of 5 standard errors. Failure rate 2e-5."""
-    found = importance_weights(LinearPair(scale=2.0), (x,), 20_000)
-    error = log_evidence_error(found.log_weights)
-    difference = log_evidence(found.log_weights) - TRUTH.log_prob(x)
+    weighted = importance_weights(LinearPair(scale=2.0), (x,), 20_000)
+    error = log_evidence_error(weighted.log_weights)
+    difference = log_evidence(weighted.log_weights) - TRUTH.log_prob(x)
     assert bool((difference.abs() < 5 * error).all())
-    smoothed = pareto_smooth(found.log_weights)
+    smoothed = pareto_smooth(weighted.log_weights)
     assert bool((smoothed.k_hat < 0.3).all())
-    z = resample(found.latents, smoothed.log_weights, 4000)["z"]
+    z = resample(weighted.latents, smoothed.log_weights, 4000)["z"]
     mean, covariance = TRUTH.posterior(x)
     sd = covariance.diagonal().sqrt()
     assert z.shape == (4000, 6, 2)
@@ -161,9 +161,9 @@ def test_discrete_latents_have_weights() -> None:
 
 def test_sequences_have_weights_of_whole_paths() -> None:
     x, length = torch.randn(4, 3, 2), torch.tensor([3, 1, 2, 3])
-    found = importance_weights(LGSSM(x_shape=(2,), z_dim=2), (x, length), 20)
-    assert found.log_weights.shape == (20, 4)
-    assert found.latents["z"].shape == (20, 4, 3, 2)
+    weighted = importance_weights(LGSSM(x_shape=(2,), z_dim=2), (x, length), 20)
+    assert weighted.log_weights.shape == (20, 4)
+    assert weighted.latents["z"].shape == (20, 4, 3, 2)
 
 
 # Refusals

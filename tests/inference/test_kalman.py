@@ -78,25 +78,25 @@ def test_seeded_log_evidence() -> None:
 
 
 def test_log_evidence_is_that_of_the_joint_gaussian(model: KalmanModel, x: Tensor) -> None:
-    found = model.log_evidence(x, LENGTH)
+    log_evidence = model.log_evidence(x, LENGTH)
     exact = [posterior(model, row[:n])[0] for row, n in zip(x, LENGTH, strict=True)]
-    torch.testing.assert_close(found, torch.tensor(exact, dtype=torch.float64))
+    torch.testing.assert_close(log_evidence, torch.tensor(exact, dtype=torch.float64))
 
 
 def test_smoothed_moments_are_those_of_the_joint_gaussian(model: KalmanModel, x: Tensor) -> None:
-    found = model.smoothed(x, LENGTH)
+    moments = model.smoothed(x, LENGTH)
     for row, n in enumerate(LENGTH.tolist()):
         _, mean, sd = posterior(model, x[row, :n])
-        torch.testing.assert_close(found.mean[row, :n], mean)
-        torch.testing.assert_close(found.sd[row, :n], sd)
+        torch.testing.assert_close(moments.mean[row, :n], mean)
+        torch.testing.assert_close(moments.sd[row, :n], sd)
 
 
 def test_filtered_moments_are_smoothed_ones_of_what_was_seen(model: KalmanModel, x: Tensor) -> None:
-    found = model.filtered(x, torch.full((4,), 6))
+    moments = model.filtered(x, torch.full((4,), 6))
     for t in range(6):
         _, mean, sd = posterior(model, x[0, : t + 1])
-        torch.testing.assert_close(found.mean[0, t], mean[t])
-        torch.testing.assert_close(found.sd[0, t], sd[t])
+        torch.testing.assert_close(moments.mean[0, t], mean[t])
+        torch.testing.assert_close(moments.sd[0, t], sd[t])
 
 
 def test_padding_changes_nothing(model: KalmanModel, x: Tensor) -> None:
@@ -160,10 +160,10 @@ def test_learned_paths_are_the_smoother(learned: tuple[LGSSM, Args]) -> None:
     """Weighted draws give the moments of the smoother, within 0.1 sd on average."""
     pair, (x, length) = learned
     args = (x[:20], length[:20])
-    found = particle_filter(pair, args, 2000, threshold=0, keep_paths=True)
-    assert found.paths is not None
-    w, exact = found.log_weights.exp()[..., None, None], pair.exact().smoothed(*args)
-    mean = (w * found.paths).sum(1)
-    sd = (w * (found.paths - mean.unsqueeze(1)).square()).sum(1).sqrt()
+    filtered = particle_filter(pair, args, 2000, threshold=0, keep_paths=True)
+    assert filtered.paths is not None
+    w, exact = filtered.log_weights.exp()[..., None, None], pair.exact().smoothed(*args)
+    mean = (w * filtered.paths).sum(1)
+    sd = (w * (filtered.paths - mean.unsqueeze(1)).square()).sum(1).sqrt()
     assert float(((mean - exact.mean).abs() / exact.sd).mean()) < 0.1
     assert float((sd / exact.sd - 1).abs().mean()) < 0.1

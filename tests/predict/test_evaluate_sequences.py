@@ -94,11 +94,11 @@ def test_bounds_are_in_order_and_below_the_evidence() -> None:
     From one to the next is 0.1 nats per frame or more, and so is FIVO below log p(x).
     """
     pair, data = lgssm()
-    found = evaluate_on(pair, batches_of(data), split="train", iwae=(1, 20), fivo=(20,))
+    result = evaluate_on(pair, batches_of(data), split="train", iwae=(1, 20), fivo=(20,))
     values, length = exact(pair.exact(), data, "train")
     truth = float(values.sum() / length.sum())
-    assert found.metrics.elbo < found.iwae[1].value < found.fivo[0].value < truth
-    assert found.predictive[0].value < truth
+    assert result.metrics.elbo < result.iwae[1].value < result.fivo[0].value < truth
+    assert result.predictive[0].value < truth
 
 
 def test_evaluation_is_the_same_with_the_same_seed(folder: Path, result: Evaluation) -> None:
@@ -113,9 +113,9 @@ def test_free_running_predicts_the_frames_after_the_prefix(result: Evaluation) -
 
 
 def test_free_running_from_nothing_needs_no_filter(folder: Path) -> None:
-    found = evaluate(load_run(folder), iwae=(1,), free_running=0, limit=10).free_running
-    assert found is not None
-    assert (found.num_frames, found.num_samples) == (80, 100)
+    prediction = evaluate(load_run(folder), iwae=(1,), free_running=0, limit=10).free_running
+    assert prediction is not None
+    assert (prediction.num_frames, prediction.num_samples) == (80, 100)
 
 
 def test_prefix_of_all_but_one_frame_is_filtering(folder: Path) -> None:
@@ -123,16 +123,16 @@ def test_prefix_of_all_but_one_frame_is_filtering(folder: Path) -> None:
 
     Means over 180 sequences with 100 particles; they differ by Monte Carlo error only.
     """
-    found = evaluate(load_run(folder), iwae=(1,), free_running=7).free_running
-    assert found is not None
-    assert found.value == pytest.approx(found.filtering, abs=0.02)
+    prediction = evaluate(load_run(folder), iwae=(1,), free_running=7).free_running
+    assert prediction is not None
+    assert prediction.value == pytest.approx(prediction.filtering, abs=0.02)
 
 
 def test_command_names_both_units(vaezoo: Vaezoo, folder: Path) -> None:
     words = ["--fivo", "5,20", "--iwae", "1,5", "--free-running", "3", "-n", "40"]
-    found = vaezoo("evaluate", folder, *words)
-    assert found.exit_code == 0, found.stderr
-    lines = found.stdout.splitlines()
+    result = vaezoo("evaluate", folder, *words)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
     assert "40 test sequences, 320 frames" in lines[0]
     assert re.search("nats per frame +nats per sequence$", lines[1])
     assert max(map(len, lines)) <= 80
@@ -152,9 +152,9 @@ def test_json_has_everything(vaezoo: Vaezoo, folder: Path, result: Evaluation) -
 
 
 def test_without_the_option_no_filter_runs(vaezoo: Vaezoo, folder: Path) -> None:
-    found = vaezoo("evaluate", folder, "-n", "10")
-    assert "FIVO" not in found.stdout
-    assert "free-running" not in found.stdout
+    result = vaezoo("evaluate", folder, "-n", "10")
+    assert "FIVO" not in result.stdout
+    assert "free-running" not in result.stdout
 
 
 BAD = {
@@ -167,15 +167,15 @@ BAD = {
 
 @pytest.mark.parametrize(("words", "message"), BAD.items(), ids=BAD)
 def test_bad_numbers(vaezoo: Vaezoo, folder: Path, words: str, message: str) -> None:
-    found = vaezoo("evaluate", folder, *words.split())
-    assert found.exit_code == 2
-    (line,) = found.stderr.splitlines()
+    result = vaezoo("evaluate", folder, *words.split())
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
     assert message in line
 
 
 @pytest.mark.parametrize("words", ["--fivo 5", "--free-running 2"])
 def test_other_pairs_are_refused(vaezoo: Vaezoo, run_folder: Path, words: str) -> None:
-    found = vaezoo("evaluate", run_folder, *words.split())
-    assert found.exit_code == 2
-    (line,) = found.stderr.splitlines()
+    result = vaezoo("evaluate", run_folder, *words.split())
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
     assert f"{words.split()[0]} needs a sequence pair" in line

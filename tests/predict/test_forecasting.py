@@ -51,24 +51,24 @@ def state(frames: list[float]) -> float:
 
 
 def test_states_are_those_after_the_own_end() -> None:
-    found = after_beginnings(LINEAR, X, LENGTH, 1).h
+    states = after_beginnings(LINEAR, X, LENGTH, 1).h
     wanted = [state([1.0, -0.5, 2.0]), state([0.3, 1.5])]
-    torch.testing.assert_close(found, torch.tensor(wanted).unsqueeze(-1))
+    torch.testing.assert_close(states, torch.tensor(wanted).unsqueeze(-1))
 
 
 def test_moments_of_the_next_two_frames() -> None:
     """Five standard errors, 8 numbers: fails once in 200000 runs."""
     count = 40000
-    found = continue_sequences(LINEAR, X, LENGTH, 2, count)[..., 0].double()
+    samples = continue_sequences(LINEAR, X, LENGTH, 2, count)[..., 0].double()
     h = after_beginnings(LINEAR, X, LENGTH, 1).h[:, 0].double()
     variance = 1 + SIGMA**2
     gain = C + D * (A + B)
     means = torch.stack([(A + B) * h, (A + B) * gain * h], 1)
     second = variance * (1 + ((A + B) * D) ** 2)
     variances = torch.tensor([variance, second], dtype=torch.float64)
-    error = (found.mean(1) - means) / (variances / count).sqrt()
+    error = (samples.mean(1) - means) / (variances / count).sqrt()
     assert float(error.abs().max()) < 5
-    error = (found.var(1) / variances - 1) / math.sqrt(2 / count)
+    error = (samples.var(1) / variances - 1) / math.sqrt(2 / count)
     assert float(error.abs().max()) < 5
 
 
@@ -86,11 +86,11 @@ def test_nothing_behind_the_end_is_looked_at() -> None:
 
 def test_a_mean_is_shown_of_what_follows_draws() -> None:
     torch.manual_seed(0)
-    drawn = continue_sequences(LINEAR, X, LENGTH, 3, 5)
+    samples = continue_sequences(LINEAR, X, LENGTH, 3, 5)
     torch.manual_seed(0)
     means = continue_sequences(LINEAR, X, LENGTH, 3, 5, x_choice="mean")
-    assert drawn.shape == means.shape == (2, 5, 3, 1)
-    residual = (drawn - means) / SIGMA
+    assert samples.shape == means.shape == (2, 5, 3, 1)
+    residual = (samples - means) / SIGMA
     assert 0.2 < float(residual.std()) < 2
 
 
@@ -201,6 +201,6 @@ def test_a_single_draw_is_scored_by_its_distance() -> None:
 
 
 def test_scores_of_probabilities() -> None:
-    found = binary_scores(np.array([[0.5, 0.8]]), np.array([[1.0, 0.0]]))
-    assert found["brier"] == pytest.approx((0.25 + 0.64) / 2)
-    assert found["log_loss"] == pytest.approx(-math.log(0.5) - math.log(0.2))
+    scores = binary_scores(np.array([[0.5, 0.8]]), np.array([[1.0, 0.0]]))
+    assert scores["brier"] == pytest.approx((0.25 + 0.64) / 2)
+    assert scores["log_loss"] == pytest.approx(-math.log(0.5) - math.log(0.2))

@@ -53,9 +53,9 @@ def test_a_linear_gaussian_pair() -> None:
     x = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.0])
     missing = torch.tensor([False, True, True, False, True])
     args = (torch.where(missing, 0.0, x).expand(CHAINS, 5),)
-    drawn, taken = draw_missing(pair, args, missing.expand(CHAINS, 5), num_samples=60, burn_in=60)
-    check_moments(drawn[-1][:, missing], *conditional(bias, covariance, x.double(), missing))
-    torch.testing.assert_close(drawn[-1][:, ~missing], x[~missing].expand(CHAINS, 2))
+    samples, taken = draw_missing(pair, args, missing.expand(CHAINS, 5), num_samples=60, burn_in=60)
+    check_moments(samples[-1][:, missing], *conditional(bias, covariance, x.double(), missing))
+    torch.testing.assert_close(samples[-1][:, ~missing], x[~missing].expand(CHAINS, 2))
     assert 0.1 < taken < 1
 
 
@@ -95,11 +95,11 @@ def test_a_linear_gaussian_sequence(pair: LinearRecurrence) -> None:
     missing = torch.tensor([False, False, True, True, False, False])
     args = (x.expand(CHAINS, steps).unsqueeze(-1), torch.full((CHAINS,), length))
     where = missing.expand(CHAINS, steps).unsqueeze(-1)
-    drawn, _ = draw_missing(pair, args, where, num_samples=150, burn_in=50)
+    samples, _ = draw_missing(pair, args, where, num_samples=150, burn_in=50)
     covariance = pair.covariance(length)
     mean = torch.zeros(length, dtype=torch.float64)
     wanted = conditional(mean, covariance, x[:length].double(), missing[:length])
-    check_moments(drawn[-1][:, missing, 0], *wanted)
+    check_moments(samples[-1][:, missing, 0], *wanted)
 
 
 def test_everything_is_taken_of_an_exact_guide() -> None:
@@ -169,12 +169,12 @@ def vectors() -> Run:
 
 
 def test_only_hidden_entries_change(sequences: Run) -> None:
-    found = impute(sequences, gap=(2, 4), limit=5, num_samples=3, burn_in=2)
-    assert found.missing[:, 2:4].all()
-    assert found.missing.sum() == 5 * 2 * 8
-    assert found.x.shape == (3, 5, 8, 8)
-    known = ~found.missing
-    np.testing.assert_array_equal(found.x[:, known], found.truth[known][None].repeat(3, 0))
+    filled = impute(sequences, gap=(2, 4), limit=5, num_samples=3, burn_in=2)
+    assert filled.missing[:, 2:4].all()
+    assert filled.missing.sum() == 5 * 2 * 8
+    assert filled.x.shape == (3, 5, 8, 8)
+    known = ~filled.missing
+    np.testing.assert_array_equal(filled.x[:, known], filled.truth[known][None].repeat(3, 0))
 
 
 def test_the_hidden_have_no_say(vectors: Run) -> None:
@@ -191,11 +191,11 @@ def test_nan_is_missing_and_its_truth_unknown() -> None:
     config = {"z_dim": 2, "hidden": 8, "likelihood": {"name": "gaussian"}}
     run = fit("vrnn", x, config=config, training={"steps": 2})
     x[3][2:4, 1] = np.nan
-    found = impute(run, from_sequences(x), num_samples=2, burn_in=2)
-    assert np.argwhere(found.missing).tolist() == [[3, 2, 1], [3, 3, 1]]
-    assert np.isnan(found.truth[3, 2:4, 1]).all()
-    assert np.isfinite(found.mean[3, :8]).all()
-    assert np.isnan(found.mean[3, 8:]).all()
+    filled = impute(run, from_sequences(x), num_samples=2, burn_in=2)
+    assert np.argwhere(filled.missing).tolist() == [[3, 2, 1], [3, 3, 1]]
+    assert np.isnan(filled.truth[3, 2:4, 1]).all()
+    assert np.isfinite(filled.mean[3, :8]).all()
+    assert np.isnan(filled.mean[3, 8:]).all()
 
 
 @pytest.mark.parametrize(
@@ -222,5 +222,5 @@ def test_rows_without_gaps_stay_as_they_are() -> None:
     x, length = torch.ones(2, 4, 3), torch.tensor([4, 2])
     missing = torch.zeros(2, 4, 3, dtype=torch.bool)
     missing[0, 1] = True
-    drawn, _ = draw_missing(pair, (x, length), missing, num_samples=3, burn_in=1)
-    assert (drawn[:, 1] == 1).all()
+    samples, _ = draw_missing(pair, (x, length), missing, num_samples=3, burn_in=1)
+    assert (samples[:, 1] == 1).all()

@@ -8,6 +8,7 @@ file, `` `likelihood.sigma='shared'` ``; what the reader may run, as a call of a
 
 import difflib
 from collections.abc import Iterable
+from operator import index
 
 __all__ = [
     "NonFiniteError",
@@ -60,7 +61,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 
 def require_positive(argument: str, value: int | None, unit: str) -> None:
-    """Refuse an argument that asks for less than one of a unit; None asks for all.
+    """Refuse an argument that is no number of units, or less than one; None asks for all.
 
     Examples
     --------
@@ -68,5 +69,11 @@ def require_positive(argument: str, value: int | None, unit: str) -> None:
     Traceback (most recent call last):
     vaezoo.errors.RequestError: `limit` takes at least one row, not 0
     """
-    if value is not None and value < 1:
+    if value is None:
+        return
+    try:
+        number = index(value)
+    except TypeError:
+        raise RequestError(f"`{argument}` takes a whole number, not {value!r}") from None
+    if number < 1:
         raise RequestError(f"`{argument}` takes at least one {unit}, not {value}")

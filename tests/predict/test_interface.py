@@ -103,6 +103,14 @@ REFUSALS: dict[str, tuple[Callable[[Run, Run], object], str]] = {
         lambda run, walker: untyped.forecast(walker, horizon=2, prefix="some"),
         "half or all, not 'some'",
     ),
+    "a prefix of samples in words": (
+        lambda run, walker: untyped.sample(walker, prefix="half"),
+        "`prefix` takes a whole number, not 'half'",
+    ),
+    "rows in words": (
+        lambda run, walker: untyped.encode(run, limit="10"),
+        "`limit` takes a whole number, not '10'",
+    ),
     "a gap in words": (
         lambda run, walker: untyped.impute(walker, gap="1:3"),
         r"write it as `gap=\(10, 20\)`",

@@ -77,6 +77,7 @@ def sample(
     require_positive("num_samples", num_samples, "datum")
     require_choice("x", x, PointValue)
     require_positive("steps", steps, "frame")
+    require_positive("prefix", prefix, "frame")
     run = as_run(run)
     if prefix is None:
         if data is not None:

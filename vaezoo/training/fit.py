@@ -27,7 +27,7 @@ from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
-__all__ = ["fit", "resume"]
+__all__ = ["fit", "prepare", "resume"]
 
 # What is auxiliary, shared by data, discrete or a point can be trained.
 REFUSED: tuple[Kind, ...] = ("model only", "guide only", "observed")

@@ -173,8 +173,8 @@ def test_only_hidden_entries_change(sequences: Run) -> None:
     assert filled.missing[:, 2:4].all()
     assert filled.missing.sum() == 5 * 2 * 8
     assert filled.x.shape == (3, 5, 8, 8)
-    known = ~filled.missing
-    np.testing.assert_array_equal(filled.x[:, known], filled.truth[known][None].repeat(3, 0))
+    observed = ~filled.missing
+    np.testing.assert_array_equal(filled.x[:, observed], filled.truth[observed][None].repeat(3, 0))
 
 
 def test_the_hidden_have_no_say(vectors: Run) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "VaezooError",
     "nearest",
     "require_positive",
+    "require_whole",
 ]
 
 
@@ -60,6 +61,21 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f"choose from: {', '.join(names)}" if names else "there are none"
 
 
+def require_whole(argument: str, value: int | None) -> None:
+    """Refuse an argument that is no whole number; None stands for a default.
+
+    Examples
+    --------
+    >>> require_whole("free_running", "3")
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: `free_running` takes a whole number, not '3'
+    """
+    try:
+        index(0 if value is None else value)
+    except TypeError:
+        raise RequestError(f"`{argument}` takes a whole number, not {value!r}") from None
+
+
 def require_positive(argument: str, value: int | None, unit: str) -> None:
     """Refuse an argument that is no number of units, or less than one; None asks for all.
 
@@ -69,11 +85,6 @@ def require_positive(argument: str, value: int | None, unit: str) -> None:
     Traceback (most recent call last):
     vaezoo.errors.RequestError: `limit` takes at least one row, not 0
     """
-    if value is None:
-        return
-    try:
-        number = index(value)
-    except TypeError:
-        raise RequestError(f"`{argument}` takes a whole number, not {value!r}") from None
-    if number < 1:
+    require_whole(argument, value)
+    if value is not None and value < 1:
         raise RequestError(f"`{argument}` takes at least one {unit}, not {value}")

@@ -107,6 +107,14 @@ REFUSALS: dict[str, tuple[Callable[[Run, Run], object], str]] = {
         lambda run, walker: untyped.sample(walker, prefix="half"),
         "`prefix` takes a whole number, not 'half'",
     ),
+    "rows of an analysis in words": (
+        lambda run, walker: untyped.analyse(run, limit="3"),
+        "`limit` takes a whole number, not '3'",
+    ),
+    "free frames in words": (
+        lambda run, walker: untyped.evaluate(walker, free_running="3"),
+        "`free_running` takes a whole number, not '3'",
+    ),
     "rows in words": (
         lambda run, walker: untyped.encode(run, limit="10"),
         "`limit` takes a whole number, not '10'",

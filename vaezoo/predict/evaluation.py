@@ -13,7 +13,7 @@ from torch import nn
 
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, require_whole
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.predict.bounds import (
@@ -162,6 +162,7 @@ def _check_request(
         raise RequestError("give positive numbers of draws, as `iwae=[1, 10, 100]`")
     if not _are_positive(fivo):
         raise RequestError("give positive numbers of particles, as `fivo=[5, 100]`")
+    require_whole("free_running", free_running)
     if free_running is not None and free_running < 0:
         raise RequestError("`free_running` takes the number of frames that are given, 0 or more")
     if fivo:

@@ -11,6 +11,7 @@ from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.predictions import only_x, prior_predictive
+from vaezoo.pairs.sites import takes_lengths
 from vaezoo.predict.continuation import beginnings, continue_sequences, usual_steps
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
@@ -97,7 +98,7 @@ def sample(
 
 def _frames(run: Run, steps: int | None) -> int | None:
     """Return the frames of new sequences; a refusal of some for other data."""
-    if "length" in run.shapes:
+    if takes_lengths(run.pair):
         return usual_steps(run) if steps is None else steps
     if steps is not None:
         raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")

@@ -213,15 +213,16 @@ def _zoo() -> dict[str, Entry]:
     return {entry.name: entry for path in files for entry in _read_entries(path)}
 
 
-def _read_entries(path: Path) -> list[Entry]:
+@functools.cache  # every registration looks up its name
+def _read_entries(path: Path) -> tuple[Entry, ...]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    return [
+    return tuple(
         entry
         for node in classes
         for decorator in node.decorator_list
         if (entry := _read_entry(path.stem, node, decorator))
-    ]
+    )
 
 
 def _read_entry(module: str, node: ast.ClassDef, decorator: ast.expr) -> Entry | None:

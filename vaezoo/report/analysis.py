@@ -20,7 +20,7 @@ from vaezoo.diagnostics.guide import check_guide
 from vaezoo.diagnostics.predictive import predictive_checks
 from vaezoo.diagnostics.second_opinion import consult
 from vaezoo.diagnostics.sequences import check_sequences
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, require_whole
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, trace_pair
@@ -132,6 +132,7 @@ def prepare(
     """
     if level not in LEVELS:
         raise RequestError(f"no level '{level}'; {nearest(level, LEVELS)}")
+    require_whole("limit", limit)
     if limit is not None and limit < 1:
         raise RequestError(f"an analysis takes 1 datum or more, got {limit}")
     run = as_run(run)

@@ -71,7 +71,7 @@ class Run:
     path: Path | None = None
     info: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
-    fitted_to: Data | None = field(default=None, repr=False, compare=False)
+    fitted_to: Data | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return as_text(self._summary())
@@ -84,7 +84,7 @@ class Run:
         cls = type(self.pair)
         defaults, training = self._defaults()
         unset = {**DataSettings(name="").model_dump(), "name": self.data.name, "dir": self.data.dir}
-        unit = "frame" if "length" in self.shapes else "datum"
+        unit = "frame" if takes_lengths(self.pair) else "datum"
         return {
             "model": f"{registry.entry_of(cls).name}: {list_changes(self.config, defaults)}",
             "data": f"{self.data.name} {self.shapes['x']}: "

@@ -60,9 +60,9 @@ def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:
     shown = _of_class(cls, {k: v for k, v in defaults.items() if k not in parts})
     for name, axis in parts.items():
         chosen = defaults[name]["name"]
-        shown[name] = {"default": chosen, "type": ", ".join(axis.choices)}
+        shown[name] = {"default": chosen, "type": ", ".join(axis.choices_for(cls))}
         options = {key: value for key, value in defaults[name].items() if key != "name"}
-        for option, value in _of_class(axis[chosen], options).items():
+        for option, value in _of_class(axis.find(chosen, cls), options).items():
             shown[f"{name}.{option}"] = value
     return shown
 

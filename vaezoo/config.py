@@ -72,24 +72,25 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
     >>> resolve(get_model("vae-linear"), {})
     {'z_dim': 10}
     """
-    config: Config = {}
-    problems: list[str] = []
-    for resolved in (_resolve_parts, _resolve_values):
-        values, wrong = resolved(cls, settings)
-        config |= values
-        problems += wrong
-    if problems:
-        raise RequestError("; ".join(problems))
-    return config
+    return _resolve(cls, cls, settings)
 
 
-def _resolve_parts(cls: type, settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
+def _resolve(owner: type, cls: type, settings: Mapping[str, Any]) -> Config:
+    """Resolve the settings of a class, a pair or a part of one; ``owner`` is the pair's."""
+    config, problems = _resolve_parts(owner, cls, settings)
+    values, wrong = _resolve_values(cls, settings)
+    if problems or wrong:
+        raise RequestError("; ".join([*problems, *wrong]))
+    return {**config, **values}
+
+
+def _resolve_parts(owner: type, cls: type, settings: Mapping[str, Any]) -> tuple[Config, list[str]]:
     """Return the settings that are parts, and what is wrong with them."""
     config: Config = {}
     problems: list[str] = []
     for name, axis in axes(cls).items():
         try:
-            config[name] = _resolve_part(cls, name, axis, settings.get(name, {}))
+            config[name] = _resolve_part(owner, cls, name, axis, settings.get(name, {}))
         except RequestError as error:
             problems.append(str(error))
     return config, problems
@@ -107,28 +108,32 @@ def _resolve_values(cls: type, settings: Mapping[str, Any]) -> tuple[Config, lis
     return {n: _plain(getattr(complete, n)) for n in fields if n not in parts}, problems
 
 
-def _resolve_part(owner: type, name: str, axis: Axis, value: Any) -> Config:
+def _resolve_part(owner: type, cls: type, name: str, axis: Axis, value: Any) -> Config:
     settings = {"name": value} if isinstance(value, str) else value
     if not (isinstance(settings, Mapping) and isinstance(settings.get("name", ""), str)):
-        raise RequestError(f"{name}: expected one of {', '.join(axis.choices)} (got {value!r})")
-    default = inspect.signature(owner).parameters[name].default
+        choices = ", ".join(axis.choices_for(owner))
+        raise RequestError(f"{name}: expected one of {choices} (got {value!r})")
+    default = inspect.signature(cls).parameters[name].default
     chosen = settings.get("name") or (
-        default.name if isinstance(default, Part) else axis.name_of(default)
+        default.name if isinstance(default, Part) else axis.name_of(default, owner)
     )
     options = {key: option for key, option in settings.items() if key != "name"}
     if isinstance(default, Part) and default.name == chosen:
         options = {**default.options, **options}
-    _refuse_option_of_another(axis, name, chosen, options)
+    part = axis.find(chosen, owner)
+    _refuse_option_of_another(axis.choices_for(owner), name, chosen, options)
     try:
-        return {"name": chosen, **resolve(axis[chosen], options)}
+        return {"name": chosen, **_resolve(owner, part, options)}
     except RequestError as error:
         raise RequestError(f"{name} '{chosen}': {error}") from error
 
 
-def _refuse_option_of_another(axis: Axis, name: str, chosen: str, options: Config) -> None:
+def _refuse_option_of_another(
+    choices: Mapping[str, type], name: str, chosen: str, options: Config
+) -> None:
     """Say which choice has an option that the chosen one lacks."""
-    unknown = [option for option in options if option not in schema(axis[chosen]).model_fields]
-    for other, choice in axis.choices.items():
+    unknown = [o for o in options if o not in schema(choices[chosen]).model_fields]
+    for other, choice in choices.items():
         if unknown and unknown[0] in schema(choice).model_fields:
             raise RequestError(
                 f"the {name} '{chosen}' has no '{unknown[0]}', '{other}' has; "
@@ -167,7 +172,9 @@ def build_model(
     for name, value in values.items():
         if name in parts:
             options = {key: option for key, option in value.items() if key != "name"}
-            arguments[name] = Part(name, value["name"], parts[name][value["name"]], options)
+            arguments[name] = Part(
+                name, value["name"], parts[name].find(value["name"], cls), options
+            )
         else:
             arguments[name] = getattr(checked, name)
     if "x_shape" in inspect.signature(cls).parameters:

@@ -64,7 +64,7 @@ def make_objective(name: str, *, num_particles: int = 1, free_bits: float = 0.0)
     >>> make_objective("iwae", num_particles=5).num_particles
     5
     """
-    cls = OBJECTIVES[name]
+    cls = OBJECTIVES.find(name)
     options: dict[str, float] = {"num_particles": num_particles, "free_bits": free_bits}
     defaults = inspect.signature(make_objective).parameters
     taken = {option: value for option, value in options.items() if _takes(cls, option)}

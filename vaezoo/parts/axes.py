@@ -19,6 +19,7 @@ from torch import nn
 
 from vaezoo.errors import RequestError, nearest
 from vaezoo.parts.networks import DecoderNet, EncoderNet
+from vaezoo.registry import owner_of
 
 __all__ = [
     "LIKELIHOODS",
@@ -50,35 +51,85 @@ class Part:
 
 @dataclass(frozen=True)
 class Axis:
-    """The choices there are for one part of a pair, by name."""
+    """The choices there are for one part of a pair, by name.
+
+    What a user's file registers belongs to that file: two files may each have a ``mine``.
+
+    Attributes
+    ----------
+    name
+        What is chosen, as ``likelihood``.
+    choices
+        Those of every pair, by name.
+    own
+        Those of the pairs of one file, by the file's name among modules.
+    """
 
     name: str
     choices: dict[str, type] = field(default_factory=dict, compare=False)
+    own: dict[str, dict[str, type]] = field(default_factory=dict, compare=False)
 
     def register(self, name: str) -> Callable[[Class], Class]:
-        """Add a class under a name; another class under the same name is an error."""
+        """Add a class under a name; another class under the same name is an error.
+
+        A class of a user's file may take the name of a choice that every pair has; it then comes
+        first for the pairs of that file.
+        """
 
         def add(cls: Class) -> Class:
-            taken = self.choices.get(name)
+            file = owner_of(cls.__module__)
+            choices = self.own.setdefault(file, {}) if file else self.choices
+            taken = choices.get(name)
             if taken is not None and taken.__qualname__ != cls.__qualname__:
                 owner = f"{taken.__module__}:{taken.__qualname__}"
                 raise RequestError(f"the {self.name} '{name}' belongs to {owner} already")
-            self.choices[name] = cls
+            choices[name] = cls
             return cls
 
         return add
 
-    def __getitem__(self, name: str) -> type:
-        if name not in self.choices:
-            raise RequestError(f"no {self.name} '{name}'; {nearest(name, self.choices)}")
-        return self.choices[name]
+    def choices_for(self, owner: type | None) -> dict[str, type]:
+        """Return the choices that a pair has by name: those of its own file, and of every pair."""
+        own = self.own.get(owner_of(owner.__module__), {}) if owner else {}
+        return {**self.choices, **own}
 
-    def name_of(self, part: object) -> str:
-        """Return the name under which a class was registered."""
-        for name, cls in self.choices.items():
-            if cls is part:
-                return name
+    def find(self, name: str, owner: type | None = None) -> type:
+        """Return the choice of a name, for a pair of some class.
+
+        Raises
+        ------
+        RequestError
+            When there is none.
+
+        Examples
+        --------
+        >>> from vaezoo.parts import LIKELIHOODS
+        >>> LIKELIHOODS.find("bernoulli").__name__
+        'Bernoulli'
+        """
+        choices = self.choices_for(owner)
+        if name not in choices:
+            raise RequestError(f"no {self.name} '{name}'; {nearest(name, choices)}")
+        return choices[name]
+
+    def name_of(self, part: object, owner: type | None = None) -> str:
+        """Return the name under which a pair of some class finds a class.
+
+        Raises
+        ------
+        RequestError
+            When it has none, or the file of the pair has another class of that name.
+        """
         label = getattr(part, "__qualname__", part)
+        for choices in (self.choices_for(owner), self.choices):
+            name = next((name for name, cls in choices.items() if cls is part), None)
+            if name and self.find(name, owner) is part:
+                return name
+            if name:
+                raise RequestError(
+                    f"{label} is the {self.name} '{name}' of every pair, and this file registers "
+                    "another under that name; give yours another"
+                )
         raise RequestError(
             f"{label} has no name; put @{self.name.upper()}S.register('...') above its class"
         )

@@ -8,17 +8,20 @@ from vaezoo.registry.catalogue import (
     list_models,
     register,
 )
-from vaezoo.registry.files import blaming_file, source_file
+from vaezoo.registry.files import blaming_file, code_of, name_in_file, owner_of, source_file
 from vaezoo.registry.lookup import get_model
 
 __all__ = [
     "Entry",
     "appendix_of",
     "blaming_file",
+    "code_of",
     "entries",
     "entry_of",
     "get_model",
     "list_models",
+    "name_in_file",
+    "owner_of",
     "register",
     "source_file",
 ]

@@ -10,43 +10,84 @@ from pathlib import Path
 from types import ModuleType
 
 from vaezoo.errors import RequestError, VaezooError
+from vaezoo.registry.project import Finder, files_of, look_beside
 
-__all__ = ["blaming_file", "is_from_file", "load_python", "source_file"]
+__all__ = [
+    "blaming_file",
+    "code_of",
+    "is_from_file",
+    "load_python",
+    "name_in_file",
+    "owner_of",
+    "source_file",
+]
 
 _MODULE = "_vaezoo_file_"
 
 
+def code_of(path: Path) -> dict[str, bytes]:
+    """Return the content of a file, under the name ``""``, and of those beside it that it imports.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "pair.py"
+    >>> _ = path.write_text("import torch")
+    >>> code_of(path)
+    {'': b'import torch'}
+    """
+    beside = {name: file.read_bytes() for name, file in files_of(path).items()}
+    return {"": path.read_bytes(), **beside}
+
+
 def load_python(path: Path) -> ModuleType:
-    """Return the module of a file; the same one until its content changes.
+    """Return the module of a file; the same one until it, or what it imports beside it, changes.
 
     Raises
     ------
     RequestError
         When running it fails, with the line.
     """
-    digest = hashlib.sha256(path.read_bytes() + str(path).encode()).hexdigest()[:12]
-    name = f"{_MODULE}{digest}"
+    name = _name_of(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    finder = Finder(name, files_of(path))
+    folder = [str(path.parent)] if finder.local else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
     if spec is None or spec.loader is None:
         raise RequestError(f"cannot read '{path}' as a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if finder.local:
+        sys.meta_path.insert(0, finder)
+        look_beside(module, finder)
     try:
         spec.loader.exec_module(module)
-    except RequestError:
-        del sys.modules[name]
-        raise
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
+        _forget(name, finder)
+        if isinstance(error, RequestError):
+            raise
         raise RequestError(_failure_in(path, error)) from error
     return module
 
 
+def _name_of(path: Path) -> str:
+    digest = hashlib.sha256(str(path).encode())
+    for name, content in code_of(path).items():
+        digest.update(name.encode() + content)
+    return f"{_MODULE}{digest.hexdigest()[:12]}"
+
+
+def _forget(root: str, finder: Finder) -> None:
+    """Leave nothing of a file that could not be loaded."""
+    for name in [name for name in sys.modules if owner_of(name) == root]:
+        del sys.modules[name]
+    sys.meta_path[:] = [other for other in sys.meta_path if other is not finder]
+
+
 def _failure_in(path: Path, error: BaseException) -> str:
     reason = (str(error).strip().splitlines() or [""])[0]
-    return f"{path}{_line_in(path, error)}: {type(error).__name__}: {reason}"
+    return f"{_place_in(path, error)}: {type(error).__name__}: {reason}"
 
 
 @contextmanager
@@ -64,22 +105,43 @@ def blaming_file(cls: type) -> Iterator[None]:
         raise RequestError(f"{_failure_in(path, error)}; {hint}") from error
 
 
-def _line_in(path: Path, error: BaseException) -> str:
+def _place_in(path: Path, error: BaseException) -> str:
+    """Return file and line of the innermost place in a user's files that led to an exception."""
+    own = {str(path): path, **{str(file): file for file in files_of(path).values()}}
     if isinstance(error, SyntaxError) and error.lineno:
-        return f":{error.lineno}"
-    trace, line = error.__traceback__, ""
+        return f"{own.get(error.filename or '', path)}:{error.lineno}"
+    trace, place = error.__traceback__, str(path)
     while trace:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = f":{trace.tb_lineno}"
+        file = trace.tb_frame.f_code.co_filename
+        if file in own:
+            place = f"{own[file]}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return line
+    return place
 
 
 def source_file(cls: type) -> Path | None:
-    """Return the user's file that defines a pair, or None when it comes from a package."""
-    return Path(inspect.getfile(cls)) if is_from_file(cls.__module__) else None
+    """Return the user's file that a pair was taken from, or None when it comes from a package."""
+    owner = owner_of(cls.__module__)
+    return Path(inspect.getfile(sys.modules[owner])) if owner else None
+
+
+def name_in_file(cls: type) -> str:
+    """Return what the user's file that a pair was taken from calls its class."""
+    names = vars(sys.modules[owner_of(cls.__module__)]).items()
+    return next((name for name, value in names if value is cls), cls.__name__)
 
 
 def is_from_file(module: str) -> bool:
     """Return whether a module of this name was loaded by :func:`load_python`."""
     return module.startswith(_MODULE)
+
+
+def owner_of(module: str) -> str:
+    """Return the name of the user's file that a module belongs to; empty for one of a package.
+
+    Examples
+    --------
+    >>> owner_of("_vaezoo_file_0123.layers"), owner_of("vaezoo.models.vae")
+    ('_vaezoo_file_0123', '')
+    """
+    return module.partition(".")[0] if is_from_file(module) else ""

@@ -8,7 +8,7 @@
       last/                 weights, optimiser, schedule and random states, to go on
       metrics.jsonl         one line per epoch
       run.json              versions, checksum of the data, transform, seed, device, timings
-      model.py              a copy of the user's file, when the pair came from one
+      model.py              a copy of the user's file, when the pair came from one, and its imports
       figures/
 """
 

@@ -20,7 +20,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, RunError
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
-from vaezoo.runs.trust import trust
+from vaezoo.runs.trust import save_code, trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes, write_json
@@ -232,15 +232,12 @@ class Run:
         return tuple(arg.to(self.device) for arg in args)
 
     def save_config(self) -> None:
-        """Write ``config.toml`` and, for a pair from a file, its copy ``model.py``."""
+        """Write ``config.toml`` and, for a pair from a file, a copy of it."""
         folder = self.folder()
         source = registry.source_file(type(self.pair))
         model = self.model
         if source is not None:
-            content = source.read_bytes()
-            write_bytes(folder / "model.py", content)
-            trust(content)
-            model = f"model.py:{type(self.pair).__name__}"
+            model = save_code(type(self.pair), source, folder)
         elif model not in registry.list_models():
             trust(model.encode())
         values = {

@@ -1,14 +1,16 @@
 """Whose code may be run: files of models are remembered by their checksum when they are trained."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pooch
 
 from vaezoo import registry
 from vaezoo.errors import RequestError
+from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["model_spec", "trust"]
+__all__ = ["model_spec", "save_code", "trust"]
 
 
 def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
@@ -20,7 +22,7 @@ def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
     if stored in registry.list_models():
         return stored
     file, _, name = stored.partition(":")
-    own = file == "model.py"
+    own = file.endswith(".py") and Path(file).name == file
     if model is not None:
         return f"{model}:{name}" if own and str(model).endswith(".py") else str(model)
     if own and _is_trusted(_content(path / file)):
@@ -60,5 +62,28 @@ def _is_trusted(content: bytes) -> bool:
         return False
 
 
+def save_code(cls: type, file: Path, folder: Path) -> str:
+    """Copy a user's file and what it imports beside it into a run, and trust them.
+
+    Returns
+    -------
+    str
+        What the pair is built from, ``"model.py:Name"``; where another file has that name, the copy
+        keeps its own.
+    """
+    code = registry.code_of(file)
+    copy = file.name if "model.py" in code else "model.py"
+    for name, content in code.items():
+        path = folder / (name or copy)
+        write_bytes(path, content)
+    trust(_joined(code))
+    return f"{copy}:{registry.name_in_file(cls)}"
+
+
 def _content(file: Path) -> bytes:
-    return file.read_bytes() if file.is_file() else b""
+    return _joined(registry.code_of(file)) if file.is_file() else b""
+
+
+def _joined(code: Mapping[str, bytes]) -> bytes:
+    """Return all that a run would execute as one; a single file as it is."""
+    return b"\0".join([code[""], *(n.encode() + b"\0" + c for n, c in code.items() if n)])

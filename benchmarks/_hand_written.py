@@ -15,6 +15,7 @@ from _nets import Architecture, Feed
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vaezoo.objectives.base import PLAIN, Context
 from vaezoo.pairs.sites import Args
 from vaezoo.parts.networks import Activation
 
@@ -125,9 +126,7 @@ class HandWritten:
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """There is nothing to choose."""
 
-    def loss(
-        self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the loss of a batch, in nats per datum."""
         return pair(*args)
 

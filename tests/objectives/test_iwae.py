@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from vaezoo.errors import RequestError
 from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives import ELBO, IWAE, DReG, Objective
+from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective
 from vaezoo.pairs.accounting import log_weights
 
 THETA = ("decoder.weight", "decoder.bias", "log_sigma")
@@ -51,7 +51,7 @@ def gradients(
     objective.prepare(pair, (x,))
     torch.manual_seed(3)
     names, parameters = zip(*pair.named_parameters(), strict=True)
-    loss = objective.loss(pair, (x,), beta)
+    loss = objective.loss(pair, (x,), Context(beta))
     return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
@@ -106,7 +106,7 @@ def test_bound_and_its_gradient_are_those_written_by_hand(
     objective = IWAE(num_particles=number)
     grads = gradients(objective, pair, x, beta)
     torch.manual_seed(3)
-    loss = objective.loss(pair, (x,), beta)
+    loss = objective.loss(pair, (x,), Context(beta))
     torch.manual_seed(3)
     by_hand = -bound_by_hand(pair, x, number, beta).mean()
     torch.testing.assert_close(loss, by_hand, rtol=1e-12, atol=0)
@@ -125,7 +125,7 @@ def test_value_and_model_gradient_of_dreg_are_those_of_iwae(
     losses = []
     for objective in (plain, doubly):
         torch.manual_seed(3)
-        losses.append(objective.loss(pair, (x,), 0.7).item())
+        losses.append(objective.loss(pair, (x,), Context(0.7)).item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-13)
 
 
@@ -195,7 +195,7 @@ def test_expected_gradients_of_dreg_and_iwae_are_equal(
             patch.setattr(
                 "torch.distributions.normal._standard_normal", lambda *size, **kind: noise
             )
-            loss = objective.loss(pair, args, beta)
+            loss = objective.loss(pair, args, Context(beta))
         by_row = torch.stack(torch.autograd.grad(loss, args[1:])) * len(weight)
         expected.append((by_row * weight).sum(1))
     assert float(expected[0].abs().max()) > 0.1
@@ -240,7 +240,7 @@ def test_gradient_for_discrete_latents_is_unbiased(
     with monkeypatch.context() as patch:
         draw = c if number > 1 else c[0]
         patch.setattr(dist.Bernoulli, "sample", lambda self, shape=(): draw)
-        loss = objective.loss(pair, args, beta)
+        loss = objective.loss(pair, args, Context(beta))
     log_q, log_w = enumerated(args, c, beta)
     probability = log_q.sum(0).exp()
     bound = log_w.mean(0) if cls is ELBO else log_w.logsumexp(0) - math.log(number)
@@ -377,7 +377,7 @@ def test_recording_of_loss_and_gradients_is_the_same_function(
 
     def step(beta: Tensor, mask: Tensor, x: Tensor, *_: Tensor) -> list[Tensor]:
         with pyro.validation_enabled(False):
-            loss = objective.loss(pair, (x,), beta, mask)
+            loss = objective.loss(pair, (x,), Context(beta, mask))
         return [loss, *torch.autograd.grad(loss, parameters)]
 
     recorded = make_fx(step)(torch.tensor(1.0), torch.arange(30) < 30, x, *parameters)

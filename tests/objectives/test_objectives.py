@@ -18,6 +18,7 @@ from vaezoo.objectives import (
     ELBO,
     IWAE,
     OBJECTIVES,
+    Context,
     DReG,
     make_objective,
 )
@@ -88,7 +89,7 @@ def test_loss_is_the_hand_written_bound(
     objective = ELBO(num_particles=number, free_bits=free_bits)
     objective.prepare(pair, (x,))
     torch.manual_seed(3)
-    loss = objective.loss(pair, (x,), beta).detach()
+    loss = objective.loss(pair, (x,), Context(beta)).detach()
     assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-6)
 
 
@@ -104,7 +105,7 @@ def test_gradient_is_that_of_the_hand_written_bound(
     objective = ELBO(num_particles=number, free_bits=free_bits)
     objective.prepare(pair, (x,))
     torch.manual_seed(3)
-    grads = torch.autograd.grad(objective.loss(pair, (x,), beta), parameters)
+    grads = torch.autograd.grad(objective.loss(pair, (x,), Context(beta)), parameters)
     for a, b in zip(grads, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
@@ -172,7 +173,7 @@ def test_beta_changes_the_gradient(pair: VAEBernoulli, x: Tensor) -> None:
     gradients = []
     for beta in (1.0, 4.0):
         torch.manual_seed(0)
-        (gradient,) = torch.autograd.grad(ELBO().loss(pair, (x,), beta), parameter)
+        (gradient,) = torch.autograd.grad(ELBO().loss(pair, (x,), Context(beta)), parameter)
         gradients.append(gradient)
     assert not torch.allclose(*gradients, rtol=0.1)
 
@@ -241,7 +242,7 @@ class Latents(nn.Module):
 def test_latent_below_its_free_bits_has_no_gradient(beta: float) -> None:
     """d KL_j / d loc_j = loc_j, times beta, above; zero below."""
     pair = Latents()
-    loss = ELBO(free_bits=0.1).loss(pair, (torch.zeros(4, 3),), beta)
+    loss = ELBO(free_bits=0.1).loss(pair, (torch.zeros(4, 3),), Context(beta))
     (gradient,) = torch.autograd.grad(loss, pair.loc)
     torch.testing.assert_close(gradient, torch.tensor([2.0 * beta, 0.0, 0.0]))
     constant = 3 * 0.5 * math.log(2 * math.pi)

@@ -16,7 +16,7 @@ from vaezoo.config import build_model
 from vaezoo.errors import RequestError
 from vaezoo.models.vae import VAEBernoulli, VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
-from vaezoo.objectives import ELBO, IWAE, DReG, Objective, ignores_padding
+from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective, ignores_padding
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold, mask_rows, scale_latents
 from vaezoo.pairs.particles import Particles, choose_particles, probing
@@ -85,7 +85,7 @@ def loss_and_gradients(
         noise = Noise(objective._particles)  # type: ignore[attr-defined]
         for module in ("normal", "multivariate_normal"):
             patch.setattr(f"torch.distributions.{module}._standard_normal", noise)
-        loss = objective.loss(pair, args, beta, mask)
+        loss = objective.loss(pair, args, Context(beta, mask))
     gradients = torch.autograd.grad(
         loss, list(pair.parameters()), allow_unused=True, materialize_grads=True
     )
@@ -238,7 +238,7 @@ def weighted_by_pyro(elbo: Trace_ELBO, pair: nn.Module, x: Tensor, beta: float) 
 def weighted_by_us(objective: ELBO, pair: nn.Module, x: Tensor, beta: float) -> list[Tensor]:
     objective.prepare(pair, (x,))
     torch.manual_seed(3)
-    loss = objective.loss(pair, (x,), beta)
+    loss = objective.loss(pair, (x,), Context(beta))
     return [loss, *torch.autograd.grad(loss, list(pair.parameters()))]
 
 

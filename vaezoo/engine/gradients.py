@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo.engine.capture import Function
 from vaezoo.engine.precision import networks_in
-from vaezoo.objectives.base import Objective
+from vaezoo.objectives.base import Context, Objective
 from vaezoo.options import Precision
 from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.sites import Args, sample_sites, trace_pair
@@ -44,7 +44,7 @@ def loss_and_gradients(
         mask = raw.pop(0) if masked else None
         args = prepare(raw)
         with _unvalidated(), networks_in(precision, args[0].device):
-            loss = objective.loss(pair, args, beta, mask)
+            loss = objective.loss(pair, args, Context(beta, mask))
         gradients = _apart(
             torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True),
             parameters,

@@ -6,7 +6,13 @@ Every file of this folder is imported, so that an objective is there once its fi
 from importlib import import_module
 from pkgutil import iter_modules
 
-from vaezoo.objectives.base import OBJECTIVES, Objective, ignores_padding, make_objective
+from vaezoo.objectives.base import (
+    OBJECTIVES,
+    Context,
+    Objective,
+    ignores_padding,
+    make_objective,
+)
 from vaezoo.objectives.dreg import DReG
 from vaezoo.objectives.elbo import ELBO
 from vaezoo.objectives.iwae import IWAE
@@ -15,6 +21,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "OBJECTIVES",
+    "Context",
     "DReG",
     "Objective",
     "ignores_padding",

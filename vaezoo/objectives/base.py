@@ -7,6 +7,8 @@ A new one is a file of this folder, which registers its class: ``@OBJECTIVES.reg
 """
 
 import inspect
+import math
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
@@ -21,6 +23,8 @@ from vaezoo.parts.axes import Axis
 
 __all__ = [
     "OBJECTIVES",
+    "PLAIN",
+    "Context",
     "Objective",
     "ignores_padding",
     "is_reparameterised",
@@ -29,6 +33,35 @@ __all__ = [
 ]
 
 OBJECTIVES = Axis("objective")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an objective may know besides the batch.
+
+    In training all of these are tensors that change from step to step, so that a step which was
+    captured stays true: an objective computes with them, and never asks for their values.
+
+    Attributes
+    ----------
+    beta
+        Weight of the KL term.
+    mask
+        Which rows of the batch count, ``(B,)``, boolean; all without it.
+    step
+        Optimiser steps taken so far, for schedules.
+    num_data
+        Number N of data in the training set, of frames for sequences: what is shared by all of
+        them counts 1 / N in each. Infinite where nobody knows.
+    """
+
+    beta: float | Tensor = 1.0
+    mask: Tensor | None = None
+    step: int | Tensor = 0
+    num_data: float | Tensor = math.inf
+
+
+PLAIN = Context()
 
 
 class Objective(Protocol):
@@ -45,10 +78,8 @@ class Objective(Protocol):
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at a pair once, on a small batch, and leave it as it was."""
 
-    def loss(
-        self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
-    ) -> Tensor:
-        """Return what is minimised, in nats per unit, of the rows that a mask ``(B,)`` keeps."""
+    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
+        """Return what is minimised, in nats per unit, of the rows that count."""
 
 
 def make_objective(name: str, *, num_particles: int = 1, free_bits: float = 0.0) -> Objective:
@@ -104,7 +135,7 @@ def ignores_padding(objective: Objective, pair: nn.Module, args: Args) -> bool:
     losses = []
     for batch in (args, other):
         with probing(pair, args[0].device, evaluating=False):
-            losses.append(objective.loss(pair, batch, mask=kept))
+            losses.append(objective.loss(pair, batch, Context(mask=kept)))
     return torch.equal(*losses)
 
 

@@ -6,7 +6,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, is_reparameterised, weighted
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised, weighted
 from vaezoo.objectives.importance import weighable_particles
 from vaezoo.pairs.accounting import log_density, log_mean_exp, num_units, total_log_density
 from vaezoo.pairs.particles import Particles
@@ -53,14 +53,12 @@ class DReG:
             pair, args, self.num_particles, "dreg", _refuse_for_dreg
         )
 
-    def loss(
-        self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative bound; see :meth:`ELBO.loss`."""
         if self._particles is None:
             self.prepare(pair, args)
         assert self._particles is not None
-        particles = self._particles
+        particles, beta, mask = self._particles, context.beta, context.mask
         model, guide = weighted(pair, particles, beta, mask)
         draws = particles.run(guide, args)
         (site,) = sample_sites(draws).values()

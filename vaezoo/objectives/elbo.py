@@ -7,7 +7,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, is_reparameterised, weighted
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised, weighted
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
 from vaezoo.pairs.admission import refuse_shared_sites, shared_site
 from vaezoo.pairs.particles import Particles, choose_particles, probing
@@ -68,9 +68,7 @@ class ELBO:
             options["num_particles"] = self.num_particles
         self._elbo = estimator(**options)  # type: ignore[no-untyped-call]
 
-    def loss(
-        self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative weighted ELBO, a scalar whose gradient SVI follows.
 
         Parameters
@@ -79,26 +77,23 @@ class ELBO:
             The pair that the objective was prepared for.
         args
             A batch, tensors of ``(B, ...)``.
-        beta
-            Weight of the KL term.
-        mask
-            Which rows count, ``(B,)``, boolean; all without it.
+        context
+            Weight of the KL term, and which rows count.
         """
         if self._elbo is None:
             self.prepare(pair, args)
         assert self._elbo is not None
         if self.free_bits:
-            return self._loss_with_free_bits(pair, args, beta, mask)
-        model, guide = weighted(pair, self._particles, beta, mask)
+            return self._loss_with_free_bits(pair, args, context)
+        mask = context.mask
+        model, guide = weighted(pair, self._particles, context.beta, mask)
         rows = self._particles.repeat(args)
         kept = None if mask is None else self._particles.repeat((mask,))[0]
         loss = self._elbo.differentiable_loss(model, guide, *rows)
         return torch.as_tensor(loss) / num_units(pair, rows, kept)
 
-    def _loss_with_free_bits(
-        self, pair: nn.Module, args: Args, beta: float | Tensor, mask: Tensor | None
-    ) -> Tensor:
-        particles = self._particles
+    def _loss_with_free_bits(self, pair: nn.Module, args: Args, context: Context) -> Tensor:
+        particles, mask = self._particles, context.mask
         trace = particles.trace(*weighted(pair, particles, 1.0, mask), args)
         terms = elbo_terms(pair, args, trace=trace)
         units = particles.number * num_units(pair, args, mask)
@@ -107,7 +102,7 @@ class ELBO:
             latents = terms.kl_per_latent[name] if name in self._factorised else whole
             average = latents.sum(dim=tuple(range(whole.dim()))) / units
             kl = kl + average.clamp(min=self.free_bits).sum()
-        return beta * kl - terms.recon.sum() / units
+        return context.beta * kl - terms.recon.sum() / units
 
 
 def _factorised(terms: Terms) -> frozenset[str]:

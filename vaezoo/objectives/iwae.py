@@ -7,7 +7,7 @@ from pyro.distributions.util import is_identically_zero, scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.objectives.base import OBJECTIVES, weighted
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, weighted
 from vaezoo.objectives.importance import weighable_particles
 from vaezoo.pairs.accounting import log_mean_exp, num_units, total_log_density
 from vaezoo.pairs.particles import Particles
@@ -46,15 +46,13 @@ class IWAE:
         """
         self._particles = weighable_particles(pair, args, self.num_particles, "iwae")
 
-    def loss(
-        self, pair: nn.Module, args: Args, beta: float | Tensor = 1.0, mask: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative bound; see :meth:`ELBO.loss`."""
         if self._particles is None:
             self.prepare(pair, args)
         assert self._particles is not None
-        particles = self._particles
-        trace = particles.trace(*weighted(pair, particles, beta, mask), args)
+        particles, mask = self._particles, context.mask
+        trace = particles.trace(*weighted(pair, particles, context.beta, mask), args)
         log_q, score = _log_q(trace.guide)
         log_p = total_log_density(sample_sites(trace.model).values(), scaled=True)
         bound = log_mean_exp(particles.by_datum(log_p - log_q))

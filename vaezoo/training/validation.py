@@ -7,7 +7,7 @@ from torch import nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
-from vaezoo.objectives.base import Objective
+from vaezoo.objectives.base import Context, Objective
 from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.pieces import split_rows
 from vaezoo.pairs.sites import Args, repeat_rows
@@ -75,11 +75,12 @@ class Validation:
         if self.objective.judged_by_elbo:
             return validation.score(beta)
         total = units = 0.0
+        context = Context(beta)
         with seeded(self.seed, self.batches.device):
             for batch in self._measured("validation"):
                 for args in split_rows(batch, ROWS_AT_ONCE):
                     size = float(num_units(self.pair, args))
-                    total -= size * float(self.objective.loss(self.pair, args, beta))
+                    total -= size * float(self.objective.loss(self.pair, args, context))
                     units += size
         return total / units
 

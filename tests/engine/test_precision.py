@@ -16,7 +16,7 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
-from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import sample_sites, trace_pair
 from vaezoo.registry import get_model
 

@@ -1,4 +1,4 @@
-"""The accounting of a datum: masks count, scales only where they are asked for."""
+"""The accounting of a datum: masks, scales, plates and factors count, the same way for everyone."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from torch.distributions import Normal, kl_divergence
 from vaezoo.objectives.base import weighted
 from vaezoo.pairs.accounting import (
     elbo_terms,
-    log_density,
+    log_joint,
     log_mean_exp,
     log_weights,
     num_units,
-    total_log_density,
     units_per_row,
 )
 from vaezoo.pairs.particles import Particles
+from vaezoo.pairs.plates import log_density, total_log_density
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.testing.pairs import LinearPair, NoLatents
 from vaezoo.testing.sequence_pairs import LinearRecurrence
@@ -27,16 +27,18 @@ from vaezoo.testing.sequence_pairs import LinearRecurrence
 X = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
 
 
-def test_scale_counts_where_it_is_asked_for() -> None:
-    pair = LinearPair()
-    trace = Particles().trace(*weighted(pair, Particles(), 0.25, None), (X,))
-    p, q = trace.latents["z"]
-    for site in (p, q):
-        torch.testing.assert_close(log_density(site, scaled=True), 0.25 * log_density(site))
+def test_the_scale_of_an_author_counts() -> None:
+    trace = trace_pair(LinearPair(), (X,))
     (x,) = trace.observed.values()
+    torch.testing.assert_close(log_density({**x, "scale": 0.25}), 0.25 * log_density(x))
+
+
+def test_a_weight_is_that_of_latents() -> None:
+    trace = trace_pair(LinearPair(), (X,))
+    (p, _), (x,) = trace.latents["z"], trace.observed.values()
     both = 0.25 * log_density(p) + log_density(x)
-    torch.testing.assert_close(total_log_density([p, x], scaled=True), both)
-    torch.testing.assert_close(total_log_density([p, x]), log_density(p) + log_density(x))
+    torch.testing.assert_close(total_log_density([p, x], weight=0.25), both)
+    torch.testing.assert_close(log_joint(trace.model, weight=0.25), both)
 
 
 def test_a_masked_row_has_no_density() -> None:

@@ -17,9 +17,9 @@ from vaezoo.errors import RequestError
 from vaezoo.models.vae import VAEBernoulli, VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective, ignores_padding
-from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold, mask_rows, scale_latents
 from vaezoo.pairs.particles import Particles, choose_particles, probing
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites, trace_pair
 from vaezoo.registry import entry_of, get_model, list_models
 from vaezoo.testing import made_up_batch

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints, kl_divergence
 
 from vaezoo import RequestError
-from vaezoo.pairs.accounting import total_log_density
+from vaezoo.pairs.plates import total_log_density
 from vaezoo.pairs.sites import run_guide, sample_sites, trace_pair
 from vaezoo.sequences import PathPair, as_sequence_pair, training_form
 from vaezoo.sequences.unrolled import Step, by_rows, loop

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
-from vaezoo.pairs.accounting import elbo_terms, log_density, num_units
+from vaezoo.pairs.accounting import elbo_terms, num_units
 from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.pairs.families import elements_of_both
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
 from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.sequences.paths import training_form

@@ -12,7 +12,7 @@ from vaezoo.engine.capture import Function
 from vaezoo.engine.precision import networks_in
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.options import Precision
-from vaezoo.pairs.accounting import log_density
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, sample_sites, trace_pair
 
 __all__ = ["Prepare", "describe_failure", "filled_up", "loss_and_gradients"]

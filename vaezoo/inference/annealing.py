@@ -34,10 +34,10 @@ from vaezoo.inference.importance import effective_share, log_evidence, systemati
 from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, first_step_size, move
 from vaezoo.inference.target import Target
 from vaezoo.options import require_choice
-from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import join, numbered_rows, rows_at_once
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import Args, model_of, sample_sites
 

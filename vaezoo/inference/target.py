@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.distributions import biject_to
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.accounting import total_log_density
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
+from vaezoo.pairs.plates import total_log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,

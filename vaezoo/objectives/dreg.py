@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised, weighted
 from vaezoo.objectives.importance import weighable_particles
-from vaezoo.pairs.accounting import log_density, log_mean_exp, num_units, total_log_density
+from vaezoo.pairs.accounting import log_mean_exp, num_units
 from vaezoo.pairs.particles import Particles
+from vaezoo.pairs.plates import log_density, total_log_density
 from vaezoo.pairs.sites import Args, PairTrace, Site, sample_sites
 
 __all__ = ["DReG"]
@@ -64,7 +65,7 @@ class DReG:
         (site,) = sample_sites(draws).values()
         z = site["value"] = _anew(site["value"])
         trace = particles.run(poutine.replay(model, trace=draws), args)
-        log_p = total_log_density(sample_sites(trace).values(), scaled=True)
+        log_p = total_log_density(sample_sites(trace).values())
         log_w = particles.by_datum(log_p - _log_q_along_draw(site, z))
         if z.requires_grad:
             share = particles.by_row(log_w.detach().softmax(0))
@@ -75,8 +76,8 @@ class DReG:
 
 def _log_q_along_draw(site: Site, z: Tensor) -> Tensor:
     """Return log q(z | x), whose gradient is that through z, without that of its parameters."""
-    fixed = log_density(site, z.detach(), scaled=True)
-    return log_density(site, z, scaled=True) - fixed + fixed.detach()
+    fixed = log_density(site, z.detach())
+    return log_density(site, z) - fixed + fixed.detach()
 
 
 def _refuse_for_dreg(trace: PairTrace) -> None:

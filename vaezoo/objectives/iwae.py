@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, weighted
 from vaezoo.objectives.importance import weighable_particles
-from vaezoo.pairs.accounting import log_mean_exp, num_units, total_log_density
+from vaezoo.pairs.accounting import log_mean_exp, num_units
 from vaezoo.pairs.particles import Particles
+from vaezoo.pairs.plates import total_log_density
 from vaezoo.pairs.sites import Args, sample_sites
 
 __all__ = ["IWAE"]
@@ -54,7 +55,7 @@ class IWAE:
         particles, mask = self._particles, context.mask
         trace = particles.trace(*weighted(pair, particles, context.beta, mask), args)
         log_q, score = _log_q(trace.guide)
-        log_p = total_log_density(sample_sites(trace.model).values(), scaled=True)
+        log_p = total_log_density(sample_sites(trace.model).values())
         bound = log_mean_exp(particles.by_datum(log_p - log_q))
         if score is not None:
             surrogate = bound.detach() * particles.by_datum(score).sum(0)

@@ -5,21 +5,20 @@ Everything is read off the sites of a trace. Log-densities are in nats, one numb
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import torch
-from pyro.distributions.util import scale_and_mask
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
 
-from vaezoo.pairs.families import elements_of_both
+from vaezoo.pairs.divergences import closed_form_sites, kl_of, kl_per_element
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices
+from vaezoo.pairs.plates import in_data_plate, log_density, sum_over_plates, total_log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
-    Site,
+    density_sites,
     lengths_of,
     repeat_rows,
     sample_sites,
@@ -31,61 +30,88 @@ from vaezoo.pairs.sites import (
 __all__ = [
     "Terms",
     "elbo_terms",
-    "log_density",
+    "log_guide",
+    "log_joint",
     "log_mean_exp",
     "log_weight",
     "log_weights",
     "num_units",
     "sum_over_steps",
-    "total_log_density",
     "units_per_row",
 ]
 
 
-def log_density(site: Site, value: Tensor | None = None, *, scaled: bool = False) -> Tensor:
-    """Return the log-density of a site ``(B,)``: masked, and scaled only where that is asked for.
+def log_joint(
+    trace: Trace,
+    *,
+    latents: Collection[str] | None = None,
+    weight: float | Tensor = 1.0,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """Return log p(x, z) of a trace of the model, its factors included, ``(B,)``.
 
-    What is measured is not scaled; an objective is, by the weight of its KL term.
+    Parameters
+    ----------
+    trace
+        Of the model.
+    latents
+        Those that count; a latent that is drawn from its prior, as nothing else draws it, does not.
+        By default all.
+    weight
+        A factor of the log-densities of latents.
+    rows
+        Which rows count, ``(B,)``, boolean.
 
     Examples
     --------
     >>> from vaezoo.testing.pairs import LinearPair
-    >>> x, pair = torch.zeros(3, 4), LinearPair()
-    >>> trace = trace_pair(pair, (x,))
-    >>> log_density(trace.observed["x"]).shape
+    >>> log_joint(trace_pair(LinearPair(), (torch.zeros(3, 4),)).model).shape
     torch.Size([3])
     """
-    log_prob = site["fn"].log_prob(site["value"] if value is None else value)
-    scale = site["scale"] if scaled else 1.0
-    return torch.as_tensor(scale_and_mask(log_prob, scale=scale, mask=site["mask"]))
+    sites = density_sites(trace).items()
+    counted = [s for n, s in sites if s["is_observed"] or latents is None or n in latents]
+    return total_log_density(counted, weight=weight, rows=rows)
 
 
-def total_log_density(sites: Iterable[Site], *, scaled: bool = False) -> Tensor:
-    """Return the sum of the log-densities of some sites, at least one, ``(B,)``.
+def log_guide(
+    trace: PairTrace, *, weight: float | Tensor = 1.0, rows: Tensor | None = None
+) -> Tensor | float:
+    """Return log q(z | x) of the latents, ``(B,)``; 0 without any.
 
     Examples
     --------
     >>> from vaezoo.testing.pairs import LinearPair
-    >>> x, pair = torch.zeros(3, 4), LinearPair()
-    >>> trace = trace_pair(pair, (x,))
-    >>> total_log_density(trace.observed.values()).shape
+    >>> log_guide(trace_pair(LinearPair(), (torch.zeros(3, 4),))).shape
     torch.Size([3])
     """
-    return torch.stack([log_density(site, scaled=scaled) for site in sites]).sum(0)
+    sites = [site for name, site in sample_sites(trace.guide).items() if name in trace.latents]
+    sites += trace.bases.values()
+    return total_log_density(sites, weight=weight, rows=rows) if sites else 0.0
 
 
 @dataclass(frozen=True)
 class Terms:
     """The ELBO of each datum and its parts, in nats, whatever objective is optimised.
 
-    ``recon`` is log p(x | z) ``(B,)``; ``kl`` has one ``(B,)`` per latent site, in closed form
-    where there is one; ``kl_per_latent`` splits it over the elements of the site,
-    ``(B, *event)``, where prior and posterior factorise.
+    Attributes
+    ----------
+    recon
+        log p(x | z), ``(B,)``, of all observed sites.
+    kl
+        One ``(B,)`` per latent site, in closed form where there is one.
+    kl_per_latent
+        ``kl`` over the elements of the site, ``(B, *event)``, where prior and posterior factorise.
+    factors
+        What ``pyro.factor`` adds, ``(B,)``: to log p in the model, to -log q in the guide.
+    kl_global
+        KL of the sites that all data share, ``()``, each once for the whole data set.
     """
 
     recon: Tensor
     kl: Mapping[str, Tensor]
     kl_per_latent: Mapping[str, Tensor]
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+    kl_global: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def kl_total(self) -> Tensor:
@@ -93,11 +119,34 @@ class Terms:
 
     @property
     def elbo(self) -> Tensor:
-        return self.recon - self.kl_total
+        """The ELBO of each datum, without the part of the sites that all data share."""
+        elbo = self.recon - self.kl_total
+        return elbo + torch.stack(list(self.factors.values())).sum(0) if self.factors else elbo
 
 
-def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -> Terms:
+def elbo_terms(
+    pair: nn.Module,
+    args: Args,
+    *,
+    trace: PairTrace | None = None,
+    closed_form: Collection[str] | None = None,
+    rows: Tensor | None = None,
+) -> Terms:
     """Return the plain ELBO of each datum, split into its terms, from one draw of the guide.
+
+    Parameters
+    ----------
+    pair
+        Any model/guide pair.
+    args
+        A batch, tensors of ``(B, ...)``.
+    trace
+        Of both sides, where there is one already.
+    closed_form
+        Latents whose KL is taken in closed form if there is one; by default
+        :func:`closed_form_sites`.
+    rows
+        Which rows count, ``(B,)``, boolean.
 
     Examples
     --------
@@ -108,55 +157,36 @@ def elbo_terms(pair: nn.Module, args: Args, *, trace: PairTrace | None = None) -
     (torch.Size([3]), torch.Size([3, 2]))
     """
     trace = trace or trace_pair(pair, args)
-    recon = total_log_density(trace.observed.values())
-    kl, per_latent = {}, {}
-    for name, (p, q) in trace.latents.items():
-        kl[name] = _kl(p, q, closed_form=trace.same_order)
-        elements = _kl_per_element(p, q) if trace.same_order else None
+    closed_form = closed_form_sites(trace) if closed_form is None else closed_form
+    recon = total_log_density(trace.observed.values(), rows=rows)
+    local, whole = trace.local_latents, trace.global_latents
+    kl = {name: kl_of(trace, name, closed_form, rows=rows) for name in local}
+    factors, shared = _factor_terms(trace, rows)
+    shared |= {
+        name: sum_over_plates(kl_of(trace, name, closed_form), whole[name][0]) for name in whole
+    }
+    per_latent = {}
+    for name, (p, q) in local.items():
+        elements = kl_per_element(p, q, rows) if name in closed_form else None
         if elements is not None:
             per_latent[name] = elements
     if takes_lengths(pair):
         kl, per_latent = sum_over_steps(kl), sum_over_steps(per_latent)
-    return Terms(recon, kl, per_latent)
+    return Terms(recon, kl, per_latent, factors, shared)
 
 
-def _kl(p: Site, q: Site, *, closed_form: bool) -> Tensor:
-    if closed_form:
-        try:
-            kl = kl_divergence(q["fn"], p["fn"])
-            return torch.as_tensor(scale_and_mask(kl, mask=q["mask"]))
-        except NotImplementedError:
-            pass
-    return log_density(q) - log_density(p)
-
-
-def _kl_per_element(p: Site, q: Site) -> Tensor | None:
-    """Return KL(q || p) per element ``(B, *event)`` when both factorise, else None.
-
-    That of the paths of sequences is summed over their steps.
-    """
-    p_fn, q_fn = p["fn"], q["fn"]
-    event_dim = q_fn.event_dim
-    if hasattr(q_fn, "kl_per_latent"):
-        kl = q_fn.kl_per_latent(p_fn)
-        event_dim = 0 if kl is None else kl.dim() - 1
-    else:
-        kl = _kl_of_elements(p_fn, q_fn)
-    mask = q["mask"]
-    if isinstance(mask, Tensor):
-        mask = mask.reshape(*mask.shape, *[1] * event_dim)
-    return None if kl is None else torch.as_tensor(scale_and_mask(kl, mask=mask))
-
-
-def _kl_of_elements(p_fn: Any, q_fn: Any) -> Tensor | None:
-    both = elements_of_both(p_fn, q_fn)
-    if both is None:
-        return None
-    p_fn, q_fn = both
-    try:
-        return kl_divergence(q_fn, p_fn)
-    except NotImplementedError:
-        return None
+def _factor_terms(
+    trace: PairTrace, rows: Tensor | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what each factor adds to the ELBO of a datum, and those of the data set subtract."""
+    local, whole = {}, {}
+    for sign, sites in ((1, trace.factors), (-1, trace.penalties)):
+        for name, site in sites.items():
+            if in_data_plate(site, trace.data_plate):
+                local[name] = sign * log_density(site, rows=rows)
+            else:
+                whole[name] = sum_over_plates(-sign * log_density(site), site)
+    return local, whole
 
 
 def sum_over_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -187,9 +217,7 @@ def log_weight(trace: PairTrace) -> Tensor:
     >>> bool((error.abs() < 1e-4).all())
     True
     """
-    log_p = total_log_density(sample_sites(trace.model).values())
-    guide = sample_sites(trace.guide).values()
-    return log_p - total_log_density(guide) if guide else log_p
+    return log_joint(trace.model, latents=trace.latents) - log_guide(trace)
 
 
 @torch.no_grad()

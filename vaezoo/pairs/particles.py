@@ -15,8 +15,8 @@ from pyro import poutine
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.plates import PARTICLES, log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -68,7 +68,7 @@ class Particles:
     def run(self, fn: StochasticFunction, args: Args) -> Trace:
         """Return a trace of a model or a guide."""
         if self.in_plate:
-            fn = pyro.plate("particles", self.number, dim=-2)(fn)
+            fn = pyro.plate(PARTICLES, self.number, dim=-2)(fn)
         return poutine.trace(fn).get_trace(*self.repeat(args))
 
     def trace(self, model: StochasticFunction, guide: StochasticFunction, args: Args) -> PairTrace:

@@ -13,11 +13,13 @@ from typing import Any, cast
 import torch
 from pyro import poutine
 from pyro.poutine.trace_struct import Trace
-from pyro.poutine.util import site_is_subsample
+from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
 
 from vaezoo.options import PointValue, require_choice
+from vaezoo.pairs.families import is_point
 from vaezoo.pairs.handlers import take_mean
+from vaezoo.pairs.plates import data_frame, in_data_plate
 
 __all__ = [
     "Args",
@@ -25,7 +27,9 @@ __all__ = [
     "Site",
     "StochasticFunction",
     "argument_names",
+    "density_sites",
     "guide_of",
+    "is_autoencoder",
     "lengths_of",
     "model_of",
     "repeat_rows",
@@ -107,10 +111,46 @@ class PairTrace:
         }
 
     @property
+    def local_latents(self) -> dict[str, tuple[Site, Site]]:
+        """Those latents of which each datum has its own."""
+        data = self.data_plate
+        both = self.latents.items()
+        return {name: sides for name, sides in both if in_data_plate(sides[0], data)}
+
+    @property
+    def global_latents(self) -> dict[str, tuple[Site, Site]]:
+        """Those latents of which the data set has one."""
+        local = self.local_latents
+        return {name: sides for name, sides in self.latents.items() if name not in local}
+
+    @property
     def observed(self) -> dict[str, Site]:
-        """Observed sites of the model."""
+        """Observed sites of the model, those that hold data."""
         sites = sample_sites(self.model)
         return {name: site for name, site in sites.items() if site["is_observed"]}
+
+    @property
+    def factors(self) -> dict[str, Site]:
+        """What ``pyro.factor`` adds to log p in the model."""
+        return _factors(self.model)
+
+    @property
+    def penalties(self) -> dict[str, Site]:
+        """What ``pyro.factor`` adds to log q in the guide."""
+        return _factors(self.guide)
+
+    @property
+    def bases(self) -> dict[str, Site]:
+        """The draws of one of Pyro's guides, each by the name of a latent that it is carried to.
+
+        They have the density of the latents, whose own sites hold the change of variables.
+        """
+        return _bases(self.model, self.guide)
+
+    @property
+    def data_plate(self) -> Any:
+        """The plate that numbers the data; None when the model observes outside of any."""
+        return data_frame(self.observed.values())
 
     @property
     def same_order(self) -> bool:
@@ -119,8 +159,69 @@ class PairTrace:
         return list(self.latents) == guide
 
 
+def _factors(trace: Trace) -> dict[str, Site]:
+    return {name: site for name, site in density_sites(trace).items() if site_is_factor(site)}
+
+
+def _bases(model: Trace, guide: Trace) -> dict[str, Site]:
+    """Pair the sites that Pyro's AutoGuides draw with latents, by the names that they give them."""
+    sites = sample_sites(guide)
+    points = [name for name, site in sites.items() if name in model.nodes and is_point(site["fn"])]
+    bases = {}
+    for name, site in sites.items():
+        if name in model.nodes or not (site["infer"] or {}).get("is_auxiliary"):
+            continue
+        if name.removesuffix("_unconstrained") in points:
+            bases[name.removesuffix("_unconstrained")] = site
+        elif re.fullmatch("_.*_latent", name) and points:
+            bases[points[0]] = site
+    return bases
+
+
+def is_autoencoder(trace: PairTrace) -> bool:
+    """Return whether the guide gives each latent one value: a pair without a density of them.
+
+    It has a reconstruction, and no ELBO. The sites that one of Pyro's guides makes of its draws are
+    no such values.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair, PointGuide
+    >>> x = torch.zeros(3, 4)
+    >>> [is_autoencoder(trace_pair(pair, (x,))) for pair in (LinearPair(), PointGuide())]
+    [False, True]
+    """
+    latents = trace.latents.values()
+    return bool(latents) and not trace.bases and all(is_point(q["fn"]) for _, q in latents)
+
+
+def density_sites(trace: Trace) -> dict[str, Site]:
+    """Return what has a log-density in a trace: its random variables and its factors.
+
+    Plates and what ``pyro.deterministic`` records are left out.
+
+    Examples
+    --------
+    >>> import pyro
+    >>> from pyro import distributions as dist
+    >>> with poutine.trace() as traced:
+    ...     z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    ...     pyro.factor("penalty", -z.abs())
+    ...     twice = pyro.deterministic("twice", 2 * z)
+    >>> list(density_sites(traced.trace)), list(sample_sites(traced.trace))
+    (['z', 'penalty'], ['z'])
+    """
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample"
+        and not site_is_subsample(site)
+        and not (site["infer"] or {}).get("_deterministic")
+    }
+
+
 def sample_sites(trace: Trace) -> dict[str, Site]:
-    """Return the random variables of a trace, without plates.
+    """Return the random variables of a trace, without plates, factors and recorded values.
 
     Examples
     --------
@@ -130,11 +231,7 @@ def sample_sites(trace: Trace) -> dict[str, Site]:
     >>> list(sample_sites(trace.model)), list(sample_sites(trace.guide))
     (['z', 'x'], ['z'])
     """
-    return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site)
-    }
+    return {n: site for n, site in density_sites(trace).items() if not site_is_factor(site)}
 
 
 def trace_pair(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> PairTrace:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import nearest
-from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.admission import examine
 from vaezoo.pairs.families import family, is_discrete, is_point
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     PairTrace,

@@ -18,10 +18,10 @@ from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.pairs.accounting import log_density
 from vaezoo.pairs.blame import calling_line, line_of, line_that_sets, one_line, raised_at
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,

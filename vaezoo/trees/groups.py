@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.pairs.accounting import log_density, sum_over_steps, total_log_density
+from vaezoo.pairs.accounting import sum_over_steps
+from vaezoo.pairs.plates import log_density, total_log_density
 from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     Args,

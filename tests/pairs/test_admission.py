@@ -63,7 +63,7 @@ class Peeking(LinearPair):
             X,
             [Finding("model only", "u"), Finding("guide only", "v"), Finding("auxiliary", "w")],
         ),
-        (Shared(), X, [Finding("shared", "s")]),
+        (Shared(), X, [Finding("global", "s"), Finding("shared", "s")]),
         (Peeking(), X, [Finding("observed", "x")]),
     ],
     ids=lambda value: type(value).__name__,

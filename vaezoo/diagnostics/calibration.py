@@ -42,7 +42,8 @@ from vaezoo.errors import RequestError, nearest
 from vaezoo.inference.importance import Weighted, pareto_smooth
 from vaezoo.inference.proposals import mixture_weights, short_chains
 from vaezoo.inference.target import Target
-from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
+from vaezoo.pairs.accounting import log_joint
+from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import data_at_once, join, numbered_rows, slices, trial_rows
@@ -239,7 +240,7 @@ def _refuse(pair: nn.Module, whole: nn.Module, few: Args, repair: Repair) -> Non
     """Refuse a pair, whose training form is ``whole``, that cannot be calibrated or repaired."""
     if takes_lengths(pair):
         as_sequence_pair(pair, "calibration of sequences")
-    trace, kinds = trace_pair(whole, few), (*DENSITY, *ONE_SIDED, "shared")
+    trace, kinds = trace_pair(whole, few), (*DENSITY, *ONE_SIDED, *UNCOUNTED, "shared")
     admit(whole, trace, "calibration", kinds, num_rows=len(few[0]))
     if repair == "mixture":
         Target(pair, few, "the repair by a mixture")
@@ -303,7 +304,7 @@ class _Ranking:
         guide = hold(held)(guide_of(self.pair))
         trace = particles.trace(model_of(self.pair), guide, self.args)
         log_q = particles.by_datum(total_log_density(sample_sites(trace.guide).values()))
-        log_p = particles.by_datum(total_log_density(sample_sites(trace.model).values()))
+        log_p = particles.by_datum(log_joint(trace.model))
         log_likelihood = particles.by_datum(total_log_density(trace.observed.values()))
         draws = [particles.by_datum(q["value"]) for _, q in trace.latents.values()]
         elements = [self._at_frame(z).flatten(2) if z.dim() > 2 else z[..., None] for z in draws]

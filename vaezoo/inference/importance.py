@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_mean_exp, log_weight
-from vaezoo.pairs.admission import DENSITY, admit
+from vaezoo.pairs.admission import DENSITY, UNCOUNTED, admit
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.sites import Args, guide_of, model_of, trace_pair
@@ -129,7 +129,7 @@ def importance_weights(
     with probing(pair, args[0].device, seed=seed):
         few = trial_rows(args)
         trace = trace_pair(pair, few)
-        kinds = (*DENSITY, "shared")
+        kinds = (*DENSITY, *UNCOUNTED, "shared")
         admit(pair, trace, "importance weighting", kinds, num_rows=len(few[0]))
         in_plate = choose_particles(pair, few, 2).in_plate
         pieces = slices(num_samples, rows_at_once(len(args[0]), most=max_rows))

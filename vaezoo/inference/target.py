@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import biject_to
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.admission import DENSITY, ONE_SIDED, admit
+from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
@@ -24,6 +24,7 @@ from vaezoo.pairs.plates import total_log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
+    density_sites,
     guide_of,
     model_of,
     sample_sites,
@@ -84,7 +85,7 @@ class Target:
             )
         few = trial_rows(args)
         trace = trace_pair(pair, few)
-        kinds = (*DENSITY, "discrete", *ONE_SIDED, "observed", "shared")
+        kinds = (*DENSITY, "discrete", *ONE_SIDED, *UNCOUNTED, "shared")
         admit(pair, trace, what, kinds, num_rows=len(few[0]))
         self.pair = pair
         self.args = args
@@ -114,7 +115,7 @@ class Target:
         """Return log p(u) and log p(x | u)."""
         particles, held, log_volume = self._held(u)
         trace = particles.run(hold(held)(model_of(self.pair)), self.args)
-        sites = sample_sites(trace)
+        sites = density_sites(trace)
         prior = total_log_density(sites[latent.name] for latent in self.latents)
         likelihood = total_log_density(s for s in sites.values() if s["is_observed"])
         return particles.by_datum(prior) + log_volume, particles.by_datum(likelihood)

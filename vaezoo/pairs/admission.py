@@ -14,11 +14,13 @@ from torch import nn
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import is_discrete, is_point
-from vaezoo.pairs.sites import PairTrace, Site, sample_sites
+from vaezoo.pairs.plates import in_data_plate, is_scaled, num_densities
+from vaezoo.pairs.sites import PairTrace, Site, is_autoencoder, sample_sites
 
 __all__ = [
     "DENSITY",
     "ONE_SIDED",
+    "UNCOUNTED",
     "Finding",
     "Kind",
     "admit",
@@ -29,11 +31,27 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "no latents", "point", "discrete", "model only", "guide only", "auxiliary", "observed", "shared"
+    "no latents",
+    "point",
+    "discrete",
+    "model only",
+    "guide only",
+    "auxiliary",
+    "noise",
+    "observed",
+    "factor",
+    "factor in guide",
+    "penalty",
+    "scaled",
+    "subsampled plate",
+    "global",
+    "shared",
 ]
 
 DENSITY: tuple[Kind, ...] = ("no latents", "point")
 ONE_SIDED: tuple[Kind, ...] = ("model only", "guide only", "auxiliary")
+# What no accounting has a term for: refused by everything, training included.
+UNCOUNTED: tuple[Kind, ...] = ("guide only", "auxiliary", "observed", "factor in guide")
 
 
 @dataclass(frozen=True)
@@ -43,16 +61,23 @@ class Finding:
     Attributes
     ----------
     kind
-        ==============  ========================================================================
-        ``no latents``  the guide has no site
-        ``point``       the guide gives a latent one value, as an autoencoder does
-        ``discrete``    a latent is discrete
-        ``model only``  a latent of the model, which the guide does not draw
-        ``guide only``  a site of the guide, which the model does not have
-        ``auxiliary``   the same, and the guide says that it means to
-        ``observed``    a site of the guide, which the model observes
-        ``shared``      a site has not one log-density for each datum
-        ==============  ========================================================================
+        ====================  ==================================================================
+        ``no latents``        the guide has no site
+        ``point``             the guide gives a latent one value, as an autoencoder does
+        ``discrete``          a latent is discrete
+        ``model only``        a latent of the model, which the guide does not draw
+        ``guide only``        a site of the guide, which the model does not have
+        ``auxiliary``         the same, and the guide says that it means to
+        ``noise``             the same, of an autoencoder, where it counts nothing
+        ``observed``          a site of the guide, which the model observes
+        ``factor``            a ``pyro.factor`` of the model: log p is not normalised
+        ``factor in guide``   one of a guide with a density, which is none with it
+        ``penalty``           one of the guide of an autoencoder
+        ``scaled``            the author scales a site: the ELBO is of a tempered density
+        ``subsampled plate``  the data plate takes the batch for a subsample; N / B is divided out
+        ``global``            a site lies outside the data plate, so that all data share it
+        ``shared``            a site has not one log-density for each datum
+        ====================  ==================================================================
     site
         Its name; empty without latents.
     """
@@ -90,9 +115,10 @@ def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
     """
     findings = [Finding("no latents")] if not sample_sites(trace.guide) else []
     for name, (p, q) in trace.latents.items():
-        findings += [Finding("point", name)] if is_point(q["fn"]) else []
+        is_value = is_point(q["fn"]) and not trace.bases
+        findings += [Finding("point", name)] if is_value else []
         findings += [Finding("discrete", name)] if is_discrete(p["fn"]) else []
-    findings += _one_sided(trace)
+    findings += [*_one_sided(trace), *_factors(trace), *_plates(trace)]
     shared = None if num_rows is None else shared_site(trace, num_rows)
     return [*findings, Finding("shared", shared)] if shared is not None else findings
 
@@ -102,11 +128,31 @@ def _one_sided(trace: PairTrace) -> Iterator[Finding]:
     for name, site in model.items():
         if not site["is_observed"] and name not in guide:
             yield Finding("model only", name)
+    bases = [base["name"] for base in trace.bases.values()]
+    unpaired: Kind = "noise" if is_autoencoder(trace) else "auxiliary"
     for name, site in guide.items():
-        if name not in model:
-            yield Finding("auxiliary" if _is_auxiliary(site) else "guide only", name)
-        elif model[name]["is_observed"] and not _is_auxiliary(site):
+        if name not in model and name not in bases:
+            yield Finding(unpaired if _is_auxiliary(site) else "guide only", name)
+        elif name in model and model[name]["is_observed"] and not _is_auxiliary(site):
             yield Finding("observed", name)
+
+
+def _factors(trace: PairTrace) -> Iterator[Finding]:
+    yield from (Finding("factor", name) for name in trace.factors)
+    in_guide: Kind = "penalty" if is_autoencoder(trace) else "factor in guide"
+    yield from (Finding(in_guide, name) for name in trace.penalties)
+
+
+def _plates(trace: PairTrace) -> Iterator[Finding]:
+    data = trace.data_plate
+    sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
+    for name, site in sites.items():
+        if is_scaled(site):
+            yield Finding("scaled", name)
+        if name in trace.model.nodes and not in_data_plate(site, data):
+            yield Finding("global", name)
+    if data is not None and data.full_size not in (None, data.size):
+        yield Finding("subsampled plate", next(iter(trace.observed)))
 
 
 def _is_auxiliary(site: Site) -> bool:
@@ -131,6 +177,10 @@ REFUSALS: dict[Kind, str] = {
         "{what} needs the same latents on both sides, and site '{site}' is in the {side} "
         "only; add it to the {other}",
     ),
+    "factor in guide": "{what} needs a density of the latents, and `pyro.factor` at site '{site}' "
+    "of the guide leaves none; put it into the model, or into an objective of your own",
+    "auxiliary": "{what} needs a density of the latents, and the model has none for site '{site}' "
+    "of the guide; add its reverse density to the model, `pyro.sample('{site}', ...)`",
     "shared": f"{{what}} needs {SHARED}",
 }
 
@@ -196,7 +246,7 @@ def shared_site(trace: PairTrace, num_rows: int) -> str | None:
     (None, 'z')
     """
     sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
-    return next((n for n, site in sites.items() if site["fn"].batch_shape != (num_rows,)), None)
+    return next((n for n, site in sites.items() if num_densities(site) != (num_rows,)), None)
 
 
 def refuse_shared_sites(trace: PairTrace, num_rows: int, what: str, instead: str) -> None:

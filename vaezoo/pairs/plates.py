@@ -18,7 +18,9 @@ __all__ = [
     "author_scale",
     "data_frame",
     "in_data_plate",
+    "is_scaled",
     "log_density",
+    "num_densities",
     "outermost_frame",
     "reduce_to_data",
     "sum_over_plates",
@@ -87,6 +89,19 @@ def author_scale(site: Any) -> float | Tensor:
     if frame is None or frame.full_size in (None, frame.size):
         return scale
     return scale / (frame.full_size / frame.size)
+
+
+def is_scaled(site: Any) -> bool:
+    """Return whether the author scales a site."""
+    return bool((torch.as_tensor(author_scale(site)) != 1).any())
+
+
+def num_densities(site: Any) -> torch.Size:
+    """Return the shape of the log-density of a site: ``(B,)`` of a local one, ``()`` of a global.
+
+    Without a plate the batch shape is the author's, whatever it means.
+    """
+    return reduce_to_data(torch.empty(site["fn"].batch_shape, device="meta"), site).shape
 
 
 def weigh(

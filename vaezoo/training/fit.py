@@ -17,7 +17,7 @@ from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
-from vaezoo.pairs.admission import Kind, admit
+from vaezoo.pairs.admission import UNCOUNTED, Kind, admit
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
@@ -30,7 +30,7 @@ from vaezoo.training.trainer import Trainer
 __all__ = ["fit", "prepare", "resume"]
 
 # What is auxiliary, shared by data, discrete or a point can be trained.
-REFUSED: tuple[Kind, ...] = ("model only", "guide only", "observed")
+REFUSED: tuple[Kind, ...] = ("model only", *UNCOUNTED)
 
 
 def fit(

@@ -33,7 +33,7 @@ from vaezoo.pairs.blame import (
     raised_at,
 )
 from vaezoo.runtime.device import rng_state
-from vaezoo.runtime.isolation import plain_state, untouched
+from vaezoo.runtime.isolation import plain_state, uncompiled, untouched
 
 __all__ = [
     "Captured",
@@ -116,7 +116,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         from call to call.
     """
     owned, cls = (*pair.parameters(), *pair.buffers()), class_of(pair)
-    with one_fake_mode():
+    with uncompiled(), one_fake_mode():
         first, second = _trace_twice(function, pair, owned, args)
         _refuse_difference(first, second, cls)
         _refuse_generators(first, cls)
@@ -124,8 +124,12 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         lent = _lent(first, second)
         _refuse_changes_of(lent, first, cls)
         unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
-        with untouched(pair, args[0].device):
-            graph = reduce_graph(first, (*owned, *_copies(args)))
+        try:
+            with untouched(pair, args[0].device):
+                graph = reduce_graph(first, (*owned, *_copies(args)))
+        except Exception as error:  # an operation that is recorded, but does not run again
+            reason = f"what was captured does not run ({one_line(error)})"
+            raise NotCapturedError(reason, line_of(cls)) from error
     return Captured(graph, owned, unowned)
 
 

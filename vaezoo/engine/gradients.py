@@ -1,5 +1,6 @@
 """Loss and gradients of a pair on a batch: the function that every tier of the engine evaluates."""
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,8 @@ def loss_and_gradients(
         )
         loss = loss.detach()
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
-        norm = torch.linalg.vector_norm(torch.stack(norms))
+        widest = functools.reduce(torch.promote_types, [norm.dtype for norm in norms])
+        norm = torch.linalg.vector_norm(torch.stack([norm.to(widest) for norm in norms]))
         divisor = (norm / max_norm).clamp(min=1.0)
         return loss, divisor, torch.isfinite(loss + norm), *gradients
 

@@ -73,6 +73,12 @@ class Optimizer:
         self.failed = torch.zeros((), device=device)
         self.first = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        dtypes = [p.dtype for p in self.parameters]
+        # A kernel takes tensors of one type; most pairs have only float32.
+        self._of_one_dtype = [
+            [index for index, other in enumerate(dtypes) if other == dtype]
+            for dtype in dict.fromkeys(dtypes)
+        ]
 
     @torch.inference_mode()
     def update(self, gradients: list[Tensor], divisor: Tensor, finite: Tensor) -> None:
@@ -108,23 +114,22 @@ class Optimizer:
             gradients = [(g / divisor).clamp(-limit, limit) for g in gradients]
             divisor = torch.ones_like(divisor)
         kernel = torch._fused_adamw_ if self.name == "adamw" else torch._fused_adam_
-        kernel(
-            self.parameters,
-            gradients,
-            self.first,
-            self.second,
-            [],
-            [self.step] * len(self.parameters),
-            lr=self.lr,
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=self.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-            grad_scale=divisor,
-            found_inf=self.failed,
-        )
+        states = (self.parameters, gradients, self.first, self.second)
+        for alike in self._of_one_dtype:
+            kernel(
+                *([tensors[index] for index in alike] for tensors in states),
+                [],
+                [self.step] * len(alike),
+                lr=self.lr,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=self.weight_decay,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+                grad_scale=divisor.float(),
+                found_inf=self.failed,
+            )
 
     def _adagrad(self, gradients: list[Tensor], divisor: Tensor) -> None:
         nothing = torch.zeros((), device=divisor.device)

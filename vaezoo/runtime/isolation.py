@@ -1,6 +1,7 @@
 """Isolation: a pair is run to learn something of it, and nothing remembers that it was."""
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from vaezoo.runtime.device import rng_state, set_rng_state
 
-__all__ = ["isolated", "plain_state", "untouched"]
+__all__ = ["isolated", "plain_state", "uncompiled", "untouched"]
 
 OF_TORCH = frozenset(vars(nn.Module()))
 
@@ -68,6 +69,26 @@ def _set_generators(
     set_rng_state(torch_states, device)
     np.random.set_state(numpy_state)
     random.setstate(python_state)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run what a user has put into ``torch.compile`` as it is, also where torch traces it.
+
+    Every new shape and mode would be compiled, and nothing of it is used.
+
+    Examples
+    --------
+    >>> with uncompiled():
+    ...     torch.compile(nn.ReLU())(torch.tensor([-1.0, 1.0]))
+    tensor([0., 1.])
+    """
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled
+        yield
+        return
+    nested = torch._dynamo.config.patch(error_on_nested_fx_trace=False)
+    with nested, torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def _undo_buffers(module: nn.Module) -> Undo:

@@ -32,7 +32,7 @@ from vaezoo.pairs.sites import (
     sample_sites,
     step_of,
 )
-from vaezoo.runtime.isolation import isolated
+from vaezoo.runtime.isolation import isolated, uncompiled
 from vaezoo.sequences import sequence_pair as sequence
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
@@ -145,7 +145,8 @@ class Subject:
         state = {name: value.clone() for name, value in self.pair.state_dict().items()}
         modes = {module: module.training for module in self.pair.modules()}
         devices = [arg.device for arg in self.args[:1] if arg.device.type == "cuda"]
-        with isolated(), torch.random.fork_rng(devices), pyro.validation_enabled(True):
+        seeds, validated = torch.random.fork_rng(devices), pyro.validation_enabled(True)
+        with isolated(), uncompiled(), seeds, validated:
             try:
                 with torch.no_grad():
                     self._jitter()

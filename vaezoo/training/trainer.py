@@ -178,7 +178,7 @@ class Trainer:
         for callback in self.callbacks:
             tell(callback)
 
-    def _look_at_pair(self) -> int:
+    def _look_at_pair(self) -> int | None:
         """Refuse what cannot be trained, and return the floating-point operations of a step."""
         first = next(self.batches.fixed("train", limit=2))
         rows = min(self.training.batch_size, self.batches.size("train"))

@@ -1,0 +1,58 @@
+"""Modules in all their variety: each trains, is saved, is loaded, and goes on bit by bit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import vaezoo
+from vaezoo import get_model
+from vaezoo.registry.files import load_python
+from vaezoo.testing import check_class
+
+FILE = Path(__file__).with_name("gallery.py")
+NUM_ROWS = 62  # of which 50 are for training: the last batch is of 2 rows
+TRAINING: dict[str, Any] = {"batch_size": 8, "device": "cpu", "seed": 1}
+
+
+def names() -> list[str]:
+    classes = vars(load_python(FILE))
+    return [n for n, cls in classes.items() if isinstance(cls, type) and hasattr(cls, "guide")]
+
+
+def data(num_rows: int = NUM_ROWS) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(num_rows, 6)).astype("f4")
+
+
+def states_differ(one: torch.nn.Module, two: torch.nn.Module) -> list[str]:
+    other = two.state_dict()
+    return [n for n, value in one.state_dict().items() if not torch.equal(value, other[n])]
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch itself, about what is old or slow
+@pytest.mark.parametrize("name", names())
+def test_a_pair_trains_is_saved_and_goes_on(tmp_path: Path, name: str) -> None:
+    spec = f"{FILE}:{name}"
+    whole = vaezoo.fit(spec, data(), training={**TRAINING, "epochs": 2}, out=tmp_path / "whole")
+    vaezoo.fit(spec, data(), training={**TRAINING, "epochs": 1}, out=tmp_path / "parts")
+    resumed = vaezoo.resume(tmp_path / "parts", epochs=2, data=data())
+    assert states_differ(whole.pair, resumed.pair) == []
+    loaded = vaezoo.load_run(tmp_path / "whole")
+    assert states_differ(whole.pair, loaded.pair) == []
+    assert np.isfinite(vaezoo.evaluate(loaded, data(1)).metrics.elbo)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", names())
+def test_a_pair_is_captured_or_trained_eagerly(name: str) -> None:
+    training = {**TRAINING, "epochs": 1, "engine": "graph"}
+    run = vaezoo.fit(f"{FILE}:{name}", data(), training=training)
+    assert sum(run.info["steps_by_engine"].values()) == 7
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", names())
+def test_a_pair_keeps_the_contract(name: str) -> None:
+    assert check_class(get_model(f"{FILE}:{name}"), x_shape=(6,)).failures == ()

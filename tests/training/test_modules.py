@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo import get_model
+from vaezoo import Callback, RequestError, get_model
 from vaezoo.registry.files import load_python
 from vaezoo.testing import check_class
 
@@ -50,6 +50,37 @@ def test_a_pair_is_captured_or_trained_eagerly(name: str) -> None:
     training = {**TRAINING, "epochs": 1, "engine": "graph"}
     run = vaezoo.fit(f"{FILE}:{name}", data(), training=training)
     assert sum(run.info["steps_by_engine"].values()) == 7
+
+
+class Lines(Callback):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def on_warning(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_a_last_batch_of_one_row_is_left_out(tmp_path: Path, engine: str) -> None:
+    told, spec = Lines(), f"{FILE}:BatchNorm1d"
+    training = {**TRAINING, "batch_size": 7, "engine": engine}
+    whole = vaezoo.fit(spec, data(), training={**training, "epochs": 2}, callbacks=[told])
+    assert [line for line in told.lines if "one row is left out" in line]
+    assert whole.info["steps"] == 14
+    vaezoo.fit(spec, data(), training={**training, "epochs": 1}, out=tmp_path / "parts")
+    resumed = vaezoo.resume(tmp_path / "parts", epochs=2, data=data())
+    assert states_differ(whole.pair, resumed.pair) == []
+
+
+def test_others_see_every_row() -> None:
+    run = vaezoo.fit(f"{FILE}:Pair", data(), training={**TRAINING, "batch_size": 7, "epochs": 1})
+    assert run.info["steps"] == 8
+
+
+def test_batches_of_one_row_are_refused_where_no_pair_can_take_them() -> None:
+    training = {**TRAINING, "batch_size": 1, "epochs": 1}
+    with pytest.raises(RequestError, match="BatchNorm1d cannot be trained on batches of one row"):
+        vaezoo.fit(f"{FILE}:BatchNorm1d", data(), training=training)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -26,6 +26,7 @@ from vaezoo.settings import Training
 from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.checkpoint import State, load_checkpoint
+from vaezoo.training.last_row import rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
@@ -73,7 +74,8 @@ class Trainer:
         self.callbacks = callbacks
         self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
         self.objective = objective_of(self.training)
-        self.total = num_steps(self.training, self.batches.size("train"))
+        self.num_rows = rows_of_an_epoch(run.pair, self.batches, self.training.batch_size)
+        self.total = num_steps(self.training, self.num_rows)
         self.optimizer = _make_optimizer(self.training, self.pair)
         self.form = planned_form(
             self.pair,
@@ -96,7 +98,7 @@ class Trainer:
 
     def _make_engine(self, engine: EngineName) -> Engine:
         training = self.training
-        has_short_batch = self.batches.size("train") % training.batch_size > 0
+        has_short_batch = self.num_rows % training.batch_size > 0
         return Engine(
             self.form,
             self.objective,
@@ -126,6 +128,9 @@ class Trainer:
             self.saver.create_folder()
         try:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
+            if self.num_rows < self.batches.size("train"):
+                line = "one row is left out of each epoch, since it would be a batch of its own"
+                self._warn_once("row", line)
             with (
                 seeded(self.training.seed, self.device),
                 isolated(),
@@ -199,7 +204,7 @@ class Trainer:
         state, began = self.state, time.monotonic()
         size = self.training.batch_size
         order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
-        order = order.to(self.device)
+        order = order[: self.num_rows].to(self.device)
         self.form.train()
         left = order[state.position :][: (self.total - state.step) * size]
         for start in range(0, len(left), size):

@@ -3,6 +3,7 @@
 import torch
 from pyro import distributions as dist
 from pyro import plate, sample
+from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
@@ -277,6 +278,72 @@ class PartlyBfloat16(Pair):
 
     def decode(self, z: Tensor) -> Tensor:
         return self.dec(z.bfloat16()).float()
+
+
+class Lazy(Pair):
+    def layer(self, a: int, b: int) -> nn.Module:
+        return nn.Sequential(nn.LazyLinear(b), nn.LazyBatchNorm1d())
+
+
+class LazyConvolution(Pair):
+    def build(self) -> None:
+        self.conv = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(4))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.enc(x) + self.conv(nn.functional.pad(x.reshape(-1, 1, 2, 3), (1, 1, 1, 1)))
+
+
+class Expanded(Pair):
+    """A buffer and a parameter whose elements are one in memory."""
+
+    def build(self) -> None:
+        self.register_buffer("scale", torch.ones(1).expand(6))
+        self.shift = nn.Parameter(torch.zeros(1).expand(6))
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.dec(z) * self.scale + self.shift
+
+
+class Scale(PyroModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = PyroParam(torch.tensor(0.5), constraint=dist.constraints.positive)
+
+    def forward(self) -> Tensor:
+        return self.scale
+
+
+class PyroParams(Pair):
+    """Two modules whose parameters have one name."""
+
+    def build(self) -> None:
+        self.one, self.two = Scale(), Scale()
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.dec(z) * self.one() / self.two()
+
+
+class LatePyroParam(PyroModule):
+    """A pair that is a PyroModule, with a parameter that is made when it is used."""
+
+    def __init__(self, *, x_shape: tuple[int, ...], z_dim: int = 2) -> None:
+        super().__init__()
+        self.z_dim = z_dim
+        self.enc = PyroModule[nn.Linear](x_shape[0], z_dim)
+        self.dec = PyroModule[nn.Linear](z_dim, x_shape[0])
+
+    @PyroParam(constraint=dist.constraints.positive)
+    def scale(self) -> Tensor:
+        return torch.tensor(0.7)
+
+    def model(self, x: Tensor) -> None:
+        with plate("data", len(x)):
+            z = sample("z", dist.Normal(x.new_zeros(self.z_dim), 1.0).to_event(1))
+            sample("x", dist.Normal(self.dec(z), self.scale).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with plate("data", len(x)):
+            sample("z", dist.Normal(self.enc(x), 0.5).to_event(1))
 
 
 class RelaxedDraw(Pair):

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import pyro
 import torch
 from pyro import poutine
+from pyro.nn import PyroModule
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
@@ -85,12 +87,31 @@ def lengths_of(pair: nn.Module, args: Args) -> Tensor | None:
 
 def model_of(pair: nn.Module | type[nn.Module]) -> StochasticFunction:
     """Return the model of a pair."""
-    return cast(StochasticFunction, cast(Any, pair).model)
+    return _with_own_store(pair, cast(StochasticFunction, cast(Any, pair).model))
 
 
 def guide_of(pair: nn.Module) -> StochasticFunction:
-    """Return the guide of a pair."""
-    return cast(StochasticFunction, pair.guide)
+    """Return the guide of a pair: a method, or a module."""
+    return _with_own_store(pair, cast(StochasticFunction, pair.guide))
+
+
+def _with_own_store(
+    pair: nn.Module | type[nn.Module], fn: StochasticFunction
+) -> StochasticFunction:
+    """Keep the parameters of PyroModules out of the global store, where two pairs would meet."""
+    modules = pair.modules() if isinstance(pair, nn.Module) else ()
+    contexts = [module._pyro_context for module in modules if isinstance(module, PyroModule)]
+    if not contexts:
+        return fn
+
+    def run(*args: Any) -> Any:
+        with pyro.settings.context(module_local_params=True):
+            for context in contexts:  # made while parameters were global
+                vars(context).setdefault("param_state", {"params": {}, "constraints": {}})
+            return fn(*args)
+
+    run.__signature__ = inspect.signature(fn)  # type: ignore[attr-defined]
+    return run
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From what a user writes to the class of a pair: a name, a file, or an import path."""
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -86,7 +87,15 @@ def _from_file(path: Path, attribute: str) -> "type[nn.Module]":
 
 
 def _is_pair(cls: type) -> bool:
-    return callable(getattr(cls, "model", None)) and callable(getattr(cls, "guide", None))
+    if not callable(getattr(cls, "model", None)):
+        return False
+    return callable(getattr(cls, "guide", None)) or any(map(_sets_guide, cls.__mro__))
+
+
+def _sets_guide(cls: type) -> bool:
+    """Whether a constructor sets ``self.guide``, as to a module that is a guide."""
+    init = inspect.unwrap(vars(cls).get("__init__", object.__init__))
+    return "guide" in getattr(getattr(init, "__code__", None), "co_names", ())
 
 
 def _require_pair(cls: object, where: str) -> "type[nn.Module]":

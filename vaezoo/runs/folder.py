@@ -8,6 +8,7 @@ from vaezoo import registry
 from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
+from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs.run import FORMAT, Run
 from vaezoo.runs.trust import model_spec
@@ -73,8 +74,8 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
     x_shape = shapes["x"][1:] if takes_lengths(cls) else shapes["x"]
     config = values.get("config", {})
     training = checked(Training, values.get("training", {}))
-    return Run(
-        pair=build_model(cls, config, x_shape).to(find_device(device or training.device)),
+    run = Run(
+        pair=build_model(cls, config, x_shape),
         model=spec,
         config=config,
         data=checked(DataSettings, values.get("data", {})),
@@ -85,6 +86,9 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
         info=info,
         metrics=read_metrics(path),
     )
+    materialise(run.pair, run.placeholder(2))
+    run.pair.to(find_device(device or training.device))
+    return run
 
 
 def _runs_in(path: Path) -> str:

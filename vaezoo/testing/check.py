@@ -13,6 +13,7 @@ from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
 from vaezoo.pairs.blame import line_of, one_line, raised_at
 from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
+from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import (
     Args,
     argument_names,
@@ -122,6 +123,7 @@ def check_pair(
         raise RequestError(f"the model takes ({', '.join(names)}), not {len(args)} tensors")
     if len(args[0]) < 3:
         raise RequestError(f"the checks need a batch of at least 3 rows, got {len(args[0])}")
+    materialise(pair, args)
     subject = Subject(pair, args, names, fresh)
     failures: list[Failure] = []
     passed: list[str] = []
@@ -183,7 +185,9 @@ def check_class(
     config, _ = layers(cls, None, settings or {})
 
     def fresh() -> nn.Module:
-        return build_model(cls, config, shape)
+        pair = build_model(cls, config, shape)
+        materialise(pair, made_up_batch(pair, shape))
+        return pair
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

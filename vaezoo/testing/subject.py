@@ -229,7 +229,12 @@ class Subject:
 
     def arguments(self, side: str) -> tuple[str, ...]:
         """Return what ``model`` or ``guide`` takes."""
-        return tuple(inspect.signature(getattr(self.pair, side)).parameters)
+        fn = getattr(self.pair, side)
+        fn = fn.forward if isinstance(fn, nn.Module) else fn
+        parameters = inspect.signature(fn).parameters.values()
+        # An AutoGuide takes whatever the model does.
+        takes_all = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+        return self.names if takes_all else tuple(parameter.name for parameter in parameters)
 
     def where(self, side: str, name: str = "") -> str:
         """Return file and line of a sample statement, or else of ``model`` or ``guide``.

@@ -18,10 +18,11 @@ from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import UNCOUNTED, Kind, admit
+from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
-from vaezoo.runtime.device import find_device, seeded
+from vaezoo.runtime.device import device_of, find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
@@ -160,8 +161,10 @@ def prepare(
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
         pair = built if built is not None else build_model(cls, values, loaded.x_shape)
+        names = argument_names(pair)
+        rows = Batches(loaded, Transform(), names, device_of(pair))
+        materialise(pair, next(rows.fixed("train", limit=2)))
         transform = _transform_for(pair, loaded, settings, device)
-    names = argument_names(pair)
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",

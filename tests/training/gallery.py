@@ -3,6 +3,7 @@
 import torch
 from pyro import distributions as dist
 from pyro import plate, sample
+from pyro.distributions import transforms
 from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
@@ -344,6 +345,27 @@ class LatePyroParam(PyroModule):
     def guide(self, x: Tensor) -> None:
         with plate("data", len(x)):
             sample("z", dist.Normal(self.enc(x), 0.5).to_event(1))
+
+
+class OldSpectralNorm(Pair):
+    """Its weight is a plain tensor, which each call computes anew."""
+
+    def layer(self, a: int, b: int) -> nn.Module:
+        return nn.utils.spectral_norm(nn.Linear(a, b))
+
+
+class Flow(Pair):
+    """Pyro's autoregressive transforms, whose networks keep masks that nobody reads again."""
+
+    def build(self) -> None:
+        flows = (transforms.affine_autoregressive(self.z_dim, hidden_dims=[8]) for _ in range(2))
+        self.flows = nn.ModuleList(flows)
+
+    def guide(self, x: Tensor) -> None:
+        loc, raw = self.encode(x).chunk(2, -1)
+        base = dist.Normal(loc, nn.functional.softplus(raw) + 1e-3)
+        with plate("data", len(x)):
+            sample("z", dist.TransformedDistribution(base, list(self.flows)))
 
 
 class RelaxedDraw(Pair):

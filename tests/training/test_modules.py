@@ -87,3 +87,32 @@ def test_batches_of_one_row_are_refused_where_no_pair_can_take_them() -> None:
 @pytest.mark.parametrize("name", names())
 def test_a_pair_keeps_the_contract(name: str) -> None:
     assert check_class(get_model(f"{FILE}:{name}"), x_shape=(6,)).failures == ()
+
+
+TORCH = """
+import pyro, torch
+from torch import distributions as dist, nn
+
+class P(nn.Module):
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.enc = nn.Linear(x_shape[0], 2)
+
+    def model(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+
+    def guide(self, x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.enc(x)[:, 0], 1.0))
+"""
+
+
+def test_distributions_of_torch_are_named_with_their_cure(tmp_path: Path) -> None:
+    path = tmp_path / "pair.py"
+    path.write_text(TORCH)
+    words = "TypeError: site 'z': Normal is of torch.distributions; take it from pyro.distributions"
+    (failure,) = check_class(get_model(str(path)), x_shape=(6,)).failures
+    assert f"{failure.where}: {failure.what}" == f"{path}:16: {words}"
+    with pytest.raises(RequestError, match=f"pair.py:16: {words}"):
+        vaezoo.fit(str(path), data(), training=TRAINING)

@@ -6,10 +6,11 @@ from typing import Any
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch.distributions import Distribution
 
 from vaezoo.pairs.families import mean_of
 
-__all__ = ["hold", "mask_rows", "scale_latents", "take_mean"]
+__all__ = ["hold", "mask_rows", "require_pyro", "scale_latents", "take_mean"]
 
 
 class hold(Messenger):  # noqa: N801
@@ -32,6 +33,28 @@ class hold(Messenger):  # noqa: N801
         if msg["name"] in self.values and not msg["is_observed"]:
             msg["value"] = self.values[msg["name"]]
             msg["done"] = True
+
+
+class require_pyro(Messenger):  # noqa: N801
+    """Say what to import where a site has a distribution of torch, which Pyro cannot draw from.
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> with require_pyro():
+    ...     pyro.sample("z", torch.distributions.Normal(0.0, 1.0))
+    Traceback (most recent call last):
+        ...
+    TypeError: site 'z': Normal is of torch.distributions; take it from pyro.distributions
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        fn = msg["fn"]
+        if isinstance(fn, Distribution) and not callable(fn):
+            raise TypeError(
+                f"site '{msg['name']}': {type(fn).__name__} is of torch.distributions; "
+                "take it from pyro.distributions"
+            )
 
 
 class take_mean(Messenger):  # noqa: N801

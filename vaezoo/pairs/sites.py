@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.families import is_point
-from vaezoo.pairs.handlers import take_mean
+from vaezoo.pairs.handlers import require_pyro, take_mean
 from vaezoo.pairs.plates import data_frame, in_data_plate
 
 __all__ = [
@@ -268,7 +268,8 @@ def trace_pair(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Pair
     """
     guide = run_guide(pair, args, z=z)
     replayed: StochasticFunction = poutine.replay(model_of(pair), trace=guide)
-    return PairTrace(poutine.trace(replayed).get_trace(*args), guide)
+    with require_pyro():
+        return PairTrace(poutine.trace(replayed).get_trace(*args), guide)
 
 
 def run_guide(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Trace:
@@ -285,7 +286,8 @@ def run_guide(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Trace
     guide = guide_of(pair)
     if z == "mean":
         guide = take_mean()(guide)
-    return poutine.trace(guide).get_trace(*args)
+    with require_pyro():
+        return poutine.trace(guide).get_trace(*args)
 
 
 def step_of(name: str) -> tuple[str, int] | None:

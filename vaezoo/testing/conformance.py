@@ -318,8 +318,10 @@ def check_saving(subject: Subject) -> Failures:
 
 def _plain_attributes(pair: nn.Module) -> Iterator[tuple[str, object]]:
     for prefix, module in pair.named_modules():
+        # A module of torch or Pyro looks after itself: what it computes anew, it need not save.
+        its_own = type(module).__module__.startswith(("torch.", "pyro."))
         for name, value in vars(module).items():
-            if not (name.startswith("_") or name == "training"):
+            if not (its_own or name.startswith("_") or name == "training"):
                 yield f"{prefix}.{name}".lstrip("."), value
 
 

@@ -13,13 +13,12 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from vaezoo.pairs.blame import calling_line, line_of, line_that_sets, one_line, raised_at
-from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.handlers import hold, require_pyro
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import (
@@ -69,7 +68,7 @@ class Failure:
 Failures = Iterator[Failure]
 
 
-class _Recorder(Messenger):
+class _Recorder(require_pyro):
     """Remembers the line of every sample statement, and of what fills the parameter store."""
 
     def __init__(self, side: str, source_lines: dict[tuple[str, str], str]) -> None:
@@ -79,6 +78,7 @@ class _Recorder(Messenger):
         self.visits: list[str] = []
 
     def _pyro_sample(self, msg: Any) -> None:
+        super()._pyro_sample(msg)
         self.visits.append(msg["name"])
         # Empty for a sequence pair, whose sample statements are vaezoo's.
         line = calling_line(below=TraceHandler.get_trace.__code__)
@@ -266,7 +266,7 @@ class Subject:
         unequal = self._unequal_latents()
         if unequal:
             return unequal
-        named = f"site '{site['name']}': " if site else ""
+        named = f"site '{site['name']}': " if site and "site '" not in str(error) else ""
         return Failure(check, where, named + one_line(error), "correct this line")
 
     def _where_raised(self, error: Exception, site: Site | None) -> str:

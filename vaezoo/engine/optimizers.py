@@ -114,10 +114,14 @@ class Optimizer:
             gradients = [(g / divisor).clamp(-limit, limit) for g in gradients]
             divisor = torch.ones_like(divisor)
         kernel = torch._fused_adamw_ if self.name == "adamw" else torch._fused_adam_
-        states = (self.parameters, gradients, self.first, self.second)
+        all_of = (self.parameters, gradients, self.first, self.second)
         for alike in self._of_one_dtype:
+            parameters, grads, first, second = ([t[i] for i in alike] for t in all_of)
             kernel(
-                *([tensors[index] for index in alike] for tensors in states),
+                parameters,
+                grads,
+                first,
+                second,
                 [],
                 [self.step] * len(alike),
                 lr=self.lr,

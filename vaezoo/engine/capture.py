@@ -23,6 +23,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.overrides import TorchFunctionMode
 
 from vaezoo.engine.reduction import changes, origin, reduce_graph
+from vaezoo.engine.traps import is_of_changing_shape, words_for_reading, words_for_shape
 from vaezoo.pairs.blame import (
     calling_line,
     class_of,
@@ -118,6 +119,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
     owned, cls = (*pair.parameters(), *pair.buffers()), class_of(pair)
     with uncompiled(), one_fake_mode():
         first, second = _trace_twice(function, pair, owned, args)
+        _refuse_changing_shapes(first, cls)
         _refuse_difference(first, second, cls)
         _refuse_generators(first, cls)
         # A constant that is the same object in both outlives a call: it is followed in place.
@@ -201,18 +203,24 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.file = line_of(cls, full=True).rpartition(":")[0]
         self.function = function
+        self.operation = ""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _READS:
+            self.operation = getattr(func, "__name__", "")
             raise _ReadError
         mode = get_proxy_mode()
         if mode is None:
             return func(*args, **(kwargs or {}))
         # One call of torch may record several nodes: all behind the one that was last before it.
         node = next(iter(reversed(mode.tracer.graph.nodes)), None)
-        result = func(*args, **(kwargs or {}))
+        try:
+            result = func(*args, **(kwargs or {}))
+        except Exception:
+            self.operation = self.operation or getattr(func, "__name__", "")
+            raise
         line = ""
         while node is not None and node.next.op != "root":
             node = node.next
@@ -255,12 +263,13 @@ def _trace(
     def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
         return function(tensors[len(owned) :])
 
+    watch = _Watch(class_of(pair), flat.__code__)
     try:
-        with without_reads(), _Watch(class_of(pair), flat.__code__):
+        with without_reads(), watch:
             return make_fx(flat)(*owned, *_copies(args))
     except Exception as error:
         if isinstance(error, _ReadError) or "aten._local_scalar_dense" in str(error):
-            reason = "the value of a tensor is read (.item(), float() or if)"
+            reason = words_for_reading(watch.operation)
         else:
             reason = one_line(error)
         raise NotCapturedError(reason, raised_at(error, class_of(pair))) from error
@@ -318,6 +327,13 @@ def _line_with(cls: type, *words: str) -> str:
             if any(word in line for word in words):
                 return location(inspect.getfile(cls), number)
     return line_of(cls)
+
+
+def _refuse_changing_shapes(graph: fx.GraphModule, cls: type) -> None:
+    """Refuse what a graph would repeat with the sizes of the batch that it was recorded on."""
+    for node in graph.graph.nodes:
+        if is_of_changing_shape(node):
+            raise NotCapturedError(words_for_shape(node), _line_of_node(node) or line_of(cls))
 
 
 def _refuse_difference(first: fx.GraphModule, second: fx.GraphModule, cls: type) -> None:

@@ -227,7 +227,7 @@ def enumerated(args: tuple[Tensor, ...], c: Tensor, beta: float) -> tuple[Tensor
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0])
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [2, 3])
 @pytest.mark.parametrize("cls", [IWAE, ELBO])
 def test_gradient_for_discrete_latents_is_unbiased(
     cls: type, number: int, beta: float, monkeypatch: pytest.MonkeyPatch
@@ -238,8 +238,7 @@ def test_gradient_for_discrete_latents_is_unbiased(
     objective = cls(num_particles=number)
     objective.prepare(pair, args)
     with monkeypatch.context() as patch:
-        draw = c if number > 1 else c[0]
-        patch.setattr(dist.Bernoulli, "sample", lambda self, shape=(): draw)
+        patch.setattr(dist.Bernoulli, "sample", lambda self, shape=(): c)
         loss = objective.loss(pair, args, Context(beta))
     log_q, log_w = enumerated(args, c, beta)
     probability = log_q.sum(0).exp()
@@ -247,6 +246,28 @@ def test_gradient_for_discrete_latents_is_unbiased(
     by_row = torch.stack(torch.autograd.grad(loss, args[1:])) * 2**number
     gradient = (by_row * probability.detach()).sum(1)
     exact = torch.stack(torch.autograd.grad(-(probability * bound).sum(), args[1:])).sum(1)
+    torch.testing.assert_close(gradient, exact)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0])
+@pytest.mark.parametrize("cls", [IWAE, ELBO])
+def test_other_data_as_a_baseline_leave_the_gradient_unbiased(
+    cls: type, beta: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All joint draws of two data with one draw each, weighted by their probability."""
+    pair, args = Coin(), rows(2, 0.9, 1.3, 0.6)
+    both = torch.tensor([[0.0, 1.0]] * 2, dtype=torch.float64).T
+    log_q, log_w = enumerated(args, both, beta)
+    exact = torch.stack(torch.autograd.grad(-(log_q.exp() * log_w).sum() / 2, args[1:]))
+    objective = cls()
+    objective.prepare(pair, args)
+    gradient = torch.zeros_like(exact)
+    for draw in torch.cartesian_prod(*both.T):
+        monkeypatch.setattr(dist.Bernoulli, "sample", lambda self, shape=(), draw=draw: draw)
+        loss = objective.loss(pair, args, Context(beta))
+        log_q, _ = enumerated(args, draw, beta)
+        by_row = torch.stack(torch.autograd.grad(loss, args[1:]))
+        gradient += by_row * log_q.sum().exp().detach()
     torch.testing.assert_close(gradient, exact)
 
 

@@ -6,12 +6,12 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised, weighted
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised
 from vaezoo.objectives.importance import weighable_particles
-from vaezoo.pairs.accounting import log_mean_exp, num_units
+from vaezoo.pairs.accounting import log_joint, log_mean_exp, num_units
 from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.plates import log_density, total_log_density
-from vaezoo.pairs.sites import Args, PairTrace, Site, sample_sites
+from vaezoo.pairs.plates import log_density
+from vaezoo.pairs.sites import Args, PairTrace, Site, guide_of, model_of, sample_sites
 
 __all__ = ["DReG"]
 
@@ -60,13 +60,13 @@ class DReG:
             self.prepare(pair, args)
         assert self._particles is not None
         particles, beta, mask = self._particles, context.beta, context.mask
-        model, guide = weighted(pair, particles, beta, mask)
-        draws = particles.run(guide, args)
+        rows = None if mask is None else particles.repeat((mask,))[0]
+        draws = particles.run(guide_of(pair), args)
         (site,) = sample_sites(draws).values()
         z = site["value"] = _anew(site["value"])
-        trace = particles.run(poutine.replay(model, trace=draws), args)
-        log_p = total_log_density(sample_sites(trace).values())
-        log_w = particles.by_datum(log_p - _log_q_along_draw(site, z))
+        trace = particles.run(poutine.replay(model_of(pair), trace=draws), args)
+        log_p = log_joint(trace, latents=[site["name"]], weight=beta, rows=rows)
+        log_w = particles.by_datum(log_p - _log_q_along_draw(site, z, beta, rows))
         if z.requires_grad:
             share = particles.by_row(log_w.detach().softmax(0))
             factor = 1 - beta * (1 - share.reshape(*share.shape, *[1] * site["fn"].event_dim))
@@ -74,10 +74,10 @@ class DReG:
         return -log_mean_exp(log_w).sum() / num_units(pair, args, mask)
 
 
-def _log_q_along_draw(site: Site, z: Tensor) -> Tensor:
+def _log_q_along_draw(site: Site, z: Tensor, beta: float | Tensor, rows: Tensor | None) -> Tensor:
     """Return log q(z | x), whose gradient is that through z, without that of its parameters."""
-    fixed = log_density(site, z.detach())
-    return log_density(site, z) - fixed + fixed.detach()
+    fixed = log_density(site, z.detach(), weight=beta, rows=rows)
+    return log_density(site, z, weight=beta, rows=rows) - fixed + fixed.detach()
 
 
 def _refuse_for_dreg(trace: PairTrace) -> None:

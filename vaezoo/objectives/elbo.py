@@ -1,17 +1,19 @@
 """The evidence lower bound."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
 from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised, weighted
-from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
-from vaezoo.pairs.admission import refuse_shared_sites, shared_site
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised
+from vaezoo.objectives.summands import Summands, score_surrogate
+from vaezoo.pairs.accounting import Terms, elbo_terms, num_units, units_per_row
+from vaezoo.pairs.admission import UNCOUNTED, admit, refuse_shared_sites, shared_site
+from vaezoo.pairs.divergences import closed_form_sites
 from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
+from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, sample_sites, trace_pair
 
 __all__ = ["ELBO"]
 
@@ -20,9 +22,11 @@ __all__ = ["ELBO"]
 class ELBO:
     """The evidence lower bound with weight beta on its KL term, in nats per datum (or frame).
 
-    KL terms are in closed form where the families allow it, every latent is reparameterised, and
-    model and guide visit the latents in one order (Kingma & Welling 2014, arXiv:1312.6114, eq. 7);
-    they are Monte Carlo estimates otherwise.
+    KL terms are in closed form where the families allow it, and model and guide visit the latents
+    in one order (Kingma & Welling 2014, arXiv:1312.6114, eq. 7); they are Monte Carlo estimates
+    otherwise. What ``pyro.factor`` adds to the model counts as its log p does. Latents outside the
+    data plate count once for the data set: with weight 1 / N in each of N data. Latents without a
+    path derivative, as discrete ones, have a score-function gradient with a baseline.
 
     Parameters
     ----------
@@ -39,9 +43,10 @@ class ELBO:
     def __init__(self, *, num_particles: int = 1, free_bits: float = 0.0) -> None:
         self.num_particles = num_particles
         self.free_bits = free_bits
-        self._particles = Particles()
+        self._particles: Particles | None = None
+        self._repeats = 1
+        self._closed_form: frozenset[str] = frozenset()
         self._factorised: frozenset[str] = frozenset()
-        self._elbo: Trace_ELBO | None = None
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Choose the estimator for a pair, and how its particles are computed, from trying it.
@@ -49,24 +54,21 @@ class ELBO:
         Raises
         ------
         RequestError
-            When free bits are asked for, and a latent has no path derivative or is shared by data.
+            When a site of the guide has no partner in the model, or its guide has a factor beside
+            a density; when free bits are asked for, and a latent has no path derivative or is
+            shared by data.
         """
         with probing(pair, args[0].device):
             trace = trace_pair(pair, args)
+            admit(pair, trace, "objective 'elbo'", UNCOUNTED)
             shares = shared_site(trace, len(args[0])) is not None
+            self._closed_form = _closed_form(trace)
             if self.free_bits:
                 _refuse_free_bits(trace, len(args[0]))
                 self._factorised = _factorised(elbo_terms(pair, args, trace=trace))
+            # What data share is one draw for all of them: each particle is a run of its own.
+            self._repeats = self.num_particles if shares else 1
             self._particles = choose_particles(pair, args, 1 if shares else self.num_particles)
-            draws = sample_sites(trace.guide).values()
-            closed_form = trace.same_order and all(is_reparameterised(site) for site in draws)
-        estimator = TraceMeanField_ELBO if closed_form else Trace_ELBO
-        options: dict[str, Any] = {}
-        if self._particles.in_plate:
-            options = {"vectorize_particles": True, "max_plate_nesting": 1}
-        if self._particles.in_plate or shares:
-            options["num_particles"] = self.num_particles
-        self._elbo = estimator(**options)  # type: ignore[no-untyped-call]
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative weighted ELBO, a scalar whose gradient SVI follows.
@@ -78,31 +80,65 @@ class ELBO:
         args
             A batch, tensors of ``(B, ...)``.
         context
-            Weight of the KL term, and which rows count.
+            Weight of the KL term, which rows count, and the number of data.
         """
-        if self._elbo is None:
+        if self._particles is None:
             self.prepare(pair, args)
-        assert self._elbo is not None
+        assert self._particles is not None
         if self.free_bits:
-            return self._loss_with_free_bits(pair, args, context)
-        mask = context.mask
-        model, guide = weighted(pair, self._particles, context.beta, mask)
-        rows = self._particles.repeat(args)
-        kept = None if mask is None else self._particles.repeat((mask,))[0]
-        loss = self._elbo.differentiable_loss(model, guide, *rows)
-        return torch.as_tensor(loss) / num_units(pair, rows, kept)
+            return self._loss_with_free_bits(pair, args, context, self._particles)
+        loss = self._loss(pair, args, context, self._particles)
+        for _ in range(1, self._repeats):
+            loss = loss + self._loss(pair, args, context, self._particles)
+        return loss / self._repeats if self._repeats > 1 else loss
 
-    def _loss_with_free_bits(self, pair: nn.Module, args: Args, context: Context) -> Tensor:
-        particles, mask = self._particles, context.mask
-        trace = particles.trace(*weighted(pair, particles, 1.0, mask), args)
-        terms = elbo_terms(pair, args, trace=trace)
-        units = particles.number * num_units(pair, args, mask)
+    def _loss(self, pair: nn.Module, args: Args, context: Context, particles: Particles) -> Tensor:
+        rows = None if context.mask is None else particles.repeat((context.mask,))[0]
+        trace = particles.trace(model_of(pair), guide_of(pair), args)
+        terms = Summands(trace, self._closed_form, context.beta, rows)
+        repeated = particles.repeat(args)
+        units = num_units(pair, repeated, rows)
+        elbo = terms.local_sum()
+        if particles.in_plate:
+            elbo, units = elbo / particles.number, particles.number * units
+        elbo = elbo / num_units(pair, repeated, rows)
+        if terms.whole:
+            elbo = elbo + terms.whole_sum() / context.num_data
+        surrogate = score_surrogate(
+            trace, terms, particles, units_per_row(pair, repeated), rows, units, context.num_data
+        )
+        return -elbo if surrogate is None else -(elbo + surrogate - surrogate.detach())
+
+    def _loss_with_free_bits(
+        self, pair: nn.Module, args: Args, context: Context, particles: Particles
+    ) -> Tensor:
+        rows = None if context.mask is None else particles.repeat((context.mask,))[0]
+        trace = particles.trace(model_of(pair), guide_of(pair), args)
+        terms = elbo_terms(pair, args, trace=trace, closed_form=self._closed_form, rows=rows)
+        units = particles.number * num_units(pair, args, context.mask)
         kl = 0.0 * units
         for name, whole in terms.kl.items():
             latents = terms.kl_per_latent[name] if name in self._factorised else whole
             average = latents.sum(dim=tuple(range(whole.dim()))) / units
             kl = kl + average.clamp(min=self.free_bits).sum()
-        return context.beta * kl - terms.recon.sum() / units
+        loss = context.beta * kl - terms.recon.sum() / units
+        for factor in terms.factors.values():
+            loss = loss - factor.sum() / units
+        return loss
+
+
+def _closed_form(trace: PairTrace) -> frozenset[str]:
+    """Return the latents with a path derivative whose KL term has a closed form."""
+
+    def has(name: str) -> bool:
+        p, q = trace.latents[name]
+        try:
+            kl_divergence(q["fn"], p["fn"])
+        except NotImplementedError:
+            return False
+        return is_reparameterised(q)
+
+    return frozenset(filter(has, closed_form_sites(trace)))
 
 
 def _factorised(terms: Terms) -> frozenset[str]:
@@ -122,11 +158,6 @@ def _factorised(terms: Terms) -> frozenset[str]:
 def _refuse_free_bits(trace: PairTrace, num_rows: int) -> None:
     refuse_shared_sites(trace, num_rows, "free bits need", "drop `free_bits`")
     for name, site in sample_sites(trace.guide).items():
-        if name not in trace.latents:
-            raise RequestError(
-                f"free bits need a prior for each latent, and '{name}' of the guide has none; "
-                "drop `free_bits`"
-            )
         if not is_reparameterised(site):
             raise RequestError(
                 f"free bits need reparameterised latents, and '{name}' is not; drop `free_bits`"

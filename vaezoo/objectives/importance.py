@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from vaezoo.pairs.admission import refuse_shared_sites
+from vaezoo.pairs.admission import UNCOUNTED, admit, refuse_shared_sites
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, PairTrace, trace_pair
 
@@ -38,6 +38,7 @@ def weighable_particles(
     """
     with probing(pair, args[0].device):
         trace = trace_pair(pair, args)
+        admit(pair, trace, f"objective '{objective}'", UNCOUNTED)
         refuse(trace)
         what = f"objective '{objective}' needs"
         refuse_shared_sites(trace, len(args[0]), what, "use `objective='elbo'`")

@@ -3,16 +3,15 @@
 from typing import ClassVar
 
 import torch
-from pyro.distributions.util import is_identically_zero, scale_and_mask
-from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, weighted
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
 from vaezoo.objectives.importance import weighable_particles
-from vaezoo.pairs.accounting import log_mean_exp, num_units
+from vaezoo.objectives.summands import leave_one_out
+from vaezoo.pairs.accounting import log_guide, log_joint, log_mean_exp, num_units, units_per_row
 from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.plates import total_log_density
-from vaezoo.pairs.sites import Args, sample_sites
+from vaezoo.pairs.plates import score_function
+from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of
 
 __all__ = ["IWAE"]
 
@@ -23,7 +22,8 @@ class IWAE:
 
     log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)) for K draws z_k of the guide
     (Burda et al. 2016, arXiv:1509.00519, eq. 8). Latents without a path derivative, as discrete
-    ones, have their score-function gradient, so that it is unbiased, without a baseline.
+    ones, have their score-function gradient, so that it is unbiased, with a baseline from the other
+    draws.
 
     Parameters
     ----------
@@ -52,24 +52,39 @@ class IWAE:
         if self._particles is None:
             self.prepare(pair, args)
         assert self._particles is not None
-        particles, mask = self._particles, context.mask
-        trace = particles.trace(*weighted(pair, particles, context.beta, mask), args)
-        log_q, score = _log_q(trace.guide)
-        log_p = total_log_density(sample_sites(trace.model).values())
-        bound = log_mean_exp(particles.by_datum(log_p - log_q))
+        particles, beta, mask = self._particles, context.beta, context.mask
+        rows = None if mask is None else particles.repeat((mask,))[0]
+        trace = particles.trace(model_of(pair), guide_of(pair), args)
+        log_q, score = _log_q(trace, beta, rows)
+        log_p = log_joint(trace.model, latents=trace.latents, weight=beta, rows=rows)
+        log_w = particles.by_datum(log_p - log_q)
+        bound = log_mean_exp(log_w)
         if score is not None:
-            surrogate = bound.detach() * particles.by_datum(score).sum(0)
+            centred = bound - _others(log_w, units_per_row(pair, args), mask)
+            surrogate = (centred.detach() * particles.by_datum(score)).sum(0)
             bound = bound + (surrogate - surrogate.detach())
         return -bound.sum() / num_units(pair, args, mask)
 
 
-def _log_q(guide: Trace) -> tuple[Tensor | float, Tensor | None]:
-    """Return the scaled log-density of the draws, and what their score function comes from."""
-    log_q, scores = [], []
-    for site in sample_sites(guide).values():
-        parts = site["fn"].score_parts(site["value"])
-        log_q.append(scale_and_mask(parts.log_prob, scale=site["scale"], mask=site["mask"]))
-        if not is_identically_zero(parts.score_function):
-            scores.append(scale_and_mask(parts.score_function, mask=site["mask"]))
-    score = torch.stack(scores).sum(0) if scores else None
-    return (torch.stack(log_q).sum(0) if log_q else 0.0), score
+def _log_q(
+    trace: PairTrace, beta: float | Tensor, rows: Tensor | None
+) -> tuple[Tensor | float, Tensor | None]:
+    """Return the weighted log-density of the draws, and what their score function comes from."""
+    log_q = log_guide(trace, weight=beta, rows=rows)
+    scores = [score_function(q, rows) for _, q in trace.latents.values()]
+    known = [score for score in scores if score is not None]
+    return log_q, torch.stack(known).sum(0) if known else None
+
+
+def _others(log_w: Tensor, units: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what the bound is compared with for each draw, ``(K, B)``: it does not depend on it.
+
+    It is the bound with the geometric mean of the other weights in the place of its own (Mnih &
+    Rezende 2016, arXiv:1602.06725, eq. 10); of a single draw, the mean of the other data.
+    """
+    number = len(log_w)
+    if number == 1:
+        return leave_one_out(log_w[0], Particles(), units, mask)[None]
+    mean = (log_w.sum(0) - log_w) / (number - 1)
+    own = torch.eye(number, dtype=torch.bool, device=log_w.device)[..., None]
+    return log_mean_exp(torch.where(own, mean[:, None], log_w[None]), 1)

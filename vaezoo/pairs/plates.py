@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from pyro.distributions.util import scale_and_mask
+from pyro.distributions.util import is_identically_zero, scale_and_mask
 from torch import Tensor
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "num_densities",
     "outermost_frame",
     "reduce_to_data",
+    "score_function",
     "sum_over_plates",
     "total_log_density",
     "weigh",
@@ -124,6 +125,17 @@ def weigh(
     scale = own if isinstance(weight, float) and weight == 1.0 else own * weight
     weighed = scale_and_mask(values, scale=scale, mask=_mask(site, rows))
     return reduce_to_data(torch.as_tensor(weighed), site)
+
+
+def score_function(site: Any, rows: Tensor | None = None) -> Tensor | None:
+    """Return log q of a draw as what its score function comes from, ``(B,)``; None if it has none.
+
+    It is that of a latent without a path derivative, masked, and never scaled.
+    """
+    score = site["fn"].score_parts(site["value"]).score_function
+    if is_identically_zero(score):
+        return None
+    return reduce_to_data(torch.as_tensor(scale_and_mask(score, mask=_mask(site, rows))), site)
 
 
 def _mask(site: Any, rows: Tensor | None) -> Any:

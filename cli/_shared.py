@@ -23,6 +23,8 @@ __all__ = [
     "data_dir_option",
     "data_option",
     "echo_json",
+    "echo_note",
+    "echo_points",
     "json_option",
     "limit_option",
     "num_samples_option",
@@ -180,6 +182,23 @@ def takes_data(command: Callable[..., Any]) -> Callable[..., Any]:
 def echo_json(value: object) -> None:
     """Print a value as JSON."""
     click.echo(json.dumps(value, indent=2))
+
+
+def echo_note(line: str) -> None:
+    """Print what is good to know beside the results, on standard error."""
+    from vaezoo.cli._flags import in_flags
+
+    click.echo(in_flags(line), err=True)
+
+
+def echo_points(run: Any, **sides: str) -> None:
+    """Print what stands for a mean where a distribution has none, of the sides shown by theirs."""
+    from vaezoo.predict.points import point_notes
+    from vaezoo.runtime.optional import attempt
+
+    with attempt("what stands for a mean", echo_note):
+        for line in point_notes(run, [side for side, value in sides.items() if value == "mean"]):
+            click.echo(line)
 
 
 def table(rows: list[tuple[str, ...]], *, width: int = 80) -> None:

@@ -7,6 +7,7 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
+    echo_points,
     limit_option,
     num_samples_option,
     out_option,
@@ -100,3 +101,4 @@ def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
     (write_npz if out.suffix == ".npz" else write_csv)(out, codes)
     count = len(next(iter(codes.values())))
     click.echo(f"latents of {count} {rows['split']} rows, z: {z} -> {out}")
+    echo_points(run, z=z)

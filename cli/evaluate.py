@@ -8,6 +8,7 @@ import vaezoo
 from vaezoo.cli._shared import (
     Counts,
     echo_json,
+    echo_note,
     json_option,
     limit_option,
     seed_option,
@@ -76,7 +77,7 @@ def evaluate(run: "Run", as_json: bool, **options: Any) -> None:
         echo_json(result.to_dict())
     else:
         _print(run, result)
-    plot_evaluation(run, result)
+    plot_evaluation(run, result, notify=echo_note)
 
 
 def _print(run: "Run", result: "Evaluation") -> None:

@@ -7,6 +7,7 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
+    echo_points,
     limit_option,
     out_option,
     seed_option,
@@ -50,3 +51,4 @@ def reconstruct(run: "Run", out: Path | None, **options: Any) -> None:
         f"{len(arrays.x)} reconstructions of {options['split']} rows, z: {options['z']}, "
         f"x: {options['x']} -> {path}"
     )
+    echo_points(run, **{side: options[side] for side in ("z", "x")})

@@ -7,6 +7,7 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
+    echo_points,
     num_samples_option,
     out_option,
     seed_option,
@@ -68,6 +69,7 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
         f"{len(x)} samples, {_origin(**options)}, x: {options['x']}, seed {options['seed']} "
         f"-> {path}"
     )
+    echo_points(run, x=options["x"])
 
 
 def _origin(prefix: int | None, split: str, **_: Any) -> str:

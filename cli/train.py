@@ -20,6 +20,7 @@ from vaezoo.cli._shared import (
     complete_model,
     data_dir_option,
     echo_json,
+    echo_note,
     json_option,
 )
 from vaezoo.errors import RequestError, VaezooError
@@ -93,8 +94,8 @@ def train(
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
         raise StoppedError(stop) from None
-    plot_run(run, words.get("data_dir"))
-    _report(run, as_json)
+    figures = plot_run(run, words.get("data_dir"), notify=echo_note)
+    _report(run, as_json, figures)
 
 
 def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
@@ -209,7 +210,7 @@ class StoppedError(VaezooError):
         super().__init__(f"stopped at step {stop.step}, saved; go on with: {go_on}")
 
 
-def _report(run: "Run", as_json: bool) -> None:
+def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     best = next((r for r in run.metrics if r["epoch"] == run.info["best_epoch"]), run.metrics[-1])
     if as_json:
         echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})
@@ -220,5 +221,7 @@ def _report(run: "Run", as_json: bool) -> None:
         f"= {values['recon']:.2f} - KL {values['kl']:.2f}"
     )
     click.echo(f"wrote {run.path}")
-    click.echo("look at samples.png and reconstructions.png in its folder figures, then:")
+    pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]
+    look = f"look at {' and '.join(pictures)} in its folder figures, then" if pictures else "go on"
+    click.echo(f"{look}:")
     click.echo(f"  vaezoo evaluate {run.path}")

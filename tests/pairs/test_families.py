@@ -6,6 +6,7 @@ import pytest
 import torch
 from pyro import distributions as dist
 from pyro.distributions import transforms
+from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from vaezoo import RequestError
@@ -17,7 +18,7 @@ from vaezoo.pairs.families import (
     is_boolean,
     is_discrete,
     is_point,
-    mean_of,
+    point_of,
     support_of,
 )
 
@@ -66,13 +67,38 @@ def test_what_has_no_support_is_not_discrete() -> None:
     assert not is_discrete(Distribution(validate_args=False))
 
 
+LOGISTIC = dist.TransformedDistribution(NORMAL, [transforms.SigmoidTransform()])
+POINTS = {
+    "mean": (dist.Gamma(torch.full((3,), 2.0), 4.0), "mean", torch.full((3,), 0.5)),
+    "mode, as the mean is nan": (dist.Categorical(torch.eye(3)), "mode", torch.arange(3)),
+    "mode, as there is no mean": (dist.Cauchy(torch.ones(3), 1.0), "mode", torch.ones(3)),
+    "mode, as one mean is infinite": (
+        dist.Pareto(torch.ones(2), torch.tensor([0.5, 2.0])),
+        "mode",
+        torch.ones(2),
+    ),
+}
+
+
+@pytest.mark.parametrize(("fn", "kind", "value"), POINTS.values(), ids=POINTS)
+def test_a_point_is_the_mean_or_the_mode(fn: Any, kind: str, value: Tensor) -> None:
+    point, taken = point_of(fn)
+    assert (point.tolist(), taken) == (value.tolist(), kind)
+
+
 @pytest.mark.parametrize(
-    "fn",
-    [
-        dist.Categorical(torch.ones(3, 5)),  # torch says NaN
-        dist.TransformedDistribution(NORMAL, [transforms.SigmoidTransform()]),  # or nothing
-    ],
+    "fn", [LOGISTIC, dist.RelaxedOneHotCategorical(torch.tensor(1.0), logits=torch.zeros(3, 4))]
 )
-def test_a_mean_without_a_closed_form_is_refused(fn: Any) -> None:
-    with pytest.raises(RequestError, match=r"of site 'z' has no closed-form mean; ask for a samp"):
-        mean_of(fn, "z")
+def test_what_has_neither_is_drawn_with_the_seed(fn: Any) -> None:
+    values = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        value, kind = point_of(fn)
+        assert kind == "draw"
+        values.append(value)
+    assert torch.equal(*values)
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(RequestError, match="a ImproperUniform cannot be drawn from"):
+        point_of(dist.ImproperUniform(constraints.real, (3,), ()))

@@ -1,6 +1,6 @@
-"""Families of distributions, whatever wraps them: elements, names, supports, means."""
+"""Families of distributions, whatever wraps them: elements, names, supports, points."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch.distributions import Independent, constraints
 from vaezoo.errors import RequestError
 
 __all__ = [
+    "PointKind",
     "elements_of",
     "elements_of_both",
     "factorises",
@@ -16,9 +17,14 @@ __all__ = [
     "is_boolean",
     "is_discrete",
     "is_point",
-    "mean_of",
+    "point_of",
     "support_of",
 ]
+
+PointKind = Literal["mean", "mode", "draw"]
+MEAN: PointKind = "mean"
+MODE: PointKind = "mode"
+DRAW: PointKind = "draw"
 
 # What has the density of what it wraps, and another shape or a mask only.
 WRAPPERS = ("Independent", "MaskedDistribution", "ExpandedDistribution")
@@ -140,27 +146,37 @@ def is_boolean(fn: Any) -> bool:
     return support_of(fn) is constraints.boolean
 
 
-def mean_of(fn: Any, name: str) -> Tensor:
-    """Return the mean of a distribution, at the site of a name.
+def point_of(fn: Any) -> tuple[Tensor, PointKind]:
+    """Return one value for a distribution, and what it is: its mean, else its mode, else a draw.
+
+    A mean that is not finite, as that of a Categorical or a Cauchy, gives way to the mode.
 
     Raises
     ------
     RequestError
-        When it has no closed form.
+        When it has neither, and cannot be drawn from.
 
     Examples
     --------
     >>> from pyro import distributions as dist
-    >>> mean_of(dist.Gamma(2.0, 4.0), "rate")
-    tensor(0.5000)
+    >>> point_of(dist.Gamma(2.0, 4.0))
+    (tensor(0.5000), 'mean')
+    >>> point_of(dist.Categorical(torch.tensor([0.1, 0.7, 0.2])))
+    (tensor(1), 'mode')
     """
-    refusal = RequestError(
-        f"the {type(fn).__name__} of site '{name}' has no closed-form mean; ask for a sample"
-    )
+    partly: list[tuple[Tensor, PointKind]] = []
+    for kind in (MEAN, MODE):
+        try:
+            value = torch.as_tensor(getattr(fn, kind))
+        except (NotImplementedError, AttributeError):
+            continue
+        if bool(value.isfinite().all()):
+            return value, kind
+        if bool(value.isfinite().any()):
+            partly.append((value, kind))
+    if partly:
+        return partly[0]
     try:
-        mean = torch.as_tensor(fn.mean)
+        return fn(), DRAW
     except NotImplementedError as error:
-        raise refusal from error
-    if mean.numel() and bool(mean.isnan().all()):  # as a Categorical says it
-        raise refusal
-    return mean
+        raise RequestError(f"a {family(fn)} cannot be drawn from") from error

@@ -8,9 +8,10 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vaezoo.pairs.families import mean_of
+from vaezoo.errors import RequestError
+from vaezoo.pairs.families import PointKind, family, point_of
 
-__all__ = ["hold", "mask_rows", "require_pyro", "scale_latents", "take_mean"]
+__all__ = ["hold", "mask_rows", "require_draws", "require_pyro", "scale_latents", "take_point"]
 
 
 class hold(Messenger):  # noqa: N801
@@ -35,6 +36,35 @@ class hold(Messenger):  # noqa: N801
             msg["done"] = True
 
 
+class require_draws(Messenger):  # noqa: N801
+    """Refuse a site that must be drawn, and whose distribution can only be evaluated.
+
+    Examples
+    --------
+    >>> import pyro, torch
+    >>> from pyro import distributions as dist
+    >>> flat = dist.ImproperUniform(dist.constraints.real, (), (2,))
+    >>> with require_draws():
+    ...     pyro.sample("z", flat)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    vaezoo.errors.RequestError: the ImproperUniform of site 'z' cannot be drawn from: ...
+    """
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["done"] or msg["is_observed"] or msg["value"] is not None:
+            return
+        try:
+            msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
+        except NotImplementedError as error:
+            raise RequestError(
+                f"the {family(msg['fn'])} of site '{msg['name']}' cannot be drawn from: there are "
+                "no new data without a prior that can be; `vaezoo.reconstruct(run)` and "
+                "`vaezoo.encode(run)` need none"
+            ) from error
+        msg["done"] = True
+
+
 class require_pyro(Messenger):  # noqa: N801
     """Say what to import where a site has a distribution of torch, which Pyro cannot draw from.
 
@@ -57,21 +87,32 @@ class require_pyro(Messenger):  # noqa: N801
             )
 
 
-class take_mean(Messenger):  # noqa: N801
-    """Gives every unobserved site the mean of its distribution.
+class take_point(Messenger):  # noqa: N801
+    """Give every unobserved site one value: the mean of its distribution, or what stands for it.
+
+    Attributes
+    ----------
+    kinds
+        What was taken, by the name of the site: ``mean``, ``mode`` or ``draw``.
 
     Examples
     --------
     >>> import pyro
     >>> from pyro import distributions as dist
-    >>> with take_mean():
+    >>> with take_point() as taken:
     ...     pyro.sample("z", dist.Normal(2.0, 1.0))
     tensor(2.)
+    >>> taken.kinds
+    {'z': 'mean'}
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds: dict[str, PointKind] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
         if not (msg["is_observed"] or site_is_subsample(msg)):
-            msg["value"] = mean_of(msg["fn"], msg["name"])
+            msg["value"], self.kinds[msg["name"]] = point_of(msg["fn"])
             msg["done"] = True
 
 

@@ -9,19 +9,37 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue, require_choice
-from vaezoo.pairs.families import mean_of
-from vaezoo.pairs.sites import Args, model_of, run_guide, sample_sites, site_values, trace_pair
+from vaezoo.pairs.families import PointKind, family, point_of
+from vaezoo.pairs.handlers import require_draws
+from vaezoo.pairs.sites import (
+    Args,
+    Site,
+    model_of,
+    run_guide,
+    sample_sites,
+    site_values,
+    step_of,
+    takes_lengths,
+    trace_pair,
+)
 
-__all__ = ["encode", "only_x", "prior_predictive", "reconstruct"]
+__all__ = ["encode", "only_x", "point_kinds", "prior_predictive", "reconstruct"]
 
 T = TypeVar("T")
+PointKinds = dict[str, tuple[PointKind, str]]
 
 
 @torch.no_grad()
 def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -> dict[str, Tensor]:
     """Draw latents from the prior and return all sites, observed ones as drawn or as means.
 
-    The values of ``args`` give shapes only: observed sites are unconditioned.
+    The values of ``args`` give shapes only: observed sites are unconditioned. What has no mean is
+    shown by its mode, else by a draw (:func:`vaezoo.pairs.families.point_of`).
+
+    Raises
+    ------
+    RequestError
+        When a prior cannot be drawn from, as one that is flat.
 
     Examples
     --------
@@ -31,12 +49,13 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -
     {'z': torch.Size([3, 2]), 'x': torch.Size([3, 4])}
     """
     require_choice("x", x, PointValue)
-    trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
+    with require_draws():
+        trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
     values = {}
     for name, site in sample_sites(trace).items():
         was_observed = site["infer"].get("was_observed", False)
-        take_mean = x == "mean" and was_observed
-        values[name] = mean_of(site["fn"], name) if take_mean else site["value"]
+        shown = x == "mean" and was_observed
+        values[name] = point_of(site["fn"])[0] if shown else site["value"]
     return site_values(pair, values)
 
 
@@ -58,7 +77,7 @@ def reconstruct(
     require_choice("x", x, PointValue)
     trace = trace_pair(pair, args, z=z)
     values = {
-        name: mean_of(site["fn"], name) if x == "mean" else site["fn"].sample()
+        name: point_of(site["fn"])[0] if x == "mean" else site["fn"].sample()
         for name, site in trace.observed.items()
     }
     return site_values(pair, values)
@@ -78,6 +97,31 @@ def encode(pair: nn.Module, args: Args, *, z: PointValue = "mean") -> dict[str, 
     guide = run_guide(pair, args, z=z)
     values = {name: site["value"] for name, site in sample_sites(guide).items()}
     return site_values(pair, values)
+
+
+@torch.no_grad()
+def point_kinds(pair: nn.Module, args: Args) -> tuple[PointKinds, PointKinds]:
+    """Return what stands for the mean of the latents of the guide, and of the observed sites.
+
+    With the family of each distribution, for those who wonder why it is not the mean.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> point_kinds(LinearPair(), (torch.zeros(3, 4),))
+    ({'z': ('mean', 'Normal')}, {'x': ('mean', 'Normal')})
+    """
+    trace = trace_pair(pair, args, z="mean")
+    latents = {name: q for name, (_, q) in trace.latents.items()}
+    return _kinds(pair, latents), _kinds(pair, trace.observed)
+
+
+def _kinds(pair: nn.Module, sites: Mapping[str, Site]) -> PointKinds:
+    kinds = {}
+    for name, site in sites.items():
+        step = step_of(name) if takes_lengths(pair) else None
+        kinds[step[0] if step else name] = (point_of(site["fn"])[1], family(site["fn"]))
+    return kinds
 
 
 def only_x(sites: Mapping[str, T]) -> T:

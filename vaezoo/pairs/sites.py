@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.families import is_point
-from vaezoo.pairs.handlers import require_pyro, take_mean
+from vaezoo.pairs.handlers import require_pyro, take_point
 from vaezoo.pairs.plates import data_frame, in_data_plate
 
 __all__ = [
@@ -285,7 +285,7 @@ def run_guide(pair: nn.Module, args: Args, *, z: PointValue = "sample") -> Trace
     require_choice("z", z, PointValue)
     guide = guide_of(pair)
     if z == "mean":
-        guide = take_mean()(guide)
+        guide = take_point()(guide)
     with require_pyro():
         return poutine.trace(guide).get_trace(*args)
 

@@ -1,6 +1,6 @@
 """The figures that training and evaluation leave in a run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vaezoo.data.dataset import Array
@@ -12,20 +12,46 @@ from vaezoo.predict.encoding import reconstruct
 from vaezoo.predict.evaluation import Evaluation
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
+from vaezoo.runtime.optional import attempt
 
 __all__ = ["plot_data", "plot_evaluation", "plot_pairs", "plot_run"]
 
+Notify = Callable[[str], object]
 
-def plot_run(run: Run, data_dir: str | None = None) -> Path:
-    """Write samples, reconstructions, curves and latents into the run's folder ``figures``."""
+
+def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -> list[str]:
+    """Write samples, reconstructions, curves and latents into the run's folder ``figures``.
+
+    Each is left out by itself where it cannot be drawn, which `notify` is told in a line.
+
+    Returns
+    -------
+    list of str
+        The names of the files that were written.
+    """
     folder = run.folder() / "figures"
-    plot_data(run, folder / "samples.png", sample(run, 64))
-    pairs = reconstruct(run, limit=64, split="validation", data_dir=data_dir)
-    plot_pairs(run, folder / "reconstructions.png", *pairs)
+    figures: dict[str, Callable[[Path], object]] = {
+        "samples.png": lambda path: plot_data(run, path, sample(run, 64)),
+        "reconstructions.png": lambda path: plot_pairs(
+            run, path, *reconstruct(run, limit=64, split="validation", data_dir=data_dir)
+        ),
+    }
     if run.metrics:
-        plot_curves(run.metrics, folder / "curves.png")
-        _plot_latents(run.metrics[-1]["validation"]["kl_per_latent"], folder)
-    return folder
+        kl = run.metrics[-1]["validation"]["kl_per_latent"]
+        figures["curves.png"] = lambda path: plot_curves(run.metrics, path)
+        figures |= {"latents.png": lambda path: plot_kl(kl, path)} if kl else {}
+    return _draw_each(folder, figures, notify)
+
+
+def _draw_each(
+    folder: Path, figures: Mapping[str, Callable[[Path], object]], notify: Notify
+) -> list[str]:
+    """Draw each figure that can be drawn; return the names of those that were."""
+    for name, draw in figures.items():
+        (folder / name).unlink(missing_ok=True)  # none of an earlier training is taken for new
+        with attempt(f"figures/{name}", notify):
+            draw(folder / name)
+    return [name for name in figures if (folder / name).is_file()]
 
 
 def plot_data(run: Run, path: Path, x: Array, *, begun: int | None = None) -> None:
@@ -46,14 +72,12 @@ def plot_pairs(run: Run, path: Path, x: Array, others: Array) -> None:
         plot_grid_pairs(x, others, path, scale=run.transform.scale)
 
 
-def plot_evaluation(run: Run, result: Evaluation) -> None:
+def plot_evaluation(run: Run, result: Evaluation, *, notify: Notify = print) -> None:
     """Write the importance-weighted bound and the KL per latent of an evaluation."""
-    folder = run.folder() / "figures"
-    plot_iwae(result.iwae, result.metrics.elbo, folder / "iwae.png")
-    _plot_latents(result.metrics.kl_per_latent, folder)
-
-
-def _plot_latents(kl_per_latent: Mapping[str, Sequence[float]], folder: Path) -> None:
-    """Write the KL of every latent, unless there are none or their KL does not factorise."""
-    if kl_per_latent:
-        plot_kl(kl_per_latent, folder / "latents.png")
+    metrics = result.metrics
+    figures: dict[str, Callable[[Path], object]] = {}
+    if result.iwae:
+        figures["iwae.png"] = lambda path: plot_iwae(result.iwae, metrics.elbo, path)
+    if metrics.kl_per_latent:
+        figures["latents.png"] = lambda path: plot_kl(metrics.kl_per_latent, path)
+    _draw_each(run.folder() / "figures", figures, notify)

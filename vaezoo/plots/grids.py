@@ -76,9 +76,12 @@ def _tiles(x: Array, scale: float) -> Array:
         if pictures.shape[3] == 1:
             return pictures[..., 0]
         if pictures.shape[3] != 3:
-            raise RequestError(f"cannot plot images of {pictures.shape[3]} channels; write a .npz")
+            raise RequestError(
+                f"no picture shows data of shape {x.shape[1:]}: images are (H, W), (1, H, W) or "
+                "(3, H, W); write a .npz"
+            )
     if pictures.ndim > 4:
-        raise RequestError(f"cannot plot data of shape {x.shape[1:]}; write a .npz")
+        raise RequestError(f"no picture shows data of shape {x.shape[1:]}; write a .npz")
     return pictures
 
 

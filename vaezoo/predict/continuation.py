@@ -20,7 +20,7 @@ from torch import Tensor
 from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue
-from vaezoo.pairs.families import mean_of
+from vaezoo.pairs.families import point_of
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.runs import Run
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
@@ -73,7 +73,7 @@ def continue_sequences(
     shown = []
     for _ in range(steps):
         likelihood, x_t = rollout.generate()
-        shown.append(mean_of(likelihood, "x") if x_choice == "mean" else x_t)
+        shown.append(point_of(likelihood)[0] if x_choice == "mean" else x_t)
     return torch.stack(shown, 1).unflatten(0, (len(x), num_samples))
 
 

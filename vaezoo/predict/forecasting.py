@@ -12,7 +12,7 @@ from torch import Tensor
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import require_positive
-from vaezoo.pairs.families import is_boolean, mean_of
+from vaezoo.pairs.families import is_boolean, point_of
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once, split_rows
 from vaezoo.predict.continuation import (
@@ -110,7 +110,7 @@ def _predict(
             steps = [rollout.generate() for _ in range(horizon)]
             draws.append(torch.stack([x_t for _, x_t in steps], 1).unflatten(0, size))
             if is_boolean(steps[0][0]):
-                means = torch.stack([mean_of(fn, "x") for fn, _ in steps], 1)
+                means = torch.stack([point_of(fn)[0] for fn, _ in steps], 1)
                 probability.append(means.unflatten(0, size).mean(1))
     return torch.cat(draws), torch.cat(probability) if probability else None
 

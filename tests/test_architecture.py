@@ -61,8 +61,8 @@ def below(name: str, package: str) -> bool:
 # The rooms, lowest first; each imports only from those before it. See docs/architecture.md.
 RANKS = (
     *("lazy", "errors", "options", "settings", "runtime", "registry", "parts", "pairs", "data"),
-    *("objectives", "sequences", "engine", "config", "runs", "training", "inference", "predict"),
-    *("diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),
+    *("objectives", "sequences", "checks", "engine", "config", "runs", "training", "inference"),
+    *("predict", "diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 18, 400
 

@@ -22,9 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.overrides import TorchFunctionMode
 
-from vaezoo.engine.reduction import changes, origin, reduce_graph
-from vaezoo.engine.traps import is_of_changing_shape, words_for_reading, words_for_shape
-from vaezoo.pairs.blame import (
+from vaezoo.checks.blame import (
     calling_line,
     class_of,
     line_of,
@@ -33,6 +31,8 @@ from vaezoo.pairs.blame import (
     one_line,
     raised_at,
 )
+from vaezoo.engine.reduction import changes, origin, reduce_graph
+from vaezoo.engine.traps import is_of_changing_shape, words_for_reading, words_for_shape
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.isolation import plain_state, uncompiled, untouched
 

@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from vaezoo.checks.blame import class_of, line_of, one_line
 from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.capture import Function, NotCapturedError, capture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph
@@ -45,7 +46,6 @@ from vaezoo.engine.repayment import (
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Objective, ignores_padding
 from vaezoo.options import EngineName, Precision
-from vaezoo.pairs.blame import class_of, line_of, one_line
 from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Engine"]

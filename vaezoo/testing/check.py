@@ -1,162 +1,33 @@
-"""Does a model/guide pair keep to the rules? The checks behind ``vaezoo check``."""
+"""Check a class: build a pair and make up data that it can take."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
 
+from vaezoo.checks.blame import line_of, one_line, raised_at
+from vaezoo.checks.catalogue import CHECKS
+from vaezoo.checks.conformance import Conformance, check_pair
+from vaezoo.checks.subject import Failure, base_of
 from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
-from vaezoo.pairs.blame import line_of, one_line, raised_at
-from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
+from vaezoo.pairs.families import is_boolean, support_of
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import (
     Args,
     argument_names,
-    sample_sites,
     takes_lengths,
     trace_pair,
 )
 from vaezoo.registry import entry_of
 from vaezoo.runtime.isolation import isolated
-from vaezoo.testing.conformance import CHECKS, Check
-from vaezoo.testing.subject import Failure, Subject, base_of
 
-__all__ = ["Conformance", "SiteRow", "check_class", "check_pair", "made_up_batch"]
+__all__ = ["check_class", "made_up_batch"]
 
 NUM_ROWS, NUM_STEPS = 7, 6
 X_SHAPES = {"images": (8, 8), "vectors": (5,), "sequences": (4,)}
-
-
-@dataclass(frozen=True)
-class SiteRow:
-    """One line of the table of sites; the steps of a sequence share one."""
-
-    site: str
-    kind: str
-    distribution: str
-    batch_shape: tuple[int, ...]
-    event_shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Conformance:
-    """How far a pair keeps the contract: what the checks say.
-
-    Attributes
-    ----------
-    shapes
-        The sites of the model; empty when it did not run.
-    failures
-        What is wrong, in the order of the checks.
-    passed, skipped
-        Names of checks. One is skipped when a failure before it makes its answer meaningless.
-    """
-
-    shapes: tuple[SiteRow, ...]
-    failures: tuple[Failure, ...]
-    passed: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.failures
-
-    @property
-    def summary(self) -> str:
-        """One line: how many checks passed."""
-        if self.ok:
-            return f"ok: {len(self.passed)} checks passed"
-        failed = len({failure.check for failure in self.failures})
-        later = f", {len(self.skipped)} wait for that: {', '.join(self.skipped)}"
-        return f"{failed} failed, {len(self.passed)} passed{later if self.skipped else ''}"
-
-    def __str__(self) -> str:
-        lines = [*_table(self.shapes), *map(str, self.failures), self.summary]
-        return "\n".join(lines)
-
-    def raise_if_failed(self) -> None:
-        """Raise an AssertionError that shows what is wrong, unless all is well."""
-        if not self.ok:
-            raise AssertionError(f"the pair fails its checks\n{self}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON."""
-        return {
-            "ok": self.ok,
-            "sites": [asdict(row) for row in self.shapes],
-            "failures": [asdict(failure) for failure in self.failures],
-            "passed": list(self.passed),
-            "skipped": list(self.skipped),
-        }
-
-
-def check_pair(
-    pair: nn.Module, args: Args, *, fresh: Callable[[], nn.Module] | None = None
-) -> Conformance:
-    """Check an instance of a pair on a batch.
-
-    Weights, random states and the parameter store are afterwards what they were before.
-
-    Parameters
-    ----------
-    pair
-        The pair.
-    args
-        What model and guide take: tensors of ``(B, ...)``, at least three rows.
-    fresh
-        Builds the pair once more. With it the check of saving also sees what the constructor
-        draws at random and nothing saves.
-
-    Raises
-    ------
-    RequestError
-        When the batch does not fit the arguments of the model.
-    """
-    names = argument_names(pair)
-    if len(args) != len(names):
-        raise RequestError(f"the model takes ({', '.join(names)}), not {len(args)} tensors")
-    if len(args[0]) < 3:
-        raise RequestError(f"the checks need a batch of at least 3 rows, got {len(args[0])}")
-    materialise(pair, args)
-    subject = Subject(pair, args, names, fresh)
-    failures: list[Failure] = []
-    passed: list[str] = []
-    with subject.isolation():
-        for check in CHECKS:
-            if set(check.after) <= set(passed):
-                its_failures = _run(check, subject)
-                failures += its_failures
-                passed += [] if its_failures else [check.name]
-    names_failed = {failure.check for failure in failures}
-    skipped = [c.name for c in CHECKS if c.name not in passed and c.name not in names_failed]
-    return Conformance(_rows(subject), tuple(failures), tuple(passed), tuple(skipped))
-
-
-def _run(check: Check, subject: Subject) -> list[Failure]:
-    failures: list[Failure] = []
-    try:
-        failures.extend(check.run(subject))
-    except Exception as error:
-        failures.append(subject.explain(check.name, error))
-    return _merged(failures)
-
-
-def _merged(failures: Sequence[Failure]) -> list[Failure]:
-    """Join failures of one line that differ in names and numbers only, as of steps do."""
-    groups: dict[tuple[str, str], list[Failure]] = {}
-    for failure in failures:
-        kind = re.sub(r"'[^']*'|\d+", "", failure.what)
-        groups.setdefault((failure.where, kind), []).append(failure)
-    return [
-        replace(first, what=f"{first.what} (and {len(others)} more)") if others else first
-        for first, *others in groups.values()
-    ]
 
 
 def check_class(
@@ -260,36 +131,3 @@ def _fitting(draft: Tensor, sites: list[Any]) -> Tensor:
         return torch.randn_like(draft)
     x = torch.stack([fn.sample() for fn in sites], 1)
     return x.reshape(draft.shape).to(draft.dtype) if x.numel() == draft.numel() else draft
-
-
-def _rows(subject: Subject) -> tuple[SiteRow, ...]:
-    """Return the sites of the model, those of one kind at several steps as one row."""
-    if not hasattr(subject, "first"):
-        return ()
-    steps: dict[SiteRow, list[str]] = {}
-    for name, site in sample_sites(subject.first.model).items():
-        steps.setdefault(_row(base_of(name), site), []).append(name)
-    return tuple(
-        replace(row, site=names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}")
-        for row, names in steps.items()
-    )
-
-
-def _row(name: str, site: dict[str, Any]) -> SiteRow:
-    fn = site["fn"]
-    discrete = "discrete latent" if is_discrete(fn) else "latent"
-    kind = "observed" if site["is_observed"] else discrete
-    return SiteRow(name, kind, family(fn), tuple(fn.batch_shape), tuple(fn.event_shape))
-
-
-def _table(rows: Sequence[SiteRow]) -> list[str]:
-    if not rows:
-        return []
-    cells = [("site", "kind", "distribution", "batch", "event")]
-    cells += [
-        (row.site, row.kind, row.distribution, str(row.batch_shape), str(row.event_shape))
-        for row in rows
-    ]
-    widths = [min(20, max(map(len, column))) for column in zip(*cells, strict=True)]
-    form = "  ".join(f"{{:<{width}.{width}}}" for width in widths)
-    return [form.format(*line).rstrip() for line in cells]

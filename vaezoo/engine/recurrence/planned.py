@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from vaezoo.checks.blame import class_of, line_of, one_line
 from vaezoo.engine.capture import NotCapturedError
 from vaezoo.engine.compiler import seconds_saved
 from vaezoo.engine.outcomes import largest_error
@@ -13,7 +14,6 @@ from vaezoo.engine.recurrence.step_graph import NotPlannedError, step_graph
 from vaezoo.engine.recurrence.step_plan import StepPlan
 from vaezoo.engine.repayment import FEWEST_STEPS_CAPTURED
 from vaezoo.options import EngineName
-from vaezoo.pairs.blame import class_of, line_of, one_line
 from vaezoo.runtime.isolation import untouched
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.unrolled import Step, loop

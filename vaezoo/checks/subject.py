@@ -17,7 +17,7 @@ from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.pairs.blame import calling_line, line_of, line_that_sets, one_line, raised_at
+from vaezoo.checks.blame import calling_line, line_of, line_that_sets, one_line, raised_at
 from vaezoo.pairs.handlers import hold, require_pyro
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.plates import log_density

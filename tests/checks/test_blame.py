@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo.models.vae_linear import VAELinear
-from vaezoo.pairs.blame import (
+from vaezoo.checks.blame import (
     calling_line,
     class_of,
     is_library,
@@ -21,6 +20,7 @@ from vaezoo.pairs.blame import (
     one_line,
     raised_at,
 )
+from vaezoo.models.vae_linear import VAELinear
 from vaezoo.sequences import PathPair
 from vaezoo.testing.sequence_pairs import LinearRecurrence
 

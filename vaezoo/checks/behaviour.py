@@ -1,0 +1,143 @@
+"""How a pair behaves: finite, reproducible, row by row, blind to padding and to data."""
+
+import torch
+from torch import Tensor
+
+from vaezoo.checks.comparison import first_change, latent_values, same_value
+from vaezoo.checks.subject import Failure, Failures, Subject, base_of, gradients
+from vaezoo.pairs.families import is_discrete, is_point
+from vaezoo.pairs.plates import log_density
+from vaezoo.pairs.predictions import prior_predictive
+from vaezoo.pairs.sites import (
+    PairTrace,
+    sample_sites,
+    site_values,
+    takes_lengths,
+)
+
+__all__ = [
+    "check_finite",
+    "check_gradients",
+    "check_padding",
+    "check_predictive",
+    "check_rows",
+    "check_seeds",
+]
+
+
+def check_finite(subject: Subject) -> Failures:
+    """Every term of the ELBO is finite, in training and in evaluation."""
+    reported: set[str] = set()
+    for training in (True, False):
+        trace = subject.trace(subject.args, training=training)
+        for side, name, site in subject.sites(trace):
+            bad = ~torch.isfinite(log_density(site))
+            if bad.any() and name not in reported:
+                reported.add(name)
+                value = float(log_density(site)[bad][0])
+                what = f"log-density of site '{name}' is {value} in {int(bad.sum())} rows"
+                repair = "give its scale a floor, and keep what goes into exp or log in range"
+                yield Failure("finite", subject.where(side, name), what, repair)
+
+
+def check_gradients(subject: Subject) -> Failures:
+    """The ELBO has a finite gradient for every parameter, not zero everywhere."""
+    named = {name: p for name, p in subject.pair.named_parameters() if p.requires_grad}
+    runs = [gradients(subject, list(named.values()), seed) for seed in (0, 1)]
+    for name, *grads in zip(named, *runs, strict=True):
+        problem = _gradient_problem([grad for grad in grads if grad is not None])
+        if problem:
+            repair = "use it in model or guide, remove it, or freeze it by requires_grad=False"
+            where = subject.where_attribute(name)
+            yield Failure("gradients", where, f"parameter '{name}' {problem}", repair)
+
+
+def _gradient_problem(grads: list[Tensor]) -> str:
+    if not grads:
+        return "gets no gradient from the ELBO"
+    if not all(bool(grad.isfinite().all()) for grad in grads):
+        return "gets a gradient that is NaN or infinite"
+    return "gets a gradient that is zero everywhere" if not any(g.any() for g in grads) else ""
+
+
+def check_seeds(subject: Subject) -> Failures:
+    """One seed gives one loss, two seeds give two draws, and all noise is in sample sites."""
+    again = subject.trace(subject.args)
+    base = subject.trace(subject.args)
+    changed = first_change(subject, base, again)
+    if changed:
+        what = f"site '{changed[1]}' is not the same twice with the same seed"
+        repair = "draw with pyro.sample or torch, not with numpy or random"
+        yield Failure("seeds", subject.where(*changed), what, repair)
+        return
+    other = subject.trace(subject.args, seed=1)
+    names = _random_latents(base)
+    if names and all(same_value(base.guide.nodes[n], other.guide.nodes[n]) for n in names):
+        what = f"two seeds give the same draw of '{names[0]}'"
+        repair = "remove the seed (torch.manual_seed) from the pair"
+        yield Failure("seeds", subject.where("guide", names[0]), what, repair)
+        return
+    held = subject.trace(subject.args, seed=1, held=latent_values(base))
+    changed = first_change(subject, base, held)
+    if changed:
+        what = f"site '{changed[1]}' changes with the seed although the latents are held fixed"
+        repair = "make the noise a latent, pyro.sample(...), or drop it outside training"
+        yield Failure("seeds", subject.where(*changed), what, repair)
+
+
+def _random_latents(trace: PairTrace) -> list[str]:
+    """Return the continuous latents that are not point estimates."""
+    sites = sample_sites(trace.guide).items()
+    return [n for n, s in sites if not (is_point(s["fn"]) or is_discrete(s["fn"]))]
+
+
+def check_rows(subject: Subject) -> Failures:
+    """A datum's log-densities do not change when other rows move or leave."""
+    base = subject.trace(subject.args)
+    held = latent_values(base, subject.rows)
+    fewer = subject.trace(subject.pick(subject.rows), held=held)
+    changed = first_change(subject, base, fewer, subject.rows)
+    if changed:
+        what = f"site '{changed[1]}' of a datum depends on the other rows of its batch"
+        repair = "compute per row: no mean, sum, max or reshape over dimension 0"
+        yield Failure("rows", subject.where(*changed), what, repair)
+
+
+def check_padding(subject: Subject) -> Failures:
+    """The frames of a sequence beyond its length change nothing."""
+    if not takes_lengths(subject.pair):
+        return
+    base = subject.trace(subject.args)
+    padded = subject.trace(subject.with_other_padding(), held=latent_values(base))
+    changed = first_change(subject, base, padded)
+    if changed:
+        what = f"site '{changed[1]}' depends on frames beyond the length of the sequence"
+        repair = "mask the site, poutine.mask(mask=t < length), and read x only up to length"
+        yield Failure("padding", subject.where(*changed), what, repair)
+
+
+def check_predictive(subject: Subject) -> Failures:
+    """Predictions have the shapes of the data and do not see the data."""
+    yield from _predicted_shapes(subject)
+    posterior = latent_values(subject.trace(subject.args))
+    for held in ({}, posterior):
+        one = subject.predict(subject.args, held)
+        two = subject.predict(subject.with_other_data(), held)
+        for name, site in sample_sites(one).items():
+            if name in two.nodes and not same_value(site, two.nodes[name]):
+                what = f"the prediction of site '{name}' depends on the data to be predicted"
+                repair = "use the value that pyro.sample returns, x = pyro.sample(..., obs=x)"
+                yield Failure("predictive", subject.where("model", name), what, repair)
+                return
+
+
+def _predicted_shapes(subject: Subject) -> Failures:
+    predicted = prior_predictive(subject.pair, subject.args)
+    values = {name: site["value"] for name, site in subject.first.observed.items()}
+    for name, value in site_values(subject.pair, values).items():
+        shape = tuple(predicted[name].shape) if name in predicted else None
+        if shape != tuple(value.shape):
+            site = next(key for key in subject.first.observed if base_of(key) == name)
+            what = f"site '{name}' is predicted as {shape}, but observed as {tuple(value.shape)}"
+            repair = "compare .to_event(...) and the shape of its parameters with the data"
+            yield Failure("predictive", subject.where("model", site), what, repair)

@@ -1,0 +1,56 @@
+"""Two runs of a pair compared: are log-densities and draws the same?"""
+
+import torch
+from torch import Tensor
+
+from vaezoo.checks.subject import Subject
+from vaezoo.pairs.families import is_point
+from vaezoo.pairs.plates import log_density
+from vaezoo.pairs.sites import PairTrace, Site, sample_sites
+
+__all__ = ["close", "first_change", "latent_values", "same_value"]
+
+TOLERANCE = 1e-4  # relative and absolute, of float32 log-densities in nats
+
+
+def latent_values(trace: PairTrace, rows: Tensor | None = None) -> dict[str, Tensor]:
+    """Return what the guide drew, of some rows."""
+    values = {name: site["value"] for name, site in sample_sites(trace.guide).items()}
+    return values if rows is None else {name: value[rows] for name, value in values.items()}
+
+
+def same_value(a: Site, b: Site) -> bool:
+    """Return whether two sites have one and the same value."""
+    shapes = a["value"].shape == b["value"].shape
+    return shapes and bool(torch.equal(a["value"], b["value"]))
+
+
+def first_change(
+    subject: Subject, a: PairTrace, b: PairTrace, rows: Tensor | None = None
+) -> tuple[str, str] | None:
+    """Return side and name of the first site that differs, of ``rows`` of a.
+
+    Log-densities are compared, and the draws of the guide.
+    """
+    others = {(side, name): site for side, name, site in subject.sites(b)}
+    for side, name, site in subject.sites(a):
+        other = others.get((side, name))
+        if other is None:
+            continue
+        density, value = _density(site), site["value"]
+        if rows is not None:
+            density, value = density[rows], value[rows]
+        same = close(density, _density(other))
+        if not (same and (side == "model" or torch.equal(value, other["value"]))):
+            return side, name
+    return None
+
+
+def _density(site: Site) -> Tensor:
+    """Return the log-density, or the point itself where a Delta has all its mass."""
+    return torch.as_tensor(site["fn"].mean) if is_point(site["fn"]) else log_density(site)
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """Return whether log-densities are the same but for rounding."""
+    return bool(torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))

@@ -17,6 +17,7 @@ from torch.distributions import biject_to
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
+from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_marked
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
@@ -87,11 +88,17 @@ class Target:
         trace = trace_pair(pair, few)
         kinds = (*DENSITY, "discrete", *ONE_SIDED, *UNCOUNTED, "shared")
         admit(pair, trace, what, kinds, num_rows=len(few[0]))
+        self.every = enumeration_of(trace)
         self.pair = pair
         self.args = args
         self.num_data = len(args[0])
         self.in_plate = choose_particles(pair, few, 2).in_plate
         self.latents = _layout(trace if len(few[0]) == self.num_data else trace_pair(pair, args))
+        if not self.latents:
+            raise RequestError(
+                f"{what} needs real latents, and all of {type(pair).__name__} are summed out; "
+                "use `vaezoo.evaluate(run, iwae=[K])`"
+            )
         self.num_latents = self.latents[-1].stop
 
     def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -112,13 +119,30 @@ class Target:
         return torch.cat([part.reshape(*part.shape[:2], -1) for part in parts], -1)
 
     def log_terms(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log p(u) and log p(x | u)."""
+        """Return log p(u) and log p(x | u), marked latents summed out."""
         particles, held, log_volume = self._held(u)
+        if self.every is not None:
+            return self._summed_terms(particles, held, log_volume, self.every)
         trace = particles.run(hold(held)(model_of(self.pair)), self.args)
         sites = density_sites(trace)
         prior = total_log_density(sites[latent.name] for latent in self.latents)
         likelihood = total_log_density(s for s in sites.values() if s["is_observed"])
         return particles.by_datum(prior) + log_volume, particles.by_datum(likelihood)
+
+    def _summed_terms(
+        self,
+        particles: Particles,
+        held: Mapping[str, Tensor],
+        log_volume: Tensor,
+        every: Enumeration,
+    ) -> tuple[Tensor, Tensor]:
+        values = {**_for_all(held, particles, every), **every.held(self.num_data, particles)}
+        model = hold(values)(model_of(self.pair))
+        sites = density_sites(particles.run(model, every.repeat(self.args)))
+        latents = total_log_density(s for s in sites.values() if not s["is_observed"])
+        prior = every.log_sum(particles.by_datum(latents))
+        joint = every.log_sum(particles.by_datum(total_log_density(sites.values())))
+        return prior + log_volume, joint - prior
 
     def log_joint(self, u: Tensor) -> Tensor:
         """Return log p(x, u)."""
@@ -126,10 +150,21 @@ class Target:
         return prior + likelihood
 
     def log_guide(self, u: Tensor) -> Tensor:
-        """Return log q(u | x)."""
+        """Return log q(u | x), marked latents summed out."""
         particles, held, log_volume = self._held(u)
+        if self.every is not None:
+            return self._summed_guide(particles, held, self.every) + log_volume
         trace = particles.run(hold(held)(guide_of(self.pair)), self.args)
         return particles.by_datum(total_log_density(sample_sites(trace).values())) + log_volume
+
+    def _summed_guide(
+        self, particles: Particles, held: Mapping[str, Tensor], every: Enumeration
+    ) -> Tensor:
+        of_guide = Enumeration(every.of_guide, {})
+        values = {**_for_all(held, particles, of_guide), **of_guide.held(self.num_data, particles)}
+        guide = hold(values)(guide_of(self.pair))
+        sites = sample_sites(particles.run(guide, of_guide.repeat(self.args)))
+        return of_guide.log_sum(particles.by_datum(total_log_density(sites.values())))
 
     def draw_guide(self, num_samples: int) -> Tensor:
         """Draw from the guide."""
@@ -164,9 +199,21 @@ class Target:
         return join(pieces)
 
 
+def _for_all(
+    held: Mapping[str, Tensor], particles: Particles, every: Enumeration
+) -> dict[str, Tensor]:
+    """Return latents in the rows of every value of those that are summed out."""
+    return {
+        name: particles.by_row(particles.by_datum(z).repeat_interleave(every.number, 1))
+        for name, z in held.items()
+    }
+
+
 def _layout(trace: PairTrace) -> tuple[_Latent, ...]:
     latents, start = [], 0
-    for name, (site, _) in trace.latents.items():
+    for name, (site, q) in trace.latents.items():
+        if is_marked(q):
+            continue
         transform = biject_to(site["fn"].support)
         shape = torch.Size(transform.inverse_shape(site["value"].shape)[1:])
         stop = start + math.prod(shape)

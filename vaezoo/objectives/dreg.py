@@ -9,6 +9,7 @@ from vaezoo.errors import RequestError
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised
 from vaezoo.objectives.importance import weighable_particles
 from vaezoo.pairs.accounting import log_joint, log_mean_exp, num_units
+from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import Particles
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, PairTrace, Site, guide_of, model_of, sample_sites
@@ -81,6 +82,11 @@ def _log_q_along_draw(site: Site, z: Tensor, beta: float | Tensor, rows: Tensor 
 
 
 def _refuse_for_dreg(trace: PairTrace) -> None:
+    marked = next((n for n, s in sample_sites(trace.model).items() if is_marked(s)), None)
+    if marked is not None:
+        raise RequestError(
+            f"objective 'dreg' sums no latent out, and '{marked}' is marked; use `objective='iwae'`"
+        )
     names = list(sample_sites(trace.guide))
     if len(names) != 1:
         reason = f"'{names[1]}' is a second one" if names else "the guide has none"

@@ -1,5 +1,6 @@
 """The evidence lower bound."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from vaezoo.objectives.summands import Summands, score_surrogate
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units, units_per_row
 from vaezoo.pairs.admission import UNCOUNTED, admit, refuse_shared_sites, shared_site
 from vaezoo.pairs.divergences import closed_form_sites
+from vaezoo.pairs.enumeration import Enumeration, enumeration_of
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, sample_sites, trace_pair
 
@@ -24,9 +26,11 @@ class ELBO:
 
     KL terms are in closed form where the families allow it, and model and guide visit the latents
     in one order (Kingma & Welling 2014, arXiv:1312.6114, eq. 7); they are Monte Carlo estimates
-    otherwise. What ``pyro.factor`` adds to the model counts as its log p does. Latents outside the
-    data plate count once for the data set: with weight 1 / N in each of N data. Latents without a
-    path derivative, as discrete ones, have a score-function gradient with a baseline.
+    otherwise. Latents that are marked, ``infer={"enumerate": "parallel"}``, are summed out
+    (:mod:`vaezoo.pairs.enumeration`). What ``pyro.factor`` adds to the model counts as its log p
+    does. Latents outside the data plate count once for the data set: with weight 1 / N in each of N
+    data. Latents without a path derivative, as discrete ones, have a score-function gradient with a
+    baseline.
 
     Parameters
     ----------
@@ -45,6 +49,7 @@ class ELBO:
         self.free_bits = free_bits
         self._particles: Particles | None = None
         self._repeats = 1
+        self._enumeration: Enumeration | None = None
         self._closed_form: frozenset[str] = frozenset()
         self._factorised: frozenset[str] = frozenset()
 
@@ -62,7 +67,8 @@ class ELBO:
             trace = trace_pair(pair, args)
             admit(pair, trace, "objective 'elbo'", UNCOUNTED)
             shares = shared_site(trace, len(args[0])) is not None
-            self._closed_form = _closed_form(trace)
+            self._enumeration = enumeration_of(trace)
+            self._closed_form = _closed_form(trace, self._enumeration)
             if self.free_bits:
                 _refuse_free_bits(trace, len(args[0]))
                 self._factorised = _factorised(elbo_terms(pair, args, trace=trace))
@@ -93,19 +99,24 @@ class ELBO:
         return loss / self._repeats if self._repeats > 1 else loss
 
     def _loss(self, pair: nn.Module, args: Args, context: Context, particles: Particles) -> Tensor:
-        rows = None if context.mask is None else particles.repeat((context.mask,))[0]
-        trace = particles.trace(model_of(pair), guide_of(pair), args)
-        terms = Summands(trace, self._closed_form, context.beta, rows)
-        repeated = particles.repeat(args)
-        units = num_units(pair, repeated, rows)
+        data, kept = _repeated(particles.repeat, args, context.mask)
+        units = num_units(pair, data, kept)
+        every, weights = self._enumeration, None
+        if every is None:
+            trace = particles.trace(model_of(pair), guide_of(pair), args)
+        else:
+            trace, weights = every.trace(particles, model_of(pair), guide_of(pair), args)
+            data, kept = _repeated(lambda a: particles.repeat(every.repeat(a)), args, context.mask)
+        terms = Summands(trace, self._closed_form, context.beta, kept, weights)
         elbo = terms.local_sum()
         if particles.in_plate:
-            elbo, units = elbo / particles.number, particles.number * units
-        elbo = elbo / num_units(pair, repeated, rows)
+            elbo = elbo / particles.number
+        elbo = elbo / units
         if terms.whole:
             elbo = elbo + terms.whole_sum() / context.num_data
+        draws = particles.number * units if particles.in_plate else units
         surrogate = score_surrogate(
-            trace, terms, particles, units_per_row(pair, repeated), rows, units, context.num_data
+            trace, terms, particles, units_per_row(pair, data), kept, draws, context.num_data
         )
         return -elbo if surrogate is None else -(elbo + surrogate - surrogate.detach())
 
@@ -127,8 +138,21 @@ class ELBO:
         return loss
 
 
-def _closed_form(trace: PairTrace) -> frozenset[str]:
-    """Return the latents with a path derivative whose KL term has a closed form."""
+def _repeated(
+    repeat: Callable[[Args], Args], args: Args, mask: Tensor | None
+) -> tuple[Args, Tensor | None]:
+    """Return a batch and the mask of its rows, both repeated."""
+    return repeat(args), None if mask is None else repeat((mask,))[0]
+
+
+def _closed_form(trace: PairTrace, enumeration: Enumeration | None) -> frozenset[str]:
+    """Return the latents with a path derivative whose KL term has a closed form.
+
+    What the model alone marks has a posterior that depends on the draws of all others, under which
+    a closed form would not be the mean of log q - log p.
+    """
+    if enumeration is not None and enumeration.of_model:
+        return frozenset()
 
     def has(name: str) -> bool:
         p, q = trace.latents[name]

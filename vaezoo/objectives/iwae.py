@@ -9,6 +9,7 @@ from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
 from vaezoo.objectives.importance import weighable_particles
 from vaezoo.objectives.summands import leave_one_out
 from vaezoo.pairs.accounting import log_guide, log_joint, log_mean_exp, num_units, units_per_row
+from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_summed
 from vaezoo.pairs.particles import Particles
 from vaezoo.pairs.plates import score_function
 from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of
@@ -36,6 +37,7 @@ class IWAE:
     def __init__(self, *, num_particles: int = 1) -> None:
         self.num_particles = num_particles
         self._particles: Particles | None = None
+        self._summed: Enumeration | None = None
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Choose, from trying it, how the particles of a pair are computed.
@@ -45,25 +47,47 @@ class IWAE:
         RequestError
             When a site is shared by data, so that a datum has no weights of its own.
         """
-        self._particles = weighable_particles(pair, args, self.num_particles, "iwae")
+        self._particles = weighable_particles(
+            pair, args, self.num_particles, "iwae", self._look_for_marks
+        )
+
+    def _look_for_marks(self, trace: PairTrace) -> None:
+        every = enumeration_of(trace)
+        self._summed = Enumeration({}, every.of_model) if every and every.of_model else None
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative bound; see :meth:`ELBO.loss`."""
         if self._particles is None:
             self.prepare(pair, args)
         assert self._particles is not None
-        particles, beta, mask = self._particles, context.beta, context.mask
-        rows = None if mask is None else particles.repeat((mask,))[0]
-        trace = particles.trace(model_of(pair), guide_of(pair), args)
-        log_q, score = _log_q(trace, beta, rows)
-        log_p = log_joint(trace.model, latents=trace.latents, weight=beta, rows=rows)
-        log_w = particles.by_datum(log_p - log_q)
+        particles, mask = self._particles, context.mask
+        log_w, score = self._log_weights(pair, args, particles, context)
         bound = log_mean_exp(log_w)
         if score is not None:
             centred = bound - _others(log_w, units_per_row(pair, args), mask)
-            surrogate = (centred.detach() * particles.by_datum(score)).sum(0)
+            surrogate = (centred.detach() * score).sum(0)
             bound = bound + (surrogate - surrogate.detach())
         return -bound.sum() / num_units(pair, args, mask)
+
+    def _log_weights(
+        self, pair: nn.Module, args: Args, particles: Particles, context: Context
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return log weights ``(K, B)``, and what the score function of their draws comes from."""
+        beta, kept, every = context.beta, context.mask, self._summed
+        if every is None:
+            trace = particles.trace(model_of(pair), guide_of(pair), args)
+        else:
+            trace, weights = every.trace(particles, model_of(pair), guide_of(pair), args)
+            kept = None if kept is None else every.repeat((kept,))[0]
+        rows = None if kept is None else particles.repeat((kept,))[0]
+        log_q, score = _log_q(trace, beta, rows)
+        log_p = log_joint(trace.model, latents=trace.latents, weight=beta, rows=rows)
+        log_w = particles.by_datum(log_p - log_q)
+        score = None if score is None else particles.by_datum(score)
+        if every is None:
+            return log_w, score
+        weights = particles.by_datum(weights)
+        return every.mean(log_w, weights), None if score is None else every.mean(score, weights)
 
 
 def _log_q(
@@ -71,7 +95,7 @@ def _log_q(
 ) -> tuple[Tensor | float, Tensor | None]:
     """Return the weighted log-density of the draws, and what their score function comes from."""
     log_q = log_guide(trace, weight=beta, rows=rows)
-    scores = [score_function(q, rows) for _, q in trace.latents.values()]
+    scores = [score_function(q, rows) for _, q in trace.latents.values() if not is_summed(q)]
     known = [score for score in scores if score is not None]
     return log_q, torch.stack(known).sum(0) if known else None
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.pairs.divergences import kl_of
+from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import Particles
 from vaezoo.pairs.plates import in_data_plate, log_density, score_function, sum_over_plates
 from vaezoo.pairs.sites import PairTrace, Site, density_sites, sample_sites
@@ -26,6 +27,8 @@ class Summands:
         Weight of the terms of latents.
     rows
         Which rows count, ``(B,)``, boolean.
+    weights
+        Of rows that stand for the values of latents that are summed out.
 
     Attributes
     ----------
@@ -38,9 +41,11 @@ class Summands:
         trace: PairTrace,
         closed_form: Collection[str],
         beta: float | Tensor,
-        rows: Tensor | None,
+        rows: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> None:
         self.trace, self.closed_form, self.beta, self.rows = trace, closed_form, beta, rows
+        self.weights = weights
         self.data_plate = trace.data_plate
         self.local: list[Tensor] = []
         self.whole: list[Tensor] = []
@@ -95,7 +100,7 @@ class Summands:
 
     def _add(self, site: Site, term: Tensor) -> None:
         if in_data_plate(site, self.data_plate):
-            self.local.append(term)
+            self.local.append(term if self.weights is None else term * self.weights)
         else:
             self.whole.append(sum_over_plates(term, site))
 
@@ -139,8 +144,11 @@ def score_surrogate(
     num_data
         The number N of data.
     """
-    local, whole = [], []
+    local: list[Tensor] = []
+    whole: list[Tensor] = []
     for p, q in trace.latents.values():
+        if terms.weights is not None and is_marked(q):
+            continue  # summed out
         is_local = in_data_plate(p, terms.data_plate)
         score = score_function(q, rows if is_local else None)
         if score is not None:
@@ -153,7 +161,7 @@ def score_surrogate(
         centred = elbo - leave_one_out(elbo, particles, units, rows)
         surrogate = surrogate + (centred * torch.stack(local).sum(0)).sum() / num_units
     if whole:
-        signal = elbo.sum() / num_units + sum(terms.whole).detach() / num_data
+        signal = elbo.sum() / num_units + torch.stack(terms.whole).sum().detach() / num_data
         surrogate = surrogate + signal * torch.stack(whole).sum()
     return surrogate
 

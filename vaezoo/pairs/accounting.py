@@ -13,13 +13,17 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from vaezoo.pairs.divergences import closed_form_sites, kl_of, kl_per_element
+from vaezoo.pairs.enumeration import Enumeration, enumeration_of
+from vaezoo.pairs.particles import Particles
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices
 from vaezoo.pairs.plates import in_data_plate, log_density, sum_over_plates, total_log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     density_sites,
+    guide_of,
     lengths_of,
+    model_of,
     repeat_rows,
     sample_sites,
     step_of,
@@ -157,6 +161,35 @@ def elbo_terms(
     (torch.Size([3]), torch.Size([3, 2]))
     """
     trace = trace or trace_pair(pair, args)
+    enumeration = enumeration_of(trace)
+    if enumeration is not None:
+        return _mean_terms(pair, args, enumeration, rows)
+    return _terms_of(pair, trace, closed_form, rows)
+
+
+def _mean_terms(
+    pair: nn.Module, args: Args, enumeration: Enumeration, rows: Tensor | None
+) -> Terms:
+    """Return the terms whose mean over the values of marked latents is exact."""
+    trace, weights = enumeration.trace(Particles(), model_of(pair), guide_of(pair), args)
+    kept = None if rows is None else enumeration.repeat((rows,))[0]
+    terms = _terms_of(pair, trace, None, kept)
+
+    def mean(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        dims = {name: weights.dim() - 1 - value.dim() for name, value in values.items()}
+        return {n: enumeration.mean(value, weights, dims[n]) for n, value in values.items()}
+
+    (recon,) = mean({"x": terms.recon}).values()
+    kl, per_latent, factors = map(mean, (terms.kl, terms.kl_per_latent, terms.factors))
+    return Terms(recon, kl, per_latent, factors, terms.kl_global)
+
+
+def _terms_of(
+    pair: nn.Module,
+    trace: PairTrace,
+    closed_form: Collection[str] | None,
+    rows: Tensor | None,
+) -> Terms:
     closed_form = closed_form_sites(trace) if closed_form is None else closed_form
     recon = total_log_density(trace.observed.values(), rows=rows)
     local, whole = trace.local_latents, trace.global_latents
@@ -258,9 +291,20 @@ def log_weights(
     parts = []
     for piece in slices(num_samples, rows_at_once(batch, most=max_rows)):
         size = piece.stop - piece.start
-        trace = trace_pair(pair, repeat_rows(args, size))
-        parts.append(log_weight(trace).reshape(batch, size).T)
+        log_w = _log_weights_of(pair, repeat_rows(args, size))
+        parts.append(log_w.reshape(batch, size).T)
     return join(parts)
+
+
+def _log_weights_of(pair: nn.Module, args: Args) -> Tensor:
+    """Return one log weight for each row; a latent that the model alone marks is summed out."""
+    trace = trace_pair(pair, args)
+    enumeration = enumeration_of(trace)
+    if enumeration is None or not enumeration.of_model:
+        return log_weight(trace)
+    summed = Enumeration({}, enumeration.of_model)
+    of_all, weights = summed.trace(Particles(), model_of(pair), guide_of(pair), args)
+    return summed.mean(log_weight(of_all), weights)
 
 
 def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:

@@ -13,6 +13,7 @@ import pyro
 from torch import nn
 
 from vaezoo.errors import RequestError
+from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.families import is_discrete, is_point
 from vaezoo.pairs.plates import in_data_plate, is_scaled, num_densities
 from vaezoo.pairs.sites import PairTrace, Site, is_autoencoder, sample_sites
@@ -117,7 +118,7 @@ def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
     for name, (p, q) in trace.latents.items():
         is_value = is_point(q["fn"]) and not trace.bases
         findings += [Finding("point", name)] if is_value else []
-        findings += [Finding("discrete", name)] if is_discrete(p["fn"]) else []
+        findings += [Finding("discrete", name)] if is_discrete(p["fn"]) and not is_marked(q) else []
     findings += [*_one_sided(trace), *_factors(trace), *_plates(trace)]
     shared = None if num_rows is None else shared_site(trace, num_rows)
     return [*findings, Finding("shared", shared)] if shared is not None else findings
@@ -126,7 +127,7 @@ def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
 def _one_sided(trace: PairTrace) -> Iterator[Finding]:
     model, guide = sample_sites(trace.model), sample_sites(trace.guide)
     for name, site in model.items():
-        if not site["is_observed"] and name not in guide:
+        if not site["is_observed"] and name not in guide and not is_marked(site):
             yield Finding("model only", name)
     bases = [base["name"] for base in trace.bases.values()]
     unpaired: Kind = "noise" if is_autoencoder(trace) else "auxiliary"

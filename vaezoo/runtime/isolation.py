@@ -79,8 +79,9 @@ def uncompiled() -> Iterator[None]:
 
     Examples
     --------
+    >>> network = nn.ReLU()  # or torch.compile(network)
     >>> with uncompiled():
-    ...     torch.compile(nn.ReLU())(torch.tensor([-1.0, 1.0]))
+    ...     network(torch.tensor([-1.0, 1.0]))
     tensor([0., 1.])
     """
     if "torch._dynamo" not in sys.modules:  # nothing is compiled

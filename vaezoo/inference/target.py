@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import biject_to
 
 from vaezoo.errors import RequestError
+from vaezoo.inference.supports import real_coordinates
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_marked
 from vaezoo.pairs.handlers import hold
@@ -93,13 +93,15 @@ class Target:
         self.args = args
         self.num_data = len(args[0])
         self.in_plate = choose_particles(pair, few, 2).in_plate
-        self.latents = _layout(trace if len(few[0]) == self.num_data else trace_pair(pair, args))
+        whole = trace if len(few[0]) == self.num_data else trace_pair(pair, args)
+        self.latents = _layout(whole, what)
         if not self.latents:
             raise RequestError(
                 f"{what} needs real latents, and all of {type(pair).__name__} are summed out; "
                 "use `vaezoo.evaluate(run, iwae=[K])`"
             )
         self.num_latents = self.latents[-1].stop
+        self._refuse_edges(whole, what)
 
     def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the latents by site ``(S, B, *event)``, and the log volume log |dz / du|."""
@@ -155,7 +157,14 @@ class Target:
         if self.every is not None:
             return self._summed_guide(particles, held, self.every) + log_volume
         trace = particles.run(hold(held)(guide_of(self.pair)), self.args)
-        return particles.by_datum(total_log_density(sample_sites(trace).values())) + log_volume
+        try:
+            density = total_log_density(sample_sites(trace).values())
+        except (KeyError, NotImplementedError) as error:
+            raise RequestError(
+                "the density of the guide is known of its own draws only, as a flow of it cannot "
+                "be inverted; importance weights of the guide need no more"
+            ) from error
+        return particles.by_datum(density) + log_volume
 
     def _summed_guide(
         self, particles: Particles, held: Mapping[str, Tensor], every: Enumeration
@@ -183,6 +192,16 @@ class Target:
         """Return how many draws of each datum go through the pair at a time."""
         return rows_at_once(self.num_data)
 
+    def _refuse_edges(self, trace: PairTrace, what: str) -> None:
+        """Refuse draws at the edge of a support, as one-hot ones of a relaxed distribution."""
+        for latent in self.latents:
+            value = sample_sites(trace.guide)[latent.name]["value"]
+            if not bool(latent.transform.inv(value).isfinite().all()):
+                raise RequestError(
+                    f"{what} needs latents inside their support, and the guide draws those of "
+                    f"site '{latent.name}' at its edge; importance weights of the guide do not"
+                )
+
     def _held(self, u: Tensor) -> tuple[Particles, dict[str, Tensor], Tensor]:
         particles = Particles(len(u), self.in_plate)
         values, log_volume = self.constrain(u)
@@ -209,12 +228,12 @@ def _for_all(
     }
 
 
-def _layout(trace: PairTrace) -> tuple[_Latent, ...]:
+def _layout(trace: PairTrace, what: str) -> tuple[_Latent, ...]:
     latents, start = [], 0
     for name, (site, q) in trace.latents.items():
         if is_marked(q):
             continue
-        transform = biject_to(site["fn"].support)
+        transform = real_coordinates(site["fn"], name, what)
         shape = torch.Size(transform.inverse_shape(site["value"].shape)[1:])
         stop = start + math.prod(shape)
         latents.append(_Latent(name, transform, shape, start, stop))

@@ -1,5 +1,7 @@
 """How much the latents say about the data."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -16,12 +18,16 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     """Estimate the mutual information of x and z under the guide, in nats.
 
     ``E[log q(z | x) - log 1/N sum_j q(z | x_j)]`` over the N data given (Hoffman & Johnson 2016,
-    *ELBO surgery*), at most log N. None for guides with several latent sites.
+    *ELBO surgery*), at most log N. None for guides with several latent sites, and for
+    those that know the density of their own draws only.
     """
     sites = list(sample_sites(run_guide(pair, args)).values())
     if len(sites) != 1 or takes_lengths(pair):
         return None
     fn, z = sites[0]["fn"], sites[0]["value"]
-    pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])
-    own = pairwise.diagonal()
-    return float((own - log_mean_exp(pairwise, 1)).mean())
+    try:
+        pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])
+    except (KeyError, NotImplementedError):  # a flow that cannot be inverted
+        return None
+    information = float((pairwise.diagonal() - log_mean_exp(pairwise, 1)).mean())
+    return information if math.isfinite(information) else None

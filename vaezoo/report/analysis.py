@@ -20,13 +20,14 @@ from vaezoo.diagnostics.guide import check_guide
 from vaezoo.diagnostics.predictive import predictive_checks
 from vaezoo.diagnostics.second_opinion import consult
 from vaezoo.diagnostics.sequences import check_sequences
-from vaezoo.errors import RequestError, nearest, require_whole
+from vaezoo.errors import RequestError, RunError, nearest, require_whole
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, trace_pair
 from vaezoo.report.findings import Report, Scope
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
+from vaezoo.runtime.optional import reason_of
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.training.metrics import measure
@@ -317,8 +318,10 @@ class Analysis:
         """Return what a check finds, or None where it does not make sense for the pair."""
         try:
             return function()
-        except RequestError as error:
-            self.skipped[name] = str(error)
+        except RunError:  # a full disk
+            raise
+        except Exception as error:
+            self.skipped[name] = reason_of(error)
             return None
 
     def _reasons(self) -> dict[str, str]:

@@ -86,6 +86,8 @@ def _print(run: "Run", result: "Evaluation") -> None:
         _print_bounds(run, result)
     else:
         _print_sequence_bounds(run, result)
+    for line in result.left_out:
+        click.echo(f"  left out: {line}")
     click.echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])
@@ -105,9 +107,7 @@ def _print(run: "Run", result: "Evaluation") -> None:
 def _print_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     click.echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum")
-    click.echo(
-        f"  ELBO           {metrics.elbo:10.3f}  = {metrics.recon:.3f} - KL {metrics.kl:.3f}"
-    )
+    click.echo(f"  ELBO           {metrics.elbo:10.3f}  = {metrics.sum_of_terms}")
     for bound in result.iwae:
         value = _estimate(bound.value, bound.standard_error)
         click.echo(f"  {f'IWAE {bound.num_samples}':<14} {value}".rstrip())
@@ -120,7 +120,7 @@ def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     )
     click.echo(f"{'':17}{'nats per frame':>21}   {'nats per sequence':>25}")
     click.echo(_row("ELBO", metrics.elbo, None, result.elbo_per_sequence, None))
-    click.echo(f"  {'':14} {'':10}  = {metrics.recon:.3f} - KL {metrics.kl:.3f} per frame")
+    click.echo(f"  {'':14} {'':10}  = {metrics.sum_of_terms} per frame")
     named = (("IWAE", result.iwae), ("FIVO", result.fivo), ("predictive", result.predictive))
     for name, bounds in named:
         for bound in bounds:

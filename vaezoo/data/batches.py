@@ -68,6 +68,11 @@ class Batches:
         require_positive("limit", limit, "row")
         return len(self.data.rows(split)[:limit])
 
+    def num_units(self, split: str) -> int:
+        """Return the number of data in a split, or of frames for sequences."""
+        rows = self.data.rows(split)
+        return len(rows) if self.data.length is None else int(self.data.length[rows].sum())
+
     def train(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
         """Return the rows at some positions of a split, as the arguments of model and guide."""
         return self.finish(self.gather(split, positions))

@@ -1,6 +1,7 @@
 """Loss and gradients of a pair on a batch: the function that every tier of the engine evaluates."""
 
 import functools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def loss_and_gradients(
     max_norm: float,
     precision: Precision,
     masked: bool,
+    num_data: float = math.inf,
 ) -> Function:
     """Return a function of ``(beta, *raw)``, or of ``(beta, mask, *raw)``.
 
@@ -45,7 +47,7 @@ def loss_and_gradients(
         mask = raw.pop(0) if masked else None
         args = prepare(raw)
         with _unvalidated(), networks_in(precision, args[0].device):
-            loss = objective.loss(pair, args, Context(beta, mask))
+            loss = objective.loss(pair, args, Context(beta, mask, num_data=num_data))
         gradients = _apart(
             torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True),
             parameters,

@@ -22,6 +22,7 @@ Invariants
     4. A step that is not finite changes nothing, in any tier.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -96,6 +97,7 @@ class Engine:
         prepare: Prepare = tuple,
         batch_size: int = 0,
         num_steps: int = 0,
+        num_data: float = math.inf,
         notify: Callable[[str, str], None] = lambda kind, line: None,
     ) -> None:
         self.pair = pair
@@ -107,6 +109,7 @@ class Engine:
         self.prepare = prepare
         self.batch_size = batch_size
         self.num_steps = num_steps
+        self.num_data = num_data
         self.notify = notify
         self.num_calls = 0
         self.device = optimizer.parameters[0].device
@@ -221,6 +224,7 @@ class Engine:
             max_norm=self.max_norm,
             precision=self.precision,
             masked=masked,
+            num_data=self.num_data,
         )
 
     def _kind(self, inputs: tuple[Tensor, ...]) -> BatchKind:

@@ -12,6 +12,7 @@ import torch
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
+from vaezoo.errors import RequestError
 from vaezoo.pairs.divergences import closed_form_sites, kl_of, kl_per_element
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of
 from vaezoo.pairs.particles import Particles
@@ -299,12 +300,21 @@ def log_weights(
 def _log_weights_of(pair: nn.Module, args: Args) -> Tensor:
     """Return one log weight for each row; a latent that the model alone marks is summed out."""
     trace = trace_pair(pair, args)
+    _refuse_global(trace)
     enumeration = enumeration_of(trace)
     if enumeration is None or not enumeration.of_model:
         return log_weight(trace)
     summed = Enumeration({}, enumeration.of_model)
     of_all, weights = summed.trace(Particles(), model_of(pair), guide_of(pair), args)
     return summed.mean(log_weight(of_all), weights)
+
+
+def _refuse_global(trace: PairTrace) -> None:
+    for name in trace.global_latents:
+        raise RequestError(
+            f"all data share site '{name}', so that a datum has no importance weights of its own; "
+            "put the site inside the data plate, or use the ELBO"
+        )
 
 
 def log_mean_exp(log_w: Tensor, dim: int = 0) -> Tensor:

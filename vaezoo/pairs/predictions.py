@@ -56,7 +56,7 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -
         was_observed = site["infer"].get("was_observed", False)
         shown = x == "mean" and was_observed
         values[name] = point_of(site["fn"])[0] if shown else site["value"]
-    return site_values(pair, values)
+    return site_values(pair, {name: value.detach() for name, value in values.items()})
 
 
 @torch.no_grad()
@@ -80,7 +80,7 @@ def reconstruct(
         name: point_of(site["fn"])[0] if x == "mean" else site["fn"].sample()
         for name, site in trace.observed.items()
     }
-    return site_values(pair, values)
+    return site_values(pair, {name: value.detach() for name, value in values.items()})
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def encode(pair: nn.Module, args: Args, *, z: PointValue = "mean") -> dict[str, 
     """
     guide = run_guide(pair, args, z=z)
     values = {name: site["value"] for name, site in sample_sites(guide).items()}
-    return site_values(pair, values)
+    return site_values(pair, {name: value.detach() for name, value in values.items()})
 
 
 @torch.no_grad()

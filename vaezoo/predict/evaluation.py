@@ -15,7 +15,9 @@ from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.errors import RequestError, require_whole
 from vaezoo.pairs.accounting import units_per_row
-from vaezoo.pairs.sites import takes_lengths
+from vaezoo.pairs.admission import shared_site
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.sites import takes_lengths, trace_pair
 from vaezoo.predict.bounds import (
     Bound,
     FreeRunning,
@@ -60,6 +62,8 @@ class Evaluation:
         not.
     free_running
         How well the model predicts by itself, if that was asked for.
+    left_out
+        What the pair does not allow, and why, a line each.
     """
 
     split: str
@@ -72,6 +76,7 @@ class Evaluation:
     fivo: tuple[Bound, ...] = ()
     predictive: tuple[Bound, ...] = ()
     free_running: FreeRunning | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def elbo_per_sequence(self) -> float | None:
@@ -151,6 +156,7 @@ def evaluate(
         free_running=free_running,
         limit=limit,
         seed=seed,
+        num_data=run.info.get("num_units"),
         progress=progress,
     )
 
@@ -187,17 +193,21 @@ def evaluate_on(
     free_running: int | None = None,
     limit: int | None = None,
     seed: int = 0,
+    num_data: float | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate any pair on batches, as :func:`evaluate` does a run."""
+    """Evaluate any pair on batches, as :func:`evaluate` does a run.
+
+    ``num_data`` is the number of data, or of frames, by which it was trained: what all of them
+    share counts 1 / N in each.
+    """
     _check_request(pair, iwae, fivo, free_running)
     whole = training_form(pair.eval())
     rows = batches.size(split, limit)
     with seeded(seed, batches.device):
-        metrics = measure(whole, batches.fixed(split, limit=limit), batches.transform)
-        bounds = iwae_bounds(
-            whole, batches, split, sorted(set(iwae)), limit=limit, progress=progress
-        )
+        fixed = batches.fixed(split, limit=limit)
+        metrics = measure(whole, fixed, batches.transform, num_data=num_data)
+        bounds, left_out = _bounds(whole, batches, split, iwae, limit, progress)
         information, information_rows = _information(whole, batches, split, limit)
         filtered = partial(
             filter_bounds, pair, batches, split, sorted(set(fivo)), limit=limit, progress=progress
@@ -218,7 +228,26 @@ def evaluate_on(
         fivo=by_guide,
         predictive=by_prior,
         free_running=alone,
+        left_out=left_out,
     )
+
+
+def _bounds(
+    pair: nn.Module,
+    batches: Batches,
+    split: str,
+    iwae: Sequence[int],
+    limit: int | None,
+    progress: Progress | None,
+) -> tuple[tuple[Bound, ...], tuple[str, ...]]:
+    """Return importance-weighted bounds, or why there are none."""
+    few = next(batches.fixed(split, limit=2))
+    with probing(pair, batches.device):
+        shared = shared_site(trace_pair(pair, few), len(few[0]))
+    if shared is not None:
+        return (), (f"IWAE, because all data share site '{shared}': a datum has no weights",)
+    ks = sorted(set(iwae))
+    return iwae_bounds(pair, batches, split, ks, limit=limit, progress=progress), ()
 
 
 def _num_frames(pair: nn.Module, batches: Batches, split: str, limit: int | None) -> int | None:

@@ -22,7 +22,7 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     those that know the density of their own draws only.
     """
     sites = list(sample_sites(run_guide(pair, args)).values())
-    if len(sites) != 1 or takes_lengths(pair):
+    if len(sites) != 1 or takes_lengths(pair) or sites[0]["fn"].batch_shape != (len(args[0]),):
         return None
     fn, z = sites[0]["fn"], sites[0]["value"]
     try:

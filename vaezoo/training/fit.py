@@ -218,6 +218,7 @@ def _info(
     return {
         **describe_environment(),
         **describe_data(data, names),
+        "num_units": Batches(data, Transform(), names, device).num_units("train"),
         "device": str(device),
         "seed": training.seed,
         "status": "running",

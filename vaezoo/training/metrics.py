@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
-from vaezoo.pairs.accounting import elbo_terms, num_units
+from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
 from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 
@@ -25,7 +25,7 @@ class Metrics:
     Attributes
     ----------
     elbo, recon, kl
-        The plain ELBO (beta = 1) and its two terms, ``elbo = recon - kl``.
+        The plain ELBO (beta = 1) and its two terms, ``elbo = recon - kl`` for most pairs.
     kl_per_latent
         KL of every latent by site, where prior and posterior factorise.
     active_units
@@ -35,6 +35,13 @@ class Metrics:
         Negative ELBO in bits per element, in units of the stored data.
     at_floor
         Share of outputs of a Gaussian likelihood whose sigma lies at its floor.
+    factors
+        What ``pyro.factor`` adds to the ELBO; None without.
+    kl_global
+        KL of the latents that all data share, in nats of the data set; ``kl_global / num_data`` is
+        part of the ELBO of each datum. None without such latents.
+    num_data
+        Number of data (frames for sequences) that share them.
     """
 
     elbo: float
@@ -44,33 +51,65 @@ class Metrics:
     active_units: int | None
     bits_per_dim: float
     at_floor: float
+    factors: float | None = None
+    kl_global: float | None = None
+    num_data: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return what there is; terms that few pairs have only where they have them."""
+        few = ("factors", "kl_global", "num_data")
+        return {n: v for n, v in asdict(self).items() if v is not None or n not in few}
 
     def score(self, beta: float) -> float:
         """Return the ELBO with weight ``beta`` on its KL term."""
-        return self.recon - beta * self.kl
+        kl = self.kl if self.kl_global is None else self.kl + self.kl_global / self._num_data
+        score = self.recon - beta * kl
+        return score if self.factors is None else score + self.factors
+
+    @property
+    def sum_of_terms(self) -> str:
+        """What the ELBO is the sum of, in nats, as ``-1.234 - KL 0.567``."""
+        words = f"{self.recon:.3f} - KL {self.kl:.3f}"
+        if self.factors is not None:
+            words += f" + factors {self.factors:.3f}"
+        if self.kl_global is not None:
+            words += f" - global KL {self.kl_global:.3f} / {self._num_data:.0f}"
+        return words
+
+    @property
+    def _num_data(self) -> float:
+        return math.inf if self.num_data is None else self.num_data
 
 
 @torch.no_grad()
-def measure(pair: nn.Module, batches: Iterable[Args], transform: Transform) -> Metrics:
-    """Average the terms of the ELBO over batches, one draw of the guide per datum."""
-    sums = _Sums(pair)
+def measure(
+    pair: nn.Module,
+    batches: Iterable[Args],
+    transform: Transform,
+    *,
+    num_data: float | None = None,
+) -> Metrics:
+    """Average the terms of the ELBO over batches, one draw of the guide per datum.
+
+    What all data share counts ``1 / num_data`` in each, and nothing where nobody knows the number.
+    """
+    sums = _Sums(pair, num_data)
     for args in batches:
         sums.add(args)
     return sums.average(transform)
 
 
 class _Sums:
-    def __init__(self, pair: nn.Module) -> None:
-        self.pair = pair
+    def __init__(self, pair: nn.Module, num_data: float | None) -> None:
+        self.pair, self.num_data = pair, num_data
         self.is_sequence = takes_lengths(pair)
         self.units = self.rows = 0
-        self.recon = self.kl = self.at_floor = 0.0
+        self.recon = self.kl = self.at_floor = self.factors = 0.0
+        self.kl_global: list[float] = []
+        self.has_factors = False
         self.per_latent: dict[str, Tensor] = {}
         self.means: dict[str, list[Tensor]] = {}
-        self.num_elements = 1
+        self.num_elements = self.elements_of_x = 1
 
     def add(self, args: Args) -> None:
         trace = trace_pair(self.pair, args)
@@ -83,14 +122,30 @@ class _Sums:
             summed = kl.cpu().double().sum(0)
             self.per_latent[name] = self.per_latent.get(name, 0.0) + summed
         self.at_floor += len(args[0]) * _share_at_floor(self.pair, trace)
-        first_x = args[0][:, 0] if self.is_sequence else args[0]
-        self.num_elements = math.prod(first_x.shape[1:])
+        self._count_elements(args, trace)
+        self._add_shared(terms)
         self._add_means(trace)
+
+    def _count_elements(self, args: Args, trace: PairTrace) -> None:
+        """Count the elements of a datum, of a frame for sequences, at all observed sites."""
+        rows = len(args[0]) * (args[0].shape[1] if self.is_sequence else 1)
+        sizes = {name: site["value"].numel() for name, site in trace.observed.items()}
+        self.num_elements = max(1, sum(sizes.values()) // rows)
+        of_x = [size for name, size in sizes.items() if name == "x" or name.startswith("x_")]
+        self.elements_of_x = sum(of_x) // rows or self.num_elements
+
+    def _add_shared(self, terms: Terms) -> None:
+        if terms.factors:
+            self.has_factors = True
+            factors = torch.stack(list(terms.factors.values())).sum(0)
+            self.factors += float(factors.cpu().double().sum())
+        if terms.kl_global:
+            self.kl_global.append(float(sum(terms.kl_global.values())))
 
     def _add_means(self, trace: PairTrace) -> None:
         if self.is_sequence:
             return
-        for name, (_, q) in trace.latents.items():
+        for name, (_, q) in trace.local_latents.items():
             try:
                 self.means.setdefault(name, []).append(q["fn"].mean)
             except NotImplementedError:
@@ -98,9 +153,13 @@ class _Sums:
 
     def average(self, transform: Transform) -> Metrics:
         recon, kl = self.recon / self.units, self.kl / self.units
+        factors = self.factors / self.units if self.has_factors else None
+        shared = sum(self.kl_global) / len(self.kl_global) if self.kl_global else None
         volume = transform.log_volume if transform.binarize == "none" else 0.0
+        volume *= self.elements_of_x / self.num_elements
+        elbo = recon - kl + (factors or 0.0) - (shared or 0.0) / (self.num_data or math.inf)
         return Metrics(
-            elbo=recon - kl,
+            elbo=elbo,
             recon=recon,
             kl=kl,
             kl_per_latent={
@@ -108,8 +167,11 @@ class _Sums:
                 for name, value in self.per_latent.items()
             },
             active_units=self._active_units(),
-            bits_per_dim=((kl - recon) / self.num_elements + volume) / math.log(2),
+            bits_per_dim=(-elbo / self.num_elements + volume) / math.log(2),
             at_floor=self.at_floor / self.rows,
+            factors=factors,
+            kl_global=shared,
+            num_data=None if shared is None else self.num_data,
         )
 
     def _active_units(self) -> int | None:

@@ -109,6 +109,7 @@ class Trainer:
             prepare=self.batches.finish,
             batch_size=training.batch_size if has_short_batch else 0,
             num_steps=self.total,
+            num_data=self.batches.num_units("train"),
             notify=self._warn_once,
         )
 

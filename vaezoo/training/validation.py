@@ -9,8 +9,9 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.pairs.accounting import num_units
-from vaezoo.pairs.pieces import split_rows
-from vaezoo.pairs.sites import Args, repeat_rows
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import split_rows, trial_rows
+from vaezoo.pairs.sites import Args, repeat_rows, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.training.metrics import Metrics, measure
 
@@ -18,6 +19,7 @@ __all__ = ["Validation"]
 
 MOST_ROWS = 10_000
 FEWEST_DRAWS = 1_000
+DRAWS_OF_SHARED = 50
 ROWS_AT_ONCE = 100
 
 
@@ -55,14 +57,17 @@ class Validation:
         self.transform = transform
         self.objective = objective
         self.seed = seed
+        self.num_data = batches.num_units("train")
         self._rows: dict[str, list[Args]] = {}
 
     def measure(self) -> tuple[Metrics, Metrics]:
         """Return the metrics of the training and of the validation rows."""
         self.pair.eval()
         with seeded(self.seed, self.batches.device):
-            train = measure(self.pair, self._measured("train"), self.transform)
-            validation = measure(self.pair, self._measured("validation"), self.transform)
+            train, validation = (
+                measure(self.pair, self._measured(split), self.transform, num_data=self.num_data)
+                for split in ("train", "validation")
+            )
         return train, validation
 
     @torch.no_grad()
@@ -75,7 +80,7 @@ class Validation:
         if self.objective.judged_by_elbo:
             return validation.score(beta)
         total = units = 0.0
-        context = Context(beta)
+        context = Context(beta, num_data=self.num_data)
         with seeded(self.seed, self.batches.device):
             for batch in self._measured("validation"):
                 for args in split_rows(batch, ROWS_AT_ONCE):
@@ -84,6 +89,13 @@ class Validation:
                     units += size
         return total / units
 
+    def _passes(self, args: Args, num_batches: int) -> int:
+        """Return how often batches are measured: what all data share has one draw in each."""
+        few = trial_rows(args)
+        with probing(self.pair, self.batches.device):
+            shares = bool(trace_pair(self.pair, few).global_latents)
+        return math.ceil(DRAWS_OF_SHARED / num_batches) if shares else 1
+
     def _measured(self, split: str) -> list[Args]:
         if split not in self._rows:
             size = min(self.batches.size("validation"), MOST_ROWS)
@@ -91,6 +103,7 @@ class Validation:
             positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
             batches = list(self.batches.fixed(split, positions=positions))
             units = sum(int(num_units(self.pair, args)) for args in batches)
-            times = math.ceil(FEWEST_DRAWS / units)
-            self._rows[split] = [repeat_rows(args, times) for args in batches]
+            passes = self._passes(batches[0], len(batches))
+            times = math.ceil(FEWEST_DRAWS / (units * passes))
+            self._rows[split] = [repeat_rows(args, times) for args in batches] * passes
         return self._rows[split]

@@ -11,7 +11,7 @@ from vaezoo.objectives.importance import weighable_particles
 from vaezoo.pairs.accounting import log_joint, log_mean_exp, num_units
 from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.plates import log_density
+from vaezoo.pairs.plates import log_density, outermost_frame
 from vaezoo.pairs.sites import Args, PairTrace, Site, guide_of, model_of, sample_sites
 
 __all__ = ["DReG"]
@@ -70,9 +70,16 @@ class DReG:
         log_w = particles.by_datum(log_p - _log_q_along_draw(site, z, beta, rows))
         if z.requires_grad:
             share = particles.by_row(log_w.detach().softmax(0))
-            factor = 1 - beta * (1 - share.reshape(*share.shape, *[1] * site["fn"].event_dim))
+            factor = 1 - beta * (1 - _over_event(share, site))
             z.register_hook(lambda gradient: gradient * factor)
         return -log_mean_exp(log_w).sum() / num_units(pair, args, mask)
+
+
+def _over_event(share: Tensor, site: Site) -> Tensor:
+    """Return one number of each row in a shape that goes with the draws of a site."""
+    frame = outermost_frame(site)
+    inner = -1 - frame.dim if frame is not None else 0
+    return share.reshape(*share.shape, *[1] * (inner + site["fn"].event_dim))
 
 
 def _log_q_along_draw(site: Site, z: Tensor, beta: float | Tensor, rows: Tensor | None) -> Tensor:

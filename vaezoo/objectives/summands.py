@@ -161,7 +161,7 @@ def score_surrogate(
         centred = elbo - leave_one_out(elbo, particles, units, rows)
         surrogate = surrogate + (centred * torch.stack(local).sum(0)).sum() / num_units
     if whole:
-        signal = elbo.sum() / num_units + torch.stack(terms.whole).sum().detach() / num_data
+        signal = elbo.sum() / num_units + terms.whole_sum().detach() / num_data
         surrogate = surrogate + signal * torch.stack(whole).sum()
     return surrogate
 

@@ -21,11 +21,14 @@ from rich.progress import (
 from vaezoo.cli._flags import in_flags
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
+from vaezoo.runs.summary import headline
 from vaezoo.training.callbacks import Callback
 
 __all__ = ["make_callbacks", "rows_bar", "steps_bar"]
 
 _SECONDS_BETWEEN_LINES = 2.0
+SPLITS = ("train", "validation")
+TERMS = ("elbo", "recon", "kl", "reconstruction", "penalty")
 
 
 def make_callbacks(*, quiet: bool, tensorboard: bool) -> list[Callback]:
@@ -39,11 +42,13 @@ def make_callbacks(*, quiet: bool, tensorboard: bool) -> list[Callback]:
 
 
 def _summary(record: Mapping[str, Any]) -> str:
-    train, validation = record["train"], record["validation"]
-    return (
-        f"ELBO train {train['elbo']:.2f} validation {validation['elbo']:.2f}  "
-        f"KL {validation['kl']:.2f}"
-    )
+    (name, train), (_, validation) = (headline(record[split]) for split in SPLITS)
+    return f"{name} train {train:.2f} validation {validation:.2f}{_kl(record)}"
+
+
+def _kl(record: Mapping[str, Any]) -> str:
+    values = record["validation"]
+    return f"  KL {values['kl']:.2f}" if "kl" in values else ""
 
 
 class Lines(Callback):
@@ -95,10 +100,8 @@ class Bar(Callback):
         self.bar.update(self.task, completed=step)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
-        validation = record["validation"]
-        self.bar.update(
-            self.task, description=f"ELBO {validation['elbo']:.2f}  KL {validation['kl']:.2f}"
-        )
+        name, value = headline(record["validation"])
+        self.bar.update(self.task, description=f"{name} {value:.2f}{_kl(record)}")
 
     def on_warning(self, message: str) -> None:
         self.console.print(f"warning: {in_flags(message)}", highlight=False)
@@ -150,8 +153,8 @@ class TensorBoard(Callback):
         self.writer = self.make(str(run.folder() / "tensorboard"))
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
-        for split in ("train", "validation"):
-            for name in ("elbo", "recon", "kl"):
+        for split in SPLITS:
+            for name in [name for name in TERMS if name in record[split]]:
                 self.writer.add_scalar(f"{name}/{split}", record[split][name], record["step"])
         for name in ("beta", "lr"):
             self.writer.add_scalar(name, record[name], record["step"])

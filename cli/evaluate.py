@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import vaezoo
+from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import (
     Counts,
     echo_json,
@@ -82,12 +83,15 @@ def evaluate(run: "Run", as_json: bool, **options: Any) -> None:
 
 def _print(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
+    if metrics.is_autoencoder:
+        _print_reconstruction(run, result)
+        return
     if result.num_frames is None:
         _print_bounds(run, result)
     else:
         _print_sequence_bounds(run, result)
     for line in result.left_out:
-        click.echo(f"  left out: {line}")
+        click.echo(f"  left out: {in_flags(line)}")
     click.echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])
@@ -102,6 +106,17 @@ def _print(run: "Run", result: "Evaluation") -> None:
             f"  information    {result.information:10.3f}  of z about x, on "
             f"{result.information_rows} rows; marginal KL {metrics.kl - result.information:.3f}"
         )
+
+
+def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
+    metrics = result.metrics
+    unit = "datum" if result.num_frames is None else "frame"
+    click.echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}")
+    click.echo(f"  reconstruction {metrics.recon:10.3f}  log p(x | z)")
+    if metrics.penalty:
+        click.echo(f"  penalty        {metrics.penalty:10.3f}  by the prior and by factors")
+    for line in result.left_out:
+        click.echo(f"  left out: {in_flags(line)}")
 
 
 def _print_bounds(run: "Run", result: "Evaluation") -> None:

@@ -211,15 +211,16 @@ class StoppedError(VaezooError):
 
 
 def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
+    from vaezoo.runs.summary import headline
+
     best = next((r for r in run.metrics if r["epoch"] == run.info["best_epoch"]), run.metrics[-1])
     if as_json:
         echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})
         return
     values = best["validation"]
-    click.echo(
-        f"best epoch {best['epoch']}: validation ELBO {values['elbo']:.2f} nats "
-        f"= {values['recon']:.2f} - KL {values['kl']:.2f}"
-    )
+    name, value = headline(values)
+    terms = f" = {values['recon']:.2f} - KL {values['kl']:.2f}" if "kl" in values else ""
+    click.echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}")
     click.echo(f"wrote {run.path}")
     pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]
     look = f"look at {' and '.join(pictures)} in its folder figures, then" if pictures else "go on"

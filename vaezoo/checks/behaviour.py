@@ -5,9 +5,9 @@ from torch import Tensor
 
 from vaezoo.checks.comparison import first_change, latent_values, same_value
 from vaezoo.checks.subject import Failure, Failures, Subject, base_of, gradients
-from vaezoo.pairs.families import is_discrete, is_point
+from vaezoo.pairs.families import is_discrete, is_improper, is_point
 from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.predictions import prior_predictive
+from vaezoo.pairs.predictions import prior_predictive, reconstruct
 from vaezoo.pairs.sites import (
     PairTrace,
     sample_sites,
@@ -120,7 +120,7 @@ def check_predictive(subject: Subject) -> Failures:
     """Predictions have the shapes of the data and do not see the data."""
     yield from _predicted_shapes(subject)
     posterior = latent_values(subject.trace(subject.args))
-    for held in ({}, posterior):
+    for held in (posterior,) if _is_flat(subject) else ({}, posterior):
         one = subject.predict(subject.args, held)
         two = subject.predict(subject.with_other_data(), held)
         for name, site in sample_sites(one).items():
@@ -131,8 +131,16 @@ def check_predictive(subject: Subject) -> Failures:
                 return
 
 
+def _is_flat(subject: Subject) -> bool:
+    """Return whether a prior is improper, as that of an autoencoder: there are no draws from it."""
+    return any(is_improper(p["fn"]) for p, _ in subject.first.latents.values())
+
+
 def _predicted_shapes(subject: Subject) -> Failures:
-    predicted = prior_predictive(subject.pair, subject.args)
+    if _is_flat(subject):
+        predicted = reconstruct(subject.pair, subject.args, x="sample")
+    else:
+        predicted = prior_predictive(subject.pair, subject.args)
     values = {name: site["value"] for name, site in subject.first.observed.items()}
     for name, value in site_values(subject.pair, values).items():
         shape = tuple(predicted[name].shape) if name in predicted else None

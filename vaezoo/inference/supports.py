@@ -15,7 +15,6 @@ discrete                            none
 from typing import Any
 
 from torch.distributions import Independent, biject_to, constraints
-from torch.distributions.mixture_same_family import MixtureSameFamilyConstraint
 from torch.distributions.transforms import IndependentTransform
 
 from vaezoo.errors import RequestError
@@ -50,8 +49,8 @@ def real_coordinates(fn: Any, name: str, what: str) -> Any:
     >>> import torch
     >>> parts = dist.Normal(torch.zeros(4, 2), 1.0).to_event(1)
     >>> mixture = dist.MixtureSameFamily(dist.Categorical(torch.ones(4)), parts)
-    >>> real_coordinates(mixture, "z", "HMC")
-    IndependentTransform(ComposeTransform([]), 1)
+    >>> real_coordinates(mixture, "z", "HMC").inv(torch.ones(2))
+    tensor([1., 1.])
     """
     family = _component_of(fn)
     try:
@@ -79,7 +78,7 @@ def _only_reshapes(fn: Any) -> bool:
 
 
 def _bijection(support: Any) -> Any:
-    if isinstance(support, MixtureSameFamilyConstraint):
+    if isinstance(support, constraints.MixtureSameFamilyConstraint):
         if _has_bounds_of_components(support.base_constraint):
             raise NotImplementedError
         return _bijection(support.base_constraint)

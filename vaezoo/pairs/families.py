@@ -16,6 +16,7 @@ __all__ = [
     "family",
     "is_boolean",
     "is_discrete",
+    "is_improper",
     "is_point",
     "point_of",
     "support_of",
@@ -102,6 +103,18 @@ def is_point(fn: Any) -> bool:
     True
     """
     return family(fn) == "Delta"
+
+
+def is_improper(fn: Any) -> bool:
+    """Return whether a distribution is flat without end, so that nothing can be drawn from it.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> is_improper(dist.ImproperUniform(constraints.real, (), (2,)))
+    True
+    """
+    return family(fn) == "ImproperUniform"
 
 
 def is_discrete(fn: Any) -> bool:

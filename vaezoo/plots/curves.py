@@ -10,16 +10,25 @@ from vaezoo.plots.paper import new_figure, write_figure
 
 __all__ = ["plot_curves", "plot_iwae", "plot_kl"]
 
+TITLES = {
+    "elbo": "ELBO",
+    "recon": "log p(x | z)",
+    "kl": "KL(q || p)",
+    "reconstruction": "log p(x | z)",
+    "penalty": "-log p(z)",
+}
 _STYLES = {"train": "--", "validation": "-"}
 
 
 def plot_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write ELBO, reconstruction and KL of training and validation by epoch."""
-    figure, axes = new_figure(1, 3)
+    """Write ELBO, reconstruction and KL of training and validation by epoch.
+
+    Of an autoencoder its reconstruction, and the penalty of its prior.
+    """
+    titles = {key: title for key, title in TITLES.items() if key in metrics[0]["train"]}
+    figure, axes = new_figure(1, len(titles))
     epochs = [record["epoch"] for record in metrics]
-    for axis, (key, title) in zip(
-        axes, [("elbo", "ELBO"), ("recon", "log p(x | z)"), ("kl", "KL(q || p)")], strict=True
-    ):
+    for axis, (key, title) in zip(axes, titles.items(), strict=True):
         for split, style in _STYLES.items():
             values = [record[split][key] for record in metrics]
             axis.plot(epochs, values, style, label=split, linewidth=1.2)

@@ -37,7 +37,7 @@ def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -
         ),
     }
     if run.metrics:
-        kl = run.metrics[-1]["validation"]["kl_per_latent"]
+        kl = run.metrics[-1]["validation"].get("kl_per_latent")
         figures["curves.png"] = lambda path: plot_curves(run.metrics, path)
         figures |= {"latents.png": lambda path: plot_kl(kl, path)} if kl else {}
     return _draw_each(folder, figures, notify)

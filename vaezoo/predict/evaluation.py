@@ -17,7 +17,7 @@ from vaezoo.errors import RequestError, require_whole
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.admission import shared_site
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import takes_lengths, trace_pair
+from vaezoo.pairs.sites import is_autoencoder, takes_lengths, trace_pair
 from vaezoo.predict.bounds import (
     Bound,
     FreeRunning,
@@ -36,6 +36,11 @@ from vaezoo.training.metrics import Metrics, measure
 __all__ = ["Evaluation", "evaluate", "evaluate_on"]
 
 PARTICLES_RUNNING_FREE = 100
+NO_DENSITY = (
+    "ELBO, IWAE, bits per dim, information: the guide gives each latent one value, as an "
+    "autoencoder does, so that there is no density to measure; `vaezoo.reconstruct(run)` and "
+    "`vaezoo.encode(run)` work"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Evaluation:
     free_running
         How well the model predicts by itself, if that was asked for.
     left_out
-        What the pair does not allow, and why, a line each.
+        What the pair does not allow, and why, a line each. An autoencoder has a
+        reconstruction only.
     """
 
     split: str
@@ -82,10 +88,13 @@ class Evaluation:
     def elbo_per_sequence(self) -> float | None:
         """Mean of the ELBO over sequences; None for other data."""
         frames = self.num_frames
-        return None if frames is None else self.metrics.elbo * frames / self.num_rows
+        if frames is None or self.metrics.is_autoencoder:
+            return None
+        return self.metrics.elbo * frames / self.num_rows
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "elbo_per_sequence": self.elbo_per_sequence}
+        metrics = self.metrics.to_dict()
+        return {**asdict(self), "metrics": metrics, "elbo_per_sequence": self.elbo_per_sequence}
 
 
 def evaluate(
@@ -208,7 +217,9 @@ def evaluate_on(
         fixed = batches.fixed(split, limit=limit)
         metrics = measure(whole, fixed, batches.transform, num_data=num_data)
         bounds, left_out = _bounds(whole, batches, split, iwae, limit, progress)
-        information, information_rows = _information(whole, batches, split, limit)
+        information, information_rows = None, 0
+        if not metrics.is_autoencoder:
+            information, information_rows = _information(whole, batches, split, limit)
         filtered = partial(
             filter_bounds, pair, batches, split, sorted(set(fivo)), limit=limit, progress=progress
         )
@@ -243,7 +254,10 @@ def _bounds(
     """Return importance-weighted bounds, or why there are none."""
     few = next(batches.fixed(split, limit=2))
     with probing(pair, batches.device):
-        shared = shared_site(trace_pair(pair, few), len(few[0]))
+        trace = trace_pair(pair, few)
+    if is_autoencoder(trace):
+        return (), (NO_DENSITY,)
+    shared = shared_site(trace, len(few[0]))
     if shared is not None:
         return (), (f"IWAE, because all data share site '{shared}': a datum has no weights",)
     ks = sorted(set(iwae))

@@ -23,7 +23,7 @@ from vaezoo.diagnostics.sequences import check_sequences
 from vaezoo.errors import RequestError, RunError, nearest, require_whole
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, trace_pair
+from vaezoo.pairs.sites import Args, is_autoencoder, trace_pair
 from vaezoo.report.findings import Report, Scope
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
@@ -154,6 +154,12 @@ def _refuse_unusable(run: Run, args: Args) -> None:
         raise RequestError(
             f"the model of {run.name} observes nothing, so that there is no posterior; "
             "give its likelihood obs=x"
+        )
+    if is_autoencoder(trace):
+        raise RequestError(
+            f"the guide of {run.name} gives each latent one value, as an autoencoder does, so that "
+            "there is no posterior to analyse; `vaezoo.evaluate(run)`, `vaezoo.reconstruct(run)` "
+            "and `vaezoo.encode(run)` work"
         )
     for name, (_, q) in trace.latents.items():
         if not bool(torch.as_tensor(q["value"]).isfinite().all()):

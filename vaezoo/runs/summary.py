@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-__all__ = ["as_html", "as_text", "list_changes", "say_result"]
+__all__ = ["as_html", "as_text", "headline", "list_changes", "say_result"]
 
 Rows = Mapping[str, str]
 
@@ -55,14 +55,28 @@ def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str
         return str(info.get("status", "not trained"))
     last, device = metrics[-1], info.get("device", "?")
     best = next((r for r in metrics if r["epoch"] == info.get("best_epoch")), None)
-    best = best or max(metrics, key=lambda record: float(record["validation"]["elbo"]))
+    best = best or max(metrics, key=lambda record: headline(record["validation"])[1])
+    name, value = headline(best["validation"])
     status = info.get("status", "finished")
     length = f"{_count(last['epoch'], 'epoch')}, {_count(last['step'], 'step')}"
     return (
         f"{'' if status == 'finished' else f'{status}; '}{length} in {last['seconds']:.3g} s on "
-        f"{device}; validation ELBO {best['validation']['elbo']:.4g} nats per {unit} in epoch "
+        f"{device}; validation {name} {value:.4g} nats per {unit} in epoch "
         f"{best['epoch']}"
     )
+
+
+def headline(values: Mapping[str, Any]) -> tuple[str, float]:
+    """Return the figure that sums up metrics, and its name: the ELBO where there is one.
+
+    Examples
+    --------
+    >>> headline({"elbo": -1.0, "recon": -0.5, "kl": 0.5}), headline({"reconstruction": -0.5})
+    (('ELBO', -1.0), ('reconstruction', -0.5))
+    """
+    if "elbo" in values:
+        return "ELBO", float(values["elbo"])
+    return "reconstruction", float(values["reconstruction"])
 
 
 def _count(number: int, what: str) -> str:

@@ -46,7 +46,8 @@ def alarms(
     is_late
         Whether latents that are not in use by now will hardly come into use.
     """
-    has_latents = validation.kl != 0.0 or bool(validation.kl_per_latent)
+    has_kl = validation.kl != 0.0 or bool(validation.kl_per_latent)
+    has_latents = has_kl and not validation.is_autoencoder
     messages = {}
     if train.at_floor > LARGEST_SHARE_AT_FLOOR:
         messages["floor"] = _AT_FLOOR.format(train.at_floor)

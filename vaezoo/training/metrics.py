@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
-from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
+from vaezoo.pairs.sites import Args, PairTrace, is_autoencoder, takes_lengths, trace_pair
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 
 __all__ = ["Metrics", "measure"]
@@ -42,6 +42,9 @@ class Metrics:
         part of the ELBO of each datum. None without such latents.
     num_data
         Number of data (frames for sequences) that share them.
+    is_autoencoder
+        Whether the guide gives each latent one value: then there is no ELBO. ``recon`` is the
+        reconstruction, and ``elbo`` what is trained, which priors and factors are part of.
     """
 
     elbo: float
@@ -54,11 +57,25 @@ class Metrics:
     factors: float | None = None
     kl_global: float | None = None
     num_data: float | None = None
+    is_autoencoder: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what there is; terms that few pairs have only where they have them."""
+        """Return what there is; terms that few pairs have only where they have them.
+
+        An autoencoder has a reconstruction, and the penalty by which what is trained is less.
+        """
+        if self.is_autoencoder:
+            values = {"reconstruction": self.recon, "penalty": self.penalty}
+            return {**values, "at_floor": self.at_floor}
         few = ("factors", "kl_global", "num_data")
-        return {n: v for n, v in asdict(self).items() if v is not None or n not in few}
+        values = {n: v for n, v in asdict(self).items() if v is not None or n not in few}
+        del values["is_autoencoder"]
+        return values
+
+    @property
+    def penalty(self) -> float:
+        """What is subtracted from log p(x | z), in nats: KL terms, or -log p(z), and factors."""
+        return self.recon - self.elbo
 
     def score(self, beta: float) -> float:
         """Return the ELBO with weight ``beta`` on its KL term."""
@@ -110,6 +127,7 @@ class _Sums:
         self.per_latent: dict[str, Tensor] = {}
         self.means: dict[str, list[Tensor]] = {}
         self.num_elements = self.elements_of_x = 1
+        self.is_autoencoder = False
 
     def add(self, args: Args) -> None:
         trace = trace_pair(self.pair, args)
@@ -124,6 +142,7 @@ class _Sums:
         self.at_floor += len(args[0]) * _share_at_floor(self.pair, trace)
         self._count_elements(args, trace)
         self._add_shared(terms)
+        self.is_autoencoder = is_autoencoder(trace)
         self._add_means(trace)
 
     def _count_elements(self, args: Args, trace: PairTrace) -> None:
@@ -172,6 +191,7 @@ class _Sums:
             factors=factors,
             kl_global=shared,
             num_data=None if shared is None else self.num_data,
+            is_autoencoder=self.is_autoencoder,
         )
 
     def _active_units(self) -> int | None:

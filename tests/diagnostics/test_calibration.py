@@ -279,7 +279,7 @@ class Moved(LinearPair):
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (OneSided(), "site 'u' is in the guide only; add it to the model"),
+        (OneSided(), "the guide draws 'u', but the model has no site 'u'"),
         (Moved(), "what site 'x' observes is none of x; observe an argument as it is"),
         (PointGuide(), "gives site 'z' one value"),
     ],

@@ -275,7 +275,7 @@ class OneSided(nn.Module):
         (StatesPair(), "site 'k' is discrete; use importance weights"),
         (NoLatents(), "its log p.x. is exact"),
         (Shared(), "site 'z' has others; put it inside the data plate"),
-        (OneSided(), "site 'z' is in the model only; add it to the guide"),
+        (OneSided(), "the guide has no site 'z', a latent of the model"),
     ],
     ids=["discrete", "no latents", "shared", "one side"],
 )

@@ -1,19 +1,14 @@
 """How a pair behaves: finite, reproducible, row by row, blind to padding and to data."""
 
 import torch
-from torch import Tensor
 
 from vaezoo.checks.comparison import first_change, latent_values, same_value
-from vaezoo.checks.subject import Failure, Failures, Subject, base_of, gradients
+from vaezoo.checks.remarks import Failure, Note, Remarks
+from vaezoo.checks.subject import Subject, base_of, gradients
 from vaezoo.pairs.families import is_discrete, is_improper, is_point
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.predictions import prior_predictive, reconstruct
-from vaezoo.pairs.sites import (
-    PairTrace,
-    sample_sites,
-    site_values,
-    takes_lengths,
-)
+from vaezoo.pairs.sites import PairTrace, sample_sites, site_values, takes_lengths
 
 __all__ = [
     "check_finite",
@@ -25,7 +20,7 @@ __all__ = [
 ]
 
 
-def check_finite(subject: Subject) -> Failures:
+def check_finite(subject: Subject) -> Remarks:
     """Every term of the ELBO is finite, in training and in evaluation."""
     reported: set[str] = set()
     for training in (True, False):
@@ -40,27 +35,26 @@ def check_finite(subject: Subject) -> Failures:
                 yield Failure("finite", subject.where(side, name), what, repair)
 
 
-def check_gradients(subject: Subject) -> Failures:
-    """The ELBO has a finite gradient for every parameter, not zero everywhere."""
+def check_gradients(subject: Subject) -> Remarks:
+    """The ELBO has a finite gradient for every parameter; one that has none is told."""
     named = {name: p for name, p in subject.pair.named_parameters() if p.requires_grad}
     runs = [gradients(subject, list(named.values()), seed) for seed in (0, 1)]
-    for name, *grads in zip(named, *runs, strict=True):
-        problem = _gradient_problem([grad for grad in grads if grad is not None])
-        if problem:
+    for name, *all_grads in zip(named, *runs, strict=True):
+        grads, where = [g for g in all_grads if g is not None], subject.where_attribute(name)
+        if not all(bool(grad.isfinite().all()) for grad in grads):
+            what = f"parameter '{name}' gets a gradient that is NaN or infinite"
+            repair = "keep what goes into exp, log, sqrt and a division in range"
+            yield Failure("gradients", where, what, repair)
+        elif not any(grad.any() for grad in grads):
+            gradient = (
+                "a gradient that is zero everywhere" if grads else "no gradient from the ELBO"
+            )
+            what = f"parameter '{name}' gets {gradient}"
             repair = "use it in model or guide, remove it, or freeze it by requires_grad=False"
-            where = subject.where_attribute(name)
-            yield Failure("gradients", where, f"parameter '{name}' {problem}", repair)
+            yield Note("gradients", where, what, repair)
 
 
-def _gradient_problem(grads: list[Tensor]) -> str:
-    if not grads:
-        return "gets no gradient from the ELBO"
-    if not all(bool(grad.isfinite().all()) for grad in grads):
-        return "gets a gradient that is NaN or infinite"
-    return "gets a gradient that is zero everywhere" if not any(g.any() for g in grads) else ""
-
-
-def check_seeds(subject: Subject) -> Failures:
+def check_seeds(subject: Subject) -> Remarks:
     """One seed gives one loss, two seeds give two draws, and all noise is in sample sites."""
     again = subject.trace(subject.args)
     base = subject.trace(subject.args)
@@ -91,7 +85,7 @@ def _random_latents(trace: PairTrace) -> list[str]:
     return [n for n, s in sites if not (is_point(s["fn"]) or is_discrete(s["fn"]))]
 
 
-def check_rows(subject: Subject) -> Failures:
+def check_rows(subject: Subject) -> Remarks:
     """A datum's log-densities do not change when other rows move or leave."""
     base = subject.trace(subject.args)
     held = latent_values(base, subject.rows)
@@ -103,7 +97,7 @@ def check_rows(subject: Subject) -> Failures:
         yield Failure("rows", subject.where(*changed), what, repair)
 
 
-def check_padding(subject: Subject) -> Failures:
+def check_padding(subject: Subject) -> Remarks:
     """The frames of a sequence beyond its length change nothing."""
     if not takes_lengths(subject.pair):
         return
@@ -116,7 +110,7 @@ def check_padding(subject: Subject) -> Failures:
         yield Failure("padding", subject.where(*changed), what, repair)
 
 
-def check_predictive(subject: Subject) -> Failures:
+def check_predictive(subject: Subject) -> Remarks:
     """Predictions have the shapes of the data and do not see the data."""
     yield from _predicted_shapes(subject)
     posterior = latent_values(subject.trace(subject.args))
@@ -136,7 +130,7 @@ def _is_flat(subject: Subject) -> bool:
     return any(is_improper(p["fn"]) for p, _ in subject.first.latents.values())
 
 
-def _predicted_shapes(subject: Subject) -> Failures:
+def _predicted_shapes(subject: Subject) -> Remarks:
     if _is_flat(subject):
         predicted = reconstruct(subject.pair, subject.args, x="sample")
     else:

@@ -14,9 +14,11 @@ from vaezoo.checks.behaviour import (
     check_rows,
     check_seeds,
 )
+from vaezoo.checks.remarks import Remarks
 from vaezoo.checks.saving import check_saving
 from vaezoo.checks.structure import (
     check_arguments,
+    check_density,
     check_plate,
     check_reparameterised,
     check_runs,
@@ -24,7 +26,7 @@ from vaezoo.checks.structure import (
     check_sites,
     check_store,
 )
-from vaezoo.checks.subject import Failures, Subject
+from vaezoo.checks.subject import Subject
 
 __all__ = ["CHECKS", "Check"]
 
@@ -34,7 +36,7 @@ class Check:
     """A check, and the checks without which its answer would mean nothing."""
 
     name: str
-    run: Callable[[Subject], Failures]
+    run: Callable[[Subject], Remarks]
     after: tuple[str, ...] = ()
 
 
@@ -45,6 +47,7 @@ CHECKS = (
     Check("plate", check_plate, after=("runs",)),
     Check("shapes", check_shapes, after=("plate",)),
     Check("reparameterised", check_reparameterised, after=("runs",)),
+    Check("density", check_density, after=("sites", "plate")),
     Check("store", check_store, after=("runs",)),
     Check("finite", check_finite, after=("sites", "shapes")),
     Check("gradients", check_gradients, after=("finite",)),

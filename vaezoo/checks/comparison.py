@@ -5,18 +5,33 @@ from torch import Tensor
 
 from vaezoo.checks.subject import Subject
 from vaezoo.pairs.families import is_point
-from vaezoo.pairs.plates import log_density
+from vaezoo.pairs.plates import in_data_plate, log_density, outermost_frame
 from vaezoo.pairs.sites import PairTrace, Site, sample_sites
 
-__all__ = ["close", "first_change", "latent_values", "same_value"]
+__all__ = ["close", "first_change", "has_rows", "latent_values", "same_value"]
 
 TOLERANCE = 1e-4  # relative and absolute, of float32 log-densities in nats
 
 
 def latent_values(trace: PairTrace, rows: Tensor | None = None) -> dict[str, Tensor]:
-    """Return what the guide drew, of some rows."""
-    values = {name: site["value"] for name, site in sample_sites(trace.guide).items()}
-    return values if rows is None else {name: value[rows] for name, value in values.items()}
+    """Return the latents, of some rows; what all data share has none.
+
+    Those of the model alone, which are summed out, are among them.
+    """
+    model = sample_sites(trace.model).items()
+    values = {name: site["value"] for name, site in model if not site["is_observed"]}
+    values |= {name: site["value"] for name, site in sample_sites(trace.guide).items()}
+    if rows is None:
+        return values
+    return {n: value[rows] if has_rows(trace, n) else value for n, value in values.items()}
+
+
+def has_rows(trace: PairTrace, name: str) -> bool:
+    """Return whether each datum has its own of a site."""
+    site = trace.model.nodes.get(name)
+    if site is None:
+        return outermost_frame(trace.guide.nodes[name]) is not None
+    return in_data_plate(site, trace.data_plate)
 
 
 def same_value(a: Site, b: Site) -> bool:
@@ -38,7 +53,7 @@ def first_change(
         if other is None:
             continue
         density, value = _density(site), site["value"]
-        if rows is not None:
+        if rows is not None and has_rows(a, name):
             density, value = density[rows], value[rows]
         same = close(density, _density(other))
         if not (same and (side == "model" or torch.equal(value, other["value"]))):

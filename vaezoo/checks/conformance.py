@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from vaezoo.checks.catalogue import CHECKS, Check
-from vaezoo.checks.subject import Failure, Subject, base_of
+from vaezoo.checks.remarks import Failure, Note
+from vaezoo.checks.subject import Subject, base_of
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import family, is_discrete
 from vaezoo.pairs.materialise import materialise
@@ -38,6 +39,8 @@ class Conformance:
         The sites of the model; empty when it did not run.
     failures
         What is wrong, in the order of the checks.
+    notes
+        What is right, but worth a word.
     passed, skipped
         Names of checks. One is skipped when a failure before it makes its answer meaningless.
     """
@@ -46,6 +49,7 @@ class Conformance:
     failures: tuple[Failure, ...]
     passed: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -62,7 +66,7 @@ class Conformance:
         return f"{failed} failed, {len(self.passed)} passed{later if self.skipped else ''}"
 
     def __str__(self) -> str:
-        lines = [*_table(self.shapes), *map(str, self.failures), self.summary]
+        lines = [*_table(self.shapes), *map(str, (*self.notes, *self.failures)), self.summary]
         return "\n".join(lines)
 
     def raise_if_failed(self) -> None:
@@ -76,6 +80,7 @@ class Conformance:
             "ok": self.ok,
             "sites": [asdict(row) for row in self.shapes],
             "failures": [asdict(failure) for failure in self.failures],
+            "notes": [asdict(note) for note in self.notes],
             "passed": list(self.passed),
             "skipped": list(self.skipped),
         }
@@ -110,34 +115,37 @@ def check_pair(
         raise RequestError(f"the checks need a batch of at least 3 rows, got {len(args[0])}")
     materialise(pair, args)
     subject = Subject(pair, args, names, fresh)
-    failures: list[Failure] = []
+    remarks: list[Failure | Note] = []
     passed: list[str] = []
     with subject.isolation():
         for check in CHECKS:
             if set(check.after) <= set(passed):
-                its_failures = _run(check, subject)
-                failures += its_failures
-                passed += [] if its_failures else [check.name]
+                its_remarks = _run(check, subject)
+                remarks += its_remarks
+                if not any(isinstance(remark, Failure) for remark in its_remarks):
+                    passed.append(check.name)
+    failures = tuple(remark for remark in remarks if isinstance(remark, Failure))
+    notes = tuple(remark for remark in remarks if isinstance(remark, Note))
     names_failed = {failure.check for failure in failures}
     skipped = [c.name for c in CHECKS if c.name not in passed and c.name not in names_failed]
-    return Conformance(_rows(subject), tuple(failures), tuple(passed), tuple(skipped))
+    return Conformance(_rows(subject), failures, tuple(passed), tuple(skipped), notes)
 
 
-def _run(check: Check, subject: Subject) -> list[Failure]:
-    failures: list[Failure] = []
+def _run(check: Check, subject: Subject) -> list[Failure | Note]:
+    remarks: list[Failure | Note] = []
     try:
-        failures.extend(check.run(subject))
+        remarks.extend(check.run(subject))
     except Exception as error:
-        failures.append(subject.explain(check.name, error))
-    return _merged(failures)
+        remarks.append(subject.explain(check.name, error))
+    return _merged(remarks)
 
 
-def _merged(failures: Sequence[Failure]) -> list[Failure]:
-    """Join failures of one line that differ in names and numbers only, as of steps do."""
-    groups: dict[tuple[str, str], list[Failure]] = {}
-    for failure in failures:
-        kind = re.sub(r"'[^']*'|\d+", "", failure.what)
-        groups.setdefault((failure.where, kind), []).append(failure)
+def _merged(remarks: Sequence[Failure | Note]) -> list[Failure | Note]:
+    """Join remarks on one line that differ in names and numbers only, as of steps do."""
+    groups: dict[tuple[str, str], list[Failure | Note]] = {}
+    for remark in remarks:
+        kind = re.sub(r"'[^']*'|\d+", "", remark.what)
+        groups.setdefault((remark.where, kind), []).append(remark)
     return [
         replace(first, what=f"{first.what} (and {len(others)} more)") if others else first
         for first, *others in groups.values()

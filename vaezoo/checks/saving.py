@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.checks.comparison import close
-from vaezoo.checks.subject import Failure, Failures, Subject, elbo
+from vaezoo.checks.remarks import Failure, Remarks
+from vaezoo.checks.subject import Subject, elbo
 from vaezoo.runtime.storage import load_tensors, save_tensors
 
 __all__ = ["check_saving"]
 
 
-def check_saving(subject: Subject) -> Failures:
+def check_saving(subject: Subject) -> Remarks:
     """Everything that the loss depends on is a parameter or a buffer."""
     unsaved = list(_unsaved(subject))
     if unsaved:
@@ -46,7 +47,7 @@ def _plain_attributes(pair: nn.Module) -> Iterator[tuple[str, object]]:
                 yield f"{prefix}.{name}".lstrip("."), value
 
 
-def _unsaved(subject: Subject) -> Failures:
+def _unsaved(subject: Subject) -> Remarks:
     registered = set(subject.pair.modules())
     for name, value in _plain_attributes(subject.pair):
         items: list[object] = [value]

@@ -1,18 +1,27 @@
 """What a pair is made of: its arguments, sites, plates, and shapes."""
 
-import pyro
+from collections.abc import Callable
 
-from vaezoo.checks.subject import Failure, Failures, Subject
-from vaezoo.errors import nearest
-from vaezoo.pairs.admission import examine
-from vaezoo.pairs.families import family, is_discrete
-from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.sites import (
-    sample_sites,
+import pyro
+import torch
+
+from vaezoo.checks.remarks import Failure, Note, Remarks
+from vaezoo.checks.subject import Subject
+from vaezoo.pairs.admission import UNCOUNTED, Finding, Kind, examine, words_of
+from vaezoo.pairs.enumeration import is_marked
+from vaezoo.pairs.families import family, is_discrete, is_point
+from vaezoo.pairs.plates import (
+    author_scale,
+    data_frame,
+    in_data_plate,
+    log_density,
+    outermost_frame,
 )
+from vaezoo.pairs.sites import PairTrace, Site, sample_sites
 
 __all__ = [
     "check_arguments",
+    "check_density",
     "check_plate",
     "check_reparameterised",
     "check_runs",
@@ -22,7 +31,7 @@ __all__ = [
 ]
 
 
-def check_arguments(subject: Subject) -> Failures:
+def check_arguments(subject: Subject) -> Remarks:
     """Model and guide take the same arguments."""
     model, guide = subject.arguments("model"), subject.arguments("guide")
     if model != guide:
@@ -34,57 +43,100 @@ def check_arguments(subject: Subject) -> Failures:
         )
 
 
-def check_runs(subject: Subject) -> Failures:
+def check_runs(subject: Subject) -> Remarks:
     """Guide and model run at two batch sizes; an exception becomes the failure."""
     subject.first = subject.trace(subject.args)
     subject.second = subject.trace(subject.pick(subject.rows))
     yield from ()
 
 
-def check_sites(subject: Subject) -> Failures:
-    """Model and guide have the same latent sites."""
-    sites = sample_sites(subject.first.model).items()
-    latents = [name for name, site in sites if not site["is_observed"]]
+def check_sites(subject: Subject) -> Remarks:
+    """Model and guide have the same latent sites, and the model observes something."""
     for finding in examine(subject.first):
-        name, where = finding.site, subject.where(finding.side, finding.site)
-        if finding.kind == "model only":
-            what = f"the guide has no site '{name}', a latent of the model"
-            repair = f"add pyro.sample('{name}', ...) to the guide, or obs= to the model"
-            yield Failure("sites", where, what, repair)
-        elif finding.kind in ("guide only", "observed"):
-            state = "observes" if finding.kind == "observed" else "has no site"
-            what = f"the guide draws '{name}', but the model {state} {f'{name!r}'}"
-            repair = f"remove it from the guide, or rename it ({nearest(name, latents)})"
-            yield Failure("sites", where, what, repair)
+        if finding.kind in ("model only", *UNCOUNTED):
+            where = subject.where(finding.side, finding.site)
+            yield Failure("sites", where, *words_of(finding, subject.first, subject.pair))
+    if not subject.first.observed:
+        what, repair = "the model observes nothing", "give the site of the data obs=x"
+        yield Failure("sites", subject.where("model"), what, repair)
 
 
-def check_plate(subject: Subject) -> Failures:
-    """There is one plate over the batch, with every site inside it."""
-    batch, plate = len(subject.args[0]), ""
+def check_plate(subject: Subject) -> Remarks:
+    """The plate of the data is the outermost of every site that a datum owns."""
+    batch, data = len(subject.args[0]), subject.first.data_plate
+    if data is not None and data.size != batch:
+        observed = subject.first.observed.items()
+        name, site = next((n, s) for n, s in observed if outermost_frame(s) == data)
+        what = (
+            f"the plate '{data.name}' of site '{name}' has size {data.size} for a batch of {batch}"
+        )
+        rows = [frame.name for frame in site["cond_indep_stack"] if frame.size == batch]
+        repair = f"write pyro.plate('{data.name}', len(x))"
+        if rows:
+            repair = f"open the plate of the data, '{rows[0]}', outside of any other plate"
+        yield Failure("plate", subject.where("model", name), what, repair)
+        return
     for side, name, site in subject.sites(subject.first):
-        where = subject.where(side, name)
-        stack = site["cond_indep_stack"]
-        if not stack:
-            repair = "indent it under: with pyro.plate('data', len(x))"
-            yield Failure("plate", where, f"site '{name}' lies outside the data plate", repair)
-        for frame in stack:
-            plate = plate or frame.name
-            if frame.name != plate:
-                what = f"site '{name}' lies in a second plate, '{frame.name}' beside '{plate}'"
-                yield Failure("plate", where, what, "keep one plate and use .to_event(...) instead")
-            elif frame.size != batch:
-                what = f"the plate '{plate}' has size {frame.size} for a batch of {batch}"
-                yield Failure("plate", where, what, f"write pyro.plate('{plate}', len(x))")
+        wrong = _misplaced(subject, side, name, site)
+        if wrong:
+            yield Failure("plate", subject.where(side, name), *wrong)
 
 
-def check_shapes(subject: Subject) -> Failures:
+def _misplaced(subject: Subject, side: str, name: str, site: Site) -> tuple[str, str] | None:
+    """Return what is wrong with the plates of a site, and what to write."""
+    data, own = subject.first.data_plate, outermost_frame(site)
+    partner = subject.first.model.nodes.get(name)
+    if side == "guide" and partner and not _goes_with(site, partner):
+        theirs = outermost_frame(partner)
+        if theirs is None and _follows_batch(subject, "model", name):
+            return None  # it is the model's that is misplaced
+        plates = [f"'{f.name}' of {f.size}" if f else "none" for f in (own, theirs)]
+        repair = f"write pyro.plate('{theirs.name}', ...)" if theirs else "draw it before the plate"
+        what = f"site '{name}' lies in plate {plates[0]}, in the model in plate {plates[1]}"
+        return what.replace("plate none", "no plate"), f"{repair}, as in the model"
+    if own is None:
+        fits = not site["is_observed"] and not _follows_batch(subject, side, name)
+        repair = "indent it under: with pyro.plate('data', len(x))"
+        return None if fits else (f"site '{name}' lies outside the data plate", repair)
+    if side == "guide" or data is None or in_data_plate(site, data):
+        return None
+    if data.name in {frame.name for frame in site["cond_indep_stack"]}:
+        what = f"the plate '{own.name}' of site '{name}' lies outside the data plate '{data.name}'"
+        return what, f"open the plate '{data.name}' first"
+    if site["is_observed"]:
+        what = f"site '{name}' is observed in the plate '{own.name}' of {own.size}"
+        return what, f"observe it in the plate '{data.name}' of the data"
+    return None
+
+
+def _goes_with(site: Site, partner: Site) -> bool:
+    """Whether the outermost plate of a site of the guide is that of the model, by its size."""
+    sizes = [frame and frame.size for frame in map(outermost_frame, (site, partner))]
+    return sizes[0] == sizes[1]
+
+
+def _follows_batch(subject: Subject, side: str, name: str) -> bool:
+    """Whether a site outside of any plate has rows nevertheless, those of the batch."""
+    site = _node(subject.first, side, name)
+    other = _node(subject.second, side, name)
+    shapes = [(s["fn"].batch_shape, s["fn"].event_shape) for s in (site, other) if s]
+    return bool(site["fn"].batch_shape) or len(set(shapes)) > 1
+
+
+def _node(trace: PairTrace, side: str, name: str) -> Site:
+    return (trace.guide if side == "guide" else trace.model).nodes.get(name)
+
+
+def check_shapes(subject: Subject) -> Remarks:
     """Every site has a log-density for each datum, ``(B,)``, at two batch sizes."""
-    other = {(side, name): site for side, name, site in subject.sites(subject.second)}
+    data = subject.first.data_plate
     for side, name, site in subject.sites(subject.first):
         where, batch = subject.where(side, name), (len(subject.args[0]),)
+        other = _node(subject.second, side, name) or site
         shape, event = tuple(log_density(site).shape), tuple(site["fn"].event_shape)
-        small = tuple(other[side, name]["fn"].event_shape) if (side, name) in other else event
-        if shape != batch:
+        small = tuple(other["fn"].event_shape)
+        partner = subject.first.model.nodes.get(name, site)
+        if in_data_plate(partner, data) and shape != batch:
             what = f"site '{name}' has log-densities of shape {shape} instead of {batch}"
             extra = len(shape) - 1
             repair = f"add .to_event({extra})" if extra > 0 else "keep one value per row of x"
@@ -94,17 +146,70 @@ def check_shapes(subject: Subject) -> Failures:
             yield Failure("shapes", where, what, "take a smaller number in .to_event(...)")
 
 
-def check_reparameterised(subject: Subject) -> Failures:
-    """Latents are discrete or have a path derivative."""
+def check_reparameterised(subject: Subject) -> Remarks:
+    """Latents have a path derivative, or are summed out; others are told."""
     for name, site in sample_sites(subject.first.guide).items():
         fn = site["fn"]
-        if not fn.has_rsample and not is_discrete(fn):
-            what = f"the {family(fn)} of the continuous latent '{name}' has no rsample"
+        if fn.has_rsample or is_point(fn) or is_marked(site):
+            continue
+        noisy = "so that its gradient is that of a score function, which is noisy"
+        if is_discrete(fn):
+            what = f"the latent '{name}' is discrete, {noisy}"
+            repair = "mark it infer={'enumerate': 'parallel'}, and it is summed out"
+        else:
+            what = f"the {family(fn)} of the continuous latent '{name}' has no rsample, {noisy}"
             repair = "choose a reparameterised family"
-            yield Failure("reparameterised", subject.where("guide", name), what, repair)
+        yield Note("reparameterised", subject.where("guide", name), what, repair)
 
 
-def check_store(subject: Subject) -> Failures:
+def check_density(subject: Subject) -> Remarks:
+    """What the ELBO is one of, where it is not that of a plain density of the data."""
+    for finding in examine(subject.first):
+        told = _TOLD.get(finding.kind)
+        if told:
+            side = "guide" if finding.kind in ("point", "noise", "penalty") else "model"
+            what, repair = told(finding, subject.first)
+            yield Note("density", subject.where(side, finding.site), what, repair)
+
+
+def _scaled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
+    sites = (trace.model.nodes.get(finding.site), trace.guide.nodes.get(finding.site))
+    scales = [torch.as_tensor(author_scale(site)) for site in sites if site]
+    scale = next(scale for scale in scales if bool((scale != 1).any()))
+    by = f"{float(scale):g}" if scale.numel() == 1 else "a tensor"
+    return f"site '{finding.site}' is scaled by {by}", "the ELBO is of a tempered density"
+
+
+def _subsampled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
+    frame = data_frame(trace.observed.values())
+    what = f"the plate '{frame.name}' takes the batch for a subsample of {frame.full_size}"
+    return what, "what is told is per datum all the same"
+
+
+_TOLD: dict[Kind, Callable[[Finding, PairTrace], tuple[str, str]]] = {
+    "factor": lambda f, _: (
+        f"pyro.factor adds '{f.site}' to log p, which is then not normalised",
+        "compare its ELBO with none but that of the same factor",
+    ),
+    "global": lambda f, _: (
+        f"all data share site '{f.site}'",
+        "its KL counts once for the data set; indent what each datum has its own of",
+    ),
+    "point": lambda f, _: (
+        f"the guide gives site '{f.site}' one value, as an autoencoder does",
+        "it has a reconstruction, and no ELBO",
+    ),
+    "noise": lambda f, _: (f"site '{f.site}' of the guide is noise", "it has no density"),
+    "penalty": lambda f, _: (
+        f"pyro.factor at '{f.site}' of the guide is a penalty",
+        "the objective subtracts it, with Pyro's sign",
+    ),
+    "scaled": _scaled,
+    "subsampled plate": _subsampled,
+}
+
+
+def check_store(subject: Subject) -> Remarks:
     """Nothing is left in the global parameter store."""
     seen: set[str] = set()
     for name in pyro.get_param_store():

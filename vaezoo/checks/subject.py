@@ -6,7 +6,6 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +17,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
 from vaezoo.checks.blame import calling_line, line_of, line_that_sets, one_line, raised_at
+from vaezoo.checks.remarks import Failure
 from vaezoo.pairs.handlers import hold, require_pyro
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.plates import log_density
@@ -25,6 +25,7 @@ from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     Site,
+    density_sites,
     lengths_of,
     model_of,
     run_guide,
@@ -35,37 +36,9 @@ from vaezoo.runtime.isolation import isolated, uncompiled
 from vaezoo.sequences import sequence_pair as sequence
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
-__all__ = ["Failure", "Failures", "Subject", "base_of", "elbo", "gradients"]
+__all__ = ["Subject", "base_of", "elbo", "gradients"]
 
 JITTER = 0.01  # moves parameters, so that what is initialised at zero does not hide anything
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One thing that is wrong with a pair.
-
-    Attributes
-    ----------
-    check
-        The name of the check.
-    where
-        File and line, as ``my_vae.py:41``.
-    what
-        What is wrong; it names the site or the parameter.
-    repair
-        What to write instead.
-    """
-
-    check: str
-    where: str
-    what: str
-    repair: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.repair} [{self.check}]"
-
-
-Failures = Iterator[Failure]
 
 
 class _Recorder(require_pyro):
@@ -178,7 +151,7 @@ class Subject:
         with self._recording("guide"), hold(held or {}):
             guide = run_guide(pair, args)
         model: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
-        with self._recording("model"):
+        with self._recording("model"), hold(held or {}):
             return PairTrace(poutine.trace(model).get_trace(*args), guide)
 
     def predict(self, args: Args, held: Mapping[str, Tensor]) -> Trace:
@@ -362,6 +335,6 @@ def gradients(
 
 def elbo(trace: PairTrace) -> Tensor:
     """Return the ELBO of a batch from one draw, a scalar in nats; 0 of a pair without sites."""
-    model = sum(log_density(site).sum() for site in sample_sites(trace.model).values())
-    guide = sum(log_density(site).sum() for site in sample_sites(trace.guide).values())
+    model = sum(log_density(site).sum() for site in density_sites(trace.model).values())
+    guide = sum(log_density(site).sum() for site in density_sites(trace.guide).values())
     return torch.as_tensor(model - guide)

@@ -12,7 +12,7 @@ from typing import Literal
 import pyro
 from torch import nn
 
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, nearest
 from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.families import is_discrete, is_point
 from vaezoo.pairs.plates import in_data_plate, is_scaled, num_densities
@@ -29,6 +29,7 @@ __all__ = [
     "refuse_global_parameters",
     "refuse_shared_sites",
     "shared_site",
+    "words_of",
 ]
 
 Kind = Literal[
@@ -90,11 +91,6 @@ class Finding:
     def side(self) -> str:
         """The side that has the site."""
         return "model" if self.kind == "model only" else "guide"
-
-    @property
-    def other(self) -> str:
-        """The side that lacks it."""
-        return "guide" if self.side == "model" else "model"
 
 
 def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
@@ -160,30 +156,78 @@ def _is_auxiliary(site: Site) -> bool:
     return bool((site["infer"] or {}).get("is_auxiliary"))
 
 
-SHARED = (
-    "one log-density for each datum, and site '{site}' has others; put it inside the data plate, "
-    "with what belongs to a datum in .to_event(...), or {instead}"
-)
-REFUSALS: dict[Kind, str] = {
-    "no latents": "{what} needs latents, and {pair} has none, so that its log p(x) is exact; "
-    "use `vaezoo.evaluate(run)`",
-    "point": "{what} needs a posterior, and the guide of {pair} gives site '{site}' one value, "
-    "as an autoencoder does; use `vaezoo.encode(run)`",
-    "discrete": "{what} needs real latents, and site '{site}' is discrete; use importance "
-    "weights of the guide (vaezoo.inference.importance), or `vaezoo.evaluate(run, iwae=K)`",
-    "observed": "{what} needs latents that the model draws, and it observes site '{site}' of the "
-    "guide; take it out of the guide",
-    **dict.fromkeys(
-        ONE_SIDED,
-        "{what} needs the same latents on both sides, and site '{site}' is in the {side} "
-        "only; add it to the {other}",
-    ),
-    "factor in guide": "{what} needs a density of the latents, and `pyro.factor` at site '{site}' "
-    "of the guide leaves none; put it into the model, or into an objective of your own",
-    "auxiliary": "{what} needs a density of the latents, and the model has none for site '{site}' "
-    "of the guide; add its reverse density to the model, `pyro.sample('{site}', ...)`",
-    "shared": f"{{what}} needs {SHARED}",
+NEEDS: dict[Kind, str] = {
+    "no latents": "latents",
+    "point": "a posterior",
+    "discrete": "real latents",
+    "observed": "latents that the model draws",
+    **dict.fromkeys(ONE_SIDED, "the same latents on both sides"),
+    "factor in guide": "a density of the latents",
+    "auxiliary": "a density of the latents",
+    "shared": "one log-density for each datum",
 }
+# What is wrong, and what to write instead.
+WORDS: dict[Kind, tuple[str, str]] = {
+    "no latents": (
+        "{pair} has none, so that its log p(x) is exact",
+        "use `vaezoo.evaluate(run)`",
+    ),
+    "point": (
+        "the guide of {pair} gives site '{site}' one value, as an autoencoder does",
+        "use `vaezoo.encode(run)`",
+    ),
+    "discrete": (
+        "site '{site}' is discrete",
+        "use importance weights of the guide (vaezoo.inference.importance), or "
+        "`vaezoo.evaluate(run, iwae=K)`",
+    ),
+    "model only": (
+        "the guide has no site '{site}', a latent of the model",
+        "add pyro.sample('{site}', ...) to the guide, or obs= to the model",
+    ),
+    "guide only": (
+        "the guide draws '{site}', but the model has no site '{site}'",
+        "remove it from the guide, or rename it ({nearest})",
+    ),
+    "auxiliary": (
+        "the guide draws '{site}', for which the model has no density",
+        "add its reverse density to the model, pyro.sample('{site}', ...)",
+    ),
+    "observed": (
+        "the guide draws '{site}', but the model observes '{site}'",
+        "remove it from the guide, or rename it ({nearest})",
+    ),
+    "factor in guide": (
+        "pyro.factor at site '{site}' of the guide leaves no density of the latents",
+        "put it into the model, or into an objective of your own",
+    ),
+    "shared": (
+        "site '{site}' has others",
+        "put it inside the data plate, with what belongs to a datum in .to_event(...), "
+        "or {instead}",
+    ),
+}
+
+
+def words_of(
+    finding: Finding, trace: PairTrace, pair: nn.Module, instead: str = ""
+) -> tuple[str, str]:
+    """Return what is wrong with a pair, and what to write instead: whoever refuses it says so.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> pair = LinearPair()
+    >>> words_of(Finding("auxiliary", "u"), trace_pair(pair, (torch.zeros(3, 4),)), pair)[0]
+    "the guide draws 'u', for which the model has no density"
+    """
+    sites = sample_sites(trace.model).items()
+    latents = [name for name, site in sites if not site["is_observed"]]
+    filled = {"site": finding.site, "pair": type(pair).__name__, "instead": instead}
+    filled["nearest"] = nearest(finding.site, latents) if latents else "the model has no latents"
+    what, repair = WORDS[finding.kind]
+    return what.format(**filled), repair.format(**filled)
 
 
 def admit(
@@ -229,9 +273,8 @@ def admit(
     """
     for finding in examine(trace, num_rows):
         if finding.kind in kinds:
-            words = {"what": what, "pair": type(pair).__name__, "instead": instead}
-            side = {"site": finding.site, "side": finding.side, "other": finding.other}
-            raise RequestError(REFUSALS[finding.kind].format(**words, **side))
+            wrong, repair = words_of(finding, trace, pair, instead)
+            raise RequestError(f"{what} needs {NEEDS[finding.kind]}, and {wrong}; {repair}")
 
 
 def shared_site(trace: PairTrace, num_rows: int) -> str | None:
@@ -262,7 +305,8 @@ def refuse_shared_sites(trace: PairTrace, num_rows: int, what: str, instead: str
     """
     name = shared_site(trace, num_rows)
     if name is not None:
-        raise RequestError(f"{what} {SHARED.format(site=name, instead=instead)}")
+        wrong, repair = words_of(Finding("shared", name), trace, nn.Module(), instead)
+        raise RequestError(f"{what} {NEEDS['shared']}, and {wrong}; {repair}")
 
 
 def refuse_global_parameters(own: set[nn.Parameter]) -> None:

@@ -16,9 +16,17 @@ from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vaezoo.checks.conformance import Conformance, SiteRow, check_pair
-    from vaezoo.checks.subject import Failure
+    from vaezoo.checks.remarks import Failure, Note
     from vaezoo.testing.check import check_class, made_up_batch
 
-__all__ = ["Conformance", "Failure", "SiteRow", "check_class", "check_pair", "made_up_batch"]
+__all__ = [
+    "Conformance",
+    "Failure",
+    "Note",
+    "SiteRow",
+    "check_class",
+    "check_pair",
+    "made_up_batch",
+]
 
 __getattr__, __dir__ = lazy_names(__name__)

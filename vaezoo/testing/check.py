@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vaezoo.checks.blame import line_of, one_line, raised_at
 from vaezoo.checks.catalogue import CHECKS
 from vaezoo.checks.conformance import Conformance, check_pair
-from vaezoo.checks.subject import Failure, base_of
+from vaezoo.checks.remarks import Failure
+from vaezoo.checks.subject import base_of
 from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
 from vaezoo.pairs.families import is_boolean, support_of

@@ -1,4 +1,4 @@
-"""A plate over the elements of z instead of an event dimension."""
+"""A plate over the elements of x lies outside of the plate over its rows."""
 
 import pyro
 import torch
@@ -13,12 +13,12 @@ class Broken(nn.Module):
         self.encoder = nn.Linear(x_shape[0], 2)
 
     def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
+        rows = pyro.plate("data", len(x), dim=-1)
+        with rows:
             z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        with pyro.plate("rows", len(x)):
-            loc = self.decoder(z)
-            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)  # wrong
+        with pyro.plate("elements", x.shape[1], dim=-2), rows:
+            pyro.sample("x", dist.Normal(self.decoder(z).T, 1.0), obs=x.T)  # wrong
 
     def guide(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x), dim=-1):
+        with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(self.encoder(x), 1.0).to_event(1))

@@ -96,9 +96,21 @@ def _write_draws(
 
 def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
     from vaezoo.cli._files import write_csv, write_npz
+    from vaezoo.predict.points import shared_latents
 
     codes = vaezoo.encode(run, **rows, z=z)  # type: ignore[arg-type]
-    (write_npz if out.suffix == ".npz" else write_csv)(out, codes)
-    count = len(next(iter(codes.values())))
-    click.echo(f"latents of {count} {rows['split']} rows, z: {z} -> {out}")
+    shared = shared_latents(run)
+    of_rows = {name: values for name, values in codes.items() if name not in shared}
+    if not of_rows and out.suffix == ".csv":
+        raise RequestError(
+            f"all data share the latents of {run.name}, and a .csv has rows; write a .npz"
+        )
+    if out.suffix == ".npz":
+        write_npz(out, codes)
+    else:
+        write_csv(out, of_rows)
+    count = f"{len(next(iter(of_rows.values())))} {rows['split']}" if of_rows else "all"
+    click.echo(f"latents of {count} rows, z: {z} -> {out}")
+    for name in sorted(shared):
+        click.echo(f"{name}: shared by all data" + (", left out" if out.suffix == ".csv" else ""))
     echo_points(run, z=z)

@@ -199,7 +199,7 @@ class Target:
             if not bool(latent.transform.inv(value).isfinite().all()):
                 raise RequestError(
                     f"{what} needs latents inside their support, and the guide draws those of "
-                    f"site '{latent.name}' at its edge; importance weights of the guide do not"
+                    f"site '{latent.name}' at its edge; importance weights can do without"
                 )
 
     def _held(self, u: Tensor) -> tuple[Particles, dict[str, Tensor], Tensor]:

@@ -13,6 +13,7 @@ from vaezoo.options import PointValue
 from vaezoo.pairs import predictions
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import join_sequences
+from vaezoo.predict.points import shared_latents
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 
@@ -140,8 +141,9 @@ def encode(
     Returns
     -------
     dict of array
-        The latents by site, each ``(N, *event_shape)``, of sequences ``(N, T, *event_shape)``; and
-        ``label (N,)``, if the data have one.
+        The latents by site, each ``(N, *event_shape)``, of sequences ``(N, T, *event_shape)``;
+        ``(*event_shape)`` of a latent that all data share; and ``label (N,)``, if the data have
+        one.
 
     Raises
     ------
@@ -164,7 +166,11 @@ def encode(
                 parts.setdefault(name, []).append(value.cpu())
     if not parts:
         raise RequestError(f"the pair of '{run.name}' has no latents, so there are no codes")
-    codes: dict[str, Array] = {name: torch.cat(values).numpy() for name, values in parts.items()}
+    shared = shared_latents(run)
+    codes: dict[str, Array] = {
+        name: (values[0] if name in shared else torch.cat(values)).numpy()
+        for name, values in parts.items()
+    }
     if "label" in batches.data.arrays:
         codes["label"] = batches.data.arrays["label"][batches.data.rows(split)[:limit]]
     return codes

@@ -33,12 +33,15 @@ class Coordinates:
         Names of the elements of a datum, if they have any.
     frames
         How many a padded sequence has; 0 for data that are none.
+    shared
+        Names of the latents that all data share, which have no dimension ``datum``.
     """
 
     latents: Mapping[str, tuple[int, ...]]
     with_time: frozenset[str]
     columns: tuple[str, ...] = ()
     frames: int = 0
+    shared: frozenset[str] = frozenset()
 
     def dims(self, group: str, name: str, ndim: int) -> tuple[str, ...]:
         """Return the names of the dimensions of a variable.
@@ -53,8 +56,8 @@ class Coordinates:
         if name in _OF_THE_TRANSFORM:
             return self._of_a_step("x", ndim)
         leading: tuple[str, ...] = () if group in _WITHOUT_DRAWS else ("chain", "draw")
-        leading += () if group in WITHOUT_DATA else ("datum",)
         site = name.removesuffix("_mean").removesuffix("_sd") if group == "guide" else name
+        leading += () if group in WITHOUT_DATA or site in self.shared else ("datum",)
         if len(leading) < ndim and site in self.with_time:
             leading += ("time",)
         return (*leading, *self._of_a_step(site, ndim - len(leading)))

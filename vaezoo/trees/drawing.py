@@ -84,8 +84,11 @@ class Draws:
         values = self._values(start, stop, num_samples)
         names = [name for name in self.groups if start == 0 or name not in WITHOUT_DATA]
         lengths = rows.lengths(start, stop) if rows.is_sequence else None
+        groups = {
+            name: rows.coordinates.dataset(name, values[name], start, lengths) for name in names
+        }
         tree = xr.DataTree.from_dict(
-            {name: rows.coordinates.dataset(name, values[name], start, lengths) for name in names}
+            {name: group for name, group in groups.items() if start == 0 or "datum" in group.dims}
         )
         tree.attrs.update(attributes(rows))
         return tree

@@ -8,13 +8,15 @@ from torch import Tensor
 
 from vaezoo.data.dataset import Array
 from vaezoo.pairs.accounting import sum_over_steps
-from vaezoo.pairs.plates import log_density, total_log_density
+from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.plates import in_data_plate, log_density, total_log_density
 from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     Site,
     repeat_rows,
+    run_guide,
     sample_sites,
     site_values,
     trace_pair,
@@ -45,7 +47,7 @@ DEFAULT_GROUPS = (
 GROUPS = (*DEFAULT_GROUPS, "prior", "prior_predictive", "posterior_predictive")
 NUM_CHAINS = 4
 # Each kind of draw has seeds of its own, so that one does not depend on which others are made.
-_POSTERIOR, _PREDICTIVE, _PRIOR = range(3)
+_POSTERIOR, _PREDICTIVE, _PRIOR, _SHARED = range(4)
 
 Groups = dict[str, dict[str, Array]]
 
@@ -73,6 +75,8 @@ def draw_from_guide(
     dict of dict of array
         Arrays ``(chain, draw, datum, ...)`` by group and name.
     """
+    if rows.shared:
+        return _draw_with_shared(rows, args, start, num_samples, predictive)
     per_chain, count = num_samples // NUM_CHAINS, len(args[0])
     step = max(1, rows.at_once // (count * NUM_CHAINS))
     parts = []
@@ -87,6 +91,35 @@ def draw_from_guide(
             }
         )
     return _concatenated(parts, 1)
+
+
+def _draw_with_shared(
+    rows: Rows, args: Args, start: int, num_samples: int, predictive: bool
+) -> Groups:
+    """Draw once after the other where data share latents, which are those of a draw for all."""
+    draws = []
+    for number in range(num_samples):
+        with seeded(_seed(rows.seed, _SHARED, number), rows.run.device):
+            guide = run_guide(rows.run.pair, rows.args(0, 1))
+        data, sites = rows.example.data_plate, sample_sites(guide)
+        held = {n: site["value"] for n, site in sites.items() if not in_data_plate(site, data)}
+        with hold(held):
+            values = _draw_once(rows, args, (start, number), predictive)
+        draws.append({group: to_numpy(named) for group, named in values.items()})
+    shape = (NUM_CHAINS, num_samples // NUM_CHAINS)
+    stacked = {
+        group: {name: np.stack([draw[group][name] for draw in draws]) for name in names}
+        for group, names in draws[0].items()
+    }
+    return _chained(stacked, shape)
+
+
+def _chained(groups: Groups, shape: tuple[int, int]) -> Groups:
+    """``(draws, ...)`` to ``(chain, draw, ...)``."""
+    return {
+        group: {name: value.reshape(*shape, *value.shape[1:]) for name, value in values.items()}
+        for group, values in groups.items()
+    }
 
 
 def _draw_once(
@@ -105,11 +138,18 @@ def _draw_once(
 
 
 def _densities(rows: Rows, trace: PairTrace) -> dict[str, dict[str, Tensor]]:
-    """Return log-densities ``(B,)`` by group and site."""
+    """Return log-densities ``(B,)`` by group and site.
+
+    Those of latents that all data share, ``()``, have their place in the prior only.
+    """
     log_likelihood = _by_site(rows, trace.observed)
     log_prior = _by_site(rows, {name: p for name, (p, _) in trace.latents.items()})
-    lp = torch.stack([*log_likelihood.values(), *log_prior.values()]).sum(0)
-    log_q = total_log_density(sample_sites(trace.guide).values())
+    local = [value for name, value in log_prior.items() if name not in rows.shared]
+    lp = torch.stack([*log_likelihood.values(), *local]).sum(0)
+    of_guide = sample_sites(trace.guide).values()
+    if rows.shared:
+        of_guide = [site for site in of_guide if in_data_plate(site, trace.data_plate)]
+    log_q = total_log_density(of_guide) if of_guide else torch.zeros_like(lp)
     return {
         "sample_stats": {"lp": lp, "log_q": log_q, "log_weight": lp - log_q},
         "log_likelihood": log_likelihood,
@@ -125,21 +165,18 @@ def _by_site(rows: Rows, sites: Mapping[str, Site]) -> dict[str, Tensor]:
 
 def draw_from_prior(rows: Rows, num_samples: int) -> Groups:
     """Draw from the model alone; arrays ``(chain, draw, ...)``."""
-    parts = []
-    for first in range(0, num_samples, rows.at_once):
-        count = min(rows.at_once, num_samples - first)
+    parts, at_once = [], 1 if rows.shared else rows.at_once
+    for first in range(0, num_samples, at_once):
+        count = min(at_once, num_samples - first)
         with seeded(_seed(rows.seed, _PRIOR, first), rows.run.device):
             args = rows.placeholder(count)
             sites = prior_predictive(rows.run.pair, tuple(args.values()))
         conditions = {name: arg for name, arg in args.items() if name not in ("x", "length")}
         latents = {name: sites.pop(name) for name in rows.latents}
+        latents |= {name: latents[name].unsqueeze(0) for name in rows.shared}
         predictive = {**conditions, **rows.in_data_units(sites)}
         parts.append({"prior": to_numpy(latents), "prior_predictive": to_numpy(predictive)})
-    size = (NUM_CHAINS, num_samples // NUM_CHAINS)
-    return {
-        group: {name: value.reshape(*size, *value.shape[1:]) for name, value in values.items()}
-        for group, values in _concatenated(parts, 0).items()
-    }
+    return _chained(_concatenated(parts, 0), (NUM_CHAINS, num_samples // NUM_CHAINS))
 
 
 def _seed(*place: int) -> int:

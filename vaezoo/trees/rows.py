@@ -90,16 +90,21 @@ class Rows:
     def latents(self) -> dict[str, tuple[int, ...]]:
         """Names of the latents and their shapes, of sequences without time."""
         return {
-            self.base_of(name): tuple(q["value"].shape[1:])
+            self.base_of(name): tuple(q["value"].shape[0 if name in self.shared else 1 :])
             for name, (_, q) in self.example.latents.items()
         }
+
+    @cached_property
+    def shared(self) -> frozenset[str]:
+        """Names of the latents that all data share."""
+        return frozenset(self.example.global_latents)
 
     @cached_property
     def coordinates(self) -> Coordinates:
         """Names of the dimensions of the groups."""
         columns = tuple(self.run.info.get("columns") or ())
         frames = self.frames if self.is_sequence else 0
-        return Coordinates(self.latents, self._with_time, columns, frames)
+        return Coordinates(self.latents, self._with_time, columns, frames, self.shared)
 
     def base_of(self, name: str) -> str:
         """Return the name of a site, of sequences without its step."""

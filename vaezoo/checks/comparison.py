@@ -23,7 +23,15 @@ def latent_values(trace: PairTrace, rows: Tensor | None = None) -> dict[str, Ten
     values |= {name: site["value"] for name, site in sample_sites(trace.guide).items()}
     if rows is None:
         return values
-    return {n: value[rows] if has_rows(trace, n) else value for n, value in values.items()}
+    return {n: _pick(value, rows) if has_rows(trace, n) else value for n, value in values.items()}
+
+
+def _pick(value: Tensor, rows: Tensor) -> Tensor:
+    """Return rows of a draw; Pyro's straight-through draws carry those that they were made of."""
+    picked = value[rows]
+    if hasattr(value, "_unquantize"):
+        picked._unquantize = value._unquantize[rows]  # type: ignore[attr-defined]
+    return picked
 
 
 def has_rows(trace: PairTrace, name: str) -> bool:

@@ -146,7 +146,7 @@ def _densities(rows: Rows, trace: PairTrace) -> dict[str, dict[str, Tensor]]:
     log_prior = _by_site(rows, {name: p for name, (p, _) in trace.latents.items()})
     local = [value for name, value in log_prior.items() if name not in rows.shared]
     lp = torch.stack([*log_likelihood.values(), *local]).sum(0)
-    of_guide = sample_sites(trace.guide).values()
+    of_guide = list(sample_sites(trace.guide).values())
     if rows.shared:
         of_guide = [site for site in of_guide if in_data_plate(site, trace.data_plate)]
     log_q = total_log_density(of_guide) if of_guide else torch.zeros_like(lp)

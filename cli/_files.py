@@ -8,25 +8,43 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.plots.figures import plot_data, plot_pairs
+from vaezoo.predict.observed import Predicted, shown
 from vaezoo.runs import Run
+from vaezoo.runs.conditions import Given
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["write_csv", "write_data", "write_npz"]
+__all__ = ["write_csv", "write_data", "write_npz", "write_pairs"]
 
 
 def write_data(
-    path: Path, arrays: Mapping[str, Array], run: Run, *, begun: int | None = None
+    path: Path,
+    arrays: Mapping[str, Array],
+    run: Run,
+    *,
+    given: Given | None = None,
+    begun: int | None = None,
 ) -> None:
-    """Write ``x`` as a picture, or all arrays as ``.npz``; two arrays make alternating rows.
+    """Write ``x`` as a picture, or all arrays as ``.npz``, with the conditions that were given.
 
     Of sequences, the first ``begun`` frames were given.
     """
     if path.suffix == ".npz":
-        write_npz(path, arrays)
-    elif len(arrays) == 2:
-        plot_pairs(run, path, arrays["data"], arrays["x"])
+        write_npz(path, {**{name: np.asarray(v) for name, v in (given or {}).items()}, **arrays})
     else:
         plot_data(run, path, arrays["x"], begun=begun)
+
+
+def write_pairs(path: Path, data: Predicted, x: Predicted, run: Run) -> None:
+    """Write data and what was made of them: ``x`` as alternating rows, or all arrays as ``.npz``.
+
+    Of several arguments, the data of ``w`` are called ``data_w``.
+    """
+    if isinstance(data, dict) and isinstance(x, dict) and path.suffix == ".npz":
+        write_npz(path, {**x, **{f"data_{name}": rows for name, rows in data.items()}})
+    elif path.suffix == ".npz":
+        write_npz(path, {"data": shown(data), "x": shown(x)})
+    else:
+        plot_pairs(run, path, shown(data), shown(x))
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

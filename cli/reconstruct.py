@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import vaezoo
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     echo_points,
     limit_option,
@@ -29,6 +30,7 @@ __all__ = ["reconstruct"]
 @limit_option(64, "How many rows.")
 @z_option
 @x_option
+@given_option
 @out_option(
     *(".png", ".npz"),
     text="A .png or .npz file.  [default: RUN/figures/reconstructions.png]",
@@ -42,13 +44,14 @@ def reconstruct(run: "Run", out: Path | None, **options: Any) -> None:
     Example:
       vaezoo reconstruct runs/my-run --split test -o reconstructions.png
     """
-    from vaezoo.cli._files import write_data
+    from vaezoo.cli._files import write_pairs
 
     path = out or run.folder() / "figures" / "reconstructions.png"
-    arrays = vaezoo.reconstruct(run, **options)
-    write_data(path, arrays._asdict(), run)
+    data, x = vaezoo.reconstruct(run, **options)
+    write_pairs(path, data, x, run)
+    number = len(next(iter(x.values())) if isinstance(x, dict) else x)
     click.echo(
-        f"{len(arrays.x)} reconstructions of {options['split']} rows, z: {options['z']}, "
+        f"{number} reconstructions of {options['split']} rows, z: {options['z']}, "
         f"x: {options['x']} -> {path}"
     )
     echo_points(run, **{side: options[side] for side in ("z", "x")})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import vaezoo
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     echo_points,
     num_samples_option,
@@ -17,8 +18,11 @@ from vaezoo.cli._shared import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vaezoo.data.dataset import Array
     from vaezoo.runs import Run
+    from vaezoo.runs.conditions import Given
 
 __all__ = ["sample"]
 
@@ -39,6 +43,7 @@ PRIOR = "z: sample (prior)"
     metavar="FRAMES",
     help="Continue the first so many frames of data; --steps come after them.",
 )
+@given_option
 @takes_data
 @click.option("--rate", type=click.IntRange(min=1), help="Samples a second of a .wav file.")
 @out_option(
@@ -56,6 +61,7 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
     \b
     Example:
       vaezoo sample runs/my-run -n 64 -o samples.png
+      vaezoo sample runs/my-cvae --given label=3 -o threes.png
       vaezoo sample runs/my-run --prefix 20 --steps 40 -n 12 --x sample
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
@@ -63,11 +69,12 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
 
     path = out or run.folder() / "figures" / "samples.png"
     rate = sampling_rate(run, rate) if path.suffix == ".wav" else None
-    x = vaezoo.sample(run, **options)
-    _write(run, x, path, options["prefix"], rate)
+    samples = vaezoo.sample(run, **options)
+    arrays = samples if isinstance(samples, dict) else {"x": samples}
+    _write(run, arrays, options["given"], path, options["prefix"], rate)
     click.echo(
-        f"{len(x)} samples, {_origin(**options)}, x: {options['x']}, seed {options['seed']} "
-        f"-> {path}"
+        f"{options['num_samples']} samples, {_origin(**options)}, x: {options['x']}, "
+        f"seed {options['seed']} -> {path}"
     )
     echo_points(run, x=options["x"])
 
@@ -76,11 +83,18 @@ def _origin(prefix: int | None, split: str, **_: Any) -> str:
     return f"the first {prefix} frames of {split} rows, continued" if prefix else PRIOR
 
 
-def _write(run: "Run", x: "Array", path: Path, prefix: int | None, rate: int | None) -> None:
+def _write(
+    run: "Run",
+    arrays: "Mapping[str, Array]",
+    given: "Given | None",
+    path: Path,
+    prefix: int | None,
+    rate: int | None,
+) -> None:
     from vaezoo.cli._files import write_data
     from vaezoo.plots.audio import write_wav
 
     if rate is not None:
-        write_wav(x, path, rate)
+        write_wav(arrays["x"], path, rate)
     else:
-        write_data(path, {"x": x}, run, begun=prefix)
+        write_data(path, arrays, run, given=given, begun=prefix)

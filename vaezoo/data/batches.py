@@ -11,7 +11,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.pairs.lengths import with_frames
 
-__all__ = ["Batches", "bucket", "epoch_order"]
+__all__ = ["Batches", "bucket", "epoch_order", "to_tensor"]
 
 _FIXED_DRAW_SEED = 20160101
 _FIXED_CHUNK = 500
@@ -154,7 +154,7 @@ class Batches:
                 batch[name] = torch.index_select(values, 0, positions.to(self.device), out=out)
             else:
                 rows = self.data.rows(split)[positions.cpu().numpy()]
-                batch[name] = _tensor(self.data.arrays[name][rows], name).to(self.device)
+                batch[name] = to_tensor(self.data.arrays[name][rows], name).to(self.device)
         return batch
 
     def _buffer(self, name: str, values: Tensor, num_rows: int) -> Tensor:
@@ -183,7 +183,7 @@ class Batches:
         rows = self.data.rows(split)
         arrays = {name: self.data.arrays[name] for name in self.names}
         return {
-            name: _tensor(array[rows], name).to(self.device)
+            name: to_tensor(array[rows], name).to(self.device)
             for name, array in arrays.items()
             if self._fits(array, len(rows))
         }
@@ -205,11 +205,14 @@ class Batches:
         return draws.to(x.device)
 
 
-def _tensor(array: Array, name: str) -> Tensor:
-    """A tensor of the same values; 64-bit reals become 32-bit, bytes of ``x`` stay bytes."""
+def to_tensor(array: Array, name: str) -> Tensor:
+    """Return a tensor of the same values; 64-bit reals become 32-bit, integers 64-bit.
+
+    Bytes of ``x``, and what is true or false, stay as they are.
+    """
     if array.dtype == np.float64 or array.dtype == np.float16:
         array = array.astype(np.float32)
-    elif array.dtype.kind in "uib" and (array.dtype != np.uint8 or name != "x"):
+    elif array.dtype.kind in "ui" and (array.dtype != np.uint8 or name != "x"):
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array, order="C"))
 

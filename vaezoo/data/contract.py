@@ -4,24 +4,34 @@ What a pair can explain is the support of the distributions of its observed site
 the pair is looked at.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyro
 import torch
+from numpy.typing import NDArray
 from torch import nn
+from torch.distributions import constraints
 
-from vaezoo.data.dataset import Data
+from vaezoo.data.batches import to_tensor
+from vaezoo.data.dataset import Array, Data
+from vaezoo.data.padding import is_frame
 from vaezoo.data.transform import Transform, standardization
 from vaezoo.errors import RequestError
 from vaezoo.options import Binarize
-from vaezoo.pairs.families import is_boolean, support_of
-from vaezoo.pairs.sites import PairTrace, argument_names, trace_pair
+from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.roles import Observation, Roles, roles_of
+from vaezoo.pairs.sites import PairTrace, argument_names, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.isolation import isolated
 
 __all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
+
+
+TRIAL_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -79,11 +89,20 @@ def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
     args = tuple(
         torch.zeros(num_rows, *data.arrays[name].shape[1:])
         if name == "x"
-        else torch.from_numpy(np.asarray(data.arrays[name][:num_rows]).astype(np.int64))
+        else to_tensor(data.arrays[name][:num_rows], name)
         for name in argument_names(pair)
     )
     with torch.no_grad(), isolated(), pyro.validation_enabled(False):
         return trace_pair(pair, tuple(arg.to(device_of(pair)) for arg in args))
+
+
+def _roles(pair: nn.Module, data: Data) -> Roles:
+    """Return what the sites of a pair observe, from its first rows."""
+    rows = {name: to_tensor(data.arrays[name][:TRIAL_ROWS], name) for name in argument_names(pair)}
+    rows["x"] = rows["x"].to(torch.float32)
+    device = device_of(pair)
+    with probing(pair, device):
+        return roles_of(pair, tuple(arg.to(device) for arg in rows.values()))
 
 
 def choose_transform(
@@ -111,14 +130,15 @@ def choose_transform(
     """
     summary = _finite_summary(data)
     needs_binary = any(is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
-    grey = data.scale != 1.0
+    counts = any(_is_count(site["fn"]) for site in probe(pair, data).observed.values())
+    scale = 1.0 if counts else data.scale  # bytes are grey levels, or numbers of something
     if binarize == "auto":
-        draw = needs_binary and grey and not (summary.is_binary or standardize)
+        draw = needs_binary and scale != 1.0 and not (summary.is_binary or standardize)
         binarize = "dynamic" if draw else "none"
     if standardize and binarize != "none":
         raise RequestError("`standardize` and `binarize` exclude each other")
     mean_and_std = standardization(data) if standardize else (None, None)
-    transform = Transform(data.scale, binarize, *mean_and_std)
+    transform = Transform(scale, binarize, *mean_and_std)
     _check(transform, pair, data, summary)
     return transform
 
@@ -156,14 +176,84 @@ def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) 
         binary = True
     else:
         binary = summary.is_binary and transform.scale == 1.0 and transform.mean is None
+    roles = _roles(pair, data)
     for name, site in probe(pair, data).observed.items():
-        if is_boolean(site["fn"]) and not binary:
+        step = step_of(name) if takes_lengths(pair) else None
+        taken = roles.observed.get(step[0] if step else name)
+        if taken is None:
+            continue  # computed from the data: whatever it is, it is not them
+        if taken.argument != "x":
+            _check_values(name, site["fn"], taken, data)
+        elif taken.elements is not None and transform.binarize == "none":
+            if transform.mean is None:
+                _check_values(name, site["fn"], taken, data, transform.scale)
+        elif is_boolean(site["fn"]) and not binary:
             draw = "`binarize='dynamic'` or " if unit else ""
             raise RequestError(
                 f"{span}, but site '{name}' explains 0 and 1 only; "
                 f"use {draw}`likelihood='gaussian'`"
             )
-        _check_support(name, site["fn"], low, high, span, transform)
+        else:
+            _check_support(name, site["fn"], low, high, span, transform)
+            if transform.mean is None and transform.binarize == "none":
+                _check_values(name, site["fn"], taken, data, transform.scale)
+
+
+def _is_count(fn: Any) -> bool:
+    """Return whether a distribution is one of whole numbers that may be above 1."""
+    return is_discrete(fn) and not is_boolean(fn)
+
+
+def _check_values(name: str, fn: Any, taken: Observation, data: Data, scale: float = 1.0) -> None:
+    """Refuse values that a site does not explain, of the elements that it takes."""
+    support = support_of(fn)
+    if support.event_dim or not _may_refuse(support):
+        return
+    refused, first = 0, -1
+    for start, rows, valid in _pieces_of(data, taken.argument):
+        flat = rows.reshape(*valid.shape, -1)
+        values = flat if taken.elements is None else flat[..., taken.elements.numpy()]
+        inside = support.check(torch.as_tensor(values.astype(np.float32)) / scale).numpy()
+        outside = (~inside & ~np.isnan(values.astype(np.float32))).any(-1) & valid
+        if outside.any() and first < 0:
+            first = start + int(np.argwhere(outside)[0][0])
+        refused += int(outside.sum())
+    if refused:
+        what = "frames" if data.length is not None and valid.ndim == 2 else "rows"
+        raise RequestError(
+            f"{data.name}: site '{name}' ({family(fn)}) does not explain '{taken.argument}' in "
+            f"{refused} {what}, the first in row {first}: {_expected(support)}; use another "
+            "likelihood, or change the values"
+        )
+
+
+def _may_refuse(support: Any) -> bool:
+    return support is not constraints.real and hasattr(support, "check")
+
+
+def _expected(support: Any) -> str:
+    """Say what a support holds."""
+    if support is constraints.boolean:
+        return "it takes 0 and 1 only"
+    bounds = [
+        f"{word} {float(bound):g}"
+        for word, side in (("from", "lower_bound"), ("to", "upper_bound"))
+        if isinstance(bound := getattr(support, side, None), int | float)
+    ]
+    return " ".join([f"it takes {'whole ' if support.is_discrete else ''}numbers", *bounds])
+
+
+def _pieces_of(data: Data, name: str) -> Iterator[tuple[int, Array, NDArray[np.bool_]]]:
+    """Yield rows of an argument, their start, and which of them, or of their frames, are data."""
+    if name == "x":
+        yield from data.pieces()
+        return
+    array = np.asarray(data.arrays[name])
+    in_time = data.length is not None and array.shape[1:2] == data.x.shape[1:2]
+    valid = np.ones(len(array), bool)
+    if in_time and data.length is not None:
+        valid = is_frame(data.length, array.shape[1])
+    yield 0, array, valid
 
 
 def _check_support(

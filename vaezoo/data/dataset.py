@@ -39,8 +39,8 @@ class Data:
         The name or the path that it was loaded by.
     arrays
         ``x`` of shape ``(N, *x_shape)``, as stored (grey levels stay uint8); perhaps ``label`` of
-        shape ``(N,)``, and for sequences ``length`` of shape ``(N,)``. A pair gets the arrays that
-        the arguments of its model name.
+        shape ``(N,)``, for sequences ``length`` of shape ``(N,)``, and any others of N rows. A pair
+        gets the arrays that the arguments of its model name.
     splits
         Row numbers of ``train``, ``validation`` and ``test``.
     scale
@@ -234,7 +234,11 @@ def checked_arrays(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:
     _check_arrays(arrays, name)
     if "length" not in arrays:
         return dict(arrays)
-    return {**arrays, "x": clear_padding(arrays["x"], arrays["length"])}
+    length, frames = arrays["length"], arrays["x"].shape[1:2]
+    return {
+        name: clear_padding(array, length) if array.shape[1:2] == frames else array
+        for name, array in arrays.items()
+    }
 
 
 def _check_arrays(arrays: Mapping[str, Array], name: str) -> None:

@@ -33,7 +33,8 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
     ``.npy``                ``x``, memory-mapped
     ``.npz``                ``x`` under the key ``x`` or ``data``, or as the only array; perhaps
                             ``label`` (or ``y``); ``length`` (or ``lengths``) for sequences ``x``
-                            of shape ``(N, T, D)``, whose padding is replaced by zeros
+                            of shape ``(N, T, D)``, whose padding is replaced by zeros; further
+                            arrays of N rows, by the name of the model's argument
     ``.csv``, ``.parquet``  one row a datum; a column ``label``, ``y``, ``class`` or ``target``
                             of text or whole numbers is the label, all others are numbers; a
                             first column without a name (row numbers) is left out
@@ -109,14 +110,36 @@ def _read_numpy(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
             return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}, ()
         stream.seek(0)
         stored = np.load(stream, allow_pickle=False)
-        arrays = {"x": stored[_key_of_x(path, stored.files)]}
-        if not isinstance(arrays["x"], np.ndarray):
-            raise ValueError("its data are no array")
-        if label := next((key for key in _LABELS if key in stored.files), None):
-            arrays["label"] = _codes(stored[label])
-        if length := next((key for key in _LENGTHS if key in stored.files), None):
-            arrays["length"] = stored[length]
-    return arrays, ()
+        names = _names_of(path, stored.files)
+        arrays = {name: stored[key] for key, name in names.items()}
+    if not isinstance(arrays["x"], np.ndarray):
+        raise ValueError("its data are no array")
+    return {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}, ()
+
+
+def _names_of(path: Path, keys: list[str]) -> dict[str, str]:
+    """Return what each array of a file is called: ``x``, ``label``, ``length``, or by its key."""
+    names = {key: key for key in keys}
+    names[_key_of_x(path, keys)] = "x"
+    for name, aliases in (("label", _LABELS), ("length", _LENGTHS)):
+        key = next((alias for alias in aliases if alias in keys and names[alias] != "x"), None)
+        if key is not None:
+            names[key] = name
+    return names
+
+
+def _coded(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: array if name == "x" else _codes(array) for name, array in arrays.items()}
+
+
+def _has_rows(name: str, array: Array, arrays: Mapping[str, Array]) -> bool:
+    """Whether an array has the rows of x, or a name under which it is refused without them.
+
+    What else a file holds, as a table of names or the settings of an instrument, is no data.
+    """
+    if name in ("x", "label", "length"):
+        return True
+    return array.ndim > 0 and len(array) == len(arrays["x"]) and array.dtype.kind in "buif"
 
 
 def _key_of_x(path: Path, keys: list[str]) -> str:

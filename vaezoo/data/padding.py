@@ -81,7 +81,8 @@ def is_frame(length: _Array, num_steps: int) -> NDArray[np.bool_]:
 
 
 def clear_padding(x: _Array, length: _Array) -> _Array:
-    """Return ``x (N, T, D)`` with zeros in its padding: itself when that is so already."""
+    """Return ``x (N, T, ...)`` with zeros in its padding: itself when that is so already."""
     if not any(row[end:].any() for row, end in zip(x, length, strict=True)):
         return x
-    return np.where(is_frame(length, x.shape[1])[..., None], x, x.dtype.type(0))
+    frames = is_frame(length, x.shape[1])
+    return np.where(frames.reshape(*frames.shape, *[1] * (x.ndim - 2)), x, x.dtype.type(0))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import in_pieces, trial_rows
+from vaezoo.pairs.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.sites import (
     Args,
     argument_names,
@@ -14,7 +15,6 @@ from vaezoo.pairs.sites import (
     model_of,
     sample_sites,
     site_values,
-    trace_pair,
 )
 
 __all__ = ["simulate"]
@@ -59,7 +59,8 @@ def simulate(
     >>> latents["z"].shape, simulated.shape
     (torch.Size([10, 2]), torch.Size([10, 4]))
     """
-    places = _places_of_data(pair, args)
+    roles = _roles_of_data(pair, args)
+    names = argument_names(pair)
     rows = torch.arange(number or len(args[0]), device=args[0].device) % len(args[0])
 
     def draw(some: Tensor) -> dict[str, Tensor]:
@@ -68,31 +69,25 @@ def simulate(
         return site_values(pair, {name: site["value"] for name, site in sites.items()})
 
     values = in_pieces(draw, rows, ROWS_OF_MODEL)
-    simulated = [arg[rows] for arg in args]
-    for name, place in places.items():
-        x = values.pop(name).reshape(simulated[place].shape).to(args[place].dtype)
-        simulated[place] = _with_padding(pair, args, rows, x, simulated[place])
-    return values, tuple(simulated)
+    arguments = dict(zip(names, [arg[rows] for arg in args], strict=True))
+    for name, x in by_argument(roles, values, arguments).items():
+        arguments[name] = _with_padding(
+            pair, args, rows, x.to(arguments[name].dtype), arguments[name]
+        )
+    latents = {name: value for name, value in values.items() if name not in roles.observed}
+    return latents, tuple(arguments.values())
 
 
-def _places_of_data(pair: nn.Module, args: Args) -> dict[str, int]:
-    """Return which argument each observed site is, by what the model observes."""
-    few = trial_rows(args)
-    names, places = argument_names(pair), {}
-    observed = {name: site["value"] for name, site in trace_pair(pair, few).observed.items()}
-    for name, value in site_values(pair, observed).items():
-        same = [i for i, arg in enumerate(few) if _is_same(arg, value)]
-        if not same:
+def _roles_of_data(pair: nn.Module, args: Args) -> Roles:
+    """Return what the model observes; a refusal where that is none of its arguments."""
+    roles = roles_of(pair, trial_rows(args))
+    for name, taken in roles.observed.items():
+        if taken is None:
             raise RequestError(
-                f"data of the model take the place of the batch, and what site "
-                f"'{name}' observes is none of {', '.join(names)}; observe an argument as it is"
+                f"data of the model take the place of the batch, and what site '{name}' observes "
+                f"is none of {', '.join(argument_names(pair))}; observe an argument as it is"
             )
-        places[name] = next((i for i in same if names[i] == name), same[0])
-    return places
-
-
-def _is_same(arg: Tensor, value: Tensor) -> bool:
-    return arg.numel() == value.numel() and bool((arg.reshape(value.shape) == value).all())
+    return roles
 
 
 def _with_padding(pair: nn.Module, args: Args, rows: Tensor, x: Tensor, old: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
 from vaezoo.plots.style import sequence_style
 from vaezoo.predict.encoding import reconstruct
 from vaezoo.predict.evaluation import Evaluation
+from vaezoo.predict.observed import shown
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
 from vaezoo.runtime.optional import attempt
@@ -31,10 +32,8 @@ def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -
     """
     folder = run.folder() / "figures"
     figures: dict[str, Callable[[Path], object]] = {
-        "samples.png": lambda path: plot_data(run, path, sample(run, 64)),
-        "reconstructions.png": lambda path: plot_pairs(
-            run, path, *reconstruct(run, limit=64, split="validation", data_dir=data_dir)
-        ),
+        "samples.png": lambda path: plot_data(run, path, shown(sample(run, 64))),
+        "reconstructions.png": lambda path: _plot_reconstructions(run, path, data_dir),
     }
     if run.metrics:
         kl = run.metrics[-1]["validation"].get("kl_per_latent")
@@ -52,6 +51,11 @@ def _draw_each(
         with attempt(f"figures/{name}", notify):
             draw(folder / name)
     return [name for name in figures if (folder / name).is_file()]
+
+
+def _plot_reconstructions(run: Run, path: Path, data_dir: str | None) -> None:
+    data, x = reconstruct(run, limit=64, split="validation", data_dir=data_dir)
+    plot_pairs(run, path, shown(data), shown(x))
 
 
 def plot_data(run: Run, path: Path, x: Array, *, begun: int | None = None) -> None:

@@ -1,5 +1,6 @@
 """Data as a run sees them: their latents, and what the model makes of these."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,10 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue
 from vaezoo.pairs import predictions
-from vaezoo.pairs.lengths import fill_padding
-from vaezoo.pairs.pieces import join_sequences
+from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.predict.points import shared_latents
-from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs import RunLike, as_run
+from vaezoo.runs.conditions import Given, given_rows
 from vaezoo.runtime.device import seeded
 
 __all__ = ["Reconstructions", "encode", "reconstruct"]
@@ -32,8 +33,8 @@ class Reconstructions(NamedTuple):
         Their reconstructions, of the same shape.
     """
 
-    data: Array
-    x: Array
+    data: Predicted
+    x: Predicted
 
 
 def reconstruct(
@@ -44,6 +45,7 @@ def reconstruct(
     limit: int | None = 64,
     z: PointValue = "mean",
     x: PointValue = "mean",
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
 ) -> Reconstructions:
@@ -61,6 +63,8 @@ def reconstruct(
         Only the first so many rows; None for all.
     z, x
         What is taken of q(z | x) and of p(x | z): the ``mean``, or a ``sample``.
+    given
+        Other conditions than those of the data, by name, as ``{"label": 3}``.
     seed
         Seed of the draws.
     data_dir
@@ -69,12 +73,13 @@ def reconstruct(
     Returns
     -------
     Reconstructions
-        The data and their reconstructions, which unpack as a pair.
+        The data and their reconstructions, which unpack as a pair; each a dictionary by argument
+        where several are observed.
 
     Raises
     ------
     RequestError
-        When the data do not fit the run, or the pair has no site ``x``.
+        When the data do not fit the run, or what is given is no condition.
 
     Examples
     --------
@@ -86,27 +91,23 @@ def reconstruct(
     """
     run = as_run(run)
     batches = run.batches(data, data_dir=data_dir)
-    originals: list[Tensor] = []
-    made: list[Tensor] = []
+    originals, made = [], []
     with seeded(seed, run.device):
         for args in batches.fixed(split, limit=limit):
             named = dict(zip(batches.names, args, strict=True))
-            rebuilt = predictions.only_x(predictions.reconstruct(run.pair, args, z=z, x=x))
-            originals.append(_in_data_units(run, named["x"], named.get("length")))
-            made.append(_in_data_units(run, rebuilt, named.get("length")))
-    return Reconstructions(_joined(originals), _joined(made))
+            if given:
+                named |= given_rows(given, named, run.roles.conditions)
+            args = tuple(named.values())
+            sites = predictions.reconstruct(run.pair, args, z=z, x=x)
+            rebuilt = observed_values(run, sites, args)
+            originals.append(in_data_units(run, _like(named, rebuilt), named.get("length")))
+            made.append(in_data_units(run, rebuilt, named.get("length")))
+    return Reconstructions(as_predicted(originals), as_predicted(made))
 
 
-def _in_data_units(run: Run, x: Tensor, length: Tensor | None) -> Tensor:
-    """Undo a run's transform, with nan behind the end of a sequence."""
-    values = run.transform.invert(x)
-    return values if length is None else fill_padding(values, length, torch.nan)
-
-
-def _joined(parts: list[Tensor]) -> Array:
-    """Join rows; sequences that were cut to different lengths are filled up with nan."""
-    values: Array = join_sequences(parts, torch.nan).cpu().numpy()
-    return values
+def _like(named: Mapping[str, Tensor], rebuilt: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the data of what was reconstructed; x where it was computed from them."""
+    return {name: named.get(name, named["x"]) for name in rebuilt}
 
 
 def encode(

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from vaezoo.data import DataLike
-from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
-from vaezoo.pairs.predictions import only_x, prior_predictive
+from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.predict.continuation import beginnings, continue_sequences, usual_steps
+from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
@@ -29,9 +30,10 @@ def sample(
     prefix: int | None = None,
     data: "DataLike | None" = None,
     split: str = "test",
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
-) -> Array:
+) -> Predicted:
     """Draw new data from a run: z from the prior, x its mean or a draw, in units of the data.
 
     A sequence hears its own draws: also where the mean of a frame is shown, a draw of it is what
@@ -53,6 +55,9 @@ def sample(
     data, split, data_dir
         Of the prefix: data in any form that :func:`fit` takes, by default those of the run; which
         of their rows; where original files may lie.
+    given
+        Conditions of a conditional pair by name, ``{"label": 3}``: one value for all, or one for
+        each sample; by default those of random data.
     seed
         Seed of the draws.
 
@@ -60,7 +65,7 @@ def sample(
     -------
     array
         Shape ``(num_samples, *x_shape)``; of sequences ``(num_samples, T, D)``, with the prefix in
-        front.
+        front. Of several observed arguments a dictionary of arrays by their names.
 
     Raises
     ------
@@ -84,16 +89,15 @@ def sample(
         if data is not None:
             raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
         with seeded(seed, run.device):
-            args = run.placeholder(num_samples, _frames(run, steps))
-            new = only_x(prior_predictive(run.pair, args, x=x))
+            args = run.placeholder(num_samples, _frames(run, steps), given)
+            new = observed_values(run, prior_predictive(run.pair, args, x=x), args)
     else:
         pair = as_sequence_pair(run.pair, "`prefix`")
         begun = beginnings(run, data, split, prefix, limit=num_samples, data_dir=data_dir)
         steps = max(1, usual_steps(run) - prefix) if steps is None else steps
         with seeded(seed, run.device):
-            new = _continued(pair, begun.x[:, :prefix], begun.prefix, steps, x)
-    values: Array = run.transform.invert(new).cpu().numpy()
-    return values
+            new = {"x": _continued(pair, begun.x[:, :prefix], begun.prefix, steps, x)}
+    return as_predicted([in_data_units(run, new)])
 
 
 def _frames(run: Run, steps: int | None) -> int | None:

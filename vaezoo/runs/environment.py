@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vaezoo.data import Data
+from vaezoo.runs.conditions import describe_examples
 
 __all__ = ["describe_data", "describe_environment", "describe_library"]
 
@@ -64,8 +65,8 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Checksum, shape, kind and columns; as ``values`` the distinct values of the arguments
-        that are neither data nor lengths; of sequences, the median number of frames.
+        Checksum, shape, kind and columns; as ``examples`` some rows of the arguments that are
+        neither x nor lengths; of sequences, the median number of frames.
     """
     others = [name for name in names if name not in ("x", "length")]
     length = data.length
@@ -74,6 +75,6 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
         "data_shape": list(data.x.shape),
         "data_kind": data.kind,
         "columns": list(data.columns),
-        "values": {name: np.unique(data.arrays[name]).tolist() for name in others},
+        "examples": describe_examples(data, others),
         **({} if length is None else {"median_length": int(np.median(length))}),
     }

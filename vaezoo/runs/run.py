@@ -18,7 +18,10 @@ from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, RunError
+from vaezoo.pairs.lengths import with_frames
+from vaezoo.pairs.roles import Roles
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
+from vaezoo.runs.conditions import Given, draw_examples, given_rows
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
@@ -213,23 +216,37 @@ class Run:
             )
         check_transform(self.transform, self.pair, data)
 
-    def placeholder(self, num_rows: int, num_frames: int | None = None) -> Args:
+    def placeholder(
+        self, num_rows: int, num_frames: int | None = None, given: Given | None = None
+    ) -> Args:
         """Return arguments of the right shapes for drawing from the prior, ``x`` all zeros.
 
-        Sequences have so many frames, by default as many as the longest of the data; labels are
-        drawn from those of the data.
+        Sequences have so many frames, by default as many as the longest of the data; conditions are
+        given, or else drawn from those of the data.
+
+        Raises
+        ------
+        RequestError
+            When what is given is no condition, or has another shape.
         """
+        names, sequences = argument_names(self.pair), takes_lengths(self.pair)
         shape = self.shapes["x"] if num_frames is None else (num_frames, *self.shapes["x"][1:])
-        args: list[Tensor] = []
-        for name in argument_names(self.pair):
-            if name == "x":
-                args.append(torch.zeros(num_rows, *shape))
-            elif name == "length":
-                args.append(torch.full((num_rows,), shape[0]))
-            else:
-                values = torch.tensor(self.info["values"][name])
-                args.append(values[torch.randint(len(values), (num_rows,))])
-        return tuple(arg.to(self.device) for arg in args)
+        args = {"x": torch.zeros(num_rows, *shape), "length": torch.full((num_rows,), shape[0])}
+        others = [name for name in names if name not in args]
+        for name, rows in draw_examples(self.info, others, num_rows).items():
+            in_time = sequences and self.shapes[name][:1] == self.shapes["x"][:1]
+            args[name] = with_frames(rows, shape[0]) if in_time else rows
+            if given and name in given:
+                frames = shape[0] if in_time else None
+                args |= given_rows({name: given[name]}, args, others, num_frames=frames)
+        given_rows({n: v for n, v in (given or {}).items() if n not in others}, args, others)
+        return tuple(args[name].to(self.device) for name in names)
+
+    @property
+    def roles(self) -> Roles:
+        """What the sites of the model observe, and which arguments are conditions."""
+        observed = self.info.get("observed", {"x": ["x", None]})
+        return Roles.from_dict(observed, argument_names(self.pair))
 
     def save_config(self) -> None:
         """Write ``config.toml`` and, for a pair from a file, a copy of it."""

@@ -1,6 +1,7 @@
 """Check a class: build a pair and make up data that it can take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any
 
 import pyro
@@ -16,18 +17,14 @@ from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
 from vaezoo.pairs.families import is_boolean, support_of
 from vaezoo.pairs.materialise import materialise
-from vaezoo.pairs.sites import (
-    Args,
-    argument_names,
-    takes_lengths,
-    trace_pair,
-)
+from vaezoo.pairs.sites import Args, PairTrace, argument_names, takes_lengths, trace_pair
 from vaezoo.registry import entry_of
 from vaezoo.runtime.isolation import isolated
 
 __all__ = ["check_class", "made_up_batch"]
 
 NUM_ROWS, NUM_STEPS = 7, 6
+MOST_TRIALS = 200
 X_SHAPES = {"images": (8, 8), "vectors": (5,), "sequences": (4,)}
 
 
@@ -87,42 +84,75 @@ def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:
     """Return a small batch for a pair.
 
     ``x`` is binary for a Bernoulli site, standard normal for a real one, and otherwise drawn from
-    the site itself; ``length`` varies; ``label`` is drawn from its site, or alternates.
+    the site itself; ``length`` varies; ``label`` is drawn from its site, or alternates. Other
+    arguments get the first shape and type, of some usual ones, with which the pair runs.
 
     Raises
     ------
     RequestError
-        When the model takes an argument of another name.
+        When the pair runs with none of them.
     """
     names = argument_names(pair)
     draft = {name: _draft(name, x_shape, takes_lengths(pair)) for name in names}
+    others = [name for name, value in draft.items() if value is None]
+    batch = {name: value for name, value in draft.items() if value is not None}
+    trace = _first_that_runs(pair, batch, others) if others else _tried(pair, batch)
+    batch = {name: batch[name] for name in names}
+    if trace is None:  # the checks will say what is wrong
+        return tuple(batch.values())
+    for name in ("x", "label", *others):
+        sites = [site for key, site in trace.observed.items() if base_of(key) == name]
+        if name in names and sites:
+            batch[name] = _fitting(batch[name], [site["fn"] for site in sites])
+    return tuple(batch.values())
+
+
+def _tried(pair: nn.Module, batch: Mapping[str, Tensor]) -> PairTrace | None:
+    """Return a trace of a pair, None if it does not run."""
     training = pair.training
+    args = tuple(batch[name] for name in argument_names(pair))
     try:
         with torch.no_grad(), isolated(), pyro.validation_enabled(False):
-            observed = trace_pair(pair.eval(), tuple(draft.values())).observed
-    except Exception:  # the checks will say what is wrong
-        return tuple(draft.values())
+            return trace_pair(pair.eval(), args)
+    except Exception:
+        return None
     finally:
         pair.train(training)
-    for name in ("x", "label"):
-        sites = [site for key, site in observed.items() if base_of(key) == name]
-        if name in names and sites:
-            draft[name] = _fitting(draft[name], [site["fn"] for site in sites])
-    return tuple(draft.values())
 
 
-def _draft(name: str, x_shape: Sequence[int], sequences: bool) -> Tensor:
-    if name == "x":
-        steps = (NUM_STEPS,) if sequences else ()
-        return torch.bernoulli(torch.full((NUM_ROWS, *steps, *x_shape), 0.5))
-    if name == "length":
-        return 1 + (torch.arange(NUM_ROWS) * 5 + NUM_STEPS - 1) % NUM_STEPS
-    if name == "label":
-        return torch.arange(NUM_ROWS) % 2
+def _first_that_runs(pair: nn.Module, batch: dict[str, Tensor], others: Sequence[str]) -> PairTrace:
+    """Add arguments to a batch with which the pair runs, and return its trace."""
+    candidates = list(_usual_arguments(batch["x"], takes_lengths(pair)))
+    for chosen in islice(product(candidates, repeat=len(others)), MOST_TRIALS):
+        batch |= dict(zip(others, chosen, strict=True))
+        trace = _tried(pair, batch)
+        if trace is not None:
+            return trace
     raise RequestError(
-        f"no data can be made up for the argument '{name}'; in a test of your own, call "
+        f"no data can be made up for the argument '{others[0]}'; in a test of your own, call "
         "vaezoo.testing.check_pair(pair, args)"
     )
+
+
+def _usual_arguments(x: Tensor, sequences: bool) -> Iterator[Tensor]:
+    """Yield arguments: labels, numbers, rows of numbers, and what is shaped like x."""
+    if sequences:
+        yield from (torch.randn(*x.shape[:2], width) for width in range(1, 9))
+    yield torch.arange(len(x)) % 2
+    yield torch.linspace(0, 1, len(x))
+    yield from (torch.randn(len(x), width) for width in range(1, 9))
+    yield torch.randn(x.shape)
+
+
+def _draft(name: str, x_shape: Sequence[int], sequences: bool) -> Tensor | None:
+    steps = (NUM_STEPS,) if sequences else ()
+    if name == "x":
+        return torch.bernoulli(torch.full((NUM_ROWS, *steps, *x_shape), 0.5))
+    if name == "mask":
+        return torch.ones(NUM_ROWS, *steps, *x_shape, dtype=torch.bool)
+    if name == "length":
+        return 1 + (torch.arange(NUM_ROWS) * 5 + NUM_STEPS - 1) % NUM_STEPS
+    return torch.arange(NUM_ROWS) % 2 if name == "label" else None
 
 
 def _fitting(draft: Tensor, sites: list[Any]) -> Tensor:

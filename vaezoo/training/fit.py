@@ -19,6 +19,8 @@ from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import UNCOUNTED, Kind, admit
 from vaezoo.pairs.materialise import materialise
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.roles import roles_of
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
@@ -30,6 +32,7 @@ from vaezoo.training.trainer import Trainer
 
 __all__ = ["fit", "prepare", "resume"]
 
+TRIAL_ROWS = 16
 # What is auxiliary, shared by data, discrete or a point can be trained.
 REFUSED: tuple[Kind, ...] = ("model only", *UNCOUNTED)
 
@@ -163,8 +166,11 @@ def prepare(
         pair = built if built is not None else build_model(cls, values, loaded.x_shape)
         names = argument_names(pair)
         rows = Batches(loaded, Transform(), names, device_of(pair))
-        materialise(pair, next(rows.fixed("train", limit=2)))
+        few = next(rows.fixed("train", limit=TRIAL_ROWS))
+        materialise(pair, tuple(arg[:2] for arg in few))
         transform = _transform_for(pair, loaded, settings, device)
+        with probing(pair, device_of(pair)):
+            observed = roles_of(pair, few).to_dict()
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
@@ -175,7 +181,7 @@ def prepare(
         fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=_free_folder(Path(out), built) if out else None,
-        info=_info(loaded, names, device, schedule),
+        info={**_info(loaded, names, device, schedule), "observed": observed},
     )
     return run, loaded
 

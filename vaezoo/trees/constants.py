@@ -6,6 +6,7 @@ from typing import Any
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 from vaezoo.pairs.families import point_of
+from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, site_values
 from vaezoo.runs import Run
 from vaezoo.runs.environment import describe_library
@@ -41,6 +42,8 @@ def data_groups(rows: Rows, args: Args, start: int, stop: int) -> Groups:
     """Return what comes with the data: what the model observes, and all else."""
     named = dict(zip(rows.batches.names, args, strict=True))
     observed = {rows.base_of(name) for name in rows.example.observed} | {"x"}
+    in_time = rows.coordinates.with_time & named.keys()
+    named |= {name: with_frames(named[name], rows.frames) for name in in_time}
     values = to_numpy(rows.in_data_units(named))
     places, arrays = rows.places(start, stop), rows.batches.data.arrays
     of_each = {name: array[places] for name, array in arrays.items() if array.ndim == 1}

@@ -1,0 +1,198 @@
+"""The roles of the arguments of a pair, by their use: what a site observes is data.
+
+An argument that some site of the model takes as ``obs=``, as it is or in part, is *observed*. All
+others are *conditions*, apart from ``length`` and ``mask``, which say what there is of the data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.pairs.sites import Args, argument_names, step_of, takes_lengths, trace_pair
+
+__all__ = ["Observation", "Roles", "by_argument", "roles_of"]
+
+SHAPES = ("length", "mask")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What an observed site takes: an argument, and which of its elements.
+
+    Attributes
+    ----------
+    argument
+        Its name.
+    elements
+        Places in a datum of the argument, flat, in the order of the elements of the site; of
+        sequences, in a frame. None where the site takes all of them as they come.
+    """
+
+    argument: str
+    elements: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of the arguments of a pair.
+
+    Attributes
+    ----------
+    observed
+        What each observed site takes, the steps of a sequence as one site; None where it was
+        computed, so that none of its values are those of an argument.
+    conditions
+        Names of the arguments that no site observes.
+    """
+
+    observed: Mapping[str, Observation | None]
+    conditions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, observed: Mapping[str, Observation | None], names: Sequence[str]) -> "Roles":
+        """Return the roles of all arguments by what is observed."""
+        data = cls(observed, ()).data
+        return cls(observed, tuple(name for name in names if name not in (*data, *SHAPES)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], names: Sequence[str]) -> "Roles":
+        """Return roles that :meth:`to_dict` wrote."""
+        observed = {
+            site: taken and Observation(taken[0], taken[1] and torch.tensor(taken[1]))
+            for site, taken in values.items()
+        }
+        return cls.of(observed, names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what each site takes as plain values: argument and elements."""
+        return {
+            site: taken
+            and [taken.argument, None if taken.elements is None else taken.elements.tolist()]
+            for site, taken in self.observed.items()
+        }
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Names of the arguments that are observed."""
+        names = [taken.argument for taken in self.observed.values() if taken is not None]
+        return tuple(dict.fromkeys(names))
+
+
+def roles_of(pair: nn.Module, args: Args) -> Roles:
+    """Return the roles of the arguments of a pair, from running it on a batch.
+
+    Use it inside :func:`vaezoo.pairs.particles.probing`, on real rows: a copy, as ``x.float()`` or
+    ``x.nan_to_num()``, is recognised by its values.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LabelledPair
+    >>> roles = roles_of(LabelledPair(), (torch.randn(3), torch.tensor([0, 1, 1])))
+    >>> roles.data, roles.conditions
+    (('x',), ('c',))
+    """
+    observed: dict[str, Observation | None] = {}
+    for name, site in trace_pair(pair, args).observed.items():
+        step = step_of(name) if takes_lengths(pair) else None
+        base = step[0] if step else name
+        if observed.get(base) is None:
+            observed[base] = _observation(pair, base, site["value"], args)
+    return Roles.of(observed, argument_names(pair))
+
+
+def _observation(pair: nn.Module, name: str, value: Tensor, args: Args) -> Observation | None:
+    names = argument_names(pair)
+    order = sorted(range(len(names)), key=lambda place: (names[place] != name, place))
+    for places in (_places_in_memory, _places_of_values):
+        for index in order:
+            arg = args[index]
+            elements = places(arg, value) if names[index] not in SHAPES else None
+            if elements is not None:
+                return Observation(names[index], _in_a_frame(pair, args, arg, elements))
+    return None
+
+
+def _in_a_frame(pair: nn.Module, args: Args, arg: Tensor, elements: Tensor) -> Tensor | None:
+    """Return places in a frame for those in a datum, of an argument that has frames."""
+    size = arg[0].numel()
+    if takes_lengths(pair) and arg.shape[1:2] == args[0].shape[1:2]:
+        size = arg[0, 0].numel()
+        elements = elements[elements // size == elements[0] // size] % size
+    return None if torch.equal(elements, torch.arange(size)) else elements
+
+
+def _places_in_memory(arg: Tensor, value: Tensor) -> Tensor | None:
+    """Return the elements of an argument that a view of it shows, ``(numel of a datum,)``."""
+    same = arg.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
+    if not same or not arg.is_contiguous() or arg.dtype != value.dtype or not arg.numel():
+        return None
+    index = torch.arange(arg.untyped_storage().nbytes() // arg.element_size())
+    offset = int(arg.storage_offset())
+    shown = index.as_strided(value.shape, value.stride(), value.storage_offset()) - offset
+    rows = shown.reshape(len(value), -1)
+    size = arg.numel() // len(arg)
+    starts = size * torch.arange(len(value)).unsqueeze(-1)
+    places = rows - starts
+    return places[0] if len(value) == len(arg) and bool((places == places[0]).all()) else None
+
+
+def _places_of_values(arg: Tensor, value: Tensor) -> Tensor | None:
+    """Return the elements of an argument whose values in all rows are those of a site."""
+    if len(arg) != len(value) or not arg.numel():
+        return None
+    ours, theirs = value.reshape(len(value), -1).double(), arg.reshape(len(arg), -1).double()
+    if ours.shape == theirs.shape and _same(ours, theirs).all():
+        return torch.arange(theirs.shape[1])
+    places: list[int] = []
+    for column in ours.T:
+        same = _same(column.unsqueeze(-1), theirs).all(0) & ~theirs.isnan().all(0)
+        left = [place for place in same.nonzero().flatten().tolist() if place not in places]
+        if not left:
+            return None
+        places.append(left[0])
+    return torch.tensor(places)
+
+
+def _same(values: Tensor, arg: Tensor) -> Tensor:
+    """Return where values are those of an argument; what is missing there may be filled."""
+    return (values == arg) | arg.isnan()
+
+
+def by_argument(
+    roles: Roles, sites: Mapping[str, Tensor], like: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return values of observed sites as the arguments that they stand for.
+
+    Parameters
+    ----------
+    roles
+        Of a pair.
+    sites
+        Values by site, the steps of a sequence as one; those of other sites are left out.
+    like
+        The arguments, of as many rows. What no site observes stays as it is in them.
+
+    Examples
+    --------
+    >>> roles = Roles({"y": Observation("x", torch.tensor([1]))}, ())
+    >>> by_argument(roles, {"y": torch.ones(2, 1)}, {"x": torch.zeros(2, 3)})["x"][0]
+    tensor([0., 1., 0.])
+    """
+    arguments: dict[str, Tensor] = {}
+    for site, taken in roles.observed.items():
+        if taken is None or site not in sites:
+            continue
+        arg, value = like[taken.argument], sites[site]
+        if taken.elements is None:
+            arguments[taken.argument] = value.reshape(arg.shape)
+            continue
+        size = len(taken.elements)
+        whole = arguments.setdefault(taken.argument, arg.to(value.dtype).clone())
+        lead = value.numel() // size
+        flat = whole.reshape(lead, -1)
+        flat[:, taken.elements.to(flat.device)] = value.reshape(lead, size).to(flat.dtype)
+        arguments[taken.argument] = flat.reshape(arg.shape)
+    return arguments

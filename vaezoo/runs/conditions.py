@@ -1,0 +1,117 @@
+"""The arguments of a pair that are no data: what a run remembers of them, and what is given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data import Data
+from vaezoo.data.batches import to_tensor
+from vaezoo.errors import RequestError, nearest
+from vaezoo.pairs.lengths import with_frames
+
+__all__ = ["Given", "describe_examples", "draw_examples", "given_rows"]
+
+Given = Mapping[str, Any]
+
+MOST_ROWS, MOST_NUMBERS = 64, 10_000
+
+
+def describe_examples(data: Data, names: Sequence[str]) -> dict[str, Any]:
+    """Return rows of some arrays as plain values, the same rows of each, spread over the data.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> data = from_arrays(np.zeros((20, 3)), c=np.arange(20))
+    >>> describe_examples(data, ["c"])["c"]["dtype"]
+    'int64'
+    """
+    width = sum(int(np.prod(data.arrays[name].shape[1:])) for name in names)
+    number = min(len(data.x), MOST_ROWS, max(1, MOST_NUMBERS // max(1, width)))
+    rows = np.unique(np.linspace(0, len(data.x) - 1, number).astype(int))
+    tensors = {name: to_tensor(data.arrays[name][rows], name) for name in names}
+    return {
+        name: {"dtype": str(tensor.dtype).removeprefix("torch."), "rows": tensor.tolist()}
+        for name, tensor in tensors.items()
+    }
+
+
+def draw_examples(
+    info: Mapping[str, Any], names: Sequence[str], num_rows: int
+) -> dict[str, Tensor]:
+    """Draw rows of what a run remembers of some arguments, the same rows of each."""
+    if not names:
+        return {}
+    if "examples" not in info:  # as runs of version 0.1.0 have it: distinct values of each
+        values = {name: torch.tensor(info["values"][name]) for name in names}
+        return {n: rows[torch.randint(len(rows), (num_rows,))] for n, rows in values.items()}
+    stored = {name: info["examples"][name] for name in names}
+    tensors = {
+        n: torch.tensor(s["rows"], dtype=getattr(torch, s["dtype"])) for n, s in stored.items()
+    }
+    chosen = torch.randint(len(next(iter(tensors.values()))), (num_rows,))
+    return {name: rows[chosen] for name, rows in tensors.items()}
+
+
+def given_rows(
+    given: Given,
+    arguments: Mapping[str, Tensor],
+    conditions: Sequence[str],
+    *,
+    num_frames: int | None = None,
+) -> dict[str, Tensor]:
+    """Return what is given of the conditions, as rows in the place of others.
+
+    Parameters
+    ----------
+    given
+        By name: one value for all rows, or one for each.
+    arguments
+        Rows ``(N, ...)`` of all arguments.
+    conditions
+        Which of them may be given.
+    num_frames
+        Frames that are needed of what has a value for each frame.
+
+    Raises
+    ------
+    RequestError
+        For another name, another shape, or too few frames.
+
+    Examples
+    --------
+    >>> given_rows({"c": 3}, {"c": torch.tensor([0, 1])}, ["c"])
+    {'c': tensor([3, 3])}
+    """
+    rows = {}
+    for name, value in given.items():
+        if name not in conditions:
+            hint = nearest(name, conditions) if conditions else "it has none"
+            raise RequestError(f"`given`: '{name}' is no condition of the model; {hint}")
+        rows[name] = _rows_of(name, value, arguments[name], num_frames)
+    return rows
+
+
+def _rows_of(name: str, value: Any, like: Tensor, num_frames: int | None) -> Tensor:
+    tensor = torch.as_tensor(np.asarray(value)).to(like.dtype).to(like.device)
+    in_time = num_frames is not None and like.dim() > 1
+    if tensor.dim() == like.dim() - 1:
+        tensor = tensor.expand(len(like), *tensor.shape)
+    shape = like.shape[2:] if in_time else like.shape[1:]
+    if tensor.dim() != like.dim() or tensor.shape[tensor.dim() - len(shape) :] != shape:
+        raise RequestError(
+            f"`given`: '{name}' has shape {tuple(tensor.shape)}; give one of shape "
+            f"{tuple(like.shape[1:])}, or {len(like)} rows of it"
+        )
+    if len(tensor) != len(like):
+        raise RequestError(f"`given`: '{name}' has {len(tensor)} rows, and {len(like)} are wanted")
+    if in_time and num_frames is not None:
+        if tensor.shape[1] < num_frames:
+            raise RequestError(
+                f"`given`: '{name}' has {tensor.shape[1]} frames, and {num_frames} are needed"
+            )
+        tensor = with_frames(tensor, num_frames)
+    return tensor

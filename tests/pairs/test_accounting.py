@@ -21,6 +21,7 @@ from vaezoo.pairs.accounting import (
     units_per_row,
 )
 from vaezoo.pairs.plates import log_density, total_log_density
+from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.testing.pairs import LinearPair, NoLatents
 from vaezoo.testing.sequence_pairs import LinearRecurrence
@@ -280,11 +281,31 @@ def test_a_factor_is_a_term_of_its_own_and_never_data() -> None:
     torch.testing.assert_close(terms.elbo, terms.recon - terms.kl_total - 2 * z.abs())
 
 
-def test_rows_that_do_not_count_have_no_terms() -> None:
+@pytest.mark.parametrize("cls", [Factored, MaskedInModel, Subsampled, Nested, NestedLeft])
+def test_rows_that_do_not_count_have_no_terms(cls: type[Small]) -> None:
     rows = torch.tensor([True, False, True])
-    terms = elbo_terms(Factored(), (ROWS[:3],), rows=rows)
+    terms = elbo_terms(cls(), (ROWS[:3],), rows=rows)
     for term in (terms.recon, *terms.kl.values(), *terms.factors.values()):
         assert (term == 0).tolist() == [False, True, False]
+
+
+class PartlyObserved(Small):
+    """With rows of x that Pyro's ``obs_mask`` leaves out; the guide draws those."""
+
+    def likelihood(self, z: Tensor, x: Tensor) -> None:
+        fn = dist.Normal(z[..., None] * self.w, 1.0).to_event(1)
+        pyro.sample("x", fn, obs=x, obs_mask=x[:, 0] > 0)
+
+    def guide(self, x: Tensor) -> None:
+        super().guide(x)
+        with pyro.plate("rest", len(x)), pyro.poutine.mask(mask=x[:, 0] <= 0):
+            pyro.sample("x_unobserved", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+
+
+def test_a_partly_observed_site_keeps_its_name() -> None:
+    trace = trace_pair(PartlyObserved(), (X[:, :2],))
+    assert (list(trace.observed), list(trace.latents)) == (["x"], ["z", "x_unobserved"])
+    assert set(prior_predictive(PartlyObserved(), (X[:, :2],))) == {"z", "x", "x_unobserved"}
 
 
 # What all data share

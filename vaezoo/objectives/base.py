@@ -16,9 +16,8 @@ from pyro.distributions.util import is_identically_zero
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.pairs.handlers import mask_rows, scale_latents
-from vaezoo.pairs.particles import Particles, probing
-from vaezoo.pairs.sites import Args, Site, StochasticFunction, guide_of, model_of
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.sites import Args, Site
 from vaezoo.parts.axes import Axis
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "ignores_padding",
     "is_reparameterised",
     "make_objective",
-    "weighted",
 ]
 
 OBJECTIVES = Axis("objective")
@@ -137,28 +135,6 @@ def ignores_padding(objective: Objective, pair: nn.Module, args: Args) -> bool:
         with probing(pair, args[0].device, evaluating=False):
             losses.append(objective.loss(pair, batch, Context(mask=kept)))
     return torch.equal(*losses)
-
-
-def weighted(
-    pair: nn.Module, particles: Particles, beta: float | Tensor, mask: Tensor | None
-) -> tuple[StochasticFunction, StochasticFunction]:
-    """Return model and guide, weight beta on their latents and a mask ``(B,)`` on their rows.
-
-    Examples
-    --------
-    >>> from vaezoo.testing.pairs import LinearPair
-    >>> x, pair = torch.zeros(3, 4), LinearPair()
-    >>> model, guide = weighted(pair, Particles(), 0.5, None)
-    >>> trace = Particles().trace(model, guide, (x,))
-    >>> trace.latents["z"][0]["scale"], trace.observed["x"]["scale"]
-    (0.5, 1.0)
-    """
-
-    def weigh(fn: StochasticFunction) -> StochasticFunction:
-        scaled: StochasticFunction = scale_latents(beta)(fn)
-        return scaled if mask is None else mask_rows(*particles.repeat((mask,)))(scaled)
-
-    return weigh(model_of(pair)), weigh(guide_of(pair))
 
 
 def is_reparameterised(site: Site) -> bool:

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import PointKind, family, point_of
 
-__all__ = ["hold", "mask_rows", "require_draws", "require_pyro", "scale_latents", "take_point"]
+__all__ = ["hold", "require_draws", "require_pyro", "scale_latents", "take_point"]
 
 
 class hold(Messenger):  # noqa: N801
@@ -138,39 +138,3 @@ class scale_latents(Messenger):  # noqa: N801
     def _pyro_sample(self, msg: Any) -> None:
         if not (msg["is_observed"] or site_is_subsample(msg)):
             msg["scale"] = msg["scale"] * self.beta
-
-
-class mask_rows(Messenger):  # noqa: N801
-    """Keep only some rows of a batch: the sites inside the data plate get a mask.
-
-    What stands in the other rows then changes neither loss nor gradients, as long as its
-    log-density is finite and rows do not meet inside the pair. A mask that a site has already, as
-    in a sequence, stays in force. Sites outside the plate are left alone.
-
-    Parameters
-    ----------
-    mask
-        Which rows are kept, ``(B,)``, boolean. The data plate is the outermost plate of size B in
-        what the handler is applied to; a plate of particles lies outside of that.
-
-    Examples
-    --------
-    >>> from pyro import poutine
-    >>> from vaezoo.testing.pairs import LinearPair
-    >>> guide = mask_rows(torch.tensor([True, True, False]))(LinearPair().guide)
-    >>> poutine.trace(guide).get_trace(torch.zeros(3, 4)).nodes["z"]["mask"]
-    tensor([ True,  True, False])
-    """
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.mask = mask
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg):
-            return
-        for frame in msg["cond_indep_stack"]:
-            if frame.vectorized and frame.size == len(self.mask):
-                mask = self.mask.reshape(-1, *[1] * (-1 - frame.dim))
-                msg["mask"] = mask if msg["mask"] is None else msg["mask"] & mask
-                return

@@ -219,7 +219,8 @@ def is_autoencoder(trace: PairTrace) -> bool:
 def density_sites(trace: Trace) -> dict[str, Site]:
     """Return what has a log-density in a trace: its random variables and its factors.
 
-    Plates and what ``pyro.deterministic`` records are left out.
+    Plates and what ``pyro.deterministic`` records are left out. What ``pyro.sample(name, obs=...,
+    obs_mask=...)`` observes has that name, and not the one that Pyro gives to a part of it.
 
     Examples
     --------
@@ -232,12 +233,12 @@ def density_sites(trace: Trace) -> dict[str, Site]:
     >>> list(density_sites(traced.trace)), list(sample_sites(traced.trace))
     (['z', 'penalty'], ['z'])
     """
+    sites = {n: s for n, s in trace.nodes.items() if s["type"] == "sample"}
+    recorded = {n for n, s in sites.items() if (s["infer"] or {}).get("_deterministic")}
     return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample"
-        and not site_is_subsample(site)
-        and not (site["infer"] or {}).get("_deterministic")
+        whole if (whole := name.removesuffix("_observed")) in recorded else name: site
+        for name, site in sites.items()
+        if name not in recorded and not site_is_subsample(site)
     }
 
 

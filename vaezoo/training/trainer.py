@@ -15,7 +15,9 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName
 from vaezoo.pairs.admission import refuse_global_parameters
-from vaezoo.pairs.sites import argument_names
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import trial_rows
+from vaezoo.pairs.sites import argument_names, trace_pair
 from vaezoo.runs import Run
 from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded, set_rng_state
@@ -28,6 +30,7 @@ from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.checkpoint import State, load_checkpoint
 from vaezoo.training.last_row import rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
+from vaezoo.training.notes import notes
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
     advance,
@@ -132,6 +135,7 @@ class Trainer:
             if self.num_rows < self.batches.size("train"):
                 line = "one row is left out of each epoch, since it would be a batch of its own"
                 self._warn_once("row", line)
+            self._say_what_is_special()
             with (
                 seeded(self.training.seed, self.device),
                 isolated(),
@@ -194,6 +198,16 @@ class Trainer:
             raw = self.batches.gather("train", torch.arange(rows))
             self.engine.evaluate(raw)  # makes the plan of a recurrence
             return count_flops(lambda: self.engine.evaluate(raw))
+
+    def _say_what_is_special(self) -> None:
+        rows = min(self.training.batch_size, self.batches.size("train"))
+        raw = self.batches.gather("train", torch.arange(rows))
+        with probing(self.form, self.device, seed=0):
+            trace = trace_pair(self.form, trial_rows(self.batches.finish(raw)))
+        with seeded(self.training.seed, self.device), untouched(self.pair, self.device):
+            lines = notes(trace, lambda: self.engine.evaluate(raw)[1])
+        for name, line in lines.items():
+            self._warn_once(name, line)
 
     def _set_generators(self) -> None:
         if self.rng is not None:

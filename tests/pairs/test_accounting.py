@@ -298,7 +298,7 @@ class PartlyObserved(Small):
 
     def guide(self, x: Tensor) -> None:
         super().guide(x)
-        with pyro.plate("rest", len(x)), pyro.poutine.mask(mask=x[:, 0] <= 0):
+        with pyro.plate("rest", len(x)), pyro.poutine.mask(mask=x[:, 0] <= 0):  # type: ignore[call-overload]
             pyro.sample("x_unobserved", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
 
 

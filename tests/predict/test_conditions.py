@@ -60,6 +60,24 @@ class TwoSites(nn.Module):
             pyro.sample("z", dist.Normal(x[:, :1], self.scale.abs()).to_event(1))
 
 
+class Labelled(nn.Module):
+    """x is noise around z, and z says which label a row has."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(2, 3)
+
+    def model(self, x: Tensor, label: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 10.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+            pyro.sample("label", dist.Categorical(logits=self.classifier(z)), obs=label)
+
+    def guide(self, x: Tensor, label: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x, 1.0).to_event(1))
+
+
 @pytest.fixture(scope="module")
 def conditional() -> vaezoo.Run:
     data = {"x": X, "label": LABEL, "c": C}
@@ -124,6 +142,13 @@ def test_several_observed_arguments_are_reconstructed(two_sites: vaezoo.Run) -> 
     assert isinstance(x, dict)
     np.testing.assert_allclose(x["x"][:, 0], data["x"][:, 0], atol=1e-5)
     np.testing.assert_allclose(x["w"], data["w"], atol=1e-5)
+
+
+def test_one_number_a_row_is_drawn_as_one() -> None:
+    run = vaezoo.fit(Labelled, {"x": X, "label": LABEL}, training={"steps": 2})
+    samples = vaezoo.sample(run, 4)
+    assert isinstance(samples, dict)
+    assert samples["label"].shape == (4,)
 
 
 def test_a_file_keeps_all_arrays_of_its_rows(tmp_path: Path) -> None:

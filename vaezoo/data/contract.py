@@ -23,7 +23,7 @@ from vaezoo.errors import RequestError
 from vaezoo.options import Binarize
 from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.roles import Observation, Roles, roles_of
+from vaezoo.pairs.roles import Observation, roles_of
 from vaezoo.pairs.sites import PairTrace, argument_names, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.isolation import isolated
@@ -96,13 +96,22 @@ def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
         return trace_pair(pair, tuple(arg.to(device_of(pair)) for arg in args))
 
 
-def _roles(pair: nn.Module, data: Data) -> Roles:
-    """Return what the sites of a pair observe, from its first rows."""
+def _observed_sites(pair: nn.Module, data: Data) -> list[tuple[str, Any, Observation]]:
+    """Return the observed sites of a pair: name, distribution, and what it takes of the data.
+
+    What is computed from the data is left out: whatever it is, it is not them.
+    """
     rows = {name: to_tensor(data.arrays[name][:TRIAL_ROWS], name) for name in argument_names(pair)}
     rows["x"] = rows["x"].to(torch.float32)
     device = device_of(pair)
     with probing(pair, device):
-        return roles_of(pair, tuple(arg.to(device) for arg in rows.values()))
+        observed = roles_of(pair, tuple(arg.to(device) for arg in rows.values())).observed
+    sites = []
+    for name, site in probe(pair, data).observed.items():
+        step = step_of(name) if takes_lengths(pair) else None
+        taken = observed.get(step[0] if step else name)
+        sites += [(name, site["fn"], taken)] if taken is not None else []
+    return sites
 
 
 def choose_transform(
@@ -129,8 +138,8 @@ def choose_transform(
     'dynamic'
     """
     summary = _finite_summary(data)
-    needs_binary = any(is_boolean(site["fn"]) for site in probe(pair, data).observed.values())
-    counts = any(_is_count(site["fn"]) for site in probe(pair, data).observed.values())
+    of_x = [fn for _, fn, taken in _observed_sites(pair, data) if taken.argument == "x"]
+    needs_binary, counts = any(map(is_boolean, of_x)), any(map(_is_count, of_x))
     scale = 1.0 if counts else data.scale  # bytes are grey levels, or numbers of something
     if binarize == "auto":
         draw = needs_binary and scale != 1.0 and not (summary.is_binary or standardize)
@@ -176,27 +185,22 @@ def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) 
         binary = True
     else:
         binary = summary.is_binary and transform.scale == 1.0 and transform.mean is None
-    roles = _roles(pair, data)
-    for name, site in probe(pair, data).observed.items():
-        step = step_of(name) if takes_lengths(pair) else None
-        taken = roles.observed.get(step[0] if step else name)
-        if taken is None:
-            continue  # computed from the data: whatever it is, it is not them
+    for name, fn, taken in _observed_sites(pair, data):
         if taken.argument != "x":
-            _check_values(name, site["fn"], taken, data)
+            _check_values(name, fn, taken, data)
         elif taken.elements is not None and transform.binarize == "none":
             if transform.mean is None:
-                _check_values(name, site["fn"], taken, data, transform.scale)
-        elif is_boolean(site["fn"]) and not binary:
+                _check_values(name, fn, taken, data, transform.scale)
+        elif is_boolean(fn) and not binary:
             draw = "`binarize='dynamic'` or " if unit else ""
             raise RequestError(
                 f"{span}, but site '{name}' explains 0 and 1 only; "
                 f"use {draw}`likelihood='gaussian'`"
             )
         else:
-            _check_support(name, site["fn"], low, high, span, transform)
+            _check_support(name, fn, low, high, span, transform)
             if transform.mean is None and transform.binarize == "none":
-                _check_values(name, site["fn"], taken, data, transform.scale)
+                _check_values(name, fn, taken, data, transform.scale)
 
 
 def _is_count(fn: Any) -> bool:

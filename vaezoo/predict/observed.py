@@ -56,6 +56,11 @@ def _ended(value: Tensor, length: Tensor) -> Tensor:
     return fill_padding(value.to(torch.float32), length, torch.nan)
 
 
+def _joined(rows: list[Tensor]) -> Array:
+    whole = torch.cat(rows) if rows[0].dim() == 1 else join_sequences(rows, torch.nan)
+    return np.asarray(whole)
+
+
 def shown(predicted: Predicted) -> Array:
     """Return what a picture shows: x where several arguments are observed, or else the first."""
     if not isinstance(predicted, dict):
@@ -68,8 +73,5 @@ def as_predicted(parts: Sequence[Mapping[str, Tensor]]) -> Predicted:
 
     Sequences that were cut to different lengths are filled up with nan.
     """
-    joined = {
-        name: np.asarray(join_sequences([part[name] for part in parts], torch.nan).cpu())
-        for name in parts[0]
-    }
+    joined = {name: _joined([part[name].cpu() for part in parts]) for name in parts[0]}
     return next(iter(joined.values())) if len(joined) == 1 else joined

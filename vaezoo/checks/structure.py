@@ -1,6 +1,7 @@
 """What a pair is made of: its arguments, sites, plates, and shapes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pyro
 import torch
@@ -181,7 +182,7 @@ def _scaled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
 
 
 def _subsampled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
-    frame = data_frame(trace.observed.values())
+    frame: Any = data_frame(trace.observed.values())
     what = f"the plate '{frame.name}' takes the batch for a subsample of {frame.full_size}"
     return what, "what is told is per datum all the same"
 

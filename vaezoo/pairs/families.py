@@ -28,7 +28,7 @@ MODE: PointKind = "mode"
 DRAW: PointKind = "draw"
 
 # What has the density of what it wraps, and another shape or a mask only.
-WRAPPERS = ("Independent", "MaskedDistribution", "ExpandedDistribution")
+WRAPPERS = ("Independent", "MaskedDistribution", "ExpandedDistribution", "ObservedEntries")
 
 
 def elements_of(fn: Any) -> Any:

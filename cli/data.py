@@ -165,7 +165,8 @@ def _texts(report: Mapping[str, Any]) -> dict[str, str]:
     texts = {
         "shape": f"{tuple(report['shape'])} {report['dtype']}",
         "values": f"{report['values']}{span}{scale}",
-        "nan": _missing(report),
+        "nan": _places(report, "nan"),
+        "infinite": _places(report, "infinite"),
         "constant": _constant(report),
         "duplicates": "not counted: too large" if share is None else f"{share:.2%} of the rows",
         "splits": ", ".join(f"{name} {size}" for name, size in report["splits"].items()),
@@ -173,14 +174,13 @@ def _texts(report: Mapping[str, Any]) -> dict[str, str]:
         "frames": _frames(report),
         "train": report["train"] or "-",
     }
-    skipped = {"dtype", "scale", "range", "first_nan_row", "first_nan", "elements", "lengths"}
+    skipped = {"dtype", "scale", "range", "elements", "lengths"}
+    skipped |= {"first_nan_row", "first_nan", "first_infinite"}
     return {key: texts.get(key) or str(report[key]) for key in report if key not in skipped}
 
 
-def _missing(report: Mapping[str, Any]) -> str:
-    if not report["nan"]:
-        return "0"
-    return f"{report['nan']} NaN or infinite, the first in {report['first_nan']}"
+def _places(report: Mapping[str, Any], what: str) -> str:
+    return f"{report[what]}, the first in {report[f'first_{what}']}" if report[what] else "0"
 
 
 def _frames(report: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ __all__ = [
     "Device",
     "EngineName",
     "Level",
+    "Missing",
     "OptimizerName",
     "PointValue",
     "Precision",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 Binarize = Literal["auto", "dynamic", "static", "none"]
+Missing = Literal["nan", "refuse"]
 DataKind = Literal["images", "vectors", "sequences"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "eager", "graph", "compiled"]

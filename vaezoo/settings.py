@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from vaezoo.errors import RequestError, nearest
-from vaezoo.options import Binarize, Device, EngineName, OptimizerName, Precision
+from vaezoo.options import Binarize, Device, EngineName, Missing, OptimizerName, Precision
 
 __all__ = ["DataSettings", "Settings", "Training", "checked", "describe"]
 
@@ -113,6 +113,9 @@ class DataSettings(Settings):
 
     standardize: bool = False
     """Give each element mean 0 and deviation 1 on the training rows."""
+
+    missing: Missing = "nan"
+    """Entries that are nan: leave them out of the likelihood, or refuse them."""
 
     split_seed: NonNegativeInt = 0
     """Of a random split, for data without an official one."""

@@ -355,11 +355,11 @@ DATA = {
     "missing file": Bad("--data x.npy", "no file or folder 'x.npy'"),
     "unknown ending": Bad("--data x.dat", "cannot read 'x.dat': expected .*.npy", text("x.dat")),
     "NaN": Bad(
-        "--data x.npy", "1 values of x are NaN.*row 3", npy(np.where(X[3, 1] == X, np.nan, X))
+        "--data x.npy --missing refuse",
+        "1 values of x are missing.*row 3.*--missing nan",
+        npy(np.where(X[3, 1] == X, np.nan, X)),
     ),
-    "infinity": Bad(
-        "--data x.npy", "NaN or infinite.*row 0", npy(np.where(X[0, 0] == X, np.inf, X))
-    ),
+    "infinity": Bad("--data x.npy", "infinite.*row 0", npy(np.where(X[0, 0] == X, np.inf, X))),
     "too large for 32 bits": Bad("--data x.npy", "x.npy", npy(X.astype(np.float64) * 1e300)),
     "objects": Bad("--data x.npy", "Python objects", npy(np.array([[None, 1]], object))),
     "texts": Bad("--data x.npy", "not numbers", npy(np.array([["a", "b"]]))),
@@ -386,7 +386,9 @@ DATA = {
     "only names": Bad("--data x.csv", "no rows", text("x.csv", "a,b\n")),
     "empty csv": Bad("--data x.csv", "x.csv", text("x.csv", "")),
     "ragged csv": Bad("--data x.csv", "cannot read 'x.csv'", text("x.csv", "1,2\n1,2,3\n")),
-    "gaps in csv": Bad("--data x.csv", "NaN", text("x.csv", "a,b\n1,2\n3,\n" + "5,6\n" * 9)),
+    "gaps in csv": Bad(
+        "--data x.csv --missing refuse", "1 .*nan", text("x.csv", "a,b\n1,2\n3,\n" + "5,6\n" * 9)
+    ),
     "images of two sizes": Bad(
         "--data images", "is 9x8, but .* is 8x8: make all", pictures((8, 8), (9, 8))
     ),
@@ -460,7 +462,9 @@ RUNS = {
     "other shape": Bad("evaluate run --data x.npy", r"rows of shape \(8,\).*\(8, 8\)", npy(X)),
     "other shape encoded": Bad("encode run --data x.npy -o z.npz", "rows of shape", npy(X)),
     "sequences evaluated": Bad("evaluate run --data digits-rows", "holds sequences"),
-    "NaN evaluated": Bad("evaluate run --data x.npy", "NaN", npy(GREY * np.nan)),
+    "nothing but nan evaluated": Bad(
+        "evaluate run --data x.npy", "all entries of x are missing", npy(GREY * np.nan)
+    ),
     "real data evaluated": Bad("evaluate run --data x.npy", "0 ... 1|0 and 1", npy(9 * GREY - 4)),
     "real data encoded": Bad(
         "encode run --data x.npy -o z.npz", "0 ... 1|0 and 1", npy(9 * GREY - 4)

@@ -121,7 +121,8 @@ def test_show_counts_missing_values(npy: Callable[..., Path]) -> None:
     x = np.ones((30, 3))
     x[7, 1], x[9, 2] = np.nan, np.inf
     report = shown(npy(x))
-    assert (report["nan"], report["first_nan_row"]) == (2, 7)
+    assert (report["nan"], report["first_nan_row"]) == (1, 7)
+    assert (report["infinite"], report["first_infinite"]) == (1, "row 9")
 
 
 def test_show_survives_nothing_but_nan(npy: Callable[..., Path]) -> None:

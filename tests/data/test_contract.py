@@ -125,7 +125,7 @@ def test_pieces_are_all_rows_in_order(rows: int, monkeypatch: pytest.MonkeyPatch
     assert list(starts) == list(range(0, 60, rows))
     np.testing.assert_array_equal(np.concatenate(pieces), holed)
     assert np.concatenate(valid).all()
-    assert summarize(from_arrays(holed)).first_invalid == (41,)
+    assert summarize(from_arrays(holed)).first_missing == (41,)
 
 
 def test_pieces_of_sequences_tell_frames_from_padding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_pieces_of_sequences_tell_frames_from_padding(monkeypatch: pytest.Monkey
     data = from_sequences(walks)
     assert [valid.sum(1).tolist() for _, _, valid in data.pieces()] == [[3, 1], [2]]
     summary = summarize(data)
-    assert (summary.low, summary.high, summary.first_invalid) == (1.0, 3.0, (2, 1))
+    assert (summary.low, summary.high, summary.first_infinite) == (1.0, 3.0, (2, 1))
 
 
 def test_standardised_training_rows_have_mean_0_and_deviation_1() -> None:
@@ -180,7 +180,7 @@ def test_summary_ignores_padding() -> None:
     x = np.full((4, 3, 1), np.nan, np.float32)
     x[:, 0] = 0.5
     summary = summarize(from_arrays(x, length=np.ones(4, np.int64)))
-    assert (summary.low, summary.high, summary.num_invalid) == (0.5, 0.5, 0)
+    assert (summary.low, summary.high, summary.num_missing) == (0.5, 0.5, 0)
 
 
 def test_grey_levels_are_binarised_for_a_bernoulli() -> None:
@@ -206,7 +206,8 @@ def test_binary_data_need_no_transform() -> None:
         (REAL, {"binarize": "dynamic"}, "cannot be probabilities: `binarize='dynamic'` needs 0"),
         (REAL > 3, {"standardize": True}, "explains 0 and 1 only"),
         (REAL, {"standardize": True, "binarize": "static"}, "exclude each other"),
-        (np.where(REAL > 5, np.nan, REAL), {}, "values of x are NaN or infinite, the first in row"),
+        (np.where(REAL > 5, np.inf, REAL), {}, "values of x are infinite, the first in row"),
+        (np.full_like(REAL, np.nan), {}, "all entries of x are missing"),
     ],
 )
 def test_data_that_do_not_fit_are_refused_with_the_setting_to_use(

@@ -11,7 +11,7 @@ import torch
 
 from vaezoo import build_model, get_model
 from vaezoo.data import choose_transform, from_arrays, from_sequences, load_file, standardization
-from vaezoo.data.contract import summarize
+from vaezoo.data.contract import in_words, summarize
 from vaezoo.data.padding import clear_padding, pad
 from vaezoo.errors import RequestError
 from vaezoo.testing import scaffold
@@ -153,15 +153,16 @@ def test_first_missing_value_is_named_by_sequence_and_frame() -> None:
     x = X.copy()
     x[2, 3:, 1], x[3, 0] = np.nan, np.inf
     summary = summarize(from_arrays(x, length=LENGTH))
-    assert (summary.num_invalid, summary.first_invalid) == (4, (2, 3))
-    assert summary.place == "sequence 2, frame 3"
+    assert (summary.num_missing, summary.first_missing) == (2, (2, 3))
+    assert (summary.num_infinite, summary.first_infinite) == (2, (3, 0))
+    assert in_words(summary.first_missing) == "sequence 2, frame 3"
 
 
-def test_missing_values_in_sequences_are_refused(tmp_path: Path) -> None:
+def test_infinite_values_in_sequences_are_refused(tmp_path: Path) -> None:
     scaffold.write(tmp_path / "my_rnn.py", sequence=True)
     pair = build_model(get_model(f"{tmp_path / 'my_rnn.py'}"), {"hidden": 4}, (2,))
     broken = WALKS[2].copy()
-    broken[4] = np.nan
+    broken[4] = np.inf
     with pytest.raises(RequestError, match=r"2 values .* first in sequence 2, frame 4; remove"):
         choose_transform(pair, from_sequences([*WALKS[:2], broken]))
 

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _OWN = tuple(str(path) for path in Path(__file__).parents[1].iterdir() if path.name != "models")
+_FORMS = ("vaezoo.sequences.paths", "vaezoo.sequences.missing", "vaezoo.pairs.missing")
 _LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, *_OWN)
 
 
@@ -70,7 +71,9 @@ def class_of(pair: torch.nn.Module) -> type:
     >>> class_of(torch.nn.Linear(2, 2)).__name__
     'Linear'
     """
-    return type(getattr(pair, "pair", pair))
+    while type(pair).__module__.startswith(_FORMS) and isinstance(pair.pair, torch.nn.Module):
+        pair = pair.pair
+    return type(pair)
 
 
 def line_of(function: Any, *, full: bool = False) -> str:

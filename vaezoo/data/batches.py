@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.data.dataset import Array, Data
+from vaezoo.data.dataset import Array, Data, with_mask
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.pairs.lengths import with_frames
@@ -45,10 +45,11 @@ class Batches:
     def __init__(
         self, data: Data, transform: Transform, names: Sequence[str], device: torch.device
     ) -> None:
-        missing = [name for name in names if name not in data.arrays]
-        if missing:
+        data = with_mask(data) if "mask" in names else data
+        absent = [name for name in names if name not in data.arrays]
+        if absent:
             raise RequestError(
-                f"the model takes '{missing[0]}', but {data.name} has only "
+                f"the model takes '{absent[0]}', but {data.name} has only "
                 f"{', '.join(data.arrays)} ({data.kind})"
             )
         if data.length is not None and "length" not in names:
@@ -98,8 +99,23 @@ class Batches:
         if self.transform.binarize != "static":
             args["x"] = self.transform.continuous(args["x"])
         if self.transform.binarize == "dynamic":
-            args["x"] = (torch.rand_like(args["x"]) < args["x"]).to(torch.float32)
+            grey = args["x"]
+            args["x"] = self._with_gaps((torch.rand_like(grey) < grey).to(torch.float32), grey)
         return tuple(args.values())
+
+    @property
+    def incomplete(self) -> tuple[str, ...]:
+        """Arguments of the model that have missing entries."""
+        return tuple(name for name in self.names if name in self.data.incomplete)
+
+    def with_gaps(self, limit: int) -> tuple[Tensor, ...]:
+        """Return up to so many rows that have missing entries, as :meth:`fixed` does."""
+        gaps = np.unique(np.concatenate([self.data.incomplete[name] for name in self.incomplete]))
+        for split, rows in self.data.splits.items():
+            positions = np.flatnonzero(np.isin(rows, gaps))[:limit]
+            if len(positions):
+                return self.whole(split, positions=torch.from_numpy(positions))
+        return ()
 
     def fixed(
         self, split: str, *, positions: Tensor | None = None, limit: int | None = None
@@ -154,7 +170,7 @@ class Batches:
                 batch[name] = torch.index_select(values, 0, positions.to(self.device), out=out)
             else:
                 rows = self.data.rows(split)[positions.cpu().numpy()]
-                batch[name] = to_tensor(self.data.arrays[name][rows], name).to(self.device)
+                batch[name] = self._tensor(name, rows).to(self.device)
         return batch
 
     def _buffer(self, name: str, values: Tensor, num_rows: int) -> Tensor:
@@ -177,16 +193,28 @@ class Batches:
     def _binarize(self, split: str, positions: Tensor, x: Tensor) -> Tensor:
         """Return the one fixed draw of some rows."""
         grey = self.transform.continuous(x)
-        return (self._fixed_uniform(split, positions, grey) < grey).to(torch.float32)
+        draw = (self._fixed_uniform(split, positions, grey) < grey).to(torch.float32)
+        return self._with_gaps(draw, grey)
+
+    def _with_gaps(self, draw: Tensor, grey: Tensor) -> Tensor:
+        """Leave out of a draw what is missing."""
+        return torch.where(grey.isnan(), grey, draw) if "x" in self.incomplete else draw
 
     def _move(self, split: str) -> dict[str, Tensor]:
         rows = self.data.rows(split)
         arrays = {name: self.data.arrays[name] for name in self.names}
         return {
-            name: to_tensor(array[rows], name).to(self.device)
+            name: self._tensor(name, rows).to(self.device)
             for name, array in arrays.items()
             if self._fits(array, len(rows))
         }
+
+    def _tensor(self, name: str, rows: Array) -> Tensor:
+        array = self.data.arrays[name][rows]
+        if name == "x" and self.transform.is_offset:
+            # Cast before their mean is taken off, the values would lose what they vary by.
+            return torch.from_numpy(np.array(array, np.float64, order="C"))
+        return to_tensor(array, name)
 
     def _fits(self, array: Array, num_rows: int) -> bool:
         size = array.nbytes * num_rows // max(1, len(array))
@@ -211,7 +239,8 @@ def to_tensor(array: Array, name: str) -> Tensor:
     Bytes of ``x``, and what is true or false, stay as they are.
     """
     if array.dtype == np.float64 or array.dtype == np.float16:
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large is refused in words, by its range
+            array = array.astype(np.float32)
     elif array.dtype.kind in "ui" and (array.dtype != np.uint8 or name != "x"):
         array = array.astype(np.int64)
     return torch.from_numpy(np.array(array, order="C"))

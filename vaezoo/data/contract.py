@@ -22,13 +22,23 @@ from vaezoo.data.transform import Transform, standardization
 from vaezoo.errors import RequestError
 from vaezoo.options import Binarize
 from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
+from vaezoo.pairs.missing import filled
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.roles import Observation, roles_of
 from vaezoo.pairs.sites import PairTrace, argument_names, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.isolation import isolated
 
-__all__ = ["Summary", "check_transform", "choose_transform", "probe", "summarize"]
+__all__ = [
+    "Summary",
+    "check_transform",
+    "choose_transform",
+    "describe_missing",
+    "in_words",
+    "probe",
+    "refuse_missing",
+    "summarize",
+]
 
 
 TRIAL_ROWS = 16
@@ -38,21 +48,53 @@ TRIAL_ROWS = 16
 class Summary:
     """Range and nature of the values of x, over its valid frames for sequences.
 
-    ``first_invalid`` is the row of the first NaN or infinite value, with the frame for sequences.
+    Attributes
+    ----------
+    low, high
+        Of what is there and finite.
+    num_missing, first_missing
+        Entries that are nan, and the row of the first, with the frame for sequences.
+    num_infinite, first_infinite
+        The same of infinite values.
+    is_binary, is_integer
+        What all values are that are there.
     """
 
     low: float
     high: float
-    num_invalid: int
-    first_invalid: tuple[int, ...]
+    num_missing: int
+    first_missing: tuple[int, ...]
+    num_infinite: int
+    first_infinite: tuple[int, ...]
     is_binary: bool
     is_integer: bool
 
-    @property
-    def place(self) -> str:
-        """Where the first NaN or infinite value stands, in words."""
-        names = ("row",) if len(self.first_invalid) == 1 else ("sequence", "frame")
-        return ", ".join(f"{name} {n}" for name, n in zip(names, self.first_invalid, strict=False))
+
+@dataclass
+class _Places:
+    """How many values are of some kind, and where the first stands."""
+
+    number: int = 0
+    first: tuple[int, ...] = ()
+
+    def add(self, are: Array, valid: Array, start: int) -> None:
+        """Count those of the frames ``valid`` of a piece of rows."""
+        self.number += int(are.sum())
+        if are.any() and not self.first:
+            row, *frame = np.argwhere(valid)[are.reshape(len(are), -1).any(1)][0].tolist()
+            self.first = (start + row, *frame)
+
+
+def in_words(place: tuple[int, ...]) -> str:
+    """Return where a value stands, as ``sequence 3, frame 0``.
+
+    Examples
+    --------
+    >>> in_words((3,)), in_words((3, 0))
+    ('row 3', 'sequence 3, frame 0')
+    """
+    names = ("row",) if len(place) == 1 else ("sequence", "frame")
+    return ", ".join(f"{name} {n}" for name, n in zip(names, place, strict=False))
 
 
 def summarize(data: Data) -> Summary:
@@ -65,23 +107,22 @@ def summarize(data: Data) -> Summary:
     >>> summary.low, summary.high, summary.is_binary
     (0.0, 16.0, False)
     """
-    low, high, invalid = np.inf, -np.inf, 0
-    first: tuple[int, ...] = ()
+    low, high, missing, infinite = np.inf, -np.inf, _Places(), _Places()
     binary = integer = True
     for start, rows, valid in data.pieces():
         x = rows[valid]
         finite = np.isfinite(x)
         if not finite.all():
-            row, *frame = np.argwhere(valid)[~finite.reshape(len(x), -1).all(1)][0].tolist()
-            first = first or (start + row, *frame)
-            invalid += int((~finite).sum())
+            missing.add(np.isnan(x), valid, start)
+            infinite.add(np.isinf(x), valid, start)
             x = x[finite]
         if x.size == 0:
             continue
         low, high = min(low, float(x.min())), max(high, float(x.max()))
         binary = binary and bool(((x == 0) | (x == 1)).all())
         integer = integer and (x.dtype.kind in "bui" or bool((x == np.floor(x)).all()))
-    return Summary(low, high, invalid, first, binary, integer)
+    gaps, ends = (missing.number, missing.first), (infinite.number, infinite.first)
+    return Summary(low, high, *gaps, *ends, binary, integer)
 
 
 def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
@@ -105,7 +146,7 @@ def _observed_sites(pair: nn.Module, data: Data) -> list[tuple[str, Any, Observa
     rows["x"] = rows["x"].to(torch.float32)
     device = device_of(pair)
     with probing(pair, device):
-        observed = roles_of(pair, tuple(arg.to(device) for arg in rows.values())).observed
+        observed = roles_of(pair, tuple(filled(arg).to(device) for arg in rows.values())).observed
     sites = []
     for name, site in probe(pair, data).observed.items():
         step = step_of(name) if takes_lengths(pair) else None
@@ -159,17 +200,51 @@ def check_transform(transform: Transform, pair: nn.Module, data: Data) -> None:
 
 def _finite_summary(data: Data) -> Summary:
     summary = summarize(data)
-    if summary.num_invalid:
+    if summary.num_infinite:
         raise RequestError(
-            f"{data.name}: {summary.num_invalid} values of x are NaN or infinite, the first in "
-            f"{summary.place}; remove or fill them"
+            f"{data.name}: {summary.num_infinite} values of x are infinite, the first in "
+            f"{in_words(summary.first_infinite)}; remove them, or write nan for what is missing"
         )
+    if summary.low > summary.high:
+        raise RequestError(f"{data.name}: all entries of x are missing (nan)")
     largest = max(abs(summary.low), abs(summary.high))
     if largest > float(np.finfo(np.float32).max):
         raise RequestError(
             f"{data.name} has values up to {largest:g}, too large for 32 bits; scale them"
         )
     return summary
+
+
+def refuse_missing(data: Data) -> None:
+    """Refuse data that have missing entries, with their number and the place of the first."""
+    summary = summarize(data)
+    if summary.num_missing:
+        raise RequestError(
+            f"{data.name}: {summary.num_missing} values of x are missing (nan), the first in "
+            f"{in_words(summary.first_missing)}; fill them, or leave them out of the likelihood "
+            "with `missing='nan'`"
+        )
+
+
+def describe_missing(data: Data) -> str:
+    """Return how many entries of x are missing, in one line; empty when none is.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> describe_missing(from_arrays(np.array([[1.0, np.nan], [2.0, 3.0]])))
+    '1 of 2 rows have 1 missing entry of x (25 %): it is left out of the likelihood'
+    """
+    if "x" not in data.incomplete:
+        return ""
+    rows, number = len(data.incomplete["x"]), summarize(data).num_missing
+    frames = len(data.x) if data.length is None else int(data.length.sum())
+    share = number / (frames * int(np.prod(data.x_shape)))
+    entries, are = ("entry", "it is") if number == 1 else ("entries", "they are")
+    return (
+        f"{rows} of {len(data.x)} rows have {number} missing {entries} of x ({100 * share:.2g} %): "
+        f"{are} left out of the likelihood"
+    )
 
 
 def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) -> None:

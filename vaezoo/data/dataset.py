@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "from_sequences",
     "grey_scale",
     "random_splits",
+    "with_mask",
 ]
 
 Array = NDArray[Any]
@@ -38,9 +40,9 @@ class Data:
     name
         The name or the path that it was loaded by.
     arrays
-        ``x`` of shape ``(N, *x_shape)``, as stored (grey levels stay uint8); perhaps ``label`` of
-        shape ``(N,)``, for sequences ``length`` of shape ``(N,)``, and any others of N rows. A pair
-        gets the arrays that the arguments of its model name.
+        ``x`` of shape ``(N, *x_shape)``, as stored (grey levels stay uint8), nan where an entry is
+        missing; perhaps ``label`` of shape ``(N,)``, for sequences ``length`` of shape ``(N,)``,
+        and any others of N rows. A pair gets the arrays that the arguments of its model name.
     splits
         Row numbers of ``train``, ``validation`` and ``test``.
     scale
@@ -80,6 +82,12 @@ class Data:
             return "sequences"
         return "images" if len(self.x_shape) > 1 else "vectors"
 
+    @cached_property
+    def incomplete(self) -> Mapping[str, NDArray[np.int64]]:
+        """Rows with missing entries (nan), of each array that has any."""
+        rows = {name: _incomplete_rows(array) for name, array in self.arrays.items()}
+        return {name: numbers for name, numbers in rows.items() if len(numbers)}
+
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the row numbers of a split; a refusal when it is unknown or empty."""
         if split not in self.splits:
@@ -100,6 +108,38 @@ class Data:
             length = None if self.length is None else self.length[some]
             valid = np.ones(len(x), bool) if length is None else is_frame(length, x.shape[1])
             yield start, x, valid
+
+
+def _incomplete_rows(array: Array) -> NDArray[np.int64]:
+    """Return the numbers of the rows that have a nan, reading some at a time."""
+    if array.dtype.kind != "f":
+        return np.zeros(0, np.int64)
+    parts = [
+        start + np.flatnonzero(np.isnan(some).reshape(len(some), -1).any(1))
+        for start in range(0, len(array), _ROWS_AT_A_TIME)
+        for some in (np.asarray(array[start : start + _ROWS_AT_A_TIME]),)
+    ]
+    return np.concatenate(parts)
+
+
+def with_mask(data: Data) -> Data:
+    """Return data with ``mask``: true where x has an entry, unless they have one already.
+
+    It is false in the padding of sequences.
+
+    Examples
+    --------
+    >>> data = from_arrays(np.array([[1.0, np.nan], [np.nan, 3.0]]))
+    >>> with_mask(data).arrays["mask"].tolist()
+    [[True, False], [False, True]]
+    """
+    if "mask" in data.arrays:
+        return data
+    parts = []
+    for _, x, valid in data.pieces():
+        present = ~np.isnan(x) if x.dtype.kind == "f" else np.ones(x.shape, bool)
+        parts.append(present & valid.reshape(*valid.shape, *[1] * (x.ndim - valid.ndim)))
+    return replace(data, arrays={**data.arrays, "mask": np.concatenate(parts)})
 
 
 def random_splits(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vaezoo.data.contract import Summary, summarize
+from vaezoo.data.contract import Summary, in_words, summarize
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.sets.sources import SOURCES, Source
 
@@ -37,7 +37,7 @@ def _scan(loaded: Data) -> _Scan:
         values = rows[valid].reshape(-1, len(low))
         low = np.fmin(low, np.fmin.reduce(values, axis=0))
         high = np.fmax(high, np.fmax.reduce(values, axis=0))
-        binary &= ((values == 0) | (values == 1)).all(axis=0)
+        binary &= ((values == 0) | (values == 1) | np.isnan(values)).all(axis=0)
     varies = low < high
     return _Scan(
         constant=np.flatnonzero(~varies).tolist(),
@@ -62,9 +62,11 @@ def describe(loaded: Data) -> dict[str, Any]:
         "scale": loaded.scale,
         "range": [summary.low, summary.high] if summary.low <= summary.high else None,
         "values": _nature(loaded, summary),
-        "nan": summary.num_invalid,
-        "first_nan_row": summary.first_invalid[0] if summary.first_invalid else None,
-        "first_nan": summary.place,
+        "nan": summary.num_missing,
+        "first_nan_row": summary.first_missing[0] if summary.first_missing else None,
+        "first_nan": in_words(summary.first_missing),
+        "infinite": summary.num_infinite,
+        "first_infinite": in_words(summary.first_infinite),
         "constant": [names[index] for index in scan.constant],
         "elements": scan.num_elements,
         "duplicates": scan.duplicates,
@@ -106,8 +108,8 @@ def _nature(loaded: Data, summary: Summary) -> str:
 
 def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, Any]:
     """The likelihood whose support fits, and the settings of a training that uses it."""
-    if summary.num_invalid:
-        return {"likelihood": "none yet: remove or fill the missing values", "train": None}
+    if summary.num_infinite or summary.low > summary.high:
+        return {"likelihood": "none yet: remove or fill what is not finite", "train": None}
     likelihood, settings = _likelihood(loaded, summary)
     family = likelihood.partition(",")[0]
     model = f"vae-{family}"

@@ -1,6 +1,6 @@
 """What happens to stored values before a pair sees them, and its inverse for output."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,9 @@ from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
 
 __all__ = ["Transform", "standardization"]
+
+_LARGEST_OFFSET = 100.0  # in deviations: of 24 bits, the values then have 17 left
+_LARGEST_AT_ONCE = 2**29
 
 
 @dataclass(frozen=True)
@@ -39,26 +42,37 @@ class Transform:
 
     def continuous(self, x: Tensor) -> Tensor:
         """Return float32 values, before any binarisation."""
-        x = x.to(torch.float32)
+        standard = self._standard(x.device)
+        x = x.to(standard[0].dtype if standard else torch.float32)
         if self.scale != 1.0:
             x = x / self.scale
-        if self.mean is not None and self.std is not None:
-            mean, std = self._standard(x.device)
+        if standard:
+            mean, std = standard
             x = (x - mean) / std
-        return x
+        return x.to(torch.float32)
 
     def invert(self, x: Tensor) -> Tensor:
         """Return values in the units of the data; a probability becomes its grey level."""
-        if self.mean is not None and self.std is not None:
-            mean, std = self._standard(x.device)
-            x = x * std + mean
+        if standard := self._standard(x.device):
+            mean, std = standard
+            x = x.to(mean.dtype) * std + mean
         return x * self.scale
 
+    @property
+    def is_offset(self) -> bool:
+        """Whether an element varies so little beside its mean that 32 bits would lose it."""
+        if self.mean is None or self.std is None:
+            return False
+        return bool((np.abs(self.mean) > _LARGEST_OFFSET * self.std).any())
+
     def _standard(self, device: torch.device) -> tuple[Tensor, ...]:
-        """Mean and deviation as tensors, moved to a device once."""
+        """Mean and deviation as tensors, moved to a device once; none where there are none."""
+        if self.mean is None or self.std is None:
+            return ()
         if device not in self._tensors:
+            dtype = torch.float64 if self.is_offset else torch.float32
             self._tensors[device] = tuple(
-                torch.as_tensor(array, dtype=torch.float32, device=device)
+                torch.as_tensor(array, dtype=dtype, device=device)
                 for array in (self.mean, self.std)
             )
         return self._tensors[device]
@@ -68,6 +82,12 @@ class Transform:
         """Nats per element by which a density in stored units is below one in the pair's units."""
         log_std = float(np.log(self.std).mean()) if self.std is not None else 0.0
         return float(np.log(self.scale)) + log_std
+
+    @property
+    def log_volumes(self) -> Array:
+        """The same of each element, in a shape that broadcasts with ``x_shape``."""
+        log_std = np.log(self.std) if self.std is not None else 0.0
+        return np.asarray(np.log(self.scale) + log_std)
 
     def to_dict(self) -> dict[str, Any]:
         arrays = {"mean": self.mean, "std": self.std}
@@ -83,8 +103,8 @@ class Transform:
 def standardization(data: Data) -> tuple[Array, Array]:
     """Return mean and deviation per element of the scaled training rows, shape ``x_shape``.
 
-    A constant element has the deviation 1. Of sequences, what is 0 or 1 in every frame, as a pen
-    that is up or down, stays as it is.
+    A constant element, and one that is always missing, has the deviation 1. What is nan does not
+    count. Of sequences, what is 0 or 1 in every frame, as a pen that is up or down, stays as it is.
 
     Examples
     --------
@@ -94,12 +114,49 @@ def standardization(data: Data) -> tuple[Array, Array]:
     (array([3., 3.]), array([1., 1.]))
     """
     rows = data.rows("train")
+    size = 8 * len(rows) * int(np.prod(data.x.shape[1:]))
+    at_once = len(rows) if size <= _LARGEST_AT_ONCE else _LARGEST_AT_ONCE * len(rows) // size
+    parts = [rows[start : start + at_once] for start in range(0, len(rows), max(1, at_once))]
+    if len(parts) == 1:
+        return _moments_of(data, rows)
+    return _moments_in_pieces(data, parts)
+
+
+def _values(data: Data, rows: Array) -> Array:
+    """Return the frames of some rows, scaled, in float64."""
     stored = data.x[rows]
     if data.length is not None:
         stored = stored[is_frame(data.length[rows], stored.shape[1])]
-    x = np.asarray(stored, dtype=np.float64) / data.scale
-    mean, std = x.mean(axis=0), x.std(axis=0)
+    scaled: Array = np.asarray(stored, dtype=np.float64) / data.scale
+    return scaled
+
+
+def _moments_of(data: Data, rows: Array) -> tuple[Array, Array]:
+    x = _values(data, rows)
+    if np.isnan(x).any():
+        return _moments_in_pieces(data, [rows])
+    return _without_pens(data, x.mean(axis=0), x.std(axis=0), ((x == 0) | (x == 1)).all(axis=0))
+
+
+def _moments_in_pieces(data: Data, parts: Sequence[Array]) -> tuple[Array, Array]:
+    """Return mean and deviation of the entries that are there, in two passes."""
+    number: Any = 0
+    total: Any = 0.0
+    squares: Any = 0.0
+    is_binary: Any = True
+    for x in (_values(data, rows) for rows in parts):
+        there = ~np.isnan(x)
+        number = number + there.sum(axis=0)
+        total = total + np.where(there, x, 0.0).sum(axis=0)
+        is_binary = is_binary & (~there | (x == 0) | (x == 1)).all(axis=0)
+    mean = total / np.maximum(number, 1)
+    for x in (_values(data, rows) for rows in parts):
+        squares = squares + (np.where(np.isnan(x), 0.0, x - mean) ** 2).sum(axis=0)
+    return _without_pens(data, mean, np.sqrt(squares / np.maximum(number, 1)), is_binary)
+
+
+def _without_pens(data: Data, mean: Array, std: Array, is_binary: Array) -> tuple[Array, Array]:
+    """Leave what is 0 or 1 in all frames of sequences as it is, and give constants a deviation."""
     if data.length is not None:
-        is_binary = ((x == 0) | (x == 1)).all(axis=0)
         mean, std = np.where(is_binary, 0.0, mean), np.where(is_binary, 1.0, std)
     return mean, np.where(std > 0, std, 1.0)

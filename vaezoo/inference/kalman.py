@@ -28,7 +28,8 @@ class Moments:
 class KalmanModel:
     """z_1 ~ N(m0, P0), z_t = A z_{t-1} + N(0, Q), x_t = C z_t + d + N(0, R), in float64.
 
-    Every method takes sequences ``x (B, T, D)`` and their lengths ``(B,)``.
+    Every method takes sequences ``x (B, T, D)`` and their lengths ``(B,)``. What is nan in x is
+    missing, and says nothing.
 
     Attributes
     ----------
@@ -44,7 +45,7 @@ class KalmanModel:
     Notes
     -----
     Kalman 1960; Rauch, Tung & Striebel 1965. Covariances do not depend on x, so that those of the
-    filter are computed once for all sequences.
+    filter are computed once for all sequences, unless something is missing.
 
     Examples
     --------
@@ -76,7 +77,7 @@ class KalmanModel:
     def filtered(self, x: Tensor, length: Tensor) -> Moments:
         """Return the moments of z_t given x_1 ... x_t."""
         _, means, covariances = self._filter(x, length)
-        covariance = torch.stack(covariances).expand(len(x), -1, -1, -1)
+        covariance = torch.stack([P.expand(len(x), -1, -1) for P in covariances], 1)
         return _moments(torch.stack(means, 1), covariance, length)
 
     def smoothed(self, x: Tensor, length: Tensor) -> Moments:
@@ -86,39 +87,61 @@ class KalmanModel:
         smooth = [(m, P)]
         for t in reversed(range(x.shape[1] - 1)):
             ahead = self.A @ covariances[t] @ self.A.T + self.Q
-            gain = torch.linalg.solve(ahead, self.A @ covariances[t]).T
+            gain = torch.linalg.solve(ahead, self.A @ covariances[t]).mT
             inside = (t < length - 1).unsqueeze(-1)
-            back = (m - means[t] @ self.A.T) @ gain.T
+            back = _times(gain, m - means[t] @ self.A.T)
             m = means[t] + torch.where(inside, back, 0.0)
-            back = gain @ (P - ahead) @ gain.T
+            back = gain @ (P - ahead) @ gain.mT
             P = covariances[t] + torch.where(inside.unsqueeze(-1), back, 0.0)
             smooth.append((m, P))
         mean, covariance = (torch.stack(parts[::-1], 1) for parts in zip(*smooth, strict=True))
         return _moments(mean, covariance, length)
 
     def _filter(self, x: Tensor, length: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return log p(x) ``(B,)``, and of each step the means ``(B, L)`` and the covariance."""
+        """Return log p(x) ``(B,)``, and of each step the means ``(B, L)`` and covariances.
+
+        These are ``(1, L, L)`` where nothing is missing, as they do not depend on x, and else
+        ``(B, L, L)``.
+        """
         x = x.double() - self.d
+        missing = x.isnan()
         log_evidence = x.new_zeros(len(x))
-        m, P = self.m0.expand(len(x), -1), self.P0
+        m, P = self.m0.expand(len(x), -1), self.P0.unsqueeze(0)
         means, covariances = [], []
         for t in range(x.shape[1]):
             if t:
                 m, P = m @ self.A.T, self.A @ P @ self.A.T + self.Q
-            S = self.C @ P @ self.C.T + self.R
-            gain = torch.linalg.solve(S, self.C @ P).T
-            residual = x[:, t] - m @ self.C.T
-            log_evidence += torch.where(t < length, _log_normal(residual, S), 0.0)
-            m, P = m + residual @ gain.T, P - gain @ S @ gain.T
+            C, R = self._emission(missing[:, t])
+            S = C @ P @ C.mT + R
+            gain = torch.linalg.solve(S, C @ P).mT
+            residual = torch.where(missing[:, t], 0.0, x[:, t] - m @ self.C.T)
+            # What is missing is seen as 0 of N(0, 1), and its density is taken off again.
+            log_p = _log_normal(residual, S) + missing[:, t].sum(-1) * 0.5 * math.log(2 * math.pi)
+            log_evidence += torch.where(t < length, log_p, 0.0)
+            m, P = m + _times(gain, residual), P - gain @ S @ gain.mT
             means.append(m)
             covariances.append(P)
         return log_evidence, means, covariances
 
+    def _emission(self, missing: Tensor) -> tuple[Tensor, Tensor]:
+        """Return C and R of a step, without what is missing of its frames ``(B, D)``."""
+        if not bool(missing.any()):
+            return self.C, self.R
+        there = (~missing).double()
+        both = there.unsqueeze(-1) * there.unsqueeze(-2)
+        return there.unsqueeze(-1) * self.C, both * self.R + torch.diag_embed(1 - there)
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Return the products of matrices ``(B, L, D)`` or ``(1, L, D)`` with vectors ``(B, D)``."""
+    return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+
 
 def _log_normal(residual: Tensor, covariance: Tensor) -> Tensor:
     """Return log N(residual; 0, covariance), ``(B,)``."""
-    squares = (residual * torch.linalg.solve(covariance, residual.T).T).sum(-1)
+    whitened = _times(torch.linalg.inv(covariance), residual)
     log_det = torch.linalg.slogdet(covariance).logabsdet
+    squares = (residual * whitened).sum(-1)
     return -0.5 * (squares + log_det + residual.shape[-1] * math.log(2 * math.pi))
 
 

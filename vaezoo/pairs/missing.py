@@ -46,6 +46,7 @@ __all__ = [
     "missing_arguments",
     "observe_entries",
     "refuse_missing_conditions",
+    "what_is_wrong",
     "with_missing",
 ]
 
@@ -236,7 +237,7 @@ def with_missing(pair: nn.Module, args: Args) -> nn.Module:
     reason = ""
     for handling in _handlings(pair, args):
         candidate = IncompletePair(pair, roles.observed, handling).to(device)
-        reason = _what_is_wrong(candidate, args)
+        reason = what_is_wrong(candidate, args)
         if not reason:
             return candidate
     raise RequestError(reason)
@@ -279,9 +280,17 @@ def _counts_what_is_there(site: Site) -> bool:
     return bool(site["fn"].log_prob(site["value"]).isfinite().all())
 
 
-def _what_is_wrong(pair: IncompletePair, args: Args) -> str:
-    """Return what keeps a pair from being trained on rows with missing entries, or nothing."""
+def what_is_wrong(pair: nn.Module, args: Args) -> str:
+    """Return what keeps a pair from being trained on rows with missing entries, or nothing.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> what_is_wrong(LinearPair(), (torch.full((3, 4), torch.nan),))
+    "site 'z' of the guide is not finite where entries are missing (nan)"
+    """
     parameters = [parameter for parameter in pair.parameters() if parameter.requires_grad]
+    name_of_class = type(getattr(pair, "pair", pair)).__name__
     try:
         with probing(pair, args[0].device, seed=0), torch.enable_grad():
             trace = trace_pair(pair, args)
@@ -295,9 +304,9 @@ def _what_is_wrong(pair: IncompletePair, args: Args) -> str:
             gradients = torch.autograd.grad(total, parameters, allow_unused=True)
             if all(bool(g.isfinite().all()) for g in gradients if g is not None):
                 return ""
-            return f"the gradient of {type(pair.pair).__name__} {WITHOUT}"
+            return f"the gradient of {name_of_class} {WITHOUT}"
     except Exception as error:  # whatever a pair does with nan
-        return f"{type(pair.pair).__name__} {WITHOUT}: {type(error).__name__}: {error}"
+        return f"{name_of_class} {WITHOUT}: {type(error).__name__}: {error}"
 
 
 def _words(side: str, name: str, site: Site) -> str:

@@ -91,6 +91,7 @@ def reconstruct(
     """
     run = as_run(run)
     batches = run.batches(data, data_dir=data_dir)
+    run = run.explaining(batches)
     originals, made = [], []
     with seeded(seed, run.device):
         for args in batches.fixed(split, limit=limit):
@@ -160,6 +161,7 @@ def encode(
     """
     run = as_run(run)
     batches = run.batches(data, data_dir=data_dir)
+    run = run.explaining(batches)
     parts: dict[str, list[Tensor]] = {}
     with seeded(seed, run.device):
         for args in batches.fixed(split, limit=limit):

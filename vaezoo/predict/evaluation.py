@@ -29,6 +29,7 @@ from vaezoo.predict.bounds import (
 from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
+from vaezoo.sequences.missing import pair_for
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import as_sequence_pair
 from vaezoo.training.metrics import Metrics, measure
@@ -211,7 +212,8 @@ def evaluate_on(
     share counts 1 / N in each.
     """
     _check_request(pair, iwae, fivo, free_running)
-    whole = training_form(pair.eval())
+    pair = pair_for(pair.eval(), batches)
+    whole = training_form(pair)
     rows = batches.size(split, limit)
     with seeded(seed, batches.device):
         fixed = batches.fixed(split, limit=limit)

@@ -25,6 +25,7 @@ from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.environment import describe_library
 from vaezoo.runtime.device import seeded
+from vaezoo.sequences.missing import incomplete_form
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
 __all__ = ["forecast", "quantiles", "values_of"]
@@ -90,6 +91,7 @@ def forecast(
     pair = as_sequence_pair(run.pair, "a forecast")
     other = None if data is None else run.find_data(data, data_dir=data_dir)
     begun = beginnings(run, other, split, prefix, limit=limit, data_dir=data_dir)
+    pair = as_sequence_pair(incomplete_form(pair, (begun.x, begun.length)), "a forecast")
     draws, probability = _predict(pair, begun, horizon, num_samples, seed)
     tree = xr.DataTree.from_dict(_groups(run, begun, draws, probability))
     data_name = other.name if other else run.data.name

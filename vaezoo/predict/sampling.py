@@ -16,6 +16,7 @@ from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, obse
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
+from vaezoo.sequences.missing import incomplete_form
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
 __all__ = ["sample"]
@@ -94,6 +95,7 @@ def sample(
     else:
         pair = as_sequence_pair(run.pair, "`prefix`")
         begun = beginnings(run, data, split, prefix, limit=num_samples, data_dir=data_dir)
+        pair = as_sequence_pair(incomplete_form(pair, (begun.x, begun.length)), "`prefix`")
         steps = max(1, usual_steps(run) - prefix) if steps is None else steps
         with seeded(seed, run.device):
             new = {"x": _continued(pair, begun.x[:, :prefix], begun.prefix, steps, x)}

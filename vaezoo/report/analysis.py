@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from vaezoo import registry
+from vaezoo.checks.blame import class_of
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.diagnostics.calibration import calibrate
@@ -139,6 +140,7 @@ def prepare(
     run = as_run(run)
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
+        run = run.explaining(batches)
         total = batches.size(split)
         some = batches.whole(split, limit=min(DATA_FOR_TIMING, limit or total))
         _refuse_unusable(run, some)
@@ -293,7 +295,7 @@ class Analysis:
     def _scope(self) -> Scope:
         return Scope(
             run=self.run.name,
-            model=registry.entry_of(type(self.run.pair)).name,
+            model=registry.entry_of(class_of(self.run.pair)).name,
             data=self.batches.data.name,
             split=self.split,
             total=self.batches.size(self.split),

@@ -66,9 +66,9 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
     -------
     dict
         Checksum, shape, kind and columns; as ``examples`` some rows of the arguments that are
-        neither x nor lengths; of sequences, the median number of frames.
+        neither x, nor lengths, nor a mask; of sequences, the median number of frames.
     """
-    others = [name for name in names if name not in ("x", "length")]
+    others = [name for name in names if name not in ("x", "length", "mask")]
     length = data.length
     return {
         "data_checksum": data.checksum,

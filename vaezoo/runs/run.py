@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import registry
+from vaezoo.checks.blame import class_of
 from vaezoo.config import layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
+from vaezoo.data.dataset import with_mask
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, RunError
 from vaezoo.pairs.lengths import with_frames
@@ -27,6 +29,7 @@ from vaezoo.runs.trust import save_code, trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes, write_json
+from vaezoo.sequences.missing import pair_for
 from vaezoo.settings import DataSettings, Training
 
 __all__ = ["FORMAT", "Run"]
@@ -116,7 +119,7 @@ class Run:
     @property
     def name(self) -> str:
         """Name of the run folder, or of the model."""
-        return self.path.name if self.path else registry.entry_of(type(self.pair)).name
+        return self.path.name if self.path else registry.entry_of(class_of(self.pair)).name
 
     def folder(self) -> Path:
         """Return the run folder; a refusal for a run without one."""
@@ -135,9 +138,26 @@ class Run:
             When the data have another shape, or are not the bytes that the run was trained on.
         """
         loaded = self.find_data(data, data_dir=data_dir)
+        if "mask" in self.shapes:
+            loaded = with_mask(loaded)
         if data is not None:
             self._check_other(loaded)
         return Batches(loaded, self.transform, argument_names(self.pair), self.device)
+
+    def pair_for(self, batches: Batches) -> nn.Module:
+        """Return the pair in the form that explains batches, perhaps with missing entries.
+
+        Raises
+        ------
+        RequestError
+            When it cannot do without the entries that are missing.
+        """
+        return pair_for(self.pair, batches)
+
+    def explaining(self, batches: Batches) -> "Run":
+        """Return a run like this one, with the pair in the form that explains batches."""
+        pair = self.pair_for(batches)
+        return self if pair is self.pair else replace(self, pair=pair)
 
     def find_data(
         self, data: DataLike | None = None, *, data_dir: str | Path | None = None
@@ -203,7 +223,7 @@ class Run:
             raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
         for name, shape in self.shapes.items():
             other = data.arrays[name].shape[1:]
-            steps = name == "x" and takes_lengths(self.pair)
+            steps = name in ("x", "mask") and takes_lengths(self.pair)
             if other[steps:] != shape[steps:] or len(other) != len(shape):
                 raise RequestError(
                     f"{data.name}: '{name}' has rows of shape {other}, but {self.name} was trained "
@@ -232,6 +252,7 @@ class Run:
         names, sequences = argument_names(self.pair), takes_lengths(self.pair)
         shape = self.shapes["x"] if num_frames is None else (num_frames, *self.shapes["x"][1:])
         args = {"x": torch.zeros(num_rows, *shape), "length": torch.full((num_rows,), shape[0])}
+        args["mask"] = torch.ones(num_rows, *shape, dtype=torch.bool)
         others = [name for name in names if name not in args]
         for name, rows in draw_examples(self.info, others, num_rows).items():
             in_time = sequences and self.shapes[name][:1] == self.shapes["x"][:1]

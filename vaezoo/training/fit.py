@@ -12,13 +12,15 @@ from vaezoo.config import build_model, layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
-from vaezoo.data.contract import choose_transform, probe
+from vaezoo.data.contract import choose_transform, probe, refuse_missing
+from vaezoo.data.dataset import with_mask
 from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import UNCOUNTED, Kind, admit
 from vaezoo.pairs.materialise import materialise
+from vaezoo.pairs.missing import filled
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.roles import roles_of
 from vaezoo.pairs.sites import argument_names
@@ -165,8 +167,9 @@ def prepare(
     with seeded(schedule.seed, device), registry.blaming_file(cls):
         pair = built if built is not None else build_model(cls, values, loaded.x_shape)
         names = argument_names(pair)
+        loaded = with_mask(loaded) if "mask" in names else loaded
         rows = Batches(loaded, Transform(), names, device_of(pair))
-        few = next(rows.fixed("train", limit=TRIAL_ROWS))
+        few = tuple(map(filled, next(rows.fixed("train", limit=TRIAL_ROWS))))
         materialise(pair, tuple(arg[:2] for arg in few))
         transform = _transform_for(pair, loaded, settings, device)
         with probing(pair, device_of(pair)):
@@ -211,6 +214,8 @@ def _transform_for(
 ) -> Transform:
     """Refuse data that a pair cannot take, and return what is done to their values."""
     Batches(data, Transform(), argument_names(pair), device)
+    if settings.missing == "refuse":
+        refuse_missing(data)
     admit(pair, probe(pair, data), "training", REFUSED)
     return choose_transform(
         pair, data, binarize=settings.binarize, standardize=settings.standardize

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
-from vaezoo.pairs.sites import Args, PairTrace, is_autoencoder, takes_lengths, trace_pair
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    argument_names,
+    is_autoencoder,
+    takes_lengths,
+    trace_pair,
+)
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 
 __all__ = ["Metrics", "measure"]
@@ -32,7 +39,7 @@ class Metrics:
         Latents whose posterior mean varies over the data by more than 0.01 (Burda et al. 2016,
         arXiv:1509.00519); None where the guide has no closed-form means.
     bits_per_dim
-        Negative ELBO in bits per element, in units of the stored data.
+        Negative ELBO in bits per element that is not missing, in units of the stored data.
     at_floor
         Share of outputs of a Gaussian likelihood whose sigma lies at its floor.
     factors
@@ -110,15 +117,15 @@ def measure(
 
     What all data share counts ``1 / num_data`` in each, and nothing where nobody knows the number.
     """
-    sums = _Sums(pair, num_data)
+    sums = _Sums(pair, transform, num_data)
     for args in batches:
         sums.add(args)
-    return sums.average(transform)
+    return sums.average()
 
 
 class _Sums:
-    def __init__(self, pair: nn.Module, num_data: float | None) -> None:
-        self.pair, self.num_data = pair, num_data
+    def __init__(self, pair: nn.Module, transform: Transform, num_data: float | None) -> None:
+        self.pair, self.transform, self.num_data = pair, transform, num_data
         self.is_sequence = takes_lengths(pair)
         self.units = self.rows = 0
         self.recon = self.kl = self.at_floor = self.factors = 0.0
@@ -127,6 +134,8 @@ class _Sums:
         self.per_latent: dict[str, Tensor] = {}
         self.means: dict[str, list[Tensor]] = {}
         self.num_elements = self.elements_of_x = 1
+        self.num_missing = 0
+        self.missing_volume = 0.0
         self.is_autoencoder = False
 
     def add(self, args: Args) -> None:
@@ -141,6 +150,7 @@ class _Sums:
             self.per_latent[name] = self.per_latent.get(name, 0.0) + summed
         self.at_floor += len(args[0]) * _share_at_floor(self.pair, trace)
         self._count_elements(args, trace)
+        self._count_missing(args)
         self._add_shared(terms)
         self.is_autoencoder = is_autoencoder(trace)
         self._add_means(trace)
@@ -152,6 +162,15 @@ class _Sums:
         self.num_elements = max(1, sum(sizes.values()) // rows)
         of_x = [size for name, size in sizes.items() if name == "x" or name.startswith("x_")]
         self.elements_of_x = sum(of_x) // rows or self.num_elements
+
+    def _count_missing(self, args: Args) -> None:
+        """Count the entries that are missing, which are no elements of what is explained."""
+        for name, arg in zip(argument_names(self.pair), args, strict=True):
+            missing = arg.isnan()
+            self.num_missing += int(missing.sum())
+            if name == "x":
+                volumes = torch.as_tensor(self.transform.log_volumes, device=arg.device)
+                self.missing_volume += float(torch.where(missing, volumes, 0.0).sum())
 
     def _add_shared(self, terms: Terms) -> None:
         if terms.factors:
@@ -170,12 +189,22 @@ class _Sums:
             except NotImplementedError:
                 self.means.pop(name, None)
 
-    def average(self, transform: Transform) -> Metrics:
+    def _bits_per_dim(self, elbo: float) -> float:
+        """Return -ELBO in bits per entry that is there, in units of the stored data."""
+        counts = self.transform.binarize == "none"
+        volume = self.transform.log_volume if counts else 0.0
+        if not self.num_missing:
+            volume *= self.elements_of_x / self.num_elements
+            return (-elbo / self.num_elements + volume) / math.log(2)
+        volume *= self.elements_of_x
+        volume -= self.missing_volume / self.units if counts else 0.0
+        entries = self.num_elements - self.num_missing / self.units
+        return (volume - elbo) / max(entries, 1e-9) / math.log(2)
+
+    def average(self) -> Metrics:
         recon, kl = self.recon / self.units, self.kl / self.units
         factors = self.factors / self.units if self.has_factors else None
         shared = sum(self.kl_global) / len(self.kl_global) if self.kl_global else None
-        volume = transform.log_volume if transform.binarize == "none" else 0.0
-        volume *= self.elements_of_x / self.num_elements
         elbo = recon - kl + (factors or 0.0) - (shared or 0.0) / (self.num_data or math.inf)
         return Metrics(
             elbo=elbo,
@@ -186,7 +215,7 @@ class _Sums:
                 for name, value in self.per_latent.items()
             },
             active_units=self._active_units(),
-            bits_per_dim=(-elbo / self.num_elements + volume) / math.log(2),
+            bits_per_dim=self._bits_per_dim(elbo),
             at_floor=self.at_floor / self.rows,
             factors=factors,
             kl_global=shared,

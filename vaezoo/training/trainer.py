@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
+from vaezoo.data.contract import describe_missing
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
@@ -81,7 +82,7 @@ class Trainer:
         self.total = num_steps(self.training, self.num_rows)
         self.optimizer = _make_optimizer(self.training, self.pair)
         self.form = planned_form(
-            self.pair,
+            run.pair_for(self.batches),
             engine=self.training.engine,
             truncate=self.training.truncate,
             num_steps=self.total,
@@ -135,6 +136,8 @@ class Trainer:
             if self.num_rows < self.batches.size("train"):
                 line = "one row is left out of each epoch, since it would be a batch of its own"
                 self._warn_once("row", line)
+            if line := describe_missing(self.batches.data):
+                self._warn_once("missing", line)
             self._say_what_is_special()
             with (
                 seeded(self.training.seed, self.device),

@@ -131,6 +131,7 @@ def plan_draws(
     run = as_run(run)
     with seeded(seed, run.device):
         batches = run.batches(data, data_dir=data_dir)
+        run = run.explaining(batches)
     names, rows = _checked_groups(groups), Rows(run, batches, split, limit, seed)
     admit(run.pair, rows.example, "a tree of draws", DENSITY)
     _refuse_names({*rows.latents, *rows.example.observed, *batches.data.arrays})

@@ -294,7 +294,7 @@ class PartlyObserved(Small):
 
     def likelihood(self, z: Tensor, x: Tensor) -> None:
         fn = dist.Normal(z[..., None] * self.w, 1.0).to_event(1)
-        pyro.sample("x", fn, obs=x, obs_mask=x[:, 0] > 0)
+        pyro.sample("x", fn, obs=x, obs_mask=x[:, 0] > 0)  # type: ignore[arg-type]
 
     def guide(self, x: Tensor) -> None:
         super().guide(x)

@@ -336,7 +336,7 @@ class Auxiliary(nn.Module):
     [
         (Discrete(), "'c' is not; drop `free_bits`"),
         (Shared(), "'s' has others; .*drop `free_bits`"),
-        (Auxiliary(), "model has none for site 'u' of the guide; add its reverse density"),
+        (Auxiliary(), "the guide draws 'u', for which the model has no density; add its reverse"),
     ],
 )
 def test_free_bits_are_refused(pair: nn.Module, words: str) -> None:

@@ -27,20 +27,20 @@ Plain: Any = get_model(str(Path(__file__).parent / "pairs" / "plain.py"))
 
 
 def step_of(pair: nn.Module, x: Tensor) -> tuple[Function, list[Tensor]]:
-    """Loss and gradients of the ELBO as a function of ``(beta, x)``, and arguments for it."""
+    """Loss and gradients of the ELBO as a function of ``(beta, step, x)``, and arguments for it."""
     objective = ELBO()
     objective.prepare(pair, (x,))
     parameters = [parameter for parameter in pair.parameters() if parameter.requires_grad]
     function = loss_and_gradients(
         pair,
         objective,
-        parameters,
+        {"pair": parameters},
         tuple,
         max_norm=float("inf"),
         precision="float32",
         masked=False,
     )
-    return function, [torch.tensor(0.7), x]
+    return function, [torch.tensor(0.7), torch.zeros(()), x]
 
 
 def outcome(function: Function, args: Sequence[Tensor], seed: int) -> list[Tensor]:
@@ -230,7 +230,7 @@ def test_equals_the_function_bit_by_bit(pair: nn.Module, x: Tensor) -> None:
     """On another batch, another weight of the KL term, and other noise than it was captured on."""
     function, args = step_of(pair, x)
     captured = capture(function, pair, args)
-    args = [torch.tensor(1.9), torch.randn(8, 4)]
+    args = [torch.tensor(1.9), torch.ones(()), torch.randn(8, 4)]
     loss, *gradients = outcome(captured, args, 3)
     expected_loss, *expected = outcome(function, args, 3)
     require_equal(gradients, expected)
@@ -307,7 +307,7 @@ def test_buffers_follow_over_several_calls(build: Callable[[], nn.Module]) -> No
     function, args = step_of(theirs, batches[0])
     captured = capture(*_in_order(ours, batches[0]))
     for x in batches:
-        require_equal(outcome(captured, [args[0], x], 3), outcome(function, [args[0], x], 3))
+        require_equal(outcome(captured, [*args[:2], x], 3), outcome(function, [*args[:2], x], 3))
     require_equal(list(ours.buffers()), list(theirs.buffers()))
 
 

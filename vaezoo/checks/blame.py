@@ -71,6 +71,8 @@ def class_of(pair: torch.nn.Module) -> type:
     >>> class_of(torch.nn.Linear(2, 2)).__name__
     'Linear'
     """
+    if type(pair) is torch.nn.ModuleDict:  # with what an objective owns
+        pair = pair["pair"]
     while type(pair).__module__.startswith(_FORMS) and isinstance(pair.pair, torch.nn.Module):
         pair = pair.pair
     return type(pair)

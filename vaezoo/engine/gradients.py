@@ -3,8 +3,9 @@
 import functools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 
 import pyro
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from vaezoo.engine.capture import Function
 from vaezoo.engine.precision import networks_in
+from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Context, Objective
+from vaezoo.objectives.losses import named_losses
 from vaezoo.options import Precision
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, sample_sites, trace_pair
@@ -25,7 +28,7 @@ Prepare = Callable[[Sequence[Tensor]], Args]
 def loss_and_gradients(
     pair: nn.Module,
     objective: Objective,
-    parameters: Sequence[Tensor],
+    groups: Mapping[str, Sequence[Tensor]],
     prepare: Prepare,
     *,
     max_norm: float,
@@ -33,33 +36,81 @@ def loss_and_gradients(
     masked: bool,
     num_data: float = math.inf,
 ) -> Function:
-    """Return a function of ``(beta, *raw)``, or of ``(beta, mask, *raw)``.
+    """Return a function of ``(beta, step, *raw)``, or of ``(beta, step, mask, *raw)``.
+
+    Each loss is differentiated by the parameters of its own group.
 
     Returns
     -------
     Function
         Gives the loss, in nats per datum; what gradients are to be divided by so that their norm is
-        at most ``max_norm``; whether loss and gradients are finite; and the gradients.
+        at most ``max_norm``; whether losses and gradients are finite; and the gradients. Losses and
+        divisors of several groups are ``(G,)``, those of one ``()``.
     """
+    of_all = [parameter for parameters in groups.values() for parameter in parameters]
 
     def evaluate(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        beta, *raw = inputs
+        beta, step, *raw = inputs
         mask = raw.pop(0) if masked else None
         args = prepare(raw)
         with _unvalidated(), networks_in(precision, args[0].device):
-            loss = objective.loss(pair, args, Context(beta, mask, num_data=num_data))
-        gradients = _apart(
-            torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True),
-            parameters,
-        )
-        loss = loss.detach()
-        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
-        widest = functools.reduce(torch.promote_types, [norm.dtype for norm in norms])
-        norm = torch.linalg.vector_norm(torch.stack([norm.to(widest) for norm in norms]))
+            losses = named_losses(objective.loss(pair, args, Context(beta, mask, step, num_data)))
+        _require_groups(losses, groups)
+        gradients = _apart(_gradients(losses, groups), of_all)
+        norms = _norms(gradients, [len(parameters) for parameters in groups.values()])
+        loss = _stacked([losses[name].detach() for name in groups])
+        norm = _stacked(norms)
         divisor = (norm / max_norm).clamp(min=1.0)
-        return loss, divisor, torch.isfinite(loss + norm), *gradients
+        finite = torch.isfinite(loss + norm)
+        return loss, divisor, finite.all() if finite.dim() else finite, *gradients
 
     return evaluate
+
+
+def _require_groups(losses: Mapping[str, Tensor], groups: Mapping[str, Sequence[Tensor]]) -> None:
+    if losses.keys() != groups.keys():
+        raise RequestError(
+            f"the objective gives losses {sorted(losses)}, and gave {sorted(groups)} before"
+        )
+
+
+def _gradients(
+    losses: Mapping[str, Tensor], groups: Mapping[str, Sequence[Tensor]]
+) -> list[Tensor]:
+    """Return the gradient of each loss by the parameters of its own group, one after the other."""
+    gradients: list[Tensor] = []
+    last = list(groups)[-1]
+    for name, parameters in groups.items():
+        if not losses[name].requires_grad:
+            raise RequestError(
+                f"the loss '{name}' of the objective depends on no parameter: is it detached?"
+            )
+        gradients += torch.autograd.grad(
+            losses[name],
+            parameters,
+            retain_graph=name != last,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    return gradients
+
+
+def _norms(gradients: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
+    """Return the norm of each group of gradients."""
+    norms = []
+    for end, size in zip(accumulate(sizes), sizes, strict=True):
+        of_each = [torch.linalg.vector_norm(gradient) for gradient in gradients[end - size : end]]
+        widest = functools.reduce(torch.promote_types, [norm.dtype for norm in of_each])
+        norms.append(torch.linalg.vector_norm(torch.stack([norm.to(widest) for norm in of_each])))
+    return norms
+
+
+def _stacked(values: Sequence[Tensor]) -> Tensor:
+    """Return scalars as one tensor, ``()`` for one."""
+    if len(values) == 1:
+        return values[0]
+    widest = functools.reduce(torch.promote_types, [value.dtype for value in values])
+    return torch.stack([value.to(widest) for value in values])
 
 
 def _apart(gradients: Sequence[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:

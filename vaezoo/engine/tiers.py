@@ -35,6 +35,7 @@ from vaezoo.engine.capture import Function, NotCapturedError, capture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph
 from vaezoo.engine.cudagraph import CudaGraph
 from vaezoo.engine.gradients import Prepare, describe_failure, filled_up, loss_and_gradients
+from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.outcomes import difference_from_eager, outcome_of
 from vaezoo.engine.recurrence.planned import Planned
@@ -46,6 +47,7 @@ from vaezoo.engine.repayment import (
 )
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Objective, ignores_padding
+from vaezoo.objectives.losses import PAIR, networks_of, together
 from vaezoo.options import EngineName, Precision
 from vaezoo.runtime.isolation import untouched
 
@@ -66,7 +68,7 @@ class Engine:
     objective
         Gives the loss, in nats per datum (per frame for sequences).
     optimizer
-        Over the parameters of the pair.
+        Over the parameters of the pair; with several losses, one for the group of each.
     clip_norm
         Largest norm of the gradient; 0 for no clipping.
     engine
@@ -81,6 +83,10 @@ class Engine:
         are of one kind; not where the rows of a batch depend on each other, as in batch norm.
     num_steps
         How many steps are planned.
+    num_data
+        Number of data (of frames for sequences) in the training set.
+    is_prepared
+        Whether the objective has been prepared for the pair.
     notify
         Is told in one line what is not done as asked: kind of the notice, and the line.
     """
@@ -89,7 +95,7 @@ class Engine:
         self,
         pair: nn.Module,
         objective: Objective,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Optimizers,
         *,
         clip_norm: float = 0.0,
         engine: EngineName = "auto",
@@ -98,10 +104,14 @@ class Engine:
         batch_size: int = 0,
         num_steps: int = 0,
         num_data: float = math.inf,
+        is_prepared: bool = False,
         notify: Callable[[str, str], None] = lambda kind, line: None,
     ) -> None:
         self.pair = pair
-        self.objective = objective
+        self.objective, self.is_prepared = objective, is_prepared
+        self.whole = together(pair, networks_of(objective, pair)) if is_prepared else pair
+        if isinstance(optimizer, Optimizer):
+            optimizer = Optimizers({PAIR: optimizer})
         self.optimizer = optimizer
         self.max_norm = clip_norm or float("inf")
         self.engine = engine
@@ -112,7 +122,7 @@ class Engine:
         self.num_data = num_data
         self.notify = notify
         self.num_calls = 0
-        self.device = optimizer.parameters[0].device
+        self.device = optimizer.lr.device
         self.beta = torch.ones((), device=self.device)
         self._beta = 1.0
         self._last: Sequence[Tensor] = ()
@@ -152,7 +162,8 @@ class Engine:
     def evaluate(self, raw: Sequence[Tensor], beta: float = 1.0) -> tuple[Tensor, list[Tensor]]:
         """Return the eager loss of a batch and its gradients; take no step."""
         kl_weight = torch.full_like(self.beta, beta)
-        loss, _, _, *gradients = self._function(masked=False)((kl_weight, *raw))
+        inputs = (kl_weight, self.optimizer.step, *raw)
+        loss, _, _, *gradients = self._function(masked=False)(inputs)
         return loss, gradients
 
     @property
@@ -190,7 +201,11 @@ class Engine:
         return loss
 
     def _inputs(self, raw: Sequence[Tensor], beta: float) -> tuple[Tensor, ...]:
-        """Return ``(beta, *raw)``, or ``(beta, mask, *raw)`` with the rows filled up."""
+        """Return ``(beta, step, *raw)``, or ``(beta, step, mask, *raw)`` with the rows filled up.
+
+        The step is the very tensor in which the update counts.
+        """
+        step = self.optimizer.step
         raw = [tensor.contiguous() for tensor in raw]
         if beta != self._beta:
             self.beta.fill_(beta)
@@ -198,21 +213,25 @@ class Engine:
         if self._masks_rows is None:
             self._masks_rows = self._look_at_pair(raw)
         if not self._masks_rows:
-            return (self.beta, *raw)
+            return (self.beta, step, *raw)
         if len(raw[0]) == self.batch_size:
-            return (self.beta, self._all_rows, *raw)
+            return (self.beta, step, self._all_rows, *raw)
         mask, rows = filled_up(raw, self.batch_size)
-        return (self.beta, mask, *rows)
+        return (self.beta, step, mask, *rows)
 
     def _look_at_pair(self, raw: Sequence[Tensor]) -> bool:
         """Prepare the objective, and return whether batches are filled up.
 
         They are when shorter ones will come, and what is masked out changes nothing.
         """
-        with untouched(self.pair, self.device):
-            at_least_two = [torch.cat([t, t]) if len(t) == 1 else t.clone() for t in raw]
+        at_least_two = [torch.cat([t, t]) if len(t) == 1 else t.clone() for t in raw]
+        if not self.is_prepared:
+            with untouched(self.pair, self.device):
+                self.objective.prepare(self.pair, self.prepare(at_least_two))
+            self.is_prepared = True
+            self.whole = together(self.pair, networks_of(self.objective, self.pair))
+        with untouched(self.whole, self.device):
             args = self.prepare(at_least_two)
-            self.objective.prepare(self.pair, args)
             return bool(self.batch_size) and ignores_padding(self.objective, self.pair, args)
 
     def _function(self, *, masked: bool) -> Function:
@@ -249,7 +268,7 @@ class Engine:
     def _make(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Take a new kind as far as it goes: eager, captured, compiled."""
         # Which buffers a step writes shows in a trial only.
-        eager = outcome_of(kind.eager, self.pair, inputs, 0)
+        eager = outcome_of(kind.eager, self.whole, inputs, 0)
         kind.written, kind.eager_seconds = eager.written, eager.seconds
         if self.engine == "eager" or not self._capturing_repays(inputs):
             return
@@ -267,7 +286,7 @@ class Engine:
         self._record(kind, inputs)  # last: what is recorded stays as it is
 
     def _capture(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
-        kind.captured = capture(kind.eager, self.pair, inputs)
+        kind.captured = capture(kind.eager, self.whole, inputs)
         for line in kind.captured.unowned:
             self.notify(f"unowned:{line}", f"{_UNOWNED}: {line}")
         kind.run, kind.tier = kind.captured, "graph"
@@ -278,7 +297,7 @@ class Engine:
             return True
         if self.num_steps < FEWEST_STEPS_CAPTURED:
             return False
-        _, *raw = inputs
+        _, _, *raw = inputs
         with untouched(self.pair, self.device), torch.no_grad():
             args = self.prepare(raw[1:] if self._masks_rows else raw)
             is_written_out = self._recurrence is not None and self._recurrence.failed
@@ -303,7 +322,7 @@ class Engine:
         self, kind: BatchKind, run: Function, tier: str, inputs: Sequence[Tensor]
     ) -> float:
         return difference_from_eager(
-            kind, run, tier, self.pair, inputs, precision=self.precision, seed=self.num_calls
+            kind, run, tier, self.whole, inputs, precision=self.precision, seed=self.num_calls
         )
 
     def _fall_back(self, reason: str) -> None:

@@ -8,7 +8,9 @@ A new one is a file of this folder, which registers its class: ``@OBJECTIVES.reg
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import torch
@@ -16,6 +18,7 @@ from pyro.distributions.util import is_identically_zero
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.objectives.losses import Losses, named_losses
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, Site
 from vaezoo.parts.axes import Axis
@@ -76,12 +79,34 @@ class Objective(Protocol):
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at a pair once, on a small batch, and leave it as it was."""
 
-    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
-        """Return what is minimised, in nats per unit, of the rows that count."""
+    def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Losses:
+        """Return what is minimised, in nats per unit, of the rows that count.
+
+        Beside a loss of the pair there may be others, ``{"pair": ..., "critic": ...}``: each is
+        followed by the parameters of the objective's, or the pair's, module of its name.
+        """
 
 
-def make_objective(name: str, *, num_particles: int = 1, free_bits: float = 0.0) -> Objective:
+def make_objective(
+    name: str,
+    *,
+    owner: type | None = None,
+    num_particles: int = 1,
+    free_bits: float = 0.0,
+    options: Mapping[str, object] = MappingProxyType({}),
+) -> Objective:
     """Return an objective by its name, with those options that it takes.
+
+    Parameters
+    ----------
+    name
+        Under which it is registered.
+    owner
+        The class of the pair: an objective of its own file comes first.
+    num_particles, free_bits
+        Given to an objective that takes them.
+    options
+        Its other options, checked.
 
     Raises
     ------
@@ -93,18 +118,24 @@ def make_objective(name: str, *, num_particles: int = 1, free_bits: float = 0.0)
     >>> make_objective("iwae", num_particles=5).num_particles
     5
     """
-    cls = OBJECTIVES.find(name)
-    options: dict[str, float] = {"num_particles": num_particles, "free_bits": free_bits}
+    cls = OBJECTIVES.find(name, owner)
+    shared: dict[str, float] = {"num_particles": num_particles, "free_bits": free_bits}
     defaults = inspect.signature(make_objective).parameters
-    taken = {option: value for option, value in options.items() if _takes(cls, option)}
-    for option in options.keys() - taken:
-        if options[option] != defaults[option].default:
+    taken = {option: value for option, value in shared.items() if _takes(cls, option)}
+    for option in shared.keys() - taken:
+        if shared[option] != defaults[option].default:
             others = [name for name, other in OBJECTIVES.choices.items() if _takes(other, option)]
             raise RequestError(
                 f"the objective '{name}' has no '{option}', '{others[0]}' has; "
                 f"drop `{option}`, or use `objective={others[0]!r}`"
             )
-    objective: Objective = cls(**taken)
+    for attribute in ("prepare", "loss"):
+        if not hasattr(cls, attribute):
+            raise RequestError(
+                f"the objective '{name}' has no method `{attribute}`; "
+                "see vaezoo.objectives.Objective"
+            )
+    objective: Objective = cls(**taken, **options)
     return objective
 
 
@@ -133,8 +164,8 @@ def ignores_padding(objective: Objective, pair: nn.Module, args: Args) -> bool:
     losses = []
     for batch in (args, other):
         with probing(pair, args[0].device, evaluating=False):
-            losses.append(objective.loss(pair, batch, Context(mask=kept)))
-    return torch.equal(*losses)
+            losses.append(named_losses(objective.loss(pair, batch, Context(mask=kept))))
+    return all(torch.equal(loss, losses[1][name]) for name, loss in losses[0].items())
 
 
 def is_reparameterised(site: Site) -> bool:

@@ -40,6 +40,8 @@ def _weighed_alike(p: Site, q: Site) -> bool:
 def _same(first: Any, second: Any) -> bool:
     if first is None or second is None:
         return first is second
+    if not (isinstance(first, Tensor) or isinstance(second, Tensor)):
+        return bool(first == second)  # no value of a tensor is read: this may be captured
     a, b = torch.as_tensor(first), torch.as_tensor(second)
     return first is second or (a.shape == b.shape and bool((a == b).all()))
 

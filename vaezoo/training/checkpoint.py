@@ -1,14 +1,14 @@
 """The state of training in one file: weights, optimiser, random generators, position."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError
 from vaezoo.runs.former_names import with_present_names
 from vaezoo.runs.weights import set_weights
@@ -23,14 +23,14 @@ class State:
     """Where training stands; with weights, optimiser and random states, all that is needed.
 
     ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
-    ``loss_sum`` the losses of its steps.
+    ``loss_sums`` the sums of each loss over its steps.
     """
 
     step: int = 0
     epoch: int = 0
     position: int = 0
     epoch_steps: int = 0
-    loss_sum: float = 0.0
+    loss_sums: list[float] = field(default_factory=list)
     seconds: float = 0.0
     best_score: float = -math.inf
     best_epoch: int = 0
@@ -40,6 +40,12 @@ class State:
     warned: str = ""
     compiled: bool = False
     compiled_steps: bool = False
+
+    def add_losses(self, losses: Sequence[Sequence[float]]) -> None:
+        """Add those of some steps, each a number per loss."""
+        for of_step in losses:
+            before = self.loss_sums or [0.0] * len(of_step)
+            self.loss_sums = [total + loss for total, loss in zip(before, of_step, strict=True)]
 
     def note_best(self, score: float, epoch: int) -> None:
         """Note the best score so far; the end of its epoch counts both waits up to 0."""
@@ -69,11 +75,12 @@ class Checkpoint:
 def save_checkpoint(
     path: Path,
     pair: nn.Module,
-    optimizer: Optimizer,
+    optimizer: Optimizers,
     state: State,
     device: torch.device,
     *,
     best: Mapping[str, Tensor],
+    networks: nn.Module,
 ) -> None:
     """Write all that is needed to go on with training, at once and without pickles."""
     groups: dict[str, Mapping[str, Tensor]] = {
@@ -81,13 +88,16 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "rng": rng_state(device),
         "best": best,
+        "objective": networks.state_dict(),
     }
     tensors = {f"{g}/{name}": value for g, named in groups.items() for name, value in named.items()}
     save_tensors(path, tensors, {"state": asdict(state)})
 
 
-def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkpoint:
-    """Set pair and optimiser to a saved state, and return the rest of it.
+def load_checkpoint(
+    path: Path, pair: nn.Module, optimizer: Optimizers, networks: nn.Module
+) -> Checkpoint:
+    """Set pair, optimisers and what the objective owns to a saved state; return the rest of it.
 
     Raises
     ------
@@ -105,6 +115,7 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkp
     if not (groups["rng"] and "state" in values):
         raise RequestError(f"{path} holds no state of training")
     set_weights(pair, groups["weights"], path)
+    set_weights(networks, groups["objective"], path)
     try:
         optimizer.load_state_dict(groups["optimizer"])
     except (KeyError, ValueError) as error:
@@ -114,7 +125,8 @@ def load_checkpoint(path: Path, pair: nn.Module, optimizer: Optimizer) -> Checkp
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "rng": {}, "best": {}}
+    names = ("weights", "optimizer", "rng", "best", "objective")
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
         groups.setdefault(group, {})[key] = tensor

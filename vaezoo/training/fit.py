@@ -140,7 +140,8 @@ def resume(
     run.remember(loaded)
     if epochs or steps:
         longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
-        run.training = checked_schedule(checked(Training, longer), len(loaded.rows("train")))
+        schedule = checked(Training, longer)
+        run.training = checked_schedule(schedule, len(loaded.rows("train")), type(run.pair))
     trainer = Trainer(run, loaded, callbacks)
     trainer.restore()
     run.save_config()
@@ -201,7 +202,7 @@ def _layers(
         training = training.model_dump(exclude_unset=True)
     with registry.blaming_file(cls):
         values, schedule = layers(cls, preset, config or {}, {"training": training or {}})
-    schedule = checked_schedule(schedule, len(data.rows("train")))
+    schedule = checked_schedule(schedule, len(data.rows("train")), cls)
     if len(data.splits.get("validation", ())) == 0:
         raise RequestError(
             f"{data.name} has no rows for validation; give at least 3 rows, or your own split"

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 from vaezoo.runs.weights import STATE
@@ -24,13 +24,14 @@ class Saver:
     ----------
     run
         The run that is trained.
-    optimizer
-        Whose state is a part of what is saved.
+    optimizer, networks
+        Whose state, and that of what the objective owns, is a part of what is saved.
     """
 
-    def __init__(self, run: Run, optimizer: Optimizer) -> None:
+    def __init__(self, run: Run, optimizer: Optimizers, networks: nn.Module) -> None:
         self.run = run
         self.optimizer = optimizer
+        self.networks = networks
         self.saved_at = time.monotonic()
         self.save_after = CHECKPOINT_SECONDS
         self.best_written = -1
@@ -66,7 +67,15 @@ class Saver:
         began = time.monotonic()
         self.write_best(state, best)
         path = self.run.path / STATE
-        save_checkpoint(path, self.run.pair, self.optimizer, state, self.run.device, best=best)
+        save_checkpoint(
+            path,
+            self.run.pair,
+            self.optimizer,
+            state,
+            self.run.device,
+            best=best,
+            networks=self.networks,
+        )
         self.saved_at = time.monotonic()
         took = self.saved_at - began
         self.save_after = max(CHECKPOINT_SECONDS, took / LARGEST_SHARE_OF_SAVING)

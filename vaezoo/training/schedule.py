@@ -2,8 +2,12 @@
 
 import math
 
+import torch
+from torch import nn
+
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Objective, make_objective
+from vaezoo.runtime.device import seeded
 from vaezoo.settings import Training
 from vaezoo.training.checkpoint import State
 
@@ -32,20 +36,34 @@ def num_steps(training: Training, num_rows: int) -> int:
     return (training.epochs or DEFAULT_EPOCHS) * math.ceil(num_rows / training.batch_size)
 
 
-def objective_of(training: Training) -> Objective:
-    """Return the objective of a schedule."""
-    return make_objective(
-        training.objective, num_particles=training.num_particles, free_bits=training.free_bits
-    )
+def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
+    """Return the objective of a schedule, for a pair of some class; networks of it are seeded."""
+    with seeded(training.seed, torch.device("cpu")):
+        return make_objective(
+            training.objective,
+            owner=owner,
+            num_particles=training.num_particles,
+            free_bits=training.free_bits,
+        )
 
 
-def checked_schedule(training: Training, num_rows: int) -> Training:
-    """Return a schedule with a length; a refusal when its parts do not go together."""
+def checked_schedule(training: Training, num_rows: int, owner: type[nn.Module]) -> Training:
+    """Return a schedule with a length; a refusal when its parts do not go together.
+
+    Parameters
+    ----------
+    training
+        As it was asked for.
+    num_rows
+        Of the training set.
+    owner
+        The class of the pair, whose file may have an objective of its own.
+    """
     if training.epochs and training.steps:
         raise RequestError("give `epochs` or `steps`, not both")
     if not (training.epochs or training.steps):
         training = training.model_copy(update={"epochs": DEFAULT_EPOCHS})
-    objective_of(training)
+    objective_of(training, owner)
     total = num_steps(training, num_rows)
     if training.kl_warmup >= total:
         raise RequestError(

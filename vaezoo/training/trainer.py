@@ -5,17 +5,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.data.contract import describe_missing
-from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName
-from vaezoo.pairs.admission import refuse_global_parameters
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.sites import argument_names, trace_pair
@@ -25,13 +23,13 @@ from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
-from vaezoo.settings import Training
 from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.checkpoint import State, load_checkpoint
 from vaezoo.training.last_row import rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
 from vaezoo.training.notes import notes
+from vaezoo.training.optimised import prepared
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
     advance,
@@ -45,16 +43,6 @@ from vaezoo.training.validation import Validation
 __all__ = ["Trainer"]
 
 LOSSES_READ_AT_ONCE = 50
-
-
-def _make_optimizer(training: Training, pair: nn.Module) -> Optimizer:
-    return Optimizer(
-        training.optimizer,
-        list(pair.parameters()),
-        lr=training.lr,
-        weight_decay=training.weight_decay,
-        lr_decay=training.lr_decay,
-    )
 
 
 class Trainer:
@@ -77,10 +65,8 @@ class Trainer:
         self.device = run.device
         self.callbacks = callbacks
         self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
-        self.objective = objective_of(self.training)
         self.num_rows = rows_of_an_epoch(run.pair, self.batches, self.training.batch_size)
         self.total = num_steps(self.training, self.num_rows)
-        self.optimizer = _make_optimizer(self.training, self.pair)
         self.form = planned_form(
             run.pair_for(self.batches),
             engine=self.training.engine,
@@ -88,24 +74,39 @@ class Trainer:
             num_steps=self.total,
             notify=self._warn_once,
         )
-        self.engine = self._make_engine(self.training.engine)
         self.state = State()
         self.losses: list[Tensor] = []
+        self.optimised = prepared(
+            objective_of(self.training, type(run.pair)),
+            self.form,
+            next(self.batches.fixed("train", limit=2)),
+            pair=run.pair,
+            seed=self.training.seed,
+            num_data=self.batches.num_units("train"),
+            notify=self._warn_once,
+        )
+        self.optimizer = self.optimised.optimizers(self.training)
+        self.engine = self._make_engine(self.training.engine)
         self.rng: dict[str, Tensor] | None = None
         self.validation = Validation(
-            self.form, self.batches, run.transform, self.objective, seed=self.training.seed
+            self.form,
+            self.batches,
+            run.transform,
+            self.optimised.objective,
+            seed=self.training.seed,
+            num_steps=self.total,
         )
         self.measured_at = -1
         self.best: dict[str, Tensor] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
-        self.saver = Saver(run, self.optimizer)
+        self.saver = Saver(run, self.optimizer, self.optimised.networks)
 
     def _make_engine(self, engine: EngineName) -> Engine:
         training = self.training
         has_short_batch = self.num_rows % training.batch_size > 0
         return Engine(
             self.form,
-            self.objective,
+            self.optimised.objective,
             self.optimizer,
             clip_norm=training.clip_norm,
             engine=engine,
@@ -114,6 +115,7 @@ class Trainer:
             batch_size=training.batch_size if has_short_batch else 0,
             num_steps=self.total,
             num_data=self.batches.num_units("train"),
+            is_prepared=True,
             notify=self._warn_once,
         )
 
@@ -156,7 +158,7 @@ class Trainer:
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
         path = self.run.folder() / STATE
-        checkpoint = load_checkpoint(path, self.pair, self.optimizer)
+        checkpoint = load_checkpoint(path, self.pair, self.optimizer, self.optimised.networks)
         self.rng, self.best = checkpoint.rng, checkpoint.best
         self.state = checkpoint.state
         if self.state.compiled and self.training.engine == "auto":
@@ -193,11 +195,8 @@ class Trainer:
 
     def _look_at_pair(self) -> int | None:
         """Refuse what cannot be trained, and return the floating-point operations of a step."""
-        first = next(self.batches.fixed("train", limit=2))
         rows = min(self.training.batch_size, self.batches.size("train"))
-        with untouched(self.pair, self.device):
-            self.objective.prepare(self.form, first)
-            refuse_global_parameters(set(self.pair.parameters()))
+        with untouched(self.optimised.whole, self.device):
             raw = self.batches.gather("train", torch.arange(rows))
             self.engine.evaluate(raw)  # makes the plan of a recurrence
             return count_flops(lambda: self.engine.evaluate(raw))
@@ -224,6 +223,7 @@ class Trainer:
         order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
         order = order[: self.num_rows].to(self.device)
         self.form.train()
+        self.optimised.networks.train()
         left = order[state.position :][: (self.total - state.step) * size]
         for start in range(0, len(left), size):
             self._one_step(left[start : start + size])
@@ -254,10 +254,10 @@ class Trainer:
             return
         if self.device.type != "cpu":
             self._check_steps()
-        losses = [float(loss) for loss in self.losses]
+        losses = [loss.reshape(-1).tolist() for loss in self.losses]
         self.losses.clear()
-        self.state.loss_sum += sum(losses)
-        for step, loss in enumerate(losses, self.state.step - len(losses) + 1):
+        self.state.add_losses(losses)
+        for step, (loss, *_) in enumerate(losses, self.state.step - len(losses) + 1):
             for callback in self.callbacks:
                 callback.on_step(step, loss)
 
@@ -287,14 +287,15 @@ class Trainer:
             return
         state.epoch += 1
         state.position = state.epoch_steps = 0
-        state.loss_sum = 0.0
+        state.loss_sums = []
         if advance(state, self.training):
-            self.optimizer.lr.mul_(0.5)
+            self.optimizer.scale_lr(0.5)
         if state.epoch == 1 or self.saver.is_due:
             self.save_state()
 
     def _measure(self, epoch: int) -> dict[str, Any]:
         state, beta = self.state, self.training.beta
+        self.optimised.networks.eval()
         train, validation = self.validation.measure()
         score = self.validation.score(validation, beta)
         if score > state.best_score:
@@ -304,13 +305,21 @@ class Trainer:
         return {
             "epoch": epoch,
             "step": state.step,
-            "loss": state.loss_sum / max(1, state.epoch_steps),
+            **self._mean_losses(),
             "beta": self._kl_weight,
             "lr": float(self.optimizer.lr),
             "seconds": round(state.seconds, 3),
             "train": train.to_dict(),
             "validation": validation.to_dict(),
         }
+
+    def _mean_losses(self) -> dict[str, Any]:
+        """Return the mean loss of the pair, and where there are several those of the others."""
+        steps = max(1, self.state.epoch_steps)
+        names = self.optimizer.groups
+        means = [total / steps for total in self.state.loss_sums or [0.0] * len(names)]
+        of_pair, *others = zip(names, means, strict=True)
+        return {"loss": of_pair[1], **({"losses": dict(others)} if others else {})}
 
     @property
     def _kl_weight(self) -> float:

@@ -8,6 +8,7 @@ from torch import nn
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
 from vaezoo.objectives.base import Context, Objective
+from vaezoo.objectives.losses import PAIR, named_losses
 from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
@@ -41,6 +42,8 @@ class Validation:
         What the pair is trained for.
     seed
         Of the noise.
+    num_steps
+        At which schedules have ended: by an objective at its end all epochs are judged alike.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class Validation:
         objective: Objective,
         *,
         seed: int,
+        num_steps: int = 0,
     ) -> None:
         self.pair = pair
         self.batches = batches
         self.transform = transform
         self.objective = objective
         self.seed = seed
+        self.num_steps = num_steps
         self.num_data = batches.num_units("train")
         self._rows: dict[str, list[Args]] = {}
 
@@ -77,15 +82,16 @@ class Validation:
         It is the ELBO with weight ``beta`` on its KL term, or the bound that is optimised where it
         is another one.
         """
-        if self.objective.judged_by_elbo:
+        if getattr(self.objective, "judged_by_elbo", True):
             return validation.score(beta)
         total = units = 0.0
-        context = Context(beta, num_data=self.num_data)
+        context = Context(beta, step=self.num_steps, num_data=self.num_data)
         with seeded(self.seed, self.batches.device):
             for batch in self._measured("validation"):
                 for args in split_rows(batch, ROWS_AT_ONCE):
                     size = float(num_units(self.pair, args))
-                    total -= size * float(self.objective.loss(self.pair, args, context))
+                    losses = named_losses(self.objective.loss(self.pair, args, context))
+                    total -= size * float(losses[PAIR])
                     units += size
         return total / units
 

@@ -1,0 +1,111 @@
+"""What a training optimises: its objective, made ready for a pair, and who follows which loss."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from vaezoo.engine.groups import Optimizers
+from vaezoo.engine.optimizers import Optimizer
+from vaezoo.errors import RequestError, nearest
+from vaezoo.objectives.base import Context, Objective
+from vaezoo.objectives.losses import groups_of, named_losses, networks_of, together, untrained
+from vaezoo.pairs.admission import refuse_global_parameters
+from vaezoo.pairs.sites import Args
+from vaezoo.runtime.device import device_of, seeded
+from vaezoo.runtime.isolation import isolated, untouched
+from vaezoo.settings import Training
+
+__all__ = ["Optimised", "prepared"]
+
+
+@dataclass(frozen=True)
+class Optimised:
+    """An objective that is ready for a pair.
+
+    Attributes
+    ----------
+    objective
+        Has been prepared.
+    networks
+        What it owns: a critic, a multiplier.
+    whole
+        The pair with them.
+    groups
+        Parameters by the name of the loss that they follow.
+    """
+
+    objective: Objective
+    networks: nn.Module
+    whole: nn.Module
+    groups: Mapping[str, Sequence[Tensor]]
+
+    def optimizers(self, training: Training) -> Optimizers:
+        """Return an optimiser for each group; an objective may have learning rates of its own."""
+        rates: Mapping[str, float] = getattr(self.objective, "learning_rates", {})
+        for name in rates:
+            if name not in self.groups:
+                raise RequestError(
+                    f"the objective has a learning rate for '{name}', and no loss of that name; "
+                    f"{nearest(name, self.groups)}"
+                )
+        return Optimizers(
+            {
+                name: Optimizer(
+                    training.optimizer,
+                    parameters,
+                    lr=rates.get(name, training.lr),
+                    weight_decay=training.weight_decay,
+                    lr_decay=training.lr_decay,
+                )
+                for name, parameters in self.groups.items()
+            }
+        )
+
+
+def prepared(
+    objective: Objective,
+    form: nn.Module,
+    args: Args,
+    *,
+    pair: nn.Module,
+    seed: int,
+    num_data: float,
+    notify: Callable[[str, str], None],
+) -> Optimised:
+    """Prepare an objective for a pair, once, which is left as it was.
+
+    Parameters
+    ----------
+    objective
+        What it owns is made now, from the seed of the training.
+    form
+        The pair in the form that is trained.
+    args
+        A small batch; its losses show which groups there are.
+    pair
+        The pair as its author wrote it.
+    seed
+        Of what the objective draws.
+    num_data
+        Number of data (of frames for sequences) in the training set.
+    notify
+        Is told what no loss trains: kind of the notice, and the line.
+    """
+    device = device_of(pair)
+    with seeded(seed, device), isolated(), untouched(pair, device):
+        objective.prepare(form, args)
+        networks = networks_of(objective, pair).to(device)
+        step = torch.zeros((), device=device)
+        context = Context(torch.ones_like(step), None, step, num_data)
+        with pyro.validation_enabled(False):
+            losses = named_losses(objective.loss(form, args, context))
+        whole = together(pair, networks)
+        refuse_global_parameters(set(whole.parameters()))
+    groups = groups_of(losses, pair, networks)
+    for name in untrained(networks, groups):
+        line = f"the objective gives no loss '{name}', so that its '{name}' is not trained"
+        notify(f"untrained:{name}", line)
+    return Optimised(objective, networks, whole, groups)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import vaezoo
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     limit_option,
     num_samples_option,
@@ -56,6 +57,7 @@ class PrefixType(click.ParamType):  # type: ignore[type-arg]
 )
 @takes_data
 @limit_option(8, "How many rows.")
+@given_option
 @out_option(
     *(".png", ".npz", ".nc"),
     text="A .png, .npz or .nc (ArviZ) file.  [default: RUN/figures/forecast.png]",

@@ -175,7 +175,7 @@ def test_a_prefix_longer_than_a_sequence_is_refused(run: Run) -> None:
 
 def test_a_pair_without_time_is_refused() -> None:
     flat = fit("vae-linear", "digits", config={"z_dim": 2}, training={"steps": 1})
-    with pytest.raises(RequestError, match="needs a sequence pair"):
+    with pytest.raises(RequestError, match="no run on sequences"):
         forecast(flat, horizon=1)
 
 

@@ -7,29 +7,40 @@ The states of a beginning are those that the guide finds in it,
 with e_t made of the beginning alone, also by a guide that looks ahead. From its last frame on the
 model is on its own: z_t from the prior, x_t from the likelihood, and that x_t is what the next
 state sees. So every draw differs in what it makes of the beginning, too. The draws of the guide are
-not weighted: a guide that is wrong about the beginning makes a forecast that is wrong.
+not weighted: a guide that is wrong about the beginning makes a forecast that is wrong. What is not
+written as one step goes on by :mod:`vaezoo.sequences.conditioning`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue
 from vaezoo.pairs.families import point_of
 from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.pieces import rows_at_once
+from vaezoo.pairs.sites import Args, takes_lengths, trace_pair
 from vaezoo.runs import Run
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
+from vaezoo.runs.conditions import Given, given_rows
+from vaezoo.sequences.conditioning import (
+    Continuation,
+    along_time,
+    continue_by_conditioning,
+)
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
 __all__ = [
     "Beginnings",
     "Prefix",
     "after_beginnings",
     "beginnings",
+    "continue_beginnings",
     "continue_sequences",
     "usual_steps",
 ]
@@ -103,11 +114,17 @@ class Beginnings:
         Their lengths, ``(B,)``.
     prefix
         Frames of each that are given, ``(B,)``.
+    args
+        All arguments of the pair, whole.
+    conditions
+        Conditions that were given in the place of those of the data, by name.
     """
 
     x: Tensor
     length: Tensor
     prefix: Tensor
+    args: Args
+    conditions: Mapping[str, Tensor]
 
     def frames(self, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Return the frames from ``start (B,)`` on, ``(B, steps, *x_shape)``, and which exist."""
@@ -124,6 +141,8 @@ def beginnings(
     prefix: Prefix,
     *,
     limit: int | None,
+    steps: int | None = None,
+    given: Given | None = None,
     data_dir: str | Path | None = None,
 ) -> Beginnings:
     """Return rows of data of which the first frames are given.
@@ -134,17 +153,109 @@ def beginnings(
         As for :func:`forecast`.
     prefix
         So many frames, ``half`` of each sequence (at least one), or ``all``.
+    steps
+        Frames to add: what has a value for each frame is ``given`` for these, too.
+    given
+        Conditions by name, in the place of those of the data.
 
     Raises
     ------
     RequestError
-        When a sequence is shorter than the prefix; it is named.
+        When the data are no sequences, or one is shorter than the prefix; it is named.
     """
-    as_sequence_pair(run.pair, "a continuation")
+    if not takes_lengths(run.pair):
+        raise RequestError(
+            f"there is nothing to continue: {run.name} is no run on sequences "
+            f"({type(run.pair).__name__} takes no argument `length`)"
+        )
     batches = run.batches(data, data_dir=data_dir)
-    named = dict(zip(batches.names, batches.whole(split, limit=limit), strict=True))
+    args = batches.whole(split, limit=limit)
+    named = dict(zip(batches.names, args, strict=True))
     x, length = named["x"], named["length"]
-    return Beginnings(x, length, _frames_of_prefix(length, prefix, split))
+    frames = _frames_of_prefix(length, prefix, split)
+    conditions: dict[str, Tensor] = {}
+    for name, value in (given or {}).items():
+        in_time = name in along_time(run.pair, args)
+        needed = int(frames.max()) + (steps or 1) if in_time else None
+        rows = given_rows({name: value}, named, run.roles.conditions, num_frames=needed)
+        conditions |= {other: tensor.to(x.device) for other, tensor in rows.items()}
+    return Beginnings(x, length, frames, args, conditions)
+
+
+def continue_beginnings(
+    run: Run, pair: nn.Module, begun: Beginnings, steps: int, num_samples: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor], bool]:
+    """Continue sequences of a pair that is not written as one step, each from its own end.
+
+    ``pair`` is that of the run, or its form for data with missing entries.
+
+    Returns
+    -------
+    tuple
+        Draws and points by argument, ``(B, S, steps, ...)`` each, and whether all are bits.
+
+    Raises
+    ------
+    RequestError
+        When a condition ends before the forecast does; it is named.
+    """
+    _require_conditions(run, begun, steps)
+    parts: list[tuple[Tensor, Continuation]] = []
+    for prefix in begun.prefix.unique().tolist():
+        rows = (begun.prefix == prefix).nonzero().flatten()
+        size = rows_at_once(num_samples, num_frames=prefix + steps)
+        for some in rows.split(size):
+            args = tuple(arg[some] for arg in begun.args)
+            given = {name: value[some] for name, value in begun.conditions.items()}
+            parts.append((some, _continuation(run, pair, args, prefix, steps, num_samples, given)))
+    order = torch.cat([rows for rows, _ in parts]).argsort()
+
+    def joined(values: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in values])[order] for name in values[0]}
+
+    draws = joined([part.draws for _, part in parts])
+    points = joined([part.points for _, part in parts])
+    return draws, points, parts[0][1].is_binary
+
+
+def _continuation(
+    run: Run,
+    pair: nn.Module,
+    args: Args,
+    prefix: int,
+    steps: int,
+    num_samples: int,
+    conditions: Mapping[str, Tensor],
+) -> Continuation:
+    """Continue rows; with latents that all rows share, each draw by a run of its own."""
+    shared = bool(trace_pair(pair, args).global_latents)
+    runs, at_once = (num_samples, 1) if shared else (1, num_samples)
+    parts = [
+        continue_by_conditioning(
+            pair, args, run.roles, prefix, steps, at_once, conditions=conditions
+        )
+        for _ in range(runs)
+    ]
+    draws, points = (
+        {name: torch.cat([part[name] for part in values], 1) for name in values[0]}
+        for values in ([part.draws for part in parts], [part.points for part in parts])
+    )
+    return Continuation(draws, points, parts[0].is_binary)
+
+
+def _require_conditions(run: Run, begun: Beginnings, steps: int) -> None:
+    """Refuse conditions of the data whose last frames are padding where they are needed."""
+    last = begun.prefix + steps
+    short = (last > begun.length).nonzero().flatten()
+    names = set(along_time(run.pair, begun.args)) & set(run.roles.conditions)
+    for name in sorted(names - set(begun.conditions)):
+        if len(short):
+            row = int(short[0])
+            raise RequestError(
+                f"condition '{name}' of sequence {row} has {int(begun.length[row])} frames, and "
+                f"{int(last[row])} are needed: begin earlier (`prefix`), go on for less, or give "
+                f"it for all frames, `given={{'{name}': ...}}`"
+            )
 
 
 def _frames_of_prefix(length: Tensor, prefix: Prefix, split: str) -> Tensor:

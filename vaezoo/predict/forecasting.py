@@ -20,13 +20,15 @@ from vaezoo.predict.continuation import (
     Prefix,
     after_beginnings,
     beginnings,
+    continue_beginnings,
 )
 from vaezoo.predict.scores import binary_scores, crps
 from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.conditions import Given
 from vaezoo.runs.environment import describe_library
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import incomplete_form
-from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["forecast", "quantiles", "values_of"]
 
@@ -41,6 +43,7 @@ def forecast(
     horizon: int,
     num_samples: int = 100,
     limit: int | None = 8,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
 ) -> xr.DataTree:
@@ -49,7 +52,7 @@ def forecast(
     Parameters
     ----------
     run
-        A trained run of a sequence pair, or its folder.
+        A trained run on sequences, or its folder.
     data
         In any form that :func:`fit` takes, in units of the run's data; by default those.
     split
@@ -62,6 +65,9 @@ def forecast(
         Draws for each sequence.
     limit
         Only the first so many rows; None for all.
+    given
+        Conditions of a conditional pair by name, in the place of those of the data: ``{"u": u}``
+        with a value for each frame, those to come included.
     seed
         Seed of the draws.
     data_dir
@@ -88,11 +94,11 @@ def forecast(
     require_positive("horizon", horizon, "frame")
     require_positive("num_samples", num_samples, "draw")
     run = as_run(run)
-    pair = as_sequence_pair(run.pair, "a forecast")
     other = None if data is None else run.find_data(data, data_dir=data_dir)
-    begun = beginnings(run, other, split, prefix, limit=limit, data_dir=data_dir)
-    pair = as_sequence_pair(incomplete_form(pair, (begun.x, begun.length)), "a forecast")
-    draws, probability = _predict(pair, begun, horizon, num_samples, seed)
+    begun = beginnings(
+        run, other, split, prefix, limit=limit, steps=horizon, given=given, data_dir=data_dir
+    )
+    draws, probability = _predict(run, begun, horizon, num_samples, seed)
     tree = xr.DataTree.from_dict(_groups(run, begun, draws, probability))
     data_name = other.name if other else run.data.name
     tree.attrs = {"name": run.name, **describe_library(), "seed": seed, "data": data_name}
@@ -100,9 +106,20 @@ def forecast(
 
 
 def _predict(
-    pair: SequencePair, begun: Beginnings, horizon: int, num_samples: int, seed: int
+    run: Run, begun: Beginnings, horizon: int, num_samples: int, seed: int
 ) -> tuple[Tensor, Tensor | None]:
     """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
+    pair = incomplete_form(run.pair, begun.args)
+    if isinstance(pair, SequencePair) and len(begun.args) == 2:
+        return _predict_by_steps(pair, begun, horizon, num_samples, seed)
+    with seeded(seed, begun.x.device):
+        draws, points, is_binary = continue_beginnings(run, pair, begun, horizon, num_samples)
+    return draws["x"], points["x"].mean(1) if is_binary else None
+
+
+def _predict_by_steps(
+    pair: SequencePair, begun: Beginnings, horizon: int, num_samples: int, seed: int
+) -> tuple[Tensor, Tensor | None]:
     longest = int(begun.prefix.max())
     draws, probability = [], []
     with seeded(seed, begun.x.device):

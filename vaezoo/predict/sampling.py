@@ -10,14 +10,20 @@ from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.predictions import prior_predictive
-from vaezoo.pairs.sites import takes_lengths
-from vaezoo.predict.continuation import beginnings, continue_sequences, usual_steps
+from vaezoo.pairs.sites import argument_names, takes_lengths
+from vaezoo.predict.continuation import (
+    Beginnings,
+    beginnings,
+    continue_beginnings,
+    continue_sequences,
+    usual_steps,
+)
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import incomplete_form
-from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
+from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["sample"]
 
@@ -93,12 +99,12 @@ def sample(
             args = run.placeholder(num_samples, _frames(run, steps), given)
             new = observed_values(run, prior_predictive(run.pair, args, x=x), args)
     else:
-        pair = as_sequence_pair(run.pair, "`prefix`")
-        begun = beginnings(run, data, split, prefix, limit=num_samples, data_dir=data_dir)
-        pair = as_sequence_pair(incomplete_form(pair, (begun.x, begun.length)), "`prefix`")
         steps = max(1, usual_steps(run) - prefix) if steps is None else steps
+        begun = beginnings(
+            run, data, split, prefix, limit=num_samples, steps=steps, given=given, data_dir=data_dir
+        )
         with seeded(seed, run.device):
-            new = {"x": _continued(pair, begun.x[:, :prefix], begun.prefix, steps, x)}
+            new = _continued(run, begun, steps, x)
     return as_predicted([in_data_units(run, new)])
 
 
@@ -111,12 +117,19 @@ def _frames(run: Run, steps: int | None) -> int | None:
     return None
 
 
-def _continued(
-    pair: SequencePair, first: Tensor, length: Tensor, steps: int, x: PointValue
-) -> Tensor:
-    """Return the first frames of sequences and one continuation of each."""
-    parts = [
-        continue_sequences(pair, rows, lengths, steps, 1, x_choice=x)[:, 0]
-        for rows, lengths in split_rows((first, length), MOST_ROWS)
-    ]
-    return torch.cat([first, torch.cat(parts)], 1)
+def _continued(run: Run, begun: Beginnings, steps: int, x: PointValue) -> dict[str, Tensor]:
+    """Return the first frames of sequences and one continuation of each, by argument."""
+    pair, prefix = incomplete_form(run.pair, begun.args), int(begun.prefix[0])
+    if isinstance(pair, SequencePair) and len(begun.args) == 2:
+        first = begun.x[:, :prefix]
+        parts = [
+            continue_sequences(pair, rows, lengths, steps, 1, x_choice=x)[:, 0]
+            for rows, lengths in split_rows((first, begun.prefix), MOST_ROWS)
+        ]
+        return {"x": torch.cat([first, torch.cat(parts)], 1)}
+    draws, points, _ = continue_beginnings(run, pair, begun, steps, 1)
+    args = dict(zip(argument_names(run.pair), begun.args, strict=True))
+    return {
+        name: torch.cat([args[name][:, :prefix], value[:, 0]], 1)
+        for name, value in (points if x == "mean" else draws).items()
+    }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vaezoo.pairs.sites import Args, argument_names, step_of, takes_lengths, trace_pair
 
-__all__ = ["Observation", "Roles", "by_argument", "roles_of"]
+__all__ = ["SHAPES", "Observation", "Roles", "by_argument", "roles_of"]
 
 SHAPES = ("length", "mask")
 

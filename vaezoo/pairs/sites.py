@@ -56,8 +56,13 @@ def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
     >>> from vaezoo.testing.pairs import LabelledPair
     >>> argument_names(LabelledPair)
     ('x', 'c')
+
+    An argument ``*inputs`` stands for those that the attribute of that name lists.
     """
-    names = inspect.signature(model_of(pair)).parameters
+    names: list[str] = []
+    for name, parameter in inspect.signature(model_of(pair)).parameters.items():
+        several = parameter.kind is parameter.VAR_POSITIONAL
+        names.extend(getattr(pair, name, ()) if several else [name])
     return tuple(name for name in names if name != "self")
 
 

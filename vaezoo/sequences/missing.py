@@ -116,7 +116,7 @@ def incomplete_form(pair: nn.Module, args: Args) -> nn.Module:
     >>> isinstance(incomplete_form(pair, (x, torch.tensor([3]))), SequencePair)
     True
     """
-    if not isinstance(pair, SequencePair):
+    if not isinstance(pair, SequencePair) or pair.inputs:
         return with_missing(pair, args)
     if not missing_arguments(pair, args):
         return pair

@@ -6,7 +6,7 @@ past runs in a loop; prior, likelihood and their densities are computed for all 
 model and guide share the states that the guide's draw went through.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
@@ -17,7 +17,7 @@ from torch.distributions import constraints, kl_divergence, register_kl
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.families import elements_of_both
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, by_frame
 from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, by_rows, loop
 
 __all__ = ["Frames", "Path", "PathPair", "training_form"]
@@ -212,48 +212,63 @@ class PathPair(nn.Module):
         # that prior and likelihood need, and the loop over time is run once for both.
         self._from_guide: Unrolled | None = None
 
-    def guide(self, x: Tensor, length: Tensor) -> None:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the arguments after length: those that the conditionals take."""
+        return self.pair.inputs
+
+    def guide(self, x: Tensor, length: Tensor, *inputs: Tensor) -> None:
         """q(z | x) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
         if not self.pair.has_latents:
             return
-        path = self._path("posterior", x, length)
+        path = self._path("posterior", x, length, inputs)
         with pyro.plate("data", len(x)):
             pyro.sample("z", path)
         self._from_guide = path.unrolled
 
-    def model(self, x: Tensor, length: Tensor) -> None:
+    def model(self, x: Tensor, length: Tensor, *inputs: Tensor) -> None:
         """p(x, z) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
         from_guide, self._from_guide = self._from_guide, None
         with pyro.plate("data", len(x)):
             if not self.pair.has_latents:
-                unrolled = self._begin(x, length).through(x.new_empty(*x.shape[:2], 0))
+                unrolled = self._begin(x, length, inputs).through(x.new_empty(*x.shape[:2], 0))
             else:
                 # Left over from a guide that was run without its model, it is of another batch.
                 if from_guide and not (from_guide.x is x and from_guide.length is length):
                     from_guide = None
-                path = self._path("prior", x, length, from_guide)
+                path = self._path("prior", x, length, inputs, from_guide)
                 unrolled = path.at(pyro.sample("z", path))
             pyro.sample("x", Frames(unrolled), obs=x)
 
-    def _begin(self, x: Tensor, length: Tensor) -> Unrolled:
-        return Unrolled(self.pair, x, length, self.recurrence, self.truncate)
+    def _begin(self, x: Tensor, length: Tensor, inputs: Sequence[Tensor]) -> Unrolled:
+        named = self.pair.name_inputs(inputs)
+        return Unrolled(self.pair, x, length, self.recurrence, self.truncate, named)
 
     def _path(
-        self, side: Side, x: Tensor, length: Tensor, unrolled: Unrolled | None = None
+        self,
+        side: Side,
+        x: Tensor,
+        length: Tensor,
+        inputs: Sequence[Tensor],
+        unrolled: Unrolled | None = None,
     ) -> Path:
         size = torch.Size((x.shape[1], len(x)))
-        latent = self._latent(side, x, length)
-        return Path(lambda: self._begin(x, length), side, latent, size, unrolled)
+        latent = self._latent(side, x, length, inputs)
+        return Path(lambda: self._begin(x, length, inputs), side, latent, size, unrolled)
 
     @torch.no_grad()
-    def _latent(self, side: Side, x: Tensor, length: Tensor) -> TorchDistribution:
+    def _latent(
+        self, side: Side, x: Tensor, length: Tensor, inputs: Sequence[Tensor]
+    ) -> TorchDistribution:
         """Return the distribution of the first step of one sequence.
 
         A path has to say its event shape and support before anything is drawn, and only the
         conditionals know those of a step.
         """
-        first = Unrolled(self.pair, x[:1, :1], length[:1].clamp(max=1))
-        rollout = Rollout(self.pair, self.pair.initial(first.x))
+        named = self.pair.name_inputs(inputs)
+        row = {n: v[:1, :1] for n, v in by_frame(named, x.shape[1]).items()}
+        first = Unrolled(self.pair, x[:1, :1], length[:1].clamp(max=1), inputs=row)
+        rollout = Rollout(self.pair, self.pair.first_state(first.x, row), first.rows)
         return rollout.latent(side, first.encoded if side == "posterior" else None)
 
 

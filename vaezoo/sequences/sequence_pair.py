@@ -10,9 +10,11 @@ is trained, :class:`vaezoo.sequences.paths.PathPair`, with one site per path; pa
 forecasts and imputation.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from itertools import chain
+from typing import Any, ClassVar, Literal
 
 import pyro
 import torch
@@ -23,9 +25,12 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import aligned
 
-__all__ = ["Rollout", "SequencePair", "Side", "as_sequence_pair"]
+__all__ = ["Rollout", "SequencePair", "Side", "as_sequence_pair", "by_frame"]
 
 Side = Literal["prior", "posterior"]
+
+# How many arguments each conditional takes before those that a pair adds.
+TAKES = {"prior": 1, "posterior": 2, "likelihood": 2, "transition": 3, "encode": 2, "initial": 1}
 
 
 class SequencePair(nn.Module):
@@ -46,6 +51,12 @@ class SequencePair(nn.Module):
 
     A model without latents sets ``has_latents = False``, needs neither prior nor posterior, and is
     handed latents of no width, ``(N, 0)``.
+
+    What a conditional takes beyond these are further arguments of the pair, by their names: with
+    ``prior(h, u)`` data have actions u ``(B, T, U)`` beside x, and the prior sees those of its
+    step, ``(N, U)``. What has no frames, as a label ``(B, C)``, is that of each step. ``encode``
+    and ``initial`` may take them as well, and get them whole. A pair whose conditionals are modules
+    lists their names: ``inputs = ("u",)``.
 
     Examples
     --------
@@ -71,12 +82,20 @@ class SequencePair(nn.Module):
     """
 
     has_latents: ClassVar[bool] = True
+    inputs: ClassVar[tuple[str, ...]] = ()
 
     hidden: int
-    prior: Callable[[Tensor], TorchDistribution]
-    posterior: Callable[[Tensor, Tensor], TorchDistribution]
-    likelihood: Callable[[Tensor, Tensor], TorchDistribution]
-    transition: Callable[[Tensor, Tensor, Tensor], Tensor]
+    prior: Callable[..., TorchDistribution]
+    posterior: Callable[..., TorchDistribution]
+    likelihood: Callable[..., TorchDistribution]
+    transition: Callable[..., Tensor]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "inputs" not in vars(cls):
+            methods = {n: vars(cls)[n] for n in TAKES if inspect.isfunction(vars(cls).get(n))}
+            names = (further_arguments(fn, TAKES[n] + 1) for n, fn in methods.items())
+            cls.inputs = tuple(dict.fromkeys([*cls.inputs, *chain(*names)]))
 
     def initial(self, x: Tensor) -> Tensor:
         """Return h_0 ``(B, H)`` for sequences ``x (B, T, *x_shape)``; zeros."""
@@ -94,28 +113,90 @@ class SequencePair(nn.Module):
         """
         return self.embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def model(self, x: Tensor, length: Tensor) -> None:
+    def model(self, x: Tensor, length: Tensor, *inputs: Tensor) -> None:
         """prod_t p(z_t | h_t) p(x_t | z_t, h_t) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
-        rollout = Rollout(self, self.initial(x))
+        named = self.name_inputs(inputs)
+        rollout, steps = Rollout(self, self.first_state(x, named)), by_frame(named, x.shape[1])
         with pyro.plate("data", len(x)):
             for t in range(x.shape[1]):
+                rollout.inputs = {name: value[:, t] for name, value in steps.items()}
                 with poutine.mask(mask=t < length):  # type: ignore[call-overload]
                     z_t = rollout.draw("prior", sample=partial(pyro.sample, f"z_{t}"))
                     # The value that comes back is x[:, t], or the model's own draw in prediction.
                     x_t = pyro.sample(f"x_{t}", rollout.likelihood(z_t), obs=x[:, t])
                 rollout.advance(z_t, self.embed(x_t))
 
-    def guide(self, x: Tensor, length: Tensor) -> None:
+    def guide(self, x: Tensor, length: Tensor, *inputs: Tensor) -> None:
         """prod_t q(z_t | e_t, h_t) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
         if not self.has_latents:
             return
-        rollout, e = Rollout(self, self.initial(x)), self.encode(x, length)
+        named = self.name_inputs(inputs)
+        rollout, steps = Rollout(self, self.first_state(x, named)), by_frame(named, x.shape[1])
+        e = self.read(x, length, named)
         with pyro.plate("data", len(x)):
             for t in range(x.shape[1]):
+                rollout.inputs = {name: value[:, t] for name, value in steps.items()}
                 with poutine.mask(mask=t < length):  # type: ignore[call-overload]
                     sample = partial(pyro.sample, f"z_{t}")
                     z_t = rollout.draw("posterior", e[:, t], sample=sample)
                 rollout.advance(z_t, self.embed(x[:, t]))
+
+    def name_inputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the further arguments by their names.
+
+        Raises
+        ------
+        RequestError
+            When there are fewer or more than the conditionals take.
+        """
+        if len(inputs) != len(self.inputs):
+            names = "".join(f", {name}" for name in self.inputs)
+            raise RequestError(
+                f"{type(self).__name__} takes {len(self.inputs)} arguments after length, and "
+                f"{len(inputs)} came: a model and a guide of its own hand all of them on, "
+                f"`super().model(x, length{names})`"
+            )
+        return dict(zip(self.inputs, inputs, strict=True))
+
+    def first_state(self, x: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return :meth:`initial`, of what it takes."""
+        further = further_arguments(self.initial, 1) if inputs else ()
+        return self.initial(x, *[inputs[name] for name in further])
+
+    def read(self, x: Tensor, length: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return :meth:`encode`, of what it takes."""
+        further = further_arguments(self.encode, 2) if inputs else ()
+        return self.encode(x, length, *[inputs[name] for name in further])
+
+
+def further_arguments(part: Callable[..., Any], number: int) -> tuple[str, ...]:
+    """Return the names of the arguments of a conditional that come after so many.
+
+    Examples
+    --------
+    >>> further_arguments(lambda h, u: h + u, 1)
+    ('u',)
+    """
+    fn = part.forward if isinstance(part, nn.Module) else part
+    parameters = list(inspect.signature(fn).parameters.values())[number:]
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(p.name for p in parameters if p.kind in kinds and p.default is p.empty)
+
+
+def by_frame(inputs: Mapping[str, Tensor], num_frames: int) -> dict[str, Tensor]:
+    """Return further arguments with a value for each frame, ``(B, T, ...)``.
+
+    Examples
+    --------
+    >>> by_frame({"label": torch.zeros(3, 2)}, 5)["label"].shape
+    torch.Size([3, 5, 2])
+    """
+    return {
+        name: value
+        if value.shape[1:2] == (num_frames,)
+        else value.unsqueeze(1).expand(-1, num_frames, *value.shape[1:])
+        for name, value in inputs.items()
+    }
 
 
 class Rollout:
@@ -130,6 +211,8 @@ class Rollout:
         The pair.
     h
         The state of each row before the next step, ``(N, H)``.
+    inputs
+        Further arguments of the conditionals of the next step by name, ``(N, ...)``.
 
     Examples
     --------
@@ -142,9 +225,12 @@ class Rollout:
     torch.Size([5, 3, 2])
     """
 
-    def __init__(self, pair: SequencePair, h: Tensor) -> None:
+    def __init__(
+        self, pair: SequencePair, h: Tensor, inputs: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.pair = pair
         self.h = h
+        self.inputs = inputs or {}
 
     def latent(self, side: Side, e: Tensor | None = None) -> TorchDistribution:
         """Return p(z_t | h_t), or q(z_t | e_t, h_t) of ``e (N, E)``, one for each row.
@@ -154,10 +240,10 @@ class Rollout:
         if not self.pair.has_latents:
             return Normal(self.h[:, :0], 1.0).to_event(1)
         if side == "prior":
-            return self._over_rows(self.pair.prior(self.h))
+            return self._over_rows(self.pair.prior(self.h, *self._further("prior")))
         if e is None:
             raise TypeError("the posterior of a step needs what the guide sees of its frame")
-        return self._over_rows(self.pair.posterior(e, self.h))
+        return self._over_rows(self.pair.posterior(e, self.h, *self._further("posterior")))
 
     def draw(
         self,
@@ -171,11 +257,11 @@ class Rollout:
 
     def likelihood(self, z: Tensor) -> TorchDistribution:
         """Return p(x_t | z_t, h_t), one for each row."""
-        return self._over_rows(self.pair.likelihood(z, self.h))
+        return self._over_rows(self.pair.likelihood(z, self.h, *self._further("likelihood")))
 
     def advance(self, z: Tensor, features: Tensor, running: Tensor | None = None) -> None:
         """Go to h_{t+1}, with z_t and ``features (N, F)`` of x_t; rows not ``running`` stay."""
-        after = self.pair.transition(features, z, self.h)
+        after = self.pair.transition(features, z, self.h, *self._further("transition"))
         self.h = after if running is None else after.where(aligned(running, after), self.h)
 
     def generate(self) -> tuple[TorchDistribution, Tensor]:
@@ -185,6 +271,12 @@ class Rollout:
         x = fn.sample()
         self.advance(z, self.pair.embed(x))
         return fn, x
+
+    def _further(self, part: str) -> list[Tensor]:
+        if not self.inputs:
+            return []
+        names = further_arguments(getattr(self.pair, part), TAKES[part])
+        return [self.inputs[name] for name in names]
 
     def _over_rows(self, fn: TorchDistribution) -> TorchDistribution:
         """Give each row a distribution of its own where all have one.
@@ -219,6 +311,11 @@ def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
     Traceback (most recent call last):
     vaezoo.errors.RequestError: a forecast needs a sequence pair, ...and Linear is none
     """
+    if isinstance(pair, SequencePair) and pair.inputs:
+        raise RequestError(
+            f"{what} takes pairs of x and length alone so far, and the conditionals of "
+            f"{type(pair).__name__} take {', '.join(pair.inputs)}"
+        )
     if isinstance(pair, SequencePair):
         return pair
     raise RequestError(

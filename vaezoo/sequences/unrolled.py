@@ -5,7 +5,7 @@ where a path is drawn, the conditional that it is drawn from; everything else, t
 the guide sees, the likelihood, the other side's conditional, sees all steps as rows of one batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, by_frame
 
 __all__ = [
     "Family",
@@ -56,6 +56,8 @@ class Unrolled:
         Runs the loop; :func:`loop` by default.
     truncate
         Frames after which gradients are cut; 0 for never.
+    inputs
+        Further arguments by name, ``(B, ...)``.
     """
 
     def __init__(
@@ -65,8 +67,11 @@ class Unrolled:
         length: Tensor,
         recurrence: "Recurrence | None" = None,
         truncate: int = 0,
+        inputs: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.pair = pair
+        self.inputs = inputs or {}
+        self.rows = {n: by_rows(v) for n, v in by_frame(self.inputs, x.shape[1]).items()}
         self.x = x
         self.length = length
         self.recurrence = recurrence or loop
@@ -89,7 +94,7 @@ class Unrolled:
                 # which has no argument for what runs loops here: a context variable carries it.
                 token = _RUNNING.set(self.recurrence)
                 try:
-                    e = self.pair.encode(self.x, self.length)
+                    e = self.pair.read(self.x, self.length, self.inputs)
                 finally:
                     _RUNNING.reset(token)
                 self._encoded = by_rows(e)
@@ -102,7 +107,7 @@ class Unrolled:
         """
         # The prior sees nothing of its frame, but a loop takes the same inputs on both sides.
         e = self.encoded if side == "posterior" else self.features[:, :0]
-        inputs = [self._by_step(e), self._by_step(self.features)]
+        inputs = [self._by_step(e), self._by_step(self.features), *self._further()]
         z, h, *parameters = self._run(DrawStep(self.pair, side, family), inputs)
         self.z, self.h = z.transpose(0, 1), h.flatten(0, 1)
         if parameters:
@@ -113,14 +118,14 @@ class Unrolled:
 
     def through(self, z: Tensor) -> "Unrolled":
         """Take the path ``z (B, T, z_dim)``, and no other."""
-        inputs = [z.transpose(0, 1), self._by_step(self.features)]
+        inputs = [z.transpose(0, 1), self._by_step(self.features), *self._further()]
         (h,) = self._run(FollowStep(self.pair), inputs)
         self.z, self.h = z, h.flatten(0, 1)
         return self
 
     def _run(self, step: "Step", inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the outputs of all steps; where gradients are cut, a part begins."""
-        h, parts = self.pair.initial(self.x), []
+        h, parts = self.pair.first_state(self.x, self.inputs), []
         every = self.truncate or self.size[0]
         for start in range(0, self.size[0], every):
             part = [value[start : start + every] for value in inputs]
@@ -141,12 +146,15 @@ class Unrolled:
 
     def _all(self) -> Rollout:
         """Return all steps of all sequences, as if each were a row before its step."""
-        return Rollout(self.pair, self.h)
+        return Rollout(self.pair, self.h, self.rows)
 
     def sum_over_steps(self, values: Tensor) -> Tensor:
         """Return the sum over the frames of each sequence of ``(T * B, ...)``, ``(B, ...)``."""
         by_sequence = self._by_step(values).transpose(0, 1)
         return torch.where(aligned(self.mask, by_sequence), by_sequence, 0.0).sum(1)
+
+    def _further(self) -> list[Tensor]:
+        return [self._by_step(rows) for rows in self.rows.values()]
 
     def _by_step(self, rows: Tensor) -> Tensor:
         return rows.unflatten(0, self.size)
@@ -187,8 +195,8 @@ class DrawStep:
         self.side: Side = side
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        e, f = inputs
-        rollout = Rollout(self.pair, h)
+        e, f, *further = inputs
+        rollout = Rollout(self.pair, h, dict(zip(self.pair.inputs, further, strict=True)))
         fn = rollout.latent(self.side, e)
         z = fn.rsample() if fn.has_rsample else fn.sample()
         rollout.advance(z, f)
@@ -203,8 +211,8 @@ class FollowStep:
         self.kind = "follow"
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        z, f = inputs
-        rollout = Rollout(self.pair, h)
+        z, f, *further = inputs
+        rollout = Rollout(self.pair, h, dict(zip(self.pair.inputs, further, strict=True)))
         rollout.advance(z, f)
         return rollout.h, h
 

@@ -31,10 +31,11 @@ def show(model: str, as_json: bool) -> None:
 
     cls = get_model(model)
     entry = entry_of(cls)
-    settings = _settings(cls)
+    settings, objectives = _settings(cls), _objectives(cls)
     if as_json:
         presets = {name: dict(values) for name, values in entry.presets.items()}
-        echo_json({"name": entry.name, "settings": settings, "presets": presets})
+        values = {"name": entry.name, "settings": settings, "presets": presets}
+        echo_json({**values, "objectives": objectives})
         return
     click.echo(f"{entry.name}  {entry.reference}\n")
     click.echo(_as_text(appendix_of(cls)) + "\n")
@@ -43,6 +44,13 @@ def show(model: str, as_json: bool) -> None:
     if entry.presets:
         click.echo()
         table([("preset", "settings"), *((name, _line(v)) for name, v in entry.presets.items())])
+    click.echo()
+    rows_of_all = [
+        (name, option, str(value["default"]), value["type"])
+        for name, options in objectives.items()
+        for option, value in options.items()
+    ]
+    table([("objective", "option", "default", "type or choices"), *rows_of_all])
 
 
 def _as_text(page: str) -> str:
@@ -65,6 +73,21 @@ def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:
         for option, value in _of_class(axis.find(chosen, cls), options).items():
             shown[f"{name}.{option}"] = value
     return shown
+
+
+def _objectives(cls: "type[nn.Module]") -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the options of every objective that a pair of a class can be trained for."""
+    from vaezoo.objectives import OBJECTIVES
+
+    choices = OBJECTIVES.choices_for(cls)
+    return {name: _of_class(choice, _defaults_of(choice)) for name, choice in choices.items()}
+
+
+def _defaults_of(cls: type) -> dict[str, Any]:
+    from vaezoo.config import schema
+
+    fields = schema(cls).model_fields.items()
+    return {name: "(needed)" if field.is_required() else field.default for name, field in fields}
 
 
 def _of_class(cls: type, defaults: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -48,7 +48,7 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 )
 @data_dir_option
 @setting_options(DataSettings, leave_out=("name", "dir"))
-@setting_options(Training)
+@setting_options(Training, leave_out=("objective_options",))
 @click.option("--likelihood", metavar="NAME", help="p(x | z): bernoulli, gaussian, ...")
 @click.option("--prior", metavar="NAME", help="p(z): standard, ...")
 @click.option("--posterior", metavar="NAME", help="q(z | x): diagonal, ...")
@@ -60,7 +60,11 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 @click.option("--sigma-floor", type=float, help="Of a Gaussian: smallest sigma.  [default: 0.01]")
 @click.option("--preset", metavar="NAME", help="Named settings of the model; show lists them.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting; repeatable."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting, as z_dim=8 or objective.alpha=10; repeatable.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/...]")
@@ -150,6 +154,8 @@ def _pair_settings(file: dict[str, Any], words: dict[str, Any]) -> dict[str, Any
     for word, path in PARTS.items():
         if word in words:
             settings = merge(settings, nested(path, words[word]))
+    if "objective" in words:  # before its options
+        settings = merge(settings, nested(("training", "objective"), words["objective"]))
     return merge(settings, parse_settings(words.get("settings", ())))
 
 

@@ -14,11 +14,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import nn
 
 from vaezoo.errors import RequestError, nearest
+from vaezoo.objectives.base import OBJECTIVES, SHARED_OPTIONS
 from vaezoo.parts import Axis, Part
 from vaezoo.registry import entry_of, get_model
 from vaezoo.settings import Training, checked, describe
 
-__all__ = ["axes", "build_model", "layers", "merge", "read_file", "resolve", "schema"]
+__all__ = [
+    "axes",
+    "build_model",
+    "layers",
+    "merge",
+    "objective_options",
+    "read_file",
+    "resolve",
+    "resolve_objective",
+    "schema",
+]
 
 Config = dict[str, Any]
 GIVEN_BY_DATA = ("x_shape",)
@@ -165,21 +176,77 @@ def build_model(
     Linear(in_features=64, out_features=2, bias=True)
     """
     cls = get_model(model) if isinstance(model, str) else model
-    values = resolve(cls, config)
+    arguments = _arguments(cls, cls, resolve(cls, config))
+    if "x_shape" in inspect.signature(cls).parameters:
+        arguments["x_shape"] = tuple(x_shape)
+    return cls(**arguments)
+
+
+def _arguments(owner: type, cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as a constructor takes them: typed, and parts ready to be built."""
     parts = axes(cls)
     arguments: dict[str, Any] = {}
     checked = schema(cls).model_validate({k: v for k, v in values.items() if k not in parts})
     for name, value in values.items():
         if name in parts:
             options = {key: option for key, option in value.items() if key != "name"}
-            arguments[name] = Part(
-                name, value["name"], parts[name].find(value["name"], cls), options
-            )
+            part = parts[name].find(value["name"], owner)
+            arguments[name] = Part(name, value["name"], part, options)
         else:
             arguments[name] = getattr(checked, name)
-    if "x_shape" in inspect.signature(cls).parameters:
-        arguments["x_shape"] = tuple(x_shape)
-    return cls(**arguments)
+    return arguments
+
+
+def resolve_objective(owner: type, name: str, options: Mapping[str, Any]) -> Config:
+    """Check the options of an objective for a pair, and fill in its defaults.
+
+    Parameters
+    ----------
+    owner
+        The class of the pair, whose file may have the objective.
+    name
+        Of the objective.
+    options
+        By the names of its constructor; those that are settings of a training are left out.
+
+    Raises
+    ------
+    RequestError
+        With every unknown name and wrong type in one line.
+
+    Examples
+    --------
+    >>> from vaezoo import get_model
+    >>> resolve_objective(get_model("vae-linear"), "elbo", {})
+    {}
+    """
+    cls = OBJECTIVES.find(name, owner)
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            raise RequestError(
+                f"the objective '{name}' takes '{parameter.name}' by its place; options go by "
+                f"name: write `def __init__(self, *, {parameter.name}, ...)`"
+            )
+    _refuse_option_of_another(OBJECTIVES.choices_for(owner), "objective", name, dict(options))
+    try:
+        values = _resolve(owner, cls, options)
+    except RequestError as error:
+        raise RequestError(f"objective '{name}': {error}") from error
+    return {n: v for n, v in values.items() if n not in SHARED_OPTIONS and v is not None}
+
+
+def objective_options(owner: type, training: Training) -> dict[str, Any]:
+    """Return the options of a training's objective, as its constructor takes them.
+
+    Examples
+    --------
+    >>> from vaezoo import get_model
+    >>> objective_options(get_model("vae-linear"), Training())
+    {}
+    """
+    name = training.objective
+    values = resolve_objective(owner, name, training.objective_options)
+    return _arguments(owner, OBJECTIVES.find(name, owner), values)
 
 
 def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> Config:
@@ -249,8 +316,22 @@ def layers(
     merged: Config = {}
     for layer in (presets.get("default", {}), presets.get(preset or "", {}), *updates):
         merged = merge(merged, _sorted_out(cls, layer))
-    training = merged.pop("training", {})
-    return resolve(cls, merged), checked(Training, training)
+    training = _with_options(merged.pop("training", {}))
+    config, schedule = resolve(cls, merged), checked(Training, training)
+    options = resolve_objective(cls, schedule.objective, schedule.objective_options)
+    return config, schedule.model_copy(update={"objective_options": options})
+
+
+def _with_options(training: Mapping[str, Any]) -> Config:
+    """Return settings of a training whose objective, ``{"name": ..., option: value}``, is apart."""
+    objective = training.get("objective", {})
+    if not isinstance(objective, Mapping):
+        return dict(training)
+    options = {key: value for key, value in objective.items() if key != "name"}
+    shared = {key: options.pop(key) for key in SHARED_OPTIONS if key in options}
+    named = {"objective": objective["name"]} if "name" in objective else {}
+    rest = {key: value for key, value in training.items() if key != "objective"}
+    return {**rest, **shared, **named, "objective_options": options}
 
 
 def _sorted_out(cls: type, layer: Mapping[str, Any]) -> Config:
@@ -259,4 +340,16 @@ def _sorted_out(cls: type, layer: Mapping[str, Any]) -> Config:
         raise RequestError("'training' is a table of settings, as training.lr=0.01")
     shared = {key: value for key, value in layer.items() if key in training and key not in own}
     rest = {key: value for key, value in layer.items() if key not in shared}
-    return merge(rest, {"training": shared}) if shared else rest
+    return _with_objective(merge(rest, {"training": shared}) if shared else rest)
+
+
+def _with_objective(layer: Config) -> Config:
+    """Return a layer in which an objective has its options beside its name, as a part has."""
+    table = layer.get("training", {})
+    options = table.get("objective_options", {})
+    if not isinstance(options, Mapping):
+        raise RequestError("'objective_options' is a table of options, as objective.alpha=10")
+    training = {key: value for key, value in table.items() if key != "objective_options"}
+    if options:
+        training = merge({"objective": dict(options)}, training)
+    return {**layer, "training": training} if "training" in layer else layer

@@ -5,7 +5,7 @@ options, choices, ranges and defaults from these classes.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -63,7 +63,10 @@ class Training(Settings):
     """Largest norm of the gradient, in nats per datum; 0: no clipping."""
 
     objective: str = "elbo"
-    """What is optimised."""
+    """What is optimised: elbo, iwae, dreg, or one of the model's own file."""
+
+    objective_options: Mapping[str, Any] = {}
+    """Options of the objective that are not named here, as {"alpha": 10}."""
 
     num_particles: PositiveInt = 1
     """Draws of the latents of each datum that estimate it."""

@@ -1,14 +1,20 @@
 """Objectives of a user's file: their schedules, options, networks, and groups of parameters."""
 
+import json
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
 
 import vaezoo
+from vaezoo.cli import main
+from vaezoo.config import layers
 from vaezoo.engine.gradients import loss_and_gradients
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
@@ -20,6 +26,7 @@ from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded
 from vaezoo.runtime.storage import load_tensors
 from vaezoo.training.callbacks import Callback
+from vaezoo.training.schedule import objective_of
 
 FILE = str(Path(__file__).parent / "pairs" / "own_objectives.py")
 ROWS = torch.randn(70, 5, generator=torch.Generator().manual_seed(3)).numpy()
@@ -183,3 +190,78 @@ def test_a_part_of_the_pair_may_have_a_loss_of_its_own() -> None:
 def test_a_critic_that_diverges_stops_training() -> None:
     with pytest.raises(NonFiniteError):
         trained("critic", lr=1e30, clip_norm=0.0)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"objective": "capacity", "objective_options": {"gamma": 7}},
+        {"objective": {"name": "capacity", "gamma": 7}},
+        {"objective": "capacity", "objective_options": {"gamma": 7.0, "steps": 10}},
+    ],
+)
+def test_options_are_typed_and_kept_with_their_defaults(training: dict[str, Any]) -> None:
+    _, schedule = layers(get_model(FILE), None, {"training": training})
+    assert schedule.objective == "capacity"
+    assert schedule.objective_options == {"gamma": 7.0, "most": 5.0, "steps": 10}
+
+
+def test_another_objective_starts_with_its_own_options() -> None:
+    first = {"training": {"objective": "capacity", "objective_options": {"gamma": 7}}}
+    _, schedule = layers(get_model(FILE), None, first, {"objective": "critic"})
+    assert schedule.objective_options == {"weight": 0.5, "rate": 0.02}
+
+
+def test_shared_options_are_settings_of_the_training() -> None:
+    _, schedule = layers(get_model(FILE), None, {"objective": {"num_particles": 3}})
+    assert (schedule.num_particles, schedule.objective_options) == (3, {})
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"objective": {"name": "capacity", "gama": 1}}, "capacity': no setting 'gama'; .*'gamma'"),
+        ({"objective": {"name": "capacity", "gamma": "x"}}, "gamma: expected a valid number"),
+        ({"objective": {"gamma": 1}}, "'elbo' has no 'gamma', 'capacity' has; add `objective="),
+        ({"objective_options": 3}, "a table of options"),
+        ({"objective": "by-place"}, "takes 'alpha' by its place; options go by name"),
+        ({"objective": "no-loss"}, "'no-loss' has no method `loss`"),
+    ],
+)
+def test_wrong_options_are_refused(training: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        vaezoo.fit(FILE, ROWS, training={"steps": 1, **training})
+
+
+def test_options_reach_the_objective_and_the_resumed_one(tmp_path: Path) -> None:
+    trained("capacity", tmp_path / "run", objective_options={"most": 3.0}, steps=2)
+    values = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert values["training"]["objective_options"] == {"gamma": 2.0, "most": 3.0, "steps": 10}
+    run = vaezoo.resume(tmp_path / "run", steps=4, data=ROWS)
+    objective: Any = objective_of(run.training, type(run.pair))
+    assert (objective.most, run.info["steps"]) == (3.0, 4)
+
+
+def test_two_files_may_each_have_an_objective_of_one_name(tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text(Path(FILE).read_text().replace("gamma: float = 2.0", "gamma: float = 9.0"))
+    defaults = [
+        layers(get_model(file), None, {"objective": "capacity"})[1].objective_options["gamma"]
+        for file in (FILE, str(other))
+    ]
+    assert defaults == [2.0, 9.0]
+
+
+def test_the_command_line_sets_options(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", ROWS)
+    words = ["train", FILE, "--data", str(tmp_path / "rows.npy"), "--steps", "2"]
+    words += ["--set", "objective.most=1.5", "--objective", "capacity"]
+    result = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    assert vaezoo.load_run(tmp_path / "run").training.objective_options["most"] == 1.5
+
+
+def test_show_lists_the_options() -> None:
+    shown = json.loads(CliRunner().invoke(main, ["show", FILE, "--json"]).output)["objectives"]
+    assert shown["capacity"]["most"] == {"default": 5.0, "type": "float"}
+    assert set(shown) >= {"elbo", "iwae", "dreg", "critic"}

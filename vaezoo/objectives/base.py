@@ -26,6 +26,7 @@ from vaezoo.parts.axes import Axis
 __all__ = [
     "OBJECTIVES",
     "PLAIN",
+    "SHARED_OPTIONS",
     "Context",
     "Objective",
     "ignores_padding",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 OBJECTIVES = Axis("objective")
+SHARED_OPTIONS = ("num_particles", "free_bits")  # settings of a training, not of one objective
 
 
 @dataclass(frozen=True)

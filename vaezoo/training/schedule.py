@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from vaezoo.config import objective_options
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Objective, make_objective
 from vaezoo.runtime.device import seeded
@@ -44,6 +45,7 @@ def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
             owner=owner,
             num_particles=training.num_particles,
             free_bits=training.free_bits,
+            options=objective_options(owner, training),
         )
 
 

@@ -151,3 +151,15 @@ class KeepsPair(_Given):
 @OBJECTIVES.register("part-of-pair")
 class PartOfPair(_Given):
     names = ("pair", "decoder")
+
+
+@OBJECTIVES.register("by-place")
+class ByPlace(_Given):
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+
+@OBJECTIVES.register("no-loss")
+class NoLoss:
+    def prepare(self, pair: nn.Module, args: Args) -> None:
+        pass

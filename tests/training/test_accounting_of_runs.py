@@ -16,7 +16,7 @@ from vaezoo.pairs.sites import trace_pair
 from vaezoo.predict.evaluation import evaluate_on
 from vaezoo.testing.pairs import StatesPair
 from vaezoo.training.callbacks import Callback
-from vaezoo.training.notes import notes
+from vaezoo.training.noise import noise_of
 
 X = np.random.default_rng(0).normal(0.5, 1.0, (300, 3)).astype(np.float32)
 
@@ -94,7 +94,7 @@ def test_the_noise_of_a_gradient_is_its_spread_over_its_mean() -> None:
 
     trace = trace_pair(StatesPair(), (torch.zeros(3, 1),))
     expected = 2 / math.sqrt(1 + 4 / 10)
-    assert f"{expected:.1f} times the gradient" in notes(trace, gradients)["noise"]
+    assert f"{expected:.1f} times the gradient" in noise_of(trace, gradients)
 
 
 @pytest.mark.slow

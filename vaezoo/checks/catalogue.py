@@ -14,13 +14,12 @@ from vaezoo.checks.behaviour import (
     check_rows,
     check_seeds,
 )
+from vaezoo.checks.density import check_density, check_reparameterised
 from vaezoo.checks.remarks import Remarks
 from vaezoo.checks.saving import check_saving
 from vaezoo.checks.structure import (
     check_arguments,
-    check_density,
     check_plate,
-    check_reparameterised,
     check_runs,
     check_shapes,
     check_sites,

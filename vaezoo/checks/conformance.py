@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from vaezoo.checks.blame import class_of, line_of, one_line, raised_at
 from vaezoo.checks.catalogue import CHECKS, Check
 from vaezoo.checks.remarks import Failure, Note
 from vaezoo.checks.subject import Subject, base_of
@@ -15,7 +16,7 @@ from vaezoo.pairs.families import family, is_discrete
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, argument_names, sample_sites
 
-__all__ = ["Conformance", "SiteRow", "check_pair"]
+__all__ = ["Conformance", "SiteRow", "check_pair", "not_built", "not_run"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ class Conformance:
         if not self.ok:
             raise AssertionError(f"the pair fails its checks\n{self}")
 
+    def refuse(self) -> None:
+        """Raise a RequestError that tells the first failure, unless all is well."""
+        if not self.ok:
+            first, *others = self.failures
+            more = f" (and {len(others)} more; see `vaezoo.testing.check_pair`)" if others else ""
+            raise RequestError(f"{first}{more}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
         return {
@@ -129,6 +137,27 @@ def check_pair(
     names_failed = {failure.check for failure in failures}
     skipped = [c.name for c in CHECKS if c.name not in passed and c.name not in names_failed]
     return Conformance(_rows(subject), failures, tuple(passed), tuple(skipped), notes)
+
+
+def not_built(cls: type[nn.Module], error: Exception) -> Conformance:
+    """Return what is said of a pair whose constructor raises an exception."""
+    where, repair = raised_at(error, cls), "correct this line"
+    if isinstance(error, TypeError) and f"{cls.__name__}.__init__" in str(error):
+        where = line_of(cls.__init__)
+        repair = "take keyword-only, typed arguments: (self, *, x_shape: tuple[int, ...], ...)"
+    what = f"the constructor of {cls.__name__} fails: {one_line(error)}"
+    return _only(Failure("runs", where, what, repair))
+
+
+def not_run(pair: nn.Module, error: Exception) -> Conformance:
+    """Return what is said of a pair that raises an exception before it is checked."""
+    where = raised_at(error, class_of(pair))
+    return _only(Failure("runs", where, one_line(error), "correct this line"))
+
+
+def _only(failure: Failure) -> Conformance:
+    others = tuple(check.name for check in CHECKS if check.name != failure.check)
+    return Conformance((), (failure,), (), others)
 
 
 def _run(check: Check, subject: Subject) -> list[Failure | Note]:

@@ -1,30 +1,20 @@
 """What a pair is made of: its arguments, sites, plates, and shapes."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pyro
-import torch
 
-from vaezoo.checks.remarks import Failure, Note, Remarks
+from vaezoo.checks.remarks import Failure, Remarks
 from vaezoo.checks.subject import Subject
-from vaezoo.pairs.admission import UNCOUNTED, Finding, Kind, examine, words_of
-from vaezoo.pairs.enumeration import is_marked
-from vaezoo.pairs.families import family, is_discrete, is_point
+from vaezoo.pairs.admission import UNCOUNTED, examine, words_of
 from vaezoo.pairs.plates import (
-    author_scale,
-    data_frame,
     in_data_plate,
     log_density,
     outermost_frame,
 )
-from vaezoo.pairs.sites import PairTrace, Site, sample_sites
+from vaezoo.pairs.sites import PairTrace, Site
 
 __all__ = [
     "check_arguments",
-    "check_density",
     "check_plate",
-    "check_reparameterised",
     "check_runs",
     "check_shapes",
     "check_sites",
@@ -145,69 +135,6 @@ def check_shapes(subject: Subject) -> Remarks:
         elif event != small:
             what = f"the event shape of site '{name}' changes with the batch: {event} and {small}"
             yield Failure("shapes", where, what, "take a smaller number in .to_event(...)")
-
-
-def check_reparameterised(subject: Subject) -> Remarks:
-    """Latents have a path derivative, or are summed out; others are told."""
-    for name, site in sample_sites(subject.first.guide).items():
-        fn = site["fn"]
-        if fn.has_rsample or is_point(fn) or is_marked(site):
-            continue
-        noisy = "so that its gradient is that of a score function, which is noisy"
-        if is_discrete(fn):
-            what = f"the latent '{name}' is discrete, {noisy}"
-            repair = "mark it infer={'enumerate': 'parallel'}, and it is summed out"
-        else:
-            what = f"the {family(fn)} of the continuous latent '{name}' has no rsample, {noisy}"
-            repair = "choose a reparameterised family"
-        yield Note("reparameterised", subject.where("guide", name), what, repair)
-
-
-def check_density(subject: Subject) -> Remarks:
-    """What the ELBO is one of, where it is not that of a plain density of the data."""
-    for finding in examine(subject.first):
-        told = _TOLD.get(finding.kind)
-        if told:
-            side = "guide" if finding.kind in ("point", "noise", "penalty") else "model"
-            what, repair = told(finding, subject.first)
-            yield Note("density", subject.where(side, finding.site), what, repair)
-
-
-def _scaled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
-    sites = (trace.model.nodes.get(finding.site), trace.guide.nodes.get(finding.site))
-    scales = [torch.as_tensor(author_scale(site)) for site in sites if site]
-    scale = next(scale for scale in scales if bool((scale != 1).any()))
-    by = f"{float(scale):g}" if scale.numel() == 1 else "a tensor"
-    return f"site '{finding.site}' is scaled by {by}", "the ELBO is of a tempered density"
-
-
-def _subsampled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
-    frame: Any = data_frame(trace.observed.values())
-    what = f"the plate '{frame.name}' takes the batch for a subsample of {frame.full_size}"
-    return what, "what is told is per datum all the same"
-
-
-_TOLD: dict[Kind, Callable[[Finding, PairTrace], tuple[str, str]]] = {
-    "factor": lambda f, _: (
-        f"pyro.factor adds '{f.site}' to log p, which is then not normalised",
-        "compare its ELBO with none but that of the same factor",
-    ),
-    "global": lambda f, _: (
-        f"all data share site '{f.site}'",
-        "its KL counts once for the data set; indent what each datum has its own of",
-    ),
-    "point": lambda f, _: (
-        f"the guide gives site '{f.site}' one value, as an autoencoder does",
-        "it has a reconstruction, and no ELBO",
-    ),
-    "noise": lambda f, _: (f"site '{f.site}' of the guide is noise", "it has no density"),
-    "penalty": lambda f, _: (
-        f"pyro.factor at '{f.site}' of the guide is a penalty",
-        "the objective subtracts it, with Pyro's sign",
-    ),
-    "scaled": _scaled,
-    "subsampled plate": _subsampled,
-}
 
 
 def check_store(subject: Subject) -> Remarks:

@@ -145,7 +145,7 @@ def _observed_sites(pair: nn.Module, data: Data) -> list[tuple[str, Any, Observa
     rows = {name: to_tensor(data.arrays[name][:TRIAL_ROWS], name) for name in argument_names(pair)}
     rows["x"] = rows["x"].to(torch.float32)
     device = device_of(pair)
-    with probing(pair, device):
+    with probing(pair, device), isolated():
         observed = roles_of(pair, tuple(filled(arg).to(device) for arg in rows.values())).observed
     sites = []
     for name, site in probe(pair, data).observed.items():

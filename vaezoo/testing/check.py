@@ -8,10 +8,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vaezoo.checks.blame import line_of, one_line, raised_at
-from vaezoo.checks.catalogue import CHECKS
-from vaezoo.checks.conformance import Conformance, check_pair
-from vaezoo.checks.remarks import Failure
+from vaezoo.checks.conformance import Conformance, check_pair, not_built
 from vaezoo.checks.subject import base_of
 from vaezoo.config import build_model, layers
 from vaezoo.errors import RequestError, VaezooError
@@ -65,19 +62,9 @@ def check_class(
         except VaezooError:
             raise
         except Exception as error:
-            return _not_built(cls, error)
+            return not_built(cls, error)
         args = made_up_batch(pair, shape)
     return check_pair(pair, args, fresh=fresh)
-
-
-def _not_built(cls: type[nn.Module], error: Exception) -> Conformance:
-    where, repair = raised_at(error, cls), "correct this line"
-    if isinstance(error, TypeError) and f"{cls.__name__}.__init__" in str(error):
-        where = line_of(cls.__init__)
-        repair = "take keyword-only, typed arguments: (self, *, x_shape: tuple[int, ...], ...)"
-    what = f"the constructor of {cls.__name__} fails: {one_line(error)}"
-    failure = Failure("runs", where, what, repair)
-    return Conformance((), (failure,), (), tuple(c.name for c in CHECKS if c.name != "runs"))
 
 
 def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:

@@ -8,17 +8,16 @@ import torch
 from torch import nn
 
 from vaezoo import registry
-from vaezoo.config import build_model, layers
+from vaezoo.config import layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
-from vaezoo.data.contract import choose_transform, probe, refuse_missing
+from vaezoo.data.contract import choose_transform, refuse_missing
 from vaezoo.data.dataset import with_mask
 from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
-from vaezoo.pairs.admission import UNCOUNTED, Kind, admit
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.missing import filled
 from vaezoo.pairs.particles import probing
@@ -28,6 +27,7 @@ from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runtime.device import device_of, find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
+from vaezoo.training.admission import admit_to_training, blaming_pair, built
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
@@ -35,8 +35,6 @@ from vaezoo.training.trainer import Trainer
 __all__ = ["fit", "prepare", "resume"]
 
 TRIAL_ROWS = 16
-# What is auxiliary, shared by data, discrete or a point can be trained.
-REFUSED: tuple[Kind, ...] = ("model only", *UNCOUNTED)
 
 
 def fit(
@@ -159,22 +157,29 @@ def prepare(
     out: str | Path | None = None,
 ) -> tuple[Run, Data]:
     """Check a request for training and return a run at its start; nothing is written."""
-    built = model if isinstance(model, nn.Module) else None
+    path = _free_folder(Path(out), model) if out else None
     cls = _class_of(model)
     settings, loaded = _load(data, cls)
     values, schedule = _layers(cls, preset, config, training, loaded)
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
-        pair = built if built is not None else build_model(cls, values, loaded.x_shape)
+        pair = model if isinstance(model, nn.Module) else built(cls, values, loaded.x_shape)
         names = argument_names(pair)
         loaded = with_mask(loaded) if "mask" in names else loaded
         rows = Batches(loaded, Transform(), names, device_of(pair))
         few = tuple(map(filled, next(rows.fixed("train", limit=TRIAL_ROWS))))
-        materialise(pair, tuple(arg[:2] for arg in few))
-        transform = _transform_for(pair, loaded, settings, device)
+        if settings.missing == "refuse":
+            refuse_missing(loaded)
+        with blaming_pair(pair, rows):
+            materialise(pair, tuple(arg[:2] for arg in few))
+            transform = choose_transform(
+                pair, loaded, binarize=settings.binarize, standardize=settings.standardize
+            )
+        report = admit_to_training(pair, Batches(loaded, transform, names, device_of(pair)))
         with probing(pair, device_of(pair)):
             observed = roles_of(pair, few).to_dict()
+        told = [str(note) for note in report.notes if note.check != "reparameterised"]
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
@@ -184,8 +189,8 @@ def prepare(
         transform=transform,
         fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
-        path=_free_folder(Path(out), built) if out else None,
-        info={**_info(loaded, names, device, schedule), "observed": observed},
+        path=path,
+        info={**_info(loaded, names, device, schedule), "observed": observed, "notes": told},
     )
     return run, loaded
 
@@ -208,19 +213,6 @@ def _layers(
             f"{data.name} has no rows for validation; give at least 3 rows, or your own split"
         )
     return values, schedule
-
-
-def _transform_for(
-    pair: nn.Module, data: Data, settings: DataSettings, device: torch.device
-) -> Transform:
-    """Refuse data that a pair cannot take, and return what is done to their values."""
-    Batches(data, Transform(), argument_names(pair), device)
-    if settings.missing == "refuse":
-        refuse_missing(data)
-    admit(pair, probe(pair, data), "training", REFUSED)
-    return choose_transform(
-        pair, data, binarize=settings.binarize, standardize=settings.standardize
-    )
 
 
 def _info(
@@ -259,8 +251,8 @@ def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[D
     return data, loaded
 
 
-def _free_folder(path: Path, built: nn.Module | None) -> Path:
-    if built is not None:
+def _free_folder(path: Path, model: str | type[nn.Module] | nn.Module) -> Path:
+    if isinstance(model, nn.Module):
         raise RequestError(
             "a pair that is already built cannot be saved, because its settings are unknown; "
             "give fit its class or name, and config={...}"

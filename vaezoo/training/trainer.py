@@ -28,7 +28,7 @@ from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.checkpoint import State, load_checkpoint
 from vaezoo.training.last_row import rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
-from vaezoo.training.notes import notes
+from vaezoo.training.noise import noise_of
 from vaezoo.training.optimised import prepared
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
@@ -207,9 +207,9 @@ class Trainer:
         with probing(self.form, self.device, seed=0):
             trace = trace_pair(self.form, trial_rows(self.batches.finish(raw)))
         with seeded(self.training.seed, self.device), untouched(self.pair, self.device):
-            lines = notes(trace, lambda: self.engine.evaluate(raw)[1])
-        for name, line in lines.items():
-            self._warn_once(name, line)
+            noise = noise_of(trace, lambda: self.engine.evaluate(raw)[1])
+        for line in filter(None, (*self.run.info.get("notes", ()), noise)):
+            self._warn_once(line, line)
 
     def _set_generators(self) -> None:
         if self.rng is not None:

@@ -8,6 +8,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.roles import roles_of
 from vaezoo.sequences.conditioning import continue_by_conditioning
 
@@ -143,6 +144,30 @@ def test_what_was_drawn_is_heard_also_where_the_model_reads_its_argument(pair: n
     x = torch.arange(1.0, 5.0).reshape(1, 4, 1) + torch.zeros(2, 1, 1)
     draws = continued(pair, x, 3, 4, 2)
     assert torch.allclose(draws, torch.tensor([4.0, 5.0, 6.0, 7.0]), atol=0.01)
+
+
+def test_a_missing_frame_is_drawn_given_both_sides() -> None:
+    x = torch.randn(1, 5, 1, generator=torch.Generator().manual_seed(2)).expand(400, -1, -1)
+    missing = torch.zeros(400, 5, 1, dtype=torch.bool)
+    missing[:, 2] = True
+    torch.manual_seed(0)
+    args = (x.clone(), torch.full((400,), 5))
+    draws, _ = draw_missing(Walk(), args, missing, num_samples=60, burn_in=40)
+    order = [0, 1, 3, 4, 2]
+    joint = covariances(5)[1][order][:, order]
+    mean, variance = normal_given(joint, x[0, order[:4], 0])
+    chains = draws[:, :, 2, 0]
+    means, squares = chains.mean(0), (chains - mean).square().mean(0)
+    for of_chain, truth in ((means, mean), (squares, variance)):
+        assert abs(of_chain.mean() - truth) < ERRORS * of_chain.std() / 400**0.5
+
+
+@pytest.mark.parametrize("pair", [Counter(), PathCounter()], ids=["steps", "path"])
+def test_a_frame_that_others_hear_is_not_drawn_by_itself(pair: nn.Module) -> None:
+    x, missing = torch.randn(2, 5, 1), torch.zeros(2, 5, 1, dtype=torch.bool)
+    missing[:, 2] = True
+    with pytest.raises(RequestError, match="a frame is heard by the next ones"):
+        draw_missing(pair, (x, torch.full((2,), 5)), missing, num_samples=2)
 
 
 def test_frames_behind_the_prefix_do_not_matter() -> None:

@@ -28,7 +28,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
+from torch.distributions import Independent
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_weight
@@ -40,10 +42,14 @@ from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     argument_names,
+    lengths_of,
+    sample_sites,
+    site_values,
+    step_of,
     takes_lengths,
     trace_pair,
 )
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, as_sequence_pair
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
 __all__ = ["draw_missing"]
 
@@ -94,8 +100,8 @@ def draw_missing(
     >>> draws.shape, torch.equal(draws[..., 1:], x[:, 1:].expand(3, 6, 3))
     (torch.Size([3, 6, 4]), True)
     """
-    if takes_lengths(pair):
-        step = _PathChain(as_sequence_pair(pair, "imputation of sequences"), args, missing).step
+    if isinstance(pair, SequencePair) and not pair.inputs:
+        step = _PathChain(pair, args, missing).step
     else:
         step = _FlatChain(pair, args, missing).step
     draws, taken = [], 0.0
@@ -108,14 +114,49 @@ def draw_missing(
 
 
 class _FlatChain:
-    """Metropolis within Gibbs of a pair without time: z given x, then the missing part of x."""
+    """Metropolis within Gibbs of a pair in which x hears nothing of x: z given x, then x given z.
+
+    Sequences that are not written as one step are such a pair as well, where frames depend on
+    each other through the latents alone.
+    """
 
     def __init__(self, pair: nn.Module, args: Args, missing: Tensor) -> None:
         self.pair = pair
         self.place = argument_names(pair).index("x")
         self.args = list(args)
-        self.missing = missing
+        length = lengths_of(pair, args)
+        x = args[self.place]
+        frames = None if length is None else aligned(frame_mask(length, x.shape[1]), x)
+        self.missing = missing if frames is None else missing & frames
         self.trace = trace_pair(pair, args)
+        if length is not None:
+            self._require_frames_by_latents()
+
+    def _require_frames_by_latents(self) -> None:
+        """Refuse a model in which a frame is heard by others: p(x_missing | z) is not its own."""
+        args, sites = list(self.args), sample_sites(self.trace.model)
+        args[self.place] = torch.where(self.missing, self._new(), args[self.place])
+        with hold({name: site["value"] for name, (site, _) in self.trace.latents.items()}):
+            again = sample_sites(trace_pair(self.pair, tuple(args)).model)
+        for name, site in sites.items():
+            ours, theirs = (fn.log_prob(site["value"]) for fn in (site["fn"], again[name]["fn"]))
+            if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4, equal_nan=True):
+                raise RequestError(
+                    f"site '{name}' depends on frames that are missing: in "
+                    f"{type(self.pair).__name__} a frame is heard by the next ones, and their "
+                    "imputation needs a pair written as one step (vaezoo.SequencePair, as vrnn)"
+                )
+
+    def _new(self) -> Tensor:
+        """Draw x of all entries, given the latents."""
+        observed = self.trace.observed
+        whole = self.missing.flatten(2) if self.missing.dim() > 2 else self.missing
+        no_part = takes_lengths(self.pair) and bool((whole.any(-1) == whole.all(-1)).all())
+        draws = {}
+        for name, site in observed.items():
+            _elements(_unmasked(site["fn"]), no_part and step_of(name) is not None)
+            draws[name] = site["fn"].sample()
+        return only_x(site_values(self.pair, draws))
 
     def step(self, correct: bool) -> tuple[Tensor, Tensor]:
         """Return x ``(B, *x_shape)`` after a step, and which latents were taken, ``(B,)``."""
@@ -132,8 +173,7 @@ class _FlatChain:
                 )
             }
         )
-        draw = _observed(self.trace)["fn"].sample()
-        x = torch.where(self.missing, draw, self.args[self.place])
+        x = torch.where(self.missing, self._new(), self.args[self.place])
         self.args[self.place] = x
         return x, accepted
 
@@ -142,10 +182,11 @@ class _FlatChain:
             return trace_pair(self.pair, tuple(self.args))
 
 
-def _observed(trace: PairTrace) -> Any:
-    site = only_x(trace.observed)
-    _elements(site["fn"])
-    return site
+def _unmasked(fn: Any) -> Any:
+    """Return the distribution of the elements under masks and ``to_event``, in any order."""
+    while isinstance(fn, Independent | MaskedDistribution):
+        fn = fn.base_dist
+    return fn
 
 
 def _elements(fn: Any, whole: bool = False) -> Any:

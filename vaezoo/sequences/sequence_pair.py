@@ -152,8 +152,9 @@ class SequencePair(nn.Module):
         if len(inputs) != len(self.inputs):
             names = "".join(f", {name}" for name in self.inputs)
             raise RequestError(
-                f"{type(self).__name__} takes {len(self.inputs)} arguments after length, and "
-                f"{len(inputs)} came: a model and a guide of its own hand all of them on, "
+                f"the conditionals of {type(self).__name__} take ({', '.join(self.inputs)}), and "
+                f"{len(inputs)} arguments came after length: a model and a guide of its own hand "
+                "all of them on, "
                 f"`super().model(x, length{names})`"
             )
         return dict(zip(self.inputs, inputs, strict=True))

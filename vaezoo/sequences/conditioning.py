@@ -116,7 +116,7 @@ def continue_by_conditioning(
     >>> from vaezoo.models.vrnn import VRNN
     >>> from vaezoo.pairs.roles import roles_of
     >>> pair = VRNN(x_shape=(2,), hidden=8, z_dim=4)
-    >>> args = (torch.rand(3, 5, 2), torch.full((3,), 5))
+    >>> args = (torch.rand(3, 5, 2).round(), torch.full((3,), 5))
     >>> continued = continue_by_conditioning(pair, args, roles_of(pair, args), 5, 2, 10)
     >>> continued.draws["x"].shape
     torch.Size([3, 10, 2, 2])

@@ -1,4 +1,4 @@
-"""What is optimised: the ELBO and its relatives.
+"""What is optimised: the ELBO and its relatives, and what authors of another one start from.
 
 Every file of this folder is imported, so that an objective is there once its file is.
 """
@@ -16,6 +16,9 @@ from vaezoo.objectives.base import (
 from vaezoo.objectives.dreg import DReG
 from vaezoo.objectives.elbo import ELBO
 from vaezoo.objectives.iwae import IWAE
+from vaezoo.pairs.accounting import elbo_terms, num_units
+from vaezoo.pairs.divergences import closed_form_sites
+from vaezoo.pairs.sites import trace_pair
 
 __all__ = [
     "ELBO",
@@ -24,8 +27,12 @@ __all__ = [
     "Context",
     "DReG",
     "Objective",
+    "closed_form_sites",
+    "elbo_terms",
     "ignores_padding",
     "make_objective",
+    "num_units",
+    "trace_pair",
 ]
 
 for _file in iter_modules(__path__):

@@ -3,7 +3,8 @@
 An objective looks at a pair once, ``prepare``, and gives its loss, ``loss``: a scalar in nats per
 datum (or frame) that is made of tensor operations only, so that it may be recorded and replayed.
 
-A new one is a file of this folder, which registers its class: ``@OBJECTIVES.register("name")``.
+A new one is a file of this folder, or a class in the file of a pair, to which its name belongs
+then: ``@OBJECTIVES.register("name")``.
 """
 
 import inspect

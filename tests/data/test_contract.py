@@ -1,6 +1,7 @@
 """Splits, transforms, batches, and the contract between data and likelihood."""
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -144,6 +145,50 @@ def test_standardised_training_rows_have_mean_0_and_deviation_1() -> None:
     x = fixed(batches_of(data, Transform(1.0, "none", mean, std)), "train")
     torch.testing.assert_close(x.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0), torch.ones(5), atol=1e-4, rtol=0)
+
+
+def test_standardisation_leaves_out_what_is_missing() -> None:
+    x = REAL.astype(np.float64)
+    holed = np.where(np.random.default_rng(0).random(x.shape) < 0.3, np.nan, x)
+    holed[:, 4] = np.nan
+    data = from_arrays(holed)
+    rows = holed[data.rows("train")][:, :4]
+    mean, std = standardization(data)
+    np.testing.assert_allclose(mean, [*np.nanmean(rows, 0), 0.0])
+    np.testing.assert_allclose(std, [*np.nanstd(rows, 0), 1.0])
+
+
+def test_standardisation_in_pieces_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = standardization(from_arrays(REAL))
+    monkeypatch.setattr("vaezoo.data.transform._LARGEST_AT_ONCE", 8 * 5 * 7)
+    for ours, theirs in zip(standardization(from_arrays(REAL)), whole, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_an_offset_is_taken_off_before_values_are_cast() -> None:
+    x = REAL.astype(np.float64)
+    ours, theirs = (
+        fixed(batches_of(data, Transform(1.0, "none", *standardization(data))), "train")
+        for data in (from_arrays(x + np.array([1e9, 0, 0, 0, 0])), from_arrays(x))
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_an_offset_comes_back() -> None:
+    data = from_arrays(REAL.astype(np.float64) + 1e9)
+    transform = Transform(1.0, "none", *standardization(data))
+    x = transform.invert(fixed(batches_of(data, transform), "train"))
+    np.testing.assert_allclose(x.numpy(), data.x[data.rows("train")], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("binarize", ["dynamic", "static"])
+def test_what_is_missing_is_not_binarised(binarize: Literal["dynamic", "static"]) -> None:
+    grey = np.where(REAL > 4, np.nan, 0.5)
+    batches = batches_of(from_arrays(grey), Transform(1.0, binarize))
+    for x in (batches.train("train", torch.arange(20))[0], fixed(batches, "train")[:20]):
+        missing = np.isnan(grey[batches.data.rows("train")[:20]])
+        np.testing.assert_array_equal(x.isnan().numpy(), missing)
+        assert set(x[~x.isnan()].tolist()) == {0.0, 1.0}
 
 
 def test_invert_undoes_the_transform() -> None:

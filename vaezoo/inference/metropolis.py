@@ -34,10 +34,13 @@ from torch.distributions import Independent
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_weight
+from vaezoo.pairs.entries import fill_missing
 from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.pairs.predictions import only_x
+from vaezoo.pairs.missing import with_missing
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.roles import by_argument, roles_of
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -69,8 +72,8 @@ def draw_missing(
     Parameters
     ----------
     pair
-        Any pair with a site ``x`` whose elements are independent given the latents; those of a
-        frame need not be where all of them are missing.
+        Any pair whose sites observe x, each with elements that are independent given the latents;
+        those of a frame need not be where all of them are missing.
     args
         A batch, tensors of ``(B, ...)``. The missing entries of x are where the chain starts, and
         have to be values that the pair can explain.
@@ -121,16 +124,37 @@ class _FlatChain:
     """
 
     def __init__(self, pair: nn.Module, args: Args, missing: Tensor) -> None:
-        self.pair = pair
-        self.place = argument_names(pair).index("x")
-        self.args = list(args)
-        length = lengths_of(pair, args)
+        names, length = argument_names(pair), lengths_of(pair, args)
+        self.place = names.index("x")
+        self.pair, self.args = pair, list(args)
         x = args[self.place]
         frames = None if length is None else aligned(frame_mask(length, x.shape[1]), x)
         self.missing = missing if frames is None else missing & frames
+        with probing(pair, missing.device):
+            self.roles = roles_of(pair, args)
         self.trace = trace_pair(pair, args)
         if length is not None:
             self._require_frames_by_latents()
+        # A pair that takes a mask knows what is missing: neither side of it sees what was drawn.
+        self.sees_draws = "mask" not in names
+        if self.sees_draws:
+            self._start_inside()
+        else:
+            self.args[self.place] = torch.where(self.missing, torch.nan, x)
+            self.pair = with_missing(pair, tuple(self.args))
+            self.trace = trace_pair(self.pair, tuple(self.args))
+
+    def _start_inside(self) -> None:
+        """Begin with values that the pair can explain, where 0 is none of them."""
+        observed, x = self.trace.observed, self.args[self.place]
+        feasible = {
+            name: fill_missing(site["fn"], site["value"], torch.zeros_like(site["value"]) > 0)
+            for name, site in observed.items()
+        }
+        start = torch.where(self.missing, self._values(feasible), x)
+        if not torch.equal(start, x):
+            self.args[self.place] = start
+            self.trace = trace_pair(self.pair, tuple(self.args))
 
     def _require_frames_by_latents(self) -> None:
         """Refuse a model in which a frame is heard by others: p(x_missing | z) is not its own."""
@@ -156,7 +180,18 @@ class _FlatChain:
         for name, site in observed.items():
             _elements(_unmasked(site["fn"]), no_part and step_of(name) is not None)
             draws[name] = site["fn"].sample()
-        return only_x(site_values(self.pair, draws))
+        return self._values(draws)
+
+    def _values(self, sites: dict[str, Tensor]) -> Tensor:
+        """Return values of observed sites as those of x."""
+        x = self.args[self.place]
+        typed = {name: value.to(x.dtype) for name, value in sites.items()}
+        named = dict(zip(argument_names(self.pair), self.args, strict=True))
+        values = by_argument(self.roles, site_values(self.pair, typed), named)
+        if "x" not in values:
+            names = ", ".join(sites)
+            raise RequestError(f"the model has no site that observes x; its sites: {names}")
+        return values["x"]
 
     def step(self, correct: bool) -> tuple[Tensor, Tensor]:
         """Return x ``(B, *x_shape)`` after a step, and which latents were taken, ``(B,)``."""
@@ -174,7 +209,8 @@ class _FlatChain:
             }
         )
         x = torch.where(self.missing, self._new(), self.args[self.place])
-        self.args[self.place] = x
+        if self.sees_draws:
+            self.args[self.place] = x
         return x, accepted
 
     def _at(self, latents: dict[str, Tensor]) -> PairTrace:

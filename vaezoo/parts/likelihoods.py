@@ -7,7 +7,7 @@ the two before training.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field, NonNegativeFloat
@@ -184,10 +184,13 @@ def share_at_floor(likelihood: Gaussian, fn: dist.TorchDistribution) -> float:
     likelihood
         The likelihood that made ``fn``.
     fn
-        Its distribution over a batch.
+        Its distribution over a batch, in whatever wraps it.
     """
     if likelihood.form == "fixed" or likelihood.floor == 0.0:
         return 0.0
-    sigma = fn.base_dist.scale
+    elements: Any = fn
+    while not hasattr(elements, "scale"):
+        elements = elements.base_dist
+    sigma = elements.scale
     limit = 1.0 if likelihood.form == "analytic" else 2.0
     return float((sigma.square() <= limit * likelihood.floor**2 * (1 + 1e-6)).float().mean())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaezoo.data import Data, DataLike
 from vaezoo.data.batches import Batches
-from vaezoo.data.dataset import Array
+from vaezoo.data.dataset import Array, with_mask
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.inference.metropolis import draw_missing
@@ -114,8 +114,8 @@ def impute(
     require_positive("num_samples", num_samples, "draw")
     require_positive("limit", limit, "row")
     rows, unknown = _rows(run, data, split, limit, data_dir)
-    batches = run.batches(rows)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
+    batches = run.batches(_masked(rows, missing) if "mask" in run.shapes else rows)
     if not missing.any():
         raise RequestError(
             f"nothing is missing in {rows.name}: mark entries as nan, or hide some with "
@@ -156,8 +156,23 @@ def _rows(
     if unknown.all():
         raise RequestError(f"{whole.name}: all entries are missing")
     if unknown.any():
-        arrays["x"] = np.where(unknown, arrays["x"][~unknown][0], arrays["x"])
+        arrays["x"] = _with_some_value(arrays["x"], unknown)
     return replace(whole, arrays=arrays, splits={"test": np.arange(len(rows))}), unknown
+
+
+def _with_some_value(x: Array, unknown: Array) -> Array:
+    """Fill each element, of frames for sequences, with a value that it has elsewhere."""
+    for axis in (0, tuple(range(x.ndim - 1)), None):  # of the element, of its column, of anything
+        some = np.nanmax(np.where(unknown, -np.inf, x), axis=axis, keepdims=True)
+        x = np.where(unknown & np.isfinite(some), some, x)
+        unknown = np.isnan(x)
+    return x
+
+
+def _masked(rows: Data, missing: Array) -> Data:
+    """Return rows whose ``mask`` says what is missing, and what is hidden."""
+    present = with_mask(replace(rows, arrays={**rows.arrays, "x": np.where(missing, np.nan, 0.0)}))
+    return replace(rows, arrays={**rows.arrays, "mask": present.arrays["mask"]})
 
 
 def _hidden(

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from pyro import distributions as dist
 from torch import Tensor
 
 from vaezoo.errors import RequestError
@@ -143,9 +144,7 @@ def test_a_pair_of_one_step_stays_one(lgssm: LGSSM, x: Tensor) -> None:
 
 class Joint(LGSSM):
     def likelihood(self, z: Tensor, h: Tensor) -> torch.distributions.Distribution:  # type: ignore[override]
-        from pyro.distributions import MultivariateNormal
-
-        return MultivariateNormal(self.emission(z), torch.eye(3))
+        return dist.MultivariateNormal(self.emission(z), torch.eye(3))
 
 
 def test_joint_frames_are_missing_as_wholes_only(x: Tensor) -> None:
@@ -154,3 +153,45 @@ def test_joint_frames_are_missing_as_wholes_only(x: Tensor) -> None:
     incomplete_form(pair, (whole, LENGTH))
     with pytest.raises(RequestError, match="its elements are not independent"):
         incomplete_form(pair, (x, LENGTH))
+
+
+class Steered(SequencePair):
+    """z_t = u_t + noise, seen through noise."""
+
+    hidden = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(()))
+
+    def prior(self, h: Tensor, u: Tensor) -> dist.Independent:
+        return dist.Normal(self.gain * u, 1.0).to_event(1)
+
+    def posterior(self, e: Tensor, h: Tensor, u: Tensor) -> dist.Independent:
+        return dist.Normal(0.5 * (e + u), 0.5**0.5).to_event(1)
+
+    def likelihood(self, z: Tensor, h: Tensor) -> dist.Independent:
+        return dist.Normal(z, 1.0).to_event(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        return z
+
+
+def test_steps_with_further_arguments_take_gaps_too() -> None:
+    """Weights of one frame: 20,000 draws, whose mean has an error below 0.01 of p(x)."""
+    torch.manual_seed(0)
+    u = torch.randn(2, 4, 1)
+    x = torch.randn(2, 4, 1)
+    x[:, 1] = NAN
+    args = x, torch.tensor([4, 4]), u
+    pair = incomplete_form(Steered(), args)
+    log_w = log_weights(training_form(pair), args, 20_000)
+    estimate = log_w.logsumexp(0) - math.log(20_000)
+    seen = dist.Normal(u, 2**0.5).log_prob(x.nan_to_num())[:, [0, 2, 3]]
+    assert torch.allclose(estimate, seen.sum((1, 2)), atol=0.1)
+
+
+def test_a_condition_of_a_step_cannot_be_missing() -> None:
+    u = torch.full((2, 4, 1), NAN)
+    with pytest.raises(RequestError, match="'u' has missing entries"):
+        incomplete_form(Steered(), (torch.randn(2, 4, 1), torch.tensor([4, 4]), u))

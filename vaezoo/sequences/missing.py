@@ -1,6 +1,9 @@
 """Sequences with missing frames and entries, and the form of any pair that explains them."""
 
+import inspect
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
@@ -8,7 +11,13 @@ from torch import Tensor, nn
 from vaezoo.data.batches import Batches
 from vaezoo.errors import RequestError
 from vaezoo.pairs.entries import observed_entries
-from vaezoo.pairs.missing import filled, missing_arguments, what_is_wrong, with_missing
+from vaezoo.pairs.missing import (
+    filled,
+    missing_arguments,
+    refuse_missing_conditions,
+    what_is_wrong,
+    with_missing,
+)
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.sequence_pair import SequencePair
@@ -45,33 +54,42 @@ class IncompleteSequencePair(SequencePair):
         self.pair = pair
         self.sees_nan = sees_nan
         self.has_latents = pair.has_latents  # type: ignore[misc]
+        self.inputs = pair.inputs  # type: ignore[misc]
         self.hidden = getattr(pair, "hidden", 0)
+        for name in ("prior", "posterior", "transition"):
+            if hasattr(pair, name):
+                setattr(self, name, _called_as(getattr(pair, name), getattr(pair, name)))
+        self.likelihood = _called_as(pair.likelihood, self._likelihood)
+        for name in ("initial", "encode"):
+            setattr(self, name, _called_as(getattr(pair, name), partial(self._with_x, name)))
         self.train(pair.training)
 
-    def prior(self, h: Tensor) -> TorchDistribution:
-        return self.pair.prior(h)
-
-    def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:
-        return self.pair.posterior(e, h)
-
-    def likelihood(self, z: Tensor, h: Tensor) -> TorchDistribution:
-        fn: TorchDistribution = observed_entries(self.pair.likelihood(z, h))
+    def _likelihood(self, *args: Tensor) -> TorchDistribution:
+        fn: TorchDistribution = observed_entries(self.pair.likelihood(*args))
         return fn
 
-    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
-        return self.pair.transition(f, z, h)
-
-    def initial(self, x: Tensor) -> Tensor:
-        return self.pair.initial(self._given("initial", x))
+    def _with_x(self, name: str, x: Tensor, *others: Tensor) -> Tensor:
+        value: Tensor = getattr(self.pair, name)(self._given(name, x), *others)
+        return value
 
     def embed(self, x: Tensor) -> Tensor:
+        """Return the features of frames with zeros where entries are missing."""
         return self.pair.embed(self._given("embed", x))
 
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
-        return self.pair.encode(self._given("encode", x), length)
+        """Say that the guide may read otherwise than by features; each pair has its own below."""
+        raise NotImplementedError
 
-    def _given(self, method: str, x: Tensor) -> Tensor:
-        return x if method in self.sees_nan else filled(x)
+    def _given(self, name: str, x: Tensor) -> Tensor:
+        return x if name in self.sees_nan else filled(x)
+
+
+def _called_as(fn: Callable[..., Any], run: Callable[..., Any]) -> Any:
+    """Return a function that says it is called as another, and is no module of its own."""
+    like = partial(run)
+    called = fn.forward if isinstance(fn, nn.Module) else fn
+    like.__signature__ = inspect.signature(called)  # type: ignore[attr-defined]
+    return like
 
 
 def pair_for(pair: nn.Module, batches: Batches) -> nn.Module:
@@ -116,10 +134,12 @@ def incomplete_form(pair: nn.Module, args: Args) -> nn.Module:
     >>> isinstance(incomplete_form(pair, (x, torch.tensor([3]))), SequencePair)
     True
     """
-    if not isinstance(pair, SequencePair) or pair.inputs:
+    if not isinstance(pair, SequencePair):
         return with_missing(pair, args)
-    if not missing_arguments(pair, args):
+    missing = missing_arguments(pair, args)
+    if not missing:
         return pair
+    refuse_missing_conditions(pair.inputs, missing)
     candidate = IncompleteSequencePair(pair, _sees_nan(pair, args))
     reason = what_is_wrong(candidate, args)
     if reason:
@@ -129,11 +149,12 @@ def incomplete_form(pair: nn.Module, args: Args) -> nn.Module:
 
 def _sees_nan(pair: SequencePair, args: Args) -> frozenset[str]:
     """Return the methods that make finite values of frames that are nan."""
-    x, length = args[:2]
+    x, length, *inputs = args
+    named = pair.name_inputs(inputs)
     calls = {
-        "initial": lambda: pair.initial(x),
+        "initial": lambda: pair.first_state(x, named),
         "embed": lambda: pair.embed(x.flatten(0, 1)),
-        "encode": lambda: pair.encode(x, length),
+        "encode": lambda: pair.read(x, length, named),
     }
     with probing(pair, x.device):
         return frozenset(name for name, call in calls.items() if _is_finite(call))

@@ -68,22 +68,39 @@ def test_without_latents_there_is_no_kl() -> None:
     assert torch.equal(terms.elbo, terms.recon)
 
 
-class Unordered(LinearPair):
-    """Two latents more, which model and guide draw in another order."""
+class Unordered(nn.Module):
+    """Three latents, which model and guide draw in another order."""
 
     def model(self, x: Tensor) -> None:
-        super().model(x)
-        _draw(("a", "b"), x)
+        with pyro.plate("data", len(x)):
+            z = _draw(("z", "a", "b"), x)
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).expand(x.shape).to_event(1), obs=x)
 
     def guide(self, x: Tensor) -> None:
-        super().guide(x)
-        _draw(("b", "a"), x)
+        with pyro.plate("data", len(x)):
+            _draw(("z", "b", "a"), x)
 
 
-def _draw(names: Sequence[str], x: Tensor) -> None:
-    with pyro.plate("more", len(x)):
-        for name in names:
-            pyro.sample(name, dist.Normal(x.new_zeros(()), 1.0))
+def _draw(names: Sequence[str], x: Tensor) -> Tensor:
+    draws = [pyro.sample(name, dist.Normal(x.new_zeros(()), 1.0)) for name in names]
+    return torch.as_tensor(draws[0])
+
+
+def test_a_plate_of_as_many_elements_as_data_is_not_that_of_the_data() -> None:
+    class Topics(LinearPair):
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("topics", 3):
+                pyro.sample("w", dist.Normal(x.new_zeros(3), 1.0))
+            super().model(x)
+
+        def guide(self, x: Tensor) -> None:
+            with pyro.plate("topics", 3):
+                pyro.sample("w", dist.Normal(x.new_ones(3), 1.0))
+            super().guide(x)
+
+    terms = elbo_terms(Topics(), (torch.zeros(3, 4),))
+    assert list(terms.kl) == ["z"]
+    assert float(terms.kl_global["w"]) == pytest.approx(3 / 2)
 
 
 def test_latents_in_another_order_have_no_closed_form() -> None:

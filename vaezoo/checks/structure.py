@@ -94,10 +94,21 @@ def _misplaced(subject: Subject, side: str, name: str, site: Site) -> tuple[str,
     if data.name in {frame.name for frame in site["cond_indep_stack"]}:
         what = f"the plate '{own.name}' of site '{name}' lies outside the data plate '{data.name}'"
         return what, f"open the plate '{data.name}' first"
+    if _follows_rows(subject, name):
+        what = f"site '{name}' lies in a second data plate, '{own.name}' beside '{data.name}'"
+        repair = f"make one, rows = pyro.plate('{data.name}', len(x)), and write twice: with rows"
+        return what, repair
     if site["is_observed"]:
         what = f"site '{name}' is observed in the plate '{own.name}' of {own.size}"
         return what, f"observe it in the plate '{data.name}' of the data"
     return None
+
+
+def _follows_rows(subject: Subject, name: str) -> bool:
+    """Whether the outermost plate of a site of the model has the size of every batch."""
+    frames = [outermost_frame(trace.model.nodes[name]) for trace in (subject.first, subject.second)]
+    sizes = [len(subject.args[0]), len(subject.rows)]
+    return [frame.size for frame in frames if frame] == sizes
 
 
 def _goes_with(site: Site, partner: Site) -> bool:

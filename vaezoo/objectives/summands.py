@@ -69,7 +69,8 @@ class Summands:
         for name, log_q in guide.items():
             self._add(latents[name][0], -log_q)
         for site in trace.penalties.values():
-            self._add(site, -self._density(site))
+            rows = self._rows(site, of_guide=True)
+            self._add(site, -log_density(site, weight=self.beta, rows=rows), of_guide=True)
 
     def _drawn(self) -> list[str]:
         """Return the latents in the order of the guide."""
@@ -95,11 +96,11 @@ class Summands:
             log_q = log_q + log_density(base, weight=self.beta, rows=rows)
         return log_q
 
-    def _rows(self, site: Site) -> Tensor | None:
-        return self.rows if in_data_plate(site, self.data_plate) else None
+    def _rows(self, site: Site, *, of_guide: bool = False) -> Tensor | None:
+        return self.rows if in_data_plate(site, self.data_plate, of_guide=of_guide) else None
 
-    def _add(self, site: Site, term: Tensor) -> None:
-        if in_data_plate(site, self.data_plate):
+    def _add(self, site: Site, term: Tensor, *, of_guide: bool = False) -> None:
+        if in_data_plate(site, self.data_plate, of_guide=of_guide):
             self.local.append(term if self.weights is None else term * self.weights)
         else:
             self.whole.append(sum_over_plates(term, site))

@@ -216,7 +216,7 @@ def _factor_terms(
     local, whole = {}, {}
     for sign, sites in ((1, trace.factors), (-1, trace.penalties)):
         for name, site in sites.items():
-            if in_data_plate(site, trace.data_plate):
+            if in_data_plate(site, trace.data_plate, of_guide=sign < 0):
                 local[name] = sign * log_density(site, rows=rows)
             else:
                 whole[name] = sum_over_plates(-sign * log_density(site), site)

@@ -59,15 +59,17 @@ def data_frame(observed: Iterable[Any]) -> Frame | None:
     return next((frame for frame in frames if frame is not None), None)
 
 
-def in_data_plate(site: Any, data: Frame | None) -> bool:
-    """Return whether a site is local: in the data plate, or in one beside it of the same size.
+def in_data_plate(site: Any, data: Frame | None, *, of_guide: bool = False) -> bool:
+    """Return whether a site of the model is local: in the data plate, which its name tells.
 
-    Without a data plate every site counts as local.
+    Its size would not: a plate of K elements may meet a batch of K data. A guide calls its plates
+    as it likes; what it has beside the latents is judged by the size. Without a data plate every
+    site counts as local.
     """
     own = outermost_frame(site)
-    if data is None:
-        return True
-    return own is not None and (own.dim, own.size) == (data.dim, data.size)
+    if data is None or own is None:
+        return data is None
+    return bool(own.name == data.name or (of_guide and own.size == data.size))
 
 
 def author_scale(site: Any) -> float | Tensor:

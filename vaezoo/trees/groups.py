@@ -102,8 +102,12 @@ def _draw_with_shared(
         with seeded(_seed(rows.seed, _SHARED, number), rows.run.device):
             guide = run_guide(rows.run.pair, rows.args(0, 1))
         data, sites = rows.example.data_plate, sample_sites(guide)
-        held = {n: site["value"] for n, site in sites.items() if not in_data_plate(site, data)}
-        with hold(held):
+        shared = {
+            name: site["value"]
+            for name, site in sites.items()
+            if name in rows.shared or not in_data_plate(site, data, of_guide=True)
+        }
+        with hold(shared):
             values = _draw_once(rows, args, (start, number), predictive)
         draws.append({group: to_numpy(named) for group, named in values.items()})
     shape = (NUM_CHAINS, num_samples // NUM_CHAINS)
@@ -146,9 +150,12 @@ def _densities(rows: Rows, trace: PairTrace) -> dict[str, dict[str, Tensor]]:
     log_prior = _by_site(rows, {name: p for name, (p, _) in trace.latents.items()})
     local = [value for name, value in log_prior.items() if name not in rows.shared]
     lp = torch.stack([*log_likelihood.values(), *local]).sum(0)
-    of_guide = list(sample_sites(trace.guide).values())
-    if rows.shared:
-        of_guide = [site for site in of_guide if in_data_plate(site, trace.data_plate)]
+    of_guide = [
+        site
+        for name, site in sample_sites(trace.guide).items()
+        if not rows.shared
+        or (name not in rows.shared and in_data_plate(site, trace.data_plate, of_guide=True))
+    ]
     log_q = total_log_density(of_guide) if of_guide else torch.zeros_like(lp)
     return {
         "sample_stats": {"lp": lp, "log_q": log_q, "log_weight": lp - log_q},

@@ -177,7 +177,7 @@ def test_table_of_sites() -> None:
 def test_steps_share_a_line_of_at_most_80_columns() -> None:
     text = str(check_class(get_model(str(TEMPLATES / "sequence_pair.py"))))
     assert "z_0 ... z_5" in text
-    assert text.endswith("ok: 15 checks passed")
+    assert text.endswith("ok: 16 checks passed")
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -220,7 +220,7 @@ def test_command_passes() -> None:
     result = CliRunner().invoke(check, ["vae-linear", "--set", "z_dim=2", "--x-shape", "3,4"])
     assert result.exit_code == 0
     assert "(3, 4)" in result.output
-    assert result.output.endswith("ok: 15 checks passed\n")
+    assert result.output.endswith("ok: 16 checks passed\n")
 
 
 def test_command_fails_with_one_line() -> None:

@@ -1,4 +1,4 @@
-"""How a pair behaves: finite, reproducible, row by row, blind to padding and to data."""
+"""How a pair behaves: finite, reproducible, row by row, and blind to the data."""
 
 import torch
 
@@ -8,12 +8,11 @@ from vaezoo.checks.subject import Subject, base_of, gradients
 from vaezoo.pairs.families import is_discrete, is_improper, is_point
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.predictions import prior_predictive, reconstruct
-from vaezoo.pairs.sites import PairTrace, sample_sites, site_values, takes_lengths
+from vaezoo.pairs.sites import PairTrace, sample_sites, site_values
 
 __all__ = [
     "check_finite",
     "check_gradients",
-    "check_padding",
     "check_predictive",
     "check_rows",
     "check_seeds",
@@ -95,19 +94,6 @@ def check_rows(subject: Subject) -> Remarks:
         what = f"site '{changed[1]}' of a datum depends on the other rows of its batch"
         repair = "compute per row: no mean, sum, max or reshape over dimension 0"
         yield Failure("rows", subject.where(*changed), what, repair)
-
-
-def check_padding(subject: Subject) -> Remarks:
-    """The frames of a sequence beyond its length change nothing."""
-    if not takes_lengths(subject.pair):
-        return
-    base = subject.trace(subject.args)
-    padded = subject.trace(subject.with_other_padding(), held=latent_values(base))
-    changed = first_change(subject, base, padded)
-    if changed:
-        what = f"site '{changed[1]}' depends on frames beyond the length of the sequence"
-        repair = "mask the site, poutine.mask(mask=t < length), and read x only up to length"
-        yield Failure("padding", subject.where(*changed), what, repair)
 
 
 def check_predictive(subject: Subject) -> Remarks:

@@ -6,15 +6,16 @@ A check looks at a :class:`Subject` and yields a :class:`Failure` for everything
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vaezoo.checks.agreement import check_agreement
 from vaezoo.checks.behaviour import (
     check_finite,
     check_gradients,
-    check_padding,
     check_predictive,
     check_rows,
     check_seeds,
 )
 from vaezoo.checks.density import check_density, check_reparameterised
+from vaezoo.checks.padding import check_padding
 from vaezoo.checks.remarks import Remarks
 from vaezoo.checks.saving import check_saving
 from vaezoo.checks.structure import (
@@ -53,6 +54,7 @@ CHECKS = (
     Check("seeds", check_seeds, after=("finite",)),
     Check("rows", check_rows, after=("seeds",)),
     Check("padding", check_padding, after=("rows",)),
+    Check("agreement", check_agreement, after=("rows",)),
     Check("predictive", check_predictive, after=("seeds",)),
     Check("saving", check_saving, after=("seeds",)),
 )

@@ -15,7 +15,7 @@ from vaezoo.pairs.sites import Args
 
 __all__ = ["admit_to_training", "blaming_pair", "built"]
 
-NUM_ROWS, MANY_ROWS, MOST_STEPS = 7, 500, 8
+NUM_ROWS, MANY_ROWS, MOST_STEPS = 7, 500, 6
 
 
 def built(cls: type[nn.Module], config: dict[str, object], x_shape: Sequence[int]) -> nn.Module:
@@ -82,7 +82,7 @@ def admit_to_training(pair: nn.Module, rows: Batches) -> Conformance:
 
 
 def few_rows(rows: Batches) -> Args:
-    """Return seven rows of training data, again and again if there are fewer, of 8 frames.
+    """Return seven rows of training data, again and again if there are fewer, of 6 frames.
 
     Missing entries are taken from other rows: what a pair does about them is asked elsewhere.
     """

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._flags import in_flags
-from vaezoo.cli._shared import complete_data, data_dir_option, echo_json, json_option, table
+from vaezoo.cli._shared import (
+    column_option,
+    complete_data,
+    data_dir_option,
+    echo_json,
+    json_option,
+    table,
+)
 
 if TYPE_CHECKING:
     from vaezoo.data import Source
@@ -53,9 +60,12 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 @data.command("show")
 @click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
 @data_dir_option
+@column_option
 @click.option("--seed", default=0, show_default=True, help="Of the split of your own data.")
 @json_option
-def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> None:
+def show_command(
+    spec: str, data_dir: str | None, columns: dict[str, Any], seed: int, as_json: bool
+) -> None:
     """Show shape, range, missing values and splits, and which model fits.
 
     Takes a name, a .npy, .npz, .csv or .parquet file, or a folder of images.
@@ -69,7 +79,7 @@ def show_command(spec: str, data_dir: str | None, seed: int, as_json: bool) -> N
     from vaezoo.data import load_data
     from vaezoo.data.profile import describe
 
-    report = _in_flags(describe(load_data(spec, data_dir=data_dir, seed=seed)))
+    report = _in_flags(describe(load_data(spec, data_dir=data_dir, seed=seed, columns=columns)))
     if as_json:
         echo_json(report)
     else:

@@ -16,6 +16,7 @@ from vaezoo.cli._settings import (
     typed_words,
 )
 from vaezoo.cli._shared import (
+    column_option,
     complete_data,
     complete_model,
     data_dir_option,
@@ -47,7 +48,8 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
     help="Data set, file or folder.  [default: digits, or digits-rows for sequences]",
 )
 @data_dir_option
-@setting_options(DataSettings, leave_out=("name", "dir"))
+@setting_options(DataSettings, leave_out=("name", "dir", "columns"))
+@column_option
 @setting_options(Training, leave_out=("objective_options",))
 @click.option("--likelihood", metavar="NAME", help="p(x | z): bernoulli, gaussian, ...")
 @click.option("--prior", metavar="NAME", help="p(z): standard, ...")

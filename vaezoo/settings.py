@@ -120,6 +120,9 @@ class DataSettings(Settings):
     missing: Missing = "nan"
     """Entries that are nan: leave them out of the likelihood, or refuse them."""
 
+    columns: Mapping[str, str | tuple[str, ...]] = {}
+    """Columns of a table that are other arguments of the model, as {"c": ["age", "income"]}."""
+
     split_seed: NonNegativeInt = 0
     """Of a random split, for data without an official one."""
 

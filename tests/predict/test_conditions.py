@@ -15,6 +15,7 @@ import vaezoo
 from vaezoo.cli import main
 from vaezoo.data import load_file
 from vaezoo.errors import RequestError
+from vaezoo.settings import DataSettings
 from vaezoo.testing.check import made_up_batch
 
 RNG = np.random.default_rng(0)
@@ -199,3 +200,19 @@ def test_data_are_made_up_for_any_argument(width: int) -> None:
             pass
 
     assert made_up_batch(Wide(), (3,))[1].shape == (7, width)
+
+
+def test_training_names_the_arrays_that_are_not_used() -> None:
+    data: dict[str, Any] = {"x": X, "label": LABEL, "c": C, "w": C}
+    run = vaezoo.fit(Conditional, data, training={"steps": 1})
+    assert run.info["notes"] == ["not used: 'w', since the model takes x, label, c only"]
+
+
+def test_columns_of_a_table_are_found_again(tmp_path: Path) -> None:
+    table = np.column_stack([X, C, LABEL])
+    path = tmp_path / "x.csv"
+    np.savetxt(path, table, delimiter=",", header="a,b,age,income,kind", comments="")
+    data = DataSettings(name=str(path), columns={"c": ("age", "income"), "label": "kind"})
+    vaezoo.fit(Conditional, data, training={"steps": 1}, out=tmp_path / "run")
+    (batch, *_) = vaezoo.load_run(tmp_path / "run").batches().fixed("test")
+    assert [arg.shape[1:] for arg in batch] == [(2,), (), (2,)]

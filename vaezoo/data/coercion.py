@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import SPLITS, Data, from_arrays, from_sequences
 from vaezoo.data.load import load_data
 from vaezoo.data.tables import read_frame
@@ -37,6 +38,7 @@ def as_data(
     seed: int = 0,
     scale: float | None = None,
     whole: bool = False,
+    columns: Columns | None = None,
 ) -> Data:
     """Return data in any form as a data set.
 
@@ -64,6 +66,8 @@ def as_data(
         Largest grey level of values in memory; by default 255 for uint8 above 1, else 1.
     whole
         Take all rows of values in memory, whatever split is asked for, instead of splitting them.
+    columns
+        Columns of a table that are other arguments of the model, as ``{"c": ["age", "income"]}``.
 
     Raises
     ------
@@ -79,21 +83,23 @@ def as_data(
     >>> as_data("digits").name
     'digits'
     """
+    columns = columns or {}
     if isinstance(value, Data):
+        refuse_unread(columns, value.arrays, value.name)
         return value
     if isinstance(value, str | Path):
-        return load_data(value, data_dir=data_dir, seed=seed)
-    data = _in_memory(value, seed, scale)
+        return load_data(value, data_dir=data_dir, seed=seed, columns=columns)
+    data = _in_memory(value, seed, scale, columns)
     if not whole:
         return data
     rows = np.arange(len(data.x))
     return replace(data, splits=dict.fromkeys(SPLITS, rows))
 
 
-def _in_memory(value: Any, seed: int, scale: float | None) -> Data:
-    columns: tuple[str, ...] = ()
+def _in_memory(value: Any, seed: int, scale: float | None, columns: Columns) -> Data:
+    elements: tuple[str, ...] = ()
     if _is_frame(value):
-        named, columns = read_frame(value)
+        named, elements = read_frame(value, columns)
     elif isinstance(value, Dataset):
         named = _collect(value)
     else:
@@ -108,7 +114,8 @@ def _in_memory(value: Any, seed: int, scale: float | None) -> Data:
         data = from_sequences([_as_array(one) for one in x], seed=seed, scale=scale, **arrays)
     else:
         data = from_arrays(_as_array(x), seed=seed, scale=scale, **arrays)
-    return replace(data, columns=columns)
+    refuse_unread(columns, data.arrays, data.name)
+    return replace(data, columns=elements)
 
 
 def _is_frame(value: object) -> TypeGuard["pd.DataFrame"]:

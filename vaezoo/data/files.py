@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale, random_splits
 from vaezoo.data.tables import read_csv, read_parquet
 from vaezoo.errors import RequestError
@@ -26,7 +27,7 @@ _LABELS = ("label", "y")
 _LENGTHS = ("length", "lengths")
 
 
-def load_file(path: str | Path, *, seed: int = 0) -> Data:
+def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None) -> Data:
     """Return a user's own data, split at random by ``seed`` into 80 % / 10 % / 10 %.
 
     ======================  ==================================================================
@@ -48,6 +49,10 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
     Labels that are text become numbers in alphabetical order. Sequences are numbered in the order
     in which they first appear.
 
+    Columns of a table may stand for other arguments of the model: ``{"c": ["age", "income"]}`` is
+    ``c`` of shape ``(N, 2)``, ``{"c": "age"}`` of shape ``(N,)``. Of sequences, what differs in
+    some sequence from frame to frame is ``(N, T, k)``, all else has one value a sequence.
+
     Raises
     ------
     RequestError
@@ -61,8 +66,9 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
     >>> load_file(path).x.shape
     (20, 3)
     """
-    path = Path(path).expanduser()
+    path, columns = Path(path).expanduser(), columns or {}
     if path.is_dir():
+        refuse_unread(columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, seed)
     if not path.is_file():
         raise RequestError(f"no file or folder '{path}'")
@@ -70,10 +76,10 @@ def load_file(path: str | Path, *, seed: int = 0) -> Data:
         endings = ", ".join(_READERS)
         raise RequestError(f"cannot read '{path}': expected {endings}, or a folder of images")
     with _one_line(path):
-        arrays, columns = _READERS[path.suffix.lower()](path)
+        arrays, elements = _READERS[path.suffix.lower()](path, columns)
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _data(path, arrays, seed, checksum, columns)
+    return _data(path, arrays, seed, checksum, elements)
 
 
 def _data(
@@ -104,17 +110,23 @@ def _one_line(path: Path) -> Iterator[None]:
         raise RequestError(f"cannot read '{path}': {reason}") from error
 
 
-def _read_numpy(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
+def _read_numpy(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
+    arrays = _numpy_arrays(path)
+    refuse_unread(columns, arrays, f"'{path}'")
+    return arrays, ()
+
+
+def _numpy_arrays(path: Path) -> dict[str, Array]:
     with path.open("rb") as stream:
         if stream.read(2) != _ZIP:
-            return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}, ()
+            return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
         stream.seek(0)
         stored = np.load(stream, allow_pickle=False)
         names = _names_of(path, stored.files)
         arrays = {name: stored[key] for key, name in names.items()}
     if not isinstance(arrays["x"], np.ndarray):
         raise ValueError("its data are no array")
-    return {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}, ()
+    return {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}
 
 
 def _names_of(path: Path, keys: list[str]) -> dict[str, str]:
@@ -218,7 +230,7 @@ def _opened(file: Path, source: Path | io.BytesIO) -> Iterator["Image"]:
         raise RequestError(f"cannot read the image '{file}': {error}") from error
 
 
-_Reader = Callable[[Path], tuple[dict[str, Array], tuple[str, ...]]]
+_Reader = Callable[[Path, Columns], tuple[dict[str, Array], tuple[str, ...]]]
 _READERS: dict[str, _Reader] = {
     ".csv": read_csv,
     ".npy": _read_numpy,

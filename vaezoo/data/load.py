@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import Data
 from vaezoo.data.files import load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
@@ -11,7 +12,13 @@ from vaezoo.errors import RequestError, nearest
 __all__ = ["list_data", "load_data"]
 
 
-def load_data(spec: str | Path, *, data_dir: str | Path | None = None, seed: int = 0) -> Data:
+def load_data(
+    spec: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    columns: Columns | None = None,
+) -> Data:
     """Return a data set by its name, or the user's own by its path.
 
     Parameters
@@ -25,6 +32,8 @@ def load_data(spec: str | Path, *, data_dir: str | Path | None = None, seed: int
         variable ``VAEZOO_DATA`` names.
     seed
         Of the split of the user's own data. Named data sets have a fixed split.
+    columns
+        Columns of a table that are other arguments of the model, as ``{"c": ["age", "income"]}``.
 
     Raises
     ------
@@ -39,9 +48,11 @@ def load_data(spec: str | Path, *, data_dir: str | Path | None = None, seed: int
     (1797, 8, 8)
     """
     if spec in SOURCES:
-        return load_source(str(spec), data_dir=data_dir)
+        data = load_source(str(spec), data_dir=data_dir)
+        refuse_unread(columns or {}, data.arrays, data.name)
+        return data
     if Path(spec).expanduser().exists():
-        return load_file(spec, seed=seed)
+        return load_file(spec, seed=seed, columns=columns)
     looks_like_path = Path(spec).suffix or os.sep in str(spec)
     missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"
     hint = nearest(Path(spec).stem, SOURCES)

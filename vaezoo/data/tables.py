@@ -1,11 +1,13 @@
 """Tables: one row a datum, or one row a frame of a sequence."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vaezoo.data.columns import Columns, checked_columns, column_values
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import pad
 from vaezoo.errors import RequestError
@@ -17,19 +19,23 @@ __all__ = ["read_csv", "read_frame", "read_parquet"]
 
 _LABELS = ("label", "y", "class", "target")
 _ID, _TIME = "id", "time"
+_Named = dict[str, str | tuple[str, ...]]
 _INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
 
 
-def read_csv(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the arrays of a table, and the names of the elements of ``x`` if it has any."""
+def read_csv(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the arrays of a table, and the names of the elements of ``x`` if it has any.
+
+    ``columns`` name those that are arguments of the model, and no elements of ``x``.
+    """
     import pandas as pd
 
     first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
     has_names = _are_names(pd.to_numeric(first.iloc[0], errors="coerce").to_numpy())
     header = 0 if has_names else None
     table = pd.read_csv(path, header=header, skipinitialspace=True, low_memory=False)
-    arrays, columns = _from_table(path, table.rename(columns=str))
-    return arrays, columns if has_names else ()
+    arrays, elements = _from_table(path, table.rename(columns=str), columns)
+    return arrays, elements if has_names else ()
 
 
 def _are_names(first: Array) -> bool:
@@ -38,8 +44,8 @@ def _are_names(first: Array) -> bool:
     return counts or bool(np.isnan(first).any())
 
 
-def read_parquet(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the arrays of a table, and the names of the elements of ``x``."""
+def read_parquet(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Return the arrays of a table, as :func:`read_csv` does."""
     import pandas as pd
 
     try:
@@ -48,46 +54,102 @@ def read_parquet(path: Path) -> tuple[dict[str, Array], tuple[str, ...]]:
         raise RequestError(
             f"reading '{path}' needs pyarrow: pip install 'vaezoo[parquet]'"
         ) from error
-    return _from_table(path, table.rename(columns=str))
+    return _from_table(path, table.rename(columns=str), columns)
 
 
-def read_frame(table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
+def read_frame(table: "pd.DataFrame", columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
     """Return the arrays of a frame in memory, and the names of the elements of ``x``.
 
     A frame whose columns are numbers has none.
     """
-    arrays, columns = _from_table("frame", table.rename(columns=str))
-    return arrays, columns if any(isinstance(name, str) for name in table.columns) else ()
+    arrays, elements = _from_table("frame", table.rename(columns=str), columns)
+    return arrays, elements if any(isinstance(name, str) for name in table.columns) else ()
 
 
 def _from_table(
-    path: Path | str, table: "pd.DataFrame"
+    path: Path | str, table: "pd.DataFrame", columns: Columns
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
     table = table.drop(columns=_INDEX, errors="ignore")
     if table.empty:
         raise RequestError(f"'{path}' has no rows")
-    if {_ID, _TIME} <= set(table):
-        return _sequences(path, table)
-    label = next((name for name in _LABELS if name in table and _is_label(table[name])), None)
-    x, names = _numbers(path, table.drop(columns=label) if label else table)
-    arrays = {"x": x}
+    sequences = {_ID, _TIME} <= set(table)
+    named = checked_columns(columns, map(str, table), (_ID, _TIME) if sequences else (), path)
+    return (_sequences if sequences else _rows)(path, table, named)
+
+
+def _rows(
+    path: Path | str, table: "pd.DataFrame", named: _Named
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    rest = _without(table, named)
+    label = _label(rest, named, lambda name: _is_label(rest[name]))
+    x, names = _x(path, table, rest, named, label)
+    arrays = {"x": x, **_arguments(path, table, named)}
     if label:
         arrays["label"] = _label_codes(path, table[label])
     return arrays, names
 
 
-def _sequences(path: Path | str, table: "pd.DataFrame") -> tuple[dict[str, Array], tuple[str, ...]]:
+def _sequences(
+    path: Path | str, table: "pd.DataFrame", named: _Named
+) -> tuple[dict[str, Array], tuple[str, ...]]:
     number, order = _frame_order(path, table)
     table, number = table.iloc[order], number[order]
     starts = np.flatnonzero(np.diff(number, prepend=-1))
-    label = next((name for name in _LABELS if _is_sequence_label(table, name, number)), None)
-    apart = [_ID, _TIME, *([label] if label else [])]
-    frames, names = _numbers(path, table.drop(columns=apart))
+    rest = _without(table, named).drop(columns=[_ID, _TIME])
+    label = _label(rest, named, lambda name: _is_sequence_label(rest, name, number))
+    frames, names = _x(path, table, rest, named, label)
     x, length = pad(np.split(frames, starts[1:]), f"'{path}'")
     arrays = {"x": x, "length": length}
+    for name, values in _arguments(path, table, named).items():
+        arrays[name] = _by_sequence(values, starts, f"'{path}'")
     if label:
         arrays["label"] = _label_codes(path, table[label].iloc[starts], "sequence")
     return arrays, names
+
+
+def _without(table: "pd.DataFrame", named: _Named) -> "pd.DataFrame":
+    """Return the columns that are not named as arguments."""
+    taken = [name for some in named.values() for name in _as_names(some)]
+    return table.drop(columns=taken)
+
+
+def _as_names(some: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (some,) if isinstance(some, str) else some
+
+
+def _label(rest: "pd.DataFrame", named: _Named, is_label: Callable[[str], bool]) -> str | None:
+    """Return the column of labels, unless another one is named as ``label``."""
+    if "label" in named:
+        return None
+    return next((name for name in _LABELS if name in rest and is_label(name)), None)
+
+
+def _x(
+    path: Path | str, table: "pd.DataFrame", rest: "pd.DataFrame", named: _Named, label: str | None
+) -> tuple[Array, tuple[str, ...]]:
+    """Return x and the names of its elements: the columns that are named so, or all others."""
+    if "x" in named:
+        return _numbers(path, table[list(_as_names(named["x"]))])
+    return _numbers(path, rest.drop(columns=label) if label else rest)
+
+
+def _arguments(path: Path | str, table: "pd.DataFrame", named: _Named) -> dict[str, Array]:
+    try:
+        return {n: column_values(table, some) for n, some in named.items() if n != "x"}
+    except RequestError as error:
+        raise RequestError(f"'{path}': {error}") from error
+
+
+def _by_sequence(values: Array, starts: NDArray[np.intp], name: str) -> Array:
+    """Return values of frames ``(N, T, k)``; where none changes in its sequence, ``(N, ...)``.
+
+    Padding is zero.
+    """
+    parts = np.split(values, starts[1:])
+    if all((part == part[:1]).all() for part in parts):
+        return values[starts]
+    frames = values if values.ndim > 1 else values[:, None]
+    return pad(np.split(frames, starts[1:]), name)[0].astype(values.dtype)
 
 
 def _frame_order(

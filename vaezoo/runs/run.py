@@ -185,6 +185,7 @@ class Run:
             seed=self.data.split_seed,
             scale=self.transform.scale,
             whole=True,
+            columns=self.data.columns,
         )
 
     def _load_again(self, data_dir: str | Path | None) -> Data:
@@ -194,7 +195,9 @@ class Run:
                 f"{self.name} was fitted to {self._describe_fitted()}, which is not saved; in "
                 "Python, pass it as data=x, or as data=from_arrays(x) for the same splits"
             )
-        data = load_data(name, data_dir=data_dir, seed=self.data.split_seed)
+        data = load_data(
+            name, data_dir=data_dir, seed=self.data.split_seed, columns=self.data.columns
+        )
         if not self._is_fitted_to(data):
             changed = f"{data.name} has changed since {self.name} was trained on it"
             raise RequestError(f"{changed}; name other data with `data`")

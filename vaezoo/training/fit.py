@@ -134,7 +134,9 @@ def resume(
     if data is None:
         loaded = run.find_data(data_dir=data_dir)
     else:
-        loaded = as_data(data, data_dir=data_dir, seed=run.data.split_seed)
+        loaded = as_data(
+            data, data_dir=data_dir, seed=run.data.split_seed, columns=run.data.columns
+        )
     run.remember(loaded)
     if epochs or steps:
         longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
@@ -180,6 +182,7 @@ def prepare(
         with probing(pair, device_of(pair)):
             observed = roles_of(pair, few).to_dict()
         told = [str(note) for note in report.notes if note.check != "reparameterised"]
+        told += _unused(loaded, names)
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
@@ -193,6 +196,14 @@ def prepare(
         info={**_info(loaded, names, device, schedule), "observed": observed, "notes": told},
     )
     return run, loaded
+
+
+def _unused(data: Data, names: Sequence[str]) -> list[str]:
+    """Return a line on the arrays that the model does not take; labels are there to look at."""
+    arrays = [f"'{name}'" for name in data.arrays if name not in (*names, "label")]
+    if not arrays:
+        return []
+    return [f"not used: {', '.join(arrays)}, since the model takes {', '.join(names)} only"]
 
 
 def _layers(
@@ -244,7 +255,7 @@ def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[D
     if not isinstance(data, DataSettings):
         loaded = as_data(data)
         return DataSettings(name=loaded.name), loaded
-    loaded = load_data(data.name, data_dir=data.dir, seed=data.split_seed)
+    loaded = load_data(data.name, data_dir=data.dir, seed=data.split_seed, columns=data.columns)
     if data.name not in SOURCES:
         path = str(Path(data.name).expanduser().absolute())
         data = data.model_copy(update={"name": path})

@@ -6,6 +6,7 @@ gave the same sequences -1354, -2314 and -4338 nats, the more the longer their b
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,10 +59,11 @@ def _counted_padding(subject: Subject) -> str:
     fewer = subject.trace(short, held=held)
     for name, site in sample_sites(fewer.guide).items():
         mean = torch.as_tensor(site["fn"].mean) if is_point(site["fn"]) else None
-        if mean is not None and not close(_cut(more.guide.nodes[name]["fn"].mean, mean), mean):
+        other: Any = more.guide.nodes[name]
+        if mean is not None and not close(_cut(other["fn"].mean, mean), mean):
             return name
     terms, others = _terms(more), _terms(fewer)
-    if close(sum(terms.values()), sum(others.values())):
+    if close(torch.stack([*terms.values()]).sum(0), torch.stack([*others.values()]).sum(0)):
         return ""
     gaps = {n: float((terms[n] - others.get(n, 0.0)).abs().max()) for n in terms}
     return max(gaps, key=lambda name: gaps[name])

@@ -224,7 +224,7 @@ MODELS = {
     ),
     "constructor with a bug": Bad(
         "train ./my_vae.py",
-        r"my_vae.py:\d+: NameError: name 'hiden'",
+        r"my_vae.py:\d+: .*NameError: name 'hiden'",
         pair(("Decoder(z_dim, [hidden]", "Decoder(z_dim, [hiden]")),
     ),
     "model with a bug": Bad(

@@ -125,6 +125,7 @@ def test_everything_that_the_flags_say_is_in_the_config(vaezoo: Vaezoo, tmp_path
         "optimizer": "adamw",
         "clip_norm": 9.0,
         "objective": "elbo",
+        "objective_options": {},
         "num_particles": 2,
         "free_bits": 0.1,
         "lr_decay": 1.0,

@@ -120,7 +120,7 @@ def test_two_runs_in_one_process_do_not_meet() -> None:
 
 
 class Exploding(nn.Module):
-    """Its second layer overflows, but not on the few rows on which a pair is checked."""
+    """Its second layer overflows, but not on sevens of rows, on which a pair is checked."""
 
     def __init__(self, *, x_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class Exploding(nn.Module):
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(torch.zeros(x.shape[1]), 1.0).to_event(1))
-            scale = torch.exp(self.lin(1e3 * z if len(x) > 7 else z))
+            scale = torch.exp(self.lin(1e3 * z if len(x) > 7 and len(x) % 7 else z))
             pyro.sample("x", dist.Normal(z, scale).to_event(1), obs=x)
 
     def guide(self, x: Tensor) -> None:

@@ -16,7 +16,7 @@ from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
-from vaezoo.pairs.sites import Args
+from vaezoo.pairs.sites import Args, takes_lengths
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runtime.device import seeded
 
@@ -195,6 +195,8 @@ def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
     if not (isinstance(gap, tuple | list) and len(gap) == 2):
         raise RequestError(f"{gap!r} is no range of frames; write it as `gap=(10, 20)`")
     start, end = gap
+    if rows.length is None and takes_lengths(run.pair):
+        raise RequestError(f"{rows.name} has no 'length', which {run.name} needs")
     if rows.length is None:
         raise RequestError(
             f"`gap` takes a run on sequences, and {run.name} is none; use `fraction`"

@@ -154,7 +154,7 @@ def _sees_nan(pair: SequencePair, args: Args) -> frozenset[str]:
     calls = {
         "initial": lambda: pair.first_state(x, named),
         "embed": lambda: pair.embed(x.flatten(0, 1)),
-        "encode": lambda: pair.read(x, length, named),
+        "encode": lambda: pair.encode_sequence(x, length, named),
     }
     with probing(pair, x.device):
         return frozenset(name for name, call in calls.items() if _is_finite(call))

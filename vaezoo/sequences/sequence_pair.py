@@ -132,7 +132,7 @@ class SequencePair(nn.Module):
             return
         named = self.name_inputs(inputs)
         rollout, steps = Rollout(self, self.first_state(x, named)), by_frame(named, x.shape[1])
-        e = self.read(x, length, named)
+        e = self.encode_sequence(x, length, named)
         with pyro.plate("data", len(x)):
             for t in range(x.shape[1]):
                 rollout.inputs = {name: value[:, t] for name, value in steps.items()}
@@ -164,7 +164,7 @@ class SequencePair(nn.Module):
         further = further_arguments(self.initial, 1) if inputs else ()
         return self.initial(x, *[inputs[name] for name in further])
 
-    def read(self, x: Tensor, length: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    def encode_sequence(self, x: Tensor, length: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return :meth:`encode`, of what it takes."""
         further = further_arguments(self.encode, 2) if inputs else ()
         return self.encode(x, length, *[inputs[name] for name in further])

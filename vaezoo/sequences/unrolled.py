@@ -94,7 +94,7 @@ class Unrolled:
                 # which has no argument for what runs loops here: a context variable carries it.
                 token = _RUNNING.set(self.recurrence)
                 try:
-                    e = self.pair.read(self.x, self.length, self.inputs)
+                    e = self.pair.encode_sequence(self.x, self.length, self.inputs)
                 finally:
                     _RUNNING.reset(token)
                 self._encoded = by_rows(e)

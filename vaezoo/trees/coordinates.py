@@ -104,5 +104,6 @@ class Coordinates:
         if not {"datum", "time"}.issubset(values.dims) or values.dtype == bool:
             return values
         missing = self.frames - values.sizes["time"]
-        values = values.pad(time=(0, missing), constant_values=np.nan) if missing else values
+        # Without a value to pad with, whole numbers become floats, which have a nan.
+        values = values.pad(time=(0, missing)) if missing else values
         return values.where(xr.DataArray(is_frame(length, self.frames), dims=("datum", "time")))

@@ -102,9 +102,9 @@ def check_predictive(subject: Subject) -> Remarks:
     posterior = latent_values(subject.trace(subject.args))
     for held in (posterior,) if _is_flat(subject) else ({}, posterior):
         one = subject.predict(subject.args, held)
-        two = subject.predict(subject.with_other_data(), held)
+        two = sample_sites(subject.predict(subject.with_other_data(), held))
         for name, site in sample_sites(one).items():
-            if name in two.nodes and not same_value(site, two.nodes[name]):
+            if name in two and not same_value(site, two[name]):
                 what = f"the prediction of site '{name}' depends on the data to be predicted"
                 repair = "use the value that pyro.sample returns, x = pyro.sample(..., obs=x)"
                 yield Failure("predictive", subject.where("model", name), what, repair)

@@ -81,7 +81,7 @@ def log_joint(
 def log_guide(
     trace: PairTrace, *, weight: float | Tensor = 1.0, rows: Tensor | None = None
 ) -> Tensor | float:
-    """Return log q(z | x) of the latents, ``(B,)``; 0 without any.
+    """Return log q(z | x) of the latents that each datum has, ``(B,)``; 0 without any.
 
     Examples
     --------
@@ -89,7 +89,8 @@ def log_guide(
     >>> log_guide(trace_pair(LinearPair(), (torch.zeros(3, 4),))).shape
     torch.Size([3])
     """
-    sites = [site for name, site in sample_sites(trace.guide).items() if name in trace.latents]
+    own = trace.local_latents
+    sites = [site for name, site in sample_sites(trace.guide).items() if name in own]
     sites += trace.bases.values()
     return total_log_density(sites, weight=weight, rows=rows) if sites else 0.0
 
@@ -241,6 +242,8 @@ def sum_over_steps(sites: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def log_weight(trace: PairTrace) -> Tensor:
     """Return log p(x, z) - log q(z | x) of what was traced ``(B,)``; log p(x) without latents.
 
+    Latents that all data share are given, and have no part in it.
+
     Examples
     --------
     The guide of this pair is exact, so that each weight is p(x).
@@ -251,7 +254,7 @@ def log_weight(trace: PairTrace) -> Tensor:
     >>> bool((error.abs() < 1e-4).all())
     True
     """
-    return log_joint(trace.model, latents=trace.latents) - log_guide(trace)
+    return log_joint(trace.model, latents=trace.local_latents) - log_guide(trace)
 
 
 @torch.no_grad()

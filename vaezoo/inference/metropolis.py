@@ -133,6 +133,7 @@ class _FlatChain:
         with probing(pair, missing.device):
             self.roles = roles_of(pair, args)
         self.trace = trace_pair(pair, args)
+        self._require_own_latents()
         if length is not None:
             self._require_frames_by_latents()
         # A pair that takes a mask knows what is missing: neither side of it sees what was drawn.
@@ -143,6 +144,14 @@ class _FlatChain:
             self.args[self.place] = torch.where(self.missing, torch.nan, x)
             self.pair = with_missing(pair, tuple(self.args))
             self.trace = trace_pair(self.pair, tuple(self.args))
+
+    def _require_own_latents(self) -> None:
+        """Refuse latents that all data share: a datum cannot take or leave them by itself."""
+        if shared := list(self.trace.global_latents):
+            raise RequestError(
+                f"all data share site '{shared[0]}' of {type(self.pair).__name__}, and a chain for "
+                "each datum cannot draw it; `vaezoo.reconstruct(run)` of data with nan needs none"
+            )
 
     def _start_inside(self) -> None:
         """Begin with values that the pair can explain, where 0 is none of them."""

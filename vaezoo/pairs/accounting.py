@@ -91,7 +91,7 @@ def log_guide(
     """
     own = trace.local_latents
     sites = [site for name, site in sample_sites(trace.guide).items() if name in own]
-    sites += trace.bases.values()
+    sites += [base for name, base in trace.bases.items() if name in own]
     return total_log_density(sites, weight=weight, rows=rows) if sites else 0.0
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaezoo import RequestError, Run, fit, load_run, resume
-from vaezoo.runtime.storage import load_tensors, save_tensors
+from vaezoo.runtime.tensors import load_tensors, save_tensors
 
 # What ``vae-bernoulli`` with one hidden layer wrote into ``weights.safetensors``, by today's names.
 FORMER = {

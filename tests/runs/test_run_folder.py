@@ -32,7 +32,8 @@ from vaezoo import (
     sample,
 )
 from vaezoo.runs import read_metrics
-from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes
+from vaezoo.runtime.storage import write_bytes
+from vaezoo.runtime.tensors import load_tensors, save_tensors
 from vaezoo.settings import DataSettings
 from vaezoo.testing import scaffold
 

@@ -1,9 +1,7 @@
 """What all rooms stand on leaves the machine as it was, and files whole."""
 
-import os
 import random
 import signal
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo import RequestError
-from vaezoo.errors import RunError
 from vaezoo.runtime.device import device_of, find_device, seeded
 from vaezoo.runtime.isolation import isolated, plain_state, untouched
 from vaezoo.runtime.signals import asked_to_stop
-from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes
 
 CPU = torch.device("cpu")
 
@@ -134,39 +130,3 @@ def test_a_second_signal_stops_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is handler
-
-
-def test_a_file_is_the_old_one_until_the_new_one_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "folder" / "file"
-    write_bytes(path, b"old")
-
-    def fail(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(RunError, match=r"cannot write .*: No space left on device"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in path.parent.iterdir()] == ["file"]
-
-
-def test_tensors_come_back_with_their_values(tmp_path: Path) -> None:
-    path = tmp_path / "state.safetensors"
-    wide = torch.randn(3, 4)
-    save_tensors(path, {"view": wide.T, "shared": wide}, {"epoch": 3, "name": "adam"})
-    tensors, values = load_tensors(path)
-    assert torch.equal(tensors["view"], wide.T)
-    assert torch.equal(tensors["shared"], wide)
-    assert values == {"epoch": 3, "name": "adam"}
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"\x80\x04pickle"])
-def test_what_is_no_file_of_tensors_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "state.safetensors"
-    with pytest.raises(RequestError, match="no file"):
-        load_tensors(path)
-    path.write_bytes(content)
-    with pytest.raises(RequestError, match="is damaged or no safetensors file"):
-        load_tensors(path)

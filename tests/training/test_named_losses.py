@@ -24,7 +24,7 @@ from vaezoo.objectives.losses import groups_of, networks_of
 from vaezoo.registry import get_model
 from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded
-from vaezoo.runtime.storage import load_tensors
+from vaezoo.runtime.tensors import load_tensors
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import objective_of
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaezoo.checks.comparison import close
 from vaezoo.checks.remarks import Failure, Remarks
 from vaezoo.checks.subject import Subject, elbo
-from vaezoo.runtime.storage import load_tensors, save_tensors
+from vaezoo.runtime.tensors import load_tensors, save_tensors
 
 __all__ = ["check_saving"]
 

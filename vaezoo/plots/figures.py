@@ -14,6 +14,7 @@ from vaezoo.predict.observed import shown
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
 from vaezoo.runtime.optional import attempt
+from vaezoo.runtime.storage import inside
 
 __all__ = ["plot_data", "plot_evaluation", "plot_pairs", "plot_run"]
 
@@ -30,7 +31,6 @@ def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -
     list of str
         The names of the files that were written.
     """
-    folder = run.folder() / "figures"
     figures: dict[str, Callable[[Path], object]] = {
         "samples.png": lambda path: plot_data(run, path, shown(sample(run, 64))),
         "reconstructions.png": lambda path: _plot_reconstructions(run, path, data_dir),
@@ -39,7 +39,7 @@ def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -
         kl = run.metrics[-1]["validation"].get("kl_per_latent")
         figures["curves.png"] = lambda path: plot_curves(run.metrics, path)
         figures |= {"latents.png": lambda path: plot_kl(kl, path)} if kl else {}
-    return _draw_each(folder, figures, notify)
+    return _draw_each(run.folder(), figures, notify)
 
 
 def _draw_each(
@@ -47,10 +47,11 @@ def _draw_each(
 ) -> list[str]:
     """Draw each figure that can be drawn; return the names of those that were."""
     for name, draw in figures.items():
-        (folder / name).unlink(missing_ok=True)  # none of an earlier training is taken for new
+        path = inside(folder, f"figures/{name}")
+        path.unlink(missing_ok=True)  # none of an earlier training is taken for new
         with attempt(f"figures/{name}", notify):
-            draw(folder / name)
-    return [name for name in figures if (folder / name).is_file()]
+            draw(path)
+    return [name for name in figures if (folder / "figures" / name).is_file()]
 
 
 def _plot_reconstructions(run: Run, path: Path, data_dir: str | None) -> None:
@@ -84,4 +85,4 @@ def plot_evaluation(run: Run, result: Evaluation, *, notify: Notify = print) -> 
         figures["iwae.png"] = lambda path: plot_iwae(result.iwae, metrics.elbo, path)
     if metrics.kl_per_latent:
         figures["latents.png"] = lambda path: plot_kl(metrics.kl_per_latent, path)
-    _draw_each(run.folder() / "figures", figures, notify)
+    _draw_each(run.folder(), figures, notify)

@@ -19,7 +19,7 @@ from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
 from vaezoo.data.dataset import with_mask
 from vaezoo.data.transform import Transform
-from vaezoo.errors import RequestError, RunError
+from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.roles import Roles
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
@@ -28,7 +28,8 @@ from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
-from vaezoo.runtime.storage import load_tensors, save_tensors, write_bytes, write_json
+from vaezoo.runtime.storage import append_bytes, inside, write_bytes, write_json
+from vaezoo.runtime.tensors import load_tensors, save_tensors
 from vaezoo.sequences.missing import pair_for
 from vaezoo.settings import DataSettings, Training
 
@@ -287,7 +288,7 @@ class Run:
             "data": self.data.model_dump(exclude_none=True),
             "training": self.training.model_dump(exclude_none=True),
         }
-        write_bytes(folder / "config.toml", tomli_w.dumps(values).encode())
+        write_bytes(inside(folder, "config.toml"), tomli_w.dumps(values).encode())
 
     def save_info(self, **changes: Any) -> None:
         """Change some of what ``run.json`` holds, and write it where there is a folder."""
@@ -296,11 +297,11 @@ class Run:
             return
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
         fixed = {"format": FORMAT, "transform": self.transform.to_dict(), "shapes": shapes}
-        write_json(self.path / "run.json", {**fixed, **self.info})
+        write_json(inside(self.path, "run.json"), {**fixed, **self.info})
 
     def save_weights(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write the best weights so far, with some plain values beside them."""
-        save_tensors(self.folder() / WEIGHTS, weights, values)
+        save_tensors(inside(self.folder(), WEIGHTS), weights, values)
 
     def load_weights(self) -> Mapping[str, Any]:
         """Set the pair to the saved weights and return the values beside them."""
@@ -317,15 +318,11 @@ class Run:
         """Keep a record of an epoch, and append it to ``metrics.jsonl``."""
         self.metrics.append(record)
         if self.path is not None:
-            file = self.path / "metrics.jsonl"
-            try:
-                with file.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(record) + "\n")
-            except OSError as error:
-                raise RunError(f"cannot write {file}: {error.strerror or error}") from error
+            line = json.dumps(record) + "\n"
+            append_bytes(inside(self.path, "metrics.jsonl"), line.encode())
 
     def rewind_metrics(self, epoch: int) -> None:
         """Forget records after an epoch, which a resumed run will write again."""
         self.metrics = [record for record in self.metrics if record["epoch"] <= epoch]
         lines = "".join(json.dumps(record) + "\n" for record in self.metrics)
-        write_bytes(self.folder() / "metrics.jsonl", lines.encode())
+        write_bytes(inside(self.folder(), "metrics.jsonl"), lines.encode())

@@ -8,7 +8,7 @@ import pooch
 
 from vaezoo import registry
 from vaezoo.errors import RequestError
-from vaezoo.runtime.storage import write_bytes
+from vaezoo.runtime.storage import inside, write_bytes
 
 __all__ = ["model_spec", "save_code", "trust"]
 
@@ -74,8 +74,7 @@ def save_code(cls: type, file: Path, folder: Path) -> str:
     code = registry.code_of(file)
     copy = file.name if "model.py" in code else "model.py"
     for name, content in code.items():
-        path = folder / (name or copy)
-        write_bytes(path, content)
+        write_bytes(inside(folder, name or copy), content)
     trust(_joined(code))
     return f"{copy}:{registry.name_in_file(cls)}"
 

@@ -1,20 +1,139 @@
-"""Files that are never half written, and tensors that never run code when they are read."""
+"""Files that are never half written, and never written where a link points.
+
+All that vaezoo writes goes through here. A file is made beside its target under a name that nobody
+can guess, exclusively, so that neither a link nor a file that lies there already is opened; it is
+flushed to the disk, and renamed when it is whole. A target that is itself a link is replaced, not
+followed: a folder from a stranger cannot aim what is written at a file outside of it.
+"""
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from vaezoo.errors import RunError
 
-from vaezoo.errors import RequestError, RunError
+__all__ = [
+    "append_bytes",
+    "inside",
+    "sweep",
+    "write_bytes",
+    "write_json",
+    "writing",
+    "writing_path",
+]
 
-__all__ = ["load_tensors", "save_tensors", "write_bytes", "write_json"]
+_ENDING = ".part"
+_LONGEST_NAME = 40  # of a target, in the name of what is written beside it
+# Windows has neither links that need no privilege, nor most of these.
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for the reader of a FIFO
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to, which has its name when all is written.
+
+    Readers see the old content or the new, also after a crash. A new file has the mode that the
+    umask gives, another keeps the one of the file that it replaces.
+
+    Parameters
+    ----------
+    path
+        The file; folders above it are made.
+
+    Raises
+    ------
+    RunError
+        When the disk is full, the folder read-only, or the name that of something else than a
+        file; the old content stays.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with writing(Path(folder, "notes.txt")) as file:
+    ...         _ = file.write(b"whole")
+    ...     Path(folder, "notes.txt").read_bytes(), len(os.listdir(folder))
+    (b'whole', 1)
+    """
+    with _failing_to_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = _mode_of(path)
+        temporary = _name_beside(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINKS
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else mode)
+    try:
+        with _failing_to_write(path):
+            with os.fdopen(descriptor, "wb") as file:
+                _set_mode(file, mode)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _remember_names(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_path(path: Path) -> Iterator[Path]:
+    """Yield a path for what can write to paths only; the file or folder made there is moved.
+
+    It lies in a folder of its own beside the target, which nobody else can look into.
+
+    Raises
+    ------
+    RunError
+        When it cannot be made or moved; what fails within passes as it is.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with writing_path(Path(folder, "x.txt")) as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     Path(folder, "x.txt").read_text(), len(os.listdir(folder))
+    ('whole', 1)
+    """
+    with _failing_to_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{path.name[:_LONGEST_NAME]}."
+        private = Path(tempfile.mkdtemp(prefix=prefix, suffix=_ENDING, dir=path.parent))
+    try:
+        yield private / path.name
+        with _failing_to_write(path):
+            _move(private / path.name, path, private)
+            _remember_names(path.parent)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _move(new: Path, path: Path, private: Path) -> None:
+    """Put a file or a folder in the place of another; a folder cannot be replaced at once."""
+    if not new.is_dir():
+        with new.open("rb+") as file:
+            _set_mode(file, _mode_of(path))
+            os.fsync(file.fileno())
+        new.replace(path)
+        return
+    if not path.is_dir() or path.is_symlink():
+        if path.is_symlink():
+            path.unlink()
+        new.replace(path)
+        return
+    old = private / "old"
+    path.replace(old)
+    try:
+        new.replace(path)
+    except OSError:
+        old.replace(path)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -25,19 +144,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     RunError
         When the disk is full or the folder read-only; the old content stays.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with writing(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -45,45 +153,127 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Write tensors and plain values into one safetensors file, at once.
-
-    Parameters
-    ----------
-    path
-        The file.
-    tensors
-        Tensors by name, on any device.
-    values
-        Whatever JSON can hold.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "two.safetensors"
-    >>> save_tensors(path, {"a": torch.ones(2)}, {"epoch": 3})
-    >>> load_tensors(path)
-    ({'a': tensor([1., 1.])}, {'epoch': 3})
-    """
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, {"vaezoo": json.dumps(values)}))
-
-
-def load_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], Any]:
-    """Read what :func:`save_tensors` wrote.
+def append_bytes(path: Path, content: bytes) -> None:
+    """Add to the end of a file, all or nothing, and to no file that a link points to.
 
     Raises
     ------
-    RequestError
-        When the file is missing, cut short, or something else than safetensors.
+    RunError
+        When the disk is full, the folder read-only, or the name that of something else than a
+        file, a link included.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     append_bytes(Path(folder, "log"), b"one ")
+    ...     append_bytes(Path(folder, "log"), b"two")
+    ...     Path(folder, "log").read_bytes()
+    b'one two'
     """
-    if not path.is_file():
-        raise RequestError(f"no file '{path}'")
+    with _failing_to_write(path):
+        if path.is_symlink():
+            raise OSError("it is a link")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_LINKS | _NO_WAITING
+        with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("it is no file")
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):  # half a record would spoil the next one
+                    os.ftruncate(file.fileno(), status.st_size)
+                raise
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a file in a folder that is there, and in no place that a link leads to.
+
+    Parameters
+    ----------
+    folder
+        The folder of a run, say; it may be reached through links itself.
+    name
+        Relative to it, as ``"last/state.safetensors"``; folders on the way are made.
+
+    Raises
+    ------
+    RunError
+        When the folder is gone, or what is on the way is no folder.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = inside(Path(folder), "last/state.safetensors")
+    ...     path.parent.is_dir()
+    True
+    """
+    path = folder / name
+    with _failing_to_write(path):
+        if not folder.is_dir():
+            raise OSError("its folder is gone")
+        below = path.parent.relative_to(folder).parts
+        for number in range(1, len(below) + 1):
+            place = folder.joinpath(*below[:number])
+            place.mkdir(exist_ok=True)
+            if stat.S_ISLNK(place.lstat().st_mode) or not place.is_dir():
+                raise OSError(f"{place} is a link or no folder; remove it")
+    return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove what was left half written beside its target, by a process that was killed."""
+    for path in folder.glob(f".*{_ENDING}"):
+        with suppress(OSError):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+@contextmanager
+def _failing_to_write(path: Path) -> Iterator[None]:
     try:
-        with safe_open(path, framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(metadata.get("vaezoo", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise RequestError(f"{path} is damaged or no safetensors file: {reason}") from error
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _name_beside(path: Path) -> Path:
+    name = f".{path.name[:_LONGEST_NAME]}.{secrets.token_hex(8)}{_ENDING}"
+    return path.with_name(name)
+
+
+def _mode_of(path: Path) -> int | None:
+    """Return the mode of a file that is there; a device or a FIFO must not be replaced by one."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        raise OSError("it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError("it is no file")
+    return stat.S_IMODE(mode) & 0o777
+
+
+def _set_mode(file: BinaryIO, mode: int | None) -> None:
+    if mode is not None and hasattr(os, "fchmod"):
+        with suppress(OSError):  # some file systems have none
+            os.fchmod(file.fileno(), mode)
+
+
+def _remember_names(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where a system can: the rename outlives a crash."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,12 +1,14 @@
 """New pairs from a template: ``my_vae.py`` defines ``MyVae`` under the name ``my-vae``."""
 
 import keyword
+import os.path
 import re
 from importlib import resources
 from pathlib import Path
 
 from vaezoo.errors import RequestError
 from vaezoo.registry import list_models
+from vaezoo.runtime.storage import write_bytes
 
 __all__ = ["source", "write"]
 
@@ -73,16 +75,15 @@ def write(path: Path, *, sequence: bool = False, force: bool = False) -> None:
     ------
     RequestError
         When the file exists, its folder does not, or its name cannot be that of a pair.
+    RunError
+        When it cannot be written.
     """
     text = source(path, sequence=sequence)
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise RequestError(f"{path} exists already; choose another name, or use `force`")
     if not path.parent.is_dir():
         raise RequestError(f"no folder '{path.parent}'; make it first")
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"cannot write {path}: {error.strerror or error}") from error
+    write_bytes(path, text.encode())
 
 
 def _check_name(path: Path) -> None:

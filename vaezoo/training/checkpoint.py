@@ -13,7 +13,7 @@ from vaezoo.errors import RequestError
 from vaezoo.runs.former_names import with_present_names
 from vaezoo.runs.weights import set_weights
 from vaezoo.runtime.device import rng_state
-from vaezoo.runtime.storage import load_tensors, save_tensors
+from vaezoo.runtime.tensors import load_tensors, save_tensors
 
 __all__ = ["Checkpoint", "State", "load_checkpoint", "save_checkpoint"]
 

@@ -9,6 +9,7 @@ from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 from vaezoo.runs.weights import STATE
+from vaezoo.runtime.storage import inside
 from vaezoo.training.checkpoint import State, save_checkpoint
 
 __all__ = ["Saver"]
@@ -66,7 +67,7 @@ class Saver:
             return
         began = time.monotonic()
         self.write_best(state, best)
-        path = self.run.path / STATE
+        path = inside(self.run.path, STATE)
         save_checkpoint(
             path,
             self.run.pair,

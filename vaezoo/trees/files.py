@@ -6,15 +6,15 @@ whole. A file appears under its name when it is complete.
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from vaezoo.errors import RequestError, RunError
+from vaezoo.runtime.storage import writing_path
 from vaezoo.trees.formats import (
     begin_netcdf,
     begin_zarr,
@@ -88,21 +88,13 @@ def _save(
 
     Only what fails in writing is a failure to write: making a piece is another matter.
     """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with _failing_to_write(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove(temporary)
+    with writing_path(path) as temporary:
         pieces = cut_tree(tree) if isinstance(tree, xr.DataTree) else tree
         for number, piece in enumerate(pieces):
             with _failing_to_write(path):
                 (extend if number else begin)(piece, temporary)
         with _failing_to_write(path):
             finish(temporary)
-            _move(temporary, path)
-    finally:
-        with suppress(OSError):
-            _remove(temporary)
 
 
 @contextmanager
@@ -113,29 +105,6 @@ def _failing_to_write(path: Path) -> Iterator[None]:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else _line(error)
         raise RunError(f"cannot write {path}: {reason}") from error
-
-
-def _move(temporary: Path, path: Path) -> None:
-    """Put a file or a folder in the place of another; a folder cannot be replaced at once."""
-    if not (path.is_dir() and temporary.is_dir()):
-        temporary.replace(path)
-        return
-    old = path.with_name(f".{path.name}.old")
-    _remove(old)
-    path.replace(old)
-    try:
-        temporary.replace(path)
-    except OSError:
-        old.replace(path)
-        raise
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def open_tree(path: str | Path) -> xr.DataTree:

@@ -1,0 +1,127 @@
+"""Tensors in files: read without running code, and known to be those that were written."""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vaezoo.errors import RequestError
+from vaezoo.runtime.storage import writing
+
+__all__ = ["load_tensors", "save_tensors"]
+
+_LARGEST_HEADER = 100_000_000  # bytes, as in safetensors
+_CHUNK = 2**20
+_CHECKSUM, _RUN, _VALUES = "checksum", "run", "vaezoo"
+_DAMAGED = (SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError)
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any], *, run: str = ""
+) -> None:
+    """Write tensors and plain values into one safetensors file, at once.
+
+    Parameters
+    ----------
+    path
+        The file.
+    tensors
+        Tensors by name, on any device.
+    values
+        Whatever JSON can hold.
+    run
+        Id of the run that they belong to.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> path = Path(tempfile.mkdtemp()) / "two.safetensors"
+    >>> save_tensors(path, {"a": torch.ones(2)}, {"epoch": 3})
+    >>> load_tensors(path)
+    ({'a': tensor([1., 1.])}, {'epoch': 3})
+    """
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    metadata = {_VALUES: json.dumps(values), _RUN: run}
+    content = memoryview(save(plain, metadata))
+    start = 8 + struct.unpack("<Q", content[:8])[0]
+    header = json.loads(bytes(content[8:start]))
+    digest = _digest_of(header)
+    digest.update(content[start:])
+    header["__metadata__"][_CHECKSUM] = digest.hexdigest()
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with writing(path) as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.write(content[start:])
+
+
+def load_tensors(
+    path: Path, *, run: str | None = None, remedy: str = ""
+) -> tuple[dict[str, Tensor], Any]:
+    """Read what :func:`save_tensors` wrote, on the CPU.
+
+    Parameters
+    ----------
+    path
+        The file.
+    run
+        Id of the run that they must belong to; by default any.
+    remedy
+        What to do when they cannot be used, the end of the message.
+
+    Raises
+    ------
+    RequestError
+        When the file is missing, something else than safetensors, not as it was written, or of
+        another run.
+    """
+    if not path.is_file():
+        raise RequestError(f"no file '{path}'")
+    end = f"; {remedy}" if remedy else ""
+    try:
+        metadata = _verified(path)
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        values = json.loads(metadata[_VALUES])
+    except _DAMAGED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RequestError(f"{path} is damaged or no safetensors file: {reason}{end}") from error
+    if run is not None and metadata.get(_RUN) != run:
+        raise RequestError(f"{path} belongs to another run{end}")
+    return tensors, values
+
+
+def _verified(path: Path) -> dict[str, str]:
+    """Return the metadata of a file whose content is what they say; read in pieces."""
+    with path.open("rb") as file:
+        header = _header(file)
+        metadata = dict(header["__metadata__"])
+        stated = header["__metadata__"].pop(_CHECKSUM)
+        digest = _digest_of(header)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if digest.hexdigest() != stated:
+        raise ValueError("its checksum does not match")
+    return metadata
+
+
+def _header(file: BinaryIO) -> dict[str, Any]:
+    size = file.read(8)
+    length = struct.unpack("<Q", size)[0] if len(size) == 8 else 0
+    if not 0 < length <= _LARGEST_HEADER:
+        raise ValueError("it has no header")
+    header = json.loads(file.read(length))
+    if not (isinstance(header, dict) and _CHECKSUM in header.get("__metadata__", {})):
+        raise ValueError("it has no checksum")
+    return header
+
+
+def _digest_of(header: Mapping[str, Any]) -> "hashlib._Hash":
+    """Begin the checksum of a file with names, dtypes, shapes and values."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode())

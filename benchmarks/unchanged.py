@@ -86,7 +86,17 @@ LONG = {
 ENGINES = ("eager", "graph")
 
 # Times, places and versions: keys whose values are left out.
-NOT_COMPARED = {"seconds", "started", "finished", "git", "python", "platform", "versions", "dir"}
+NOT_COMPARED = {
+    "seconds",
+    "started",
+    "finished",
+    "commits",
+    "git",
+    "python",
+    "platform",
+    "versions",
+    "dir",
+}
 
 # Other versions of these may round otherwise; a comparison says so.
 PACKAGES = ("torch", "pyro-ppl", "numpy", "scipy", "scikit-learn")

@@ -1,15 +1,17 @@
-"""What a run was made with: versions, machine, the state of the checkout, and its data."""
+"""What a run was made with: versions, machine, commits, and its data."""
 
 import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vaezoo import registry
 from vaezoo.data import Data
+from vaezoo.runs.checkout import commit_of
 from vaezoo.runs.conditions import describe_examples
 
 __all__ = ["describe_data", "describe_environment", "describe_library"]
@@ -17,15 +19,32 @@ __all__ = ["describe_data", "describe_environment", "describe_library"]
 PACKAGES = ("vaezoo", "torch", "pyro-ppl", "numpy")
 
 
-def describe_environment() -> dict[str, Any]:
-    """Return versions and the state of the working directory's git checkout."""
+def describe_environment(cls: type) -> dict[str, Any]:
+    """Return versions, and the commits of vaezoo and of the file of a pair, where there are any.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vae import VAE
+    >>> sorted(describe_environment(VAE))
+    ['commits', 'platform', 'python', 'started', 'versions']
+    """
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "git": _git_state(),
+        "commits": _commits(cls),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _commits(cls: type) -> dict[str, str]:
+    file = registry.source_file(cls)
+    commits = {
+        # Not above: an environment may lie in the checkout of something else.
+        "vaezoo": commit_of(Path(registry.__file__).parents[2], above=False),
+        "model": commit_of(file.parent) if file else None,
+    }
+    return {name: commit for name, commit in commits.items() if commit}
 
 
 def describe_library() -> dict[str, str]:
@@ -41,15 +60,6 @@ def describe_library() -> dict[str, str]:
         "inference_library_version": version("pyro-ppl"),
         "vaezoo_version": version("vaezoo"),
     }
-
-
-def _git_state() -> str | None:
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip() or None if result.returncode == 0 else None
 
 
 def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def prepare(
         fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=path,
-        info={**_info(loaded, names, device, schedule), "observed": observed, "notes": told},
+        info={**_info(cls, loaded, names, device, schedule), "observed": observed, "notes": told},
     )
     return run, loaded
 
@@ -227,11 +227,11 @@ def _layers(
 
 
 def _info(
-    data: Data, names: Sequence[str], device: torch.device, training: Training
+    cls: type, data: Data, names: Sequence[str], device: torch.device, training: Training
 ) -> dict[str, Any]:
     """Return what a run says of itself in ``run.json`` when it starts."""
     return {
-        **describe_environment(),
+        **describe_environment(cls),
         **describe_data(data, names),
         "num_units": Batches(data, Transform(), names, device).num_units("train"),
         "device": str(device),

@@ -7,7 +7,12 @@ file, `` `likelihood.sigma='shared'` ``; what the reader may run, as a call of a
 """
 
 import difflib
-from collections.abc import Iterable
+import errno
+import os
+import shlex
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import index
 
 __all__ = [
@@ -15,10 +20,19 @@ __all__ = [
     "RequestError",
     "RunError",
     "VaezooError",
+    "command",
+    "is_out_of_memory",
     "nearest",
+    "printable",
+    "reason_of",
+    "refusing",
     "require_positive",
     "require_whole",
 ]
+
+# Controls, marks that turn the direction of writing, halves of characters, ends of lines.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "not enough memory", "alloc_cpu")
 
 
 class VaezooError(Exception):
@@ -88,3 +102,147 @@ def require_positive(argument: str, value: int | None, unit: str) -> None:
     require_whole(argument, value)
     if value is not None and value < 1:
         raise RequestError(f"`{argument}` takes at least one {unit}, not {value}")
+
+
+def printable(text: str, limit: int | None = None, keep: str = "") -> str:
+    r"""Return a text that a terminal only shows: control characters are written as escapes.
+
+    Parameters
+    ----------
+    text
+        From a file, a name or an exception: whatever a stranger may have chosen.
+    limit
+        The most characters that are returned; the middle of a longer text is left out.
+    keep
+        Characters that stay as they are, as ends of lines where several are printed.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb\n")
+    'a\\x1b[2Jb\\n'
+    >>> printable("x" * 100, limit=20)
+    'xxxxxxxxx ... xxxxxx'
+    """
+    if limit is not None and len(text) > limit:
+        ahead = max(0, (limit - 5) * 3 // 5)
+        text = f"{text[:ahead]} ... {text[len(text) - (limit - 5 - ahead) :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or not _is_invisible(c) else _escape(c) for c in text)
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def reason_of(error: BaseException, limit: int = 300) -> str:
+    """Return what an exception says, in one line that can be printed, whoever wrote its class.
+
+    Examples
+    --------
+    >>> reason_of(ValueError("bad \\x1b[31m magic\\nmore"))
+    'ValueError: bad \\\\x1b[31m magic'
+    >>> reason_of(PermissionError(13, "Permission denied", "a.npy"))
+    'PermissionError: Permission denied'
+    """
+    # The name as the interpreter has it: a metaclass may answer for the attribute.
+    name = type.__dict__["__name__"].__get__(type(error))
+    words = _first_line(error)
+    return printable(f"{name}: {words}" if words else name, limit)
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+        text = "".join([text])  # no subclass of str, whose methods are its author's
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return "(its message cannot be read)"
+    return next(iter(text.strip().splitlines()), "")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception says that there is no memory left, torch's kinds included.
+
+    Examples
+    --------
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = _first_line(error).lower()
+    return isinstance(error, RuntimeError) and any(part in words for part in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn whatever is raised where something foreign is read, or run, into a refusal.
+
+    It stands around the reading of arrays, tables, pictures, settings and states, and around code
+    of the user, which raise what they like: a list of exceptions is never complete. An interrupt
+    passes, and what is a :class:`VaezooError` already. No ``yield`` stands in it: the end of a
+    generator would be refused.
+
+    Parameters
+    ----------
+    what
+        The start of the message: what could not be done, and with which file or value.
+
+    Raises
+    ------
+    RequestError
+        ``what``, and the reason.
+    RunError
+        The same, when memory was not enough.
+
+    Examples
+    --------
+    >>> with refusing("cannot read 'a.json'"):
+    ...     {}["format"]
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: cannot read 'a.json': KeyError: 'format'
+    """
+    try:
+        yield
+    except (VaezooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error):
+            raise RunError(f"{what}: out of memory") from error
+        raise RequestError(f"{what}: {reason_of(error)}") from error
+
+
+def command(*words: object) -> str:
+    """Return a command of vaezoo that can be pasted into a shell, whatever its paths look like.
+
+    Examples
+    --------
+    >>> command("sample", "runs/my run", "-n", 3)
+    "vaezoo sample 'runs/my run' -n 3"
+    """
+    return " ".join(["vaezoo", *(_quoted(word) for word in words)])
+
+
+def _quoted(word: object) -> str:
+    text = str(word)
+    if isinstance(word, os.PathLike) and text.startswith("-"):
+        text = f".{os.sep}{text}"
+    if os.name == "nt":  # a name there holds no double quote
+        plain = text.replace("\\", "/")
+        return text if shlex.quote(plain) == plain else f'"{text}"'
+    if not any(map(_is_invisible, text)):
+        return shlex.quote(text)
+    escaped = "".join(_octal(c) if _is_invisible(c) or c in "'\\" else c for c in text)
+    return f"$'{escaped}'"
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))

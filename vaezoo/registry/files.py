@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from vaezoo.errors import RequestError, VaezooError
+from vaezoo.errors import (
+    RequestError,
+    VaezooError,
+    command,
+    is_out_of_memory,
+    reason_of,
+    refusing,
+)
 from vaezoo.registry.project import Finder, files_of, look_beside
 
 __all__ = [
@@ -48,7 +55,8 @@ def load_python(path: Path) -> ModuleType:
     RequestError
         When running it fails, with the line.
     """
-    name = _name_of(path)
+    with refusing(f"cannot read '{path}'"):
+        name = _name_of(path)
     if name in sys.modules:
         return sys.modules[name]
     finder = Finder(name, files_of(path))
@@ -63,9 +71,9 @@ def load_python(path: Path) -> ModuleType:
         look_beside(module, finder)
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # whatever a file does when it runs
         _forget(name, finder)
-        if isinstance(error, RequestError):
+        if isinstance(error, VaezooError | KeyboardInterrupt):
             raise
         raise RequestError(_failure_in(path, error)) from error
     return module
@@ -86,22 +94,30 @@ def _forget(root: str, finder: Finder) -> None:
 
 
 def _failure_in(path: Path, error: BaseException) -> str:
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return f"{_place_in(path, error)}: {type(error).__name__}: {reason}"
+    return f"{_place_in(path, error)}: {reason_of(error)}"
 
 
 @contextmanager
 def blaming_file(cls: type) -> Iterator[None]:
-    """Turn what goes wrong inside a pair from a user's file into one line that names its place."""
+    """Turn whatever a pair of a user raises into one line that names its place.
+
+    What a pair of the zoo raises is a bug of the zoo, and passes.
+    """
     try:
         yield
-    except VaezooError:
+    except (VaezooError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        path = source_file(cls)
-        if path is None:
+    except BaseException as error:
+        if is_out_of_memory(error):
             raise
-        hint = f"'vaezoo check {path}' says more"
+        path = source_file(cls)
+        if path is None and cls.__module__.startswith("vaezoo."):
+            raise
+        if path is None:
+            raise RequestError(
+                f"{cls.__module__}:{cls.__qualname__}: {reason_of(error)}"
+            ) from error
+        hint = f"'{command('check', path)}' says more"
         raise RequestError(f"{_failure_in(path, error)}; {hint}") from error
 
 

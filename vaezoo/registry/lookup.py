@@ -5,16 +5,20 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, command, nearest, refusing
 from vaezoo.registry.catalogue import entries
 from vaezoo.registry.files import is_from_file, load_python
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
 __all__ = ["get_model"]
+
+_FORMS = "give a name that 'vaezoo list' shows, a file ./my_vae.py, or package.module:Class"
 
 
 def get_model(spec: str) -> "type[nn.Module]":
@@ -36,54 +40,77 @@ def get_model(spec: str) -> "type[nn.Module]":
     >>> get_model("beta-vae")
     <class 'vaezoo.models.vae.BetaVAE'>
     """
-    path, _, attribute = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
+    path, attribute = _split(spec)
     if path.endswith(".py"):
         return _from_file(Path(path), attribute)
     targets = {entry.name: entry.target for entry in entries()}
     if spec in targets or ":" in spec:
         return _from_target(targets.get(spec, spec))
-    raise RequestError(
-        f"no model '{spec}'; {nearest(spec, targets)} "
-        "(or give a file ./my_vae.py, or package.module:Class)"
-    )
+    raise RequestError(f"no model '{spec}'; {nearest(spec, targets)} ({_FORMS})")
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """Return path or module, and class, of what a user writes; a refusal of half of it."""
+    if not isinstance(spec, str):
+        raise RequestError(f"a model is named by a text, not by {type(spec).__name__}; {_FORMS}")
+    if spec.endswith(".py") or ":" not in spec:
+        return spec, ""
+    path, _, attribute = spec.rpartition(":")
+    modules = [] if path.endswith(".py") else path.split(".")
+    if not (path and attribute.isidentifier() and all(map(str.isidentifier, modules))):
+        raise RequestError(f"'{spec}' names no class of a module or a file; {_FORMS}")
+    return path, attribute
 
 
 def _from_target(target: str) -> "type[nn.Module]":
     module_name, _, attribute = target.partition(":")
     module = sys.modules[module_name] if is_from_file(module_name) else _import(module_name)
-    cls = getattr(module, attribute, None)
-    if cls is None:
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise RequestError(f"{module_name} has no '{attribute}'; {nearest(attribute, classes)}")
-    return _require_pair(cls, target)
+    with refusing(f"cannot take '{attribute}' from {module_name}"):
+        cls = getattr(module, attribute, None)
+        if cls is None:
+            classes = [name for name, value in vars(module).items() if _is_class(value)]
+            raise RequestError(f"{module_name} has no '{attribute}'; {nearest(attribute, classes)}")
+        return _require_pair(cls, target)
 
 
 def _import(name: str) -> ModuleType:
-    try:
+    with refusing(f"cannot import '{name}'"):
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise RequestError(f"cannot import '{name}': {error}") from error
 
 
 def _from_file(path: Path, attribute: str) -> "type[nn.Module]":
-    if not path.is_file():
-        raise RequestError(f"no file '{path}'; 'vaezoo new {path}' writes one")
-    module = load_python(path.resolve())
+    with refusing(f"cannot read '{path}'"):
+        if not path.is_file():
+            if path.exists():
+                raise RequestError(f"'{path}' is no file")
+            raise RequestError(f"no file '{path}'; '{command('new', path)}' writes one")
+        path = path.resolve()
+    module = load_python(path)
+    with refusing(f"cannot look into '{path}'"):
+        return _pair_of(module, path, attribute)
+
+
+def _pair_of(module: ModuleType, path: Path, attribute: str) -> "type[nn.Module]":
     pairs = {
         name: cls
         for name, cls in vars(module).items()
-        if isinstance(cls, type) and cls.__module__ == module.__name__ and _is_pair(cls)
+        if _is_class(cls) and cls.__module__ == module.__name__ and _is_pair(cls)
     }
     if attribute:
         if attribute not in vars(module):
             raise RequestError(f"{path} has no class '{attribute}'; {nearest(attribute, pairs)}")
         return _require_pair(getattr(module, attribute), f"{path}:{attribute}")
     if len(pairs) == 1:
-        return next(iter(pairs.values()))
+        return _require_pair(next(iter(pairs.values())), str(path))
     if not pairs:
         raise RequestError(f"{path} defines no nn.Module with the methods 'model' and 'guide'")
     choices = ", ".join(f"{path}:{name}" for name in pairs)
     raise RequestError(f"{path} defines {len(pairs)} pairs; say which: {choices}")
+
+
+def _is_class(value: object) -> TypeGuard[type[Any]]:
+    """Whether a value is a class; ``isinstance`` would ask what it says of its ``__class__``."""
+    return issubclass(type(value), type)
 
 
 def _is_pair(cls: type) -> bool:
@@ -101,6 +128,8 @@ def _sets_guide(cls: type) -> bool:
 def _require_pair(cls: object, where: str) -> "type[nn.Module]":
     from torch import nn
 
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module) and _is_pair(cls)):
+    if not (_is_class(cls) and issubclass(cls, nn.Module) and _is_pair(cls)):
         raise RequestError(f"{where} is not an nn.Module with the methods 'model' and 'guide'")
+    for function in (cls, cls.model):  # what cannot be asked for its arguments is refused here
+        inspect.signature(cast("Callable[..., Any]", function))
     return cls

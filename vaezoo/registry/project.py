@@ -59,7 +59,7 @@ def _imported(file: Path, package: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield the modules that a file may import, packages around them included."""
     try:
         tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):  # said when the file is run
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # said when it is run
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -138,6 +138,7 @@ def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback
         preset=words.get("preset", file.get("preset")),
         training=_one_length(settings, typed_settings(Training)),
         out=words.get("out") or _new_folder(model, data.name),
+        numbered="out" not in words,
         callbacks=callbacks,
     )
 
@@ -196,11 +197,9 @@ def _default_data(model: str) -> str:
 
 
 def _new_folder(model: str, data: str) -> Path:
-    """runs/<model>-<data>-<time>, with a number behind it if that is taken."""
+    """runs/<model>-<data>-<time>, to which a number is added if that is taken."""
     name = re.sub(r"[^\w.-]+", "-", f"{_stem(model)}-{_stem(data)}").strip("-.")
-    base = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folders = [base, *(base.with_name(f"{base.name}-{number}") for number in range(2, 100))]
-    return next(folder for folder in folders if not folder.exists())
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _stem(spec: str) -> str:

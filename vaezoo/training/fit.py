@@ -1,6 +1,7 @@
 """Training: stochastic variational inference from data to a run folder."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vaezoo.pairs.roles import roles_of
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
+from vaezoo.runs.ownership import made, owned, require_free
 from vaezoo.runtime.device import device_of, find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
 from vaezoo.training.admission import admit_to_training, blaming_pair, built
@@ -45,6 +47,7 @@ def fit(
     preset: str | None = None,
     training: Training | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
+    numbered: bool = False,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train a model/guide pair.
@@ -65,6 +68,8 @@ def fit(
         How to train; a mapping is checked against :class:`vaezoo.settings.Training`.
     out
         The run folder; without one nothing is written.
+    numbered
+        When `out` is taken, take ``out-2``, ``out-3`` and so on, instead of a refusal.
     callbacks
         Are told how it goes.
 
@@ -76,7 +81,8 @@ def fit(
     Raises
     ------
     RequestError
-        Before anything is trained: wrong names, settings, data, or a folder that is in use.
+        Before anything is trained: wrong names, settings, data, or a folder that is in use; of one
+        that is being trained, by which process and since when.
     NonFiniteError
         When loss or gradients are NaN or infinite. The state of the step before is saved.
     Interrupted
@@ -88,8 +94,17 @@ def fit(
     >>> sorted(run.metrics[-1]["validation"])[:3]
     ['active_units', 'at_floor', 'bits_per_dim']
     """
-    run, loaded = prepare(model, data, config=config, preset=preset, training=training, out=out)
-    return Trainer(run, loaded, callbacks).train()
+    run, loaded = prepare(
+        model,
+        data,
+        config=config,
+        preset=preset,
+        training=training,
+        out=out,
+        numbered=numbered,
+    )
+    folder = made(run, numbered=numbered, notify=partial(_warn, callbacks))
+    return Trainer(run, loaded, callbacks).train(folder)
 
 
 def resume(
@@ -122,6 +137,11 @@ def resume(
     callbacks
         Are told how it goes.
 
+    Raises
+    ------
+    RequestError
+        When the run is being trained, by a process that is named; or cannot be read, or finished.
+
     Examples
     --------
     >>> import tempfile, vaezoo
@@ -130,23 +150,26 @@ def resume(
     >>> vaezoo.resume(folder, steps=8).info["steps"]
     8
     """
-    run = open_run(Path(path), device=device, model=model)
+    with owned(Path(path), notify=partial(_warn, callbacks)):
+        run = open_run(Path(path), device=device, model=model)
+        loaded = _data_again(run, data, data_dir)
+        run.remember(loaded)
+        if epochs or steps:
+            longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
+            schedule = checked(Training, longer)
+            run.training = checked_schedule(schedule, len(loaded.rows("train")), type(run.pair))
+        trainer = Trainer(run, loaded, callbacks)
+        trainer.restore()
+        run.save_config()
+        run.save_info(status="running")
+        return trainer.train()
+
+
+def _data_again(run: Run, data: "DataLike | None", data_dir: str | Path | None) -> Data:
+    """Return the data of a run, from where they were, or as they are given again."""
     if data is None:
-        loaded = run.find_data(data_dir=data_dir)
-    else:
-        loaded = as_data(
-            data, data_dir=data_dir, seed=run.data.split_seed, columns=run.data.columns
-        )
-    run.remember(loaded)
-    if epochs or steps:
-        longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
-        schedule = checked(Training, longer)
-        run.training = checked_schedule(schedule, len(loaded.rows("train")), type(run.pair))
-    trainer = Trainer(run, loaded, callbacks)
-    trainer.restore()
-    run.save_config()
-    run.save_info(status="running")
-    return trainer.train()
+        return run.find_data(data_dir=data_dir)
+    return as_data(data, data_dir=data_dir, seed=run.data.split_seed, columns=run.data.columns)
 
 
 def prepare(
@@ -157,9 +180,14 @@ def prepare(
     preset: str | None = None,
     training: Training | Mapping[str, Any] | None = None,
     out: str | Path | None = None,
+    numbered: bool = False,
 ) -> tuple[Run, Data]:
     """Check a request for training and return a run at its start; nothing is written."""
-    path = _free_folder(Path(out), model) if out else None
+    path = Path(out) if out else None
+    if path is not None:
+        _require_settings(model)
+        if not numbered:
+            require_free(path)
     cls = _class_of(model)
     settings, loaded = _load(data, cls)
     values, schedule = _layers(cls, preset, config, training, loaded)
@@ -262,15 +290,14 @@ def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[D
     return data, loaded
 
 
-def _free_folder(path: Path, model: str | type[nn.Module] | nn.Module) -> Path:
+def _require_settings(model: str | type[nn.Module] | nn.Module) -> None:
     if isinstance(model, nn.Module):
         raise RequestError(
             "a pair that is already built cannot be saved, because its settings are unknown; "
             "give fit its class or name, and config={...}"
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RequestError(
-            f"{path} exists already; go on with `vaezoo.resume({str(path)!r})`, "
-            "or choose another `out`"
-        )
-    return path
+
+
+def _warn(callbacks: Sequence[Callback], message: str) -> None:
+    for callback in callbacks:
+        callback.on_warning(message)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from vaezoo.engine.groups import Optimizers
-from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 from vaezoo.runs.weights import STATE
 from vaezoo.runtime.storage import inside
@@ -36,25 +35,6 @@ class Saver:
         self.saved_at = time.monotonic()
         self.save_after = CHECKPOINT_SECONDS
         self.best_written = -1
-
-    def create_folder(self) -> None:
-        """Make the run folder with what is settled before training.
-
-        Raises
-        ------
-        RequestError
-            When it cannot be made.
-        """
-        if self.run.path is None:
-            return
-        try:
-            self.run.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RequestError(
-                f"cannot create {self.run.path}: {error.strerror}; choose another `out`"
-            ) from error
-        self.run.save_config()
-        self.run.save_info()
 
     @property
     def is_due(self) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -119,8 +120,13 @@ class Trainer:
             notify=self._warn_once,
         )
 
-    def train(self) -> Run:
+    def train(self, folder: AbstractContextManager[None] | None = None) -> Run:
         """Train to the end and return the run with its best weights.
+
+        Parameters
+        ----------
+        folder
+            What makes the run folder and owns it, entered when the pair can be trained.
 
         Raises
         ------
@@ -131,8 +137,11 @@ class Trainer:
         """
         with seeded(self.training.seed, self.device), isolated():
             flops = self._look_at_pair()
-        if self.state.step == 0:
-            self.saver.create_folder()
+        with folder or nullcontext():
+            self._train(flops)
+        return self.run
+
+    def _train(self, flops: int | None) -> None:
         try:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
             if self.num_rows < self.batches.size("train"):
@@ -153,7 +162,6 @@ class Trainer:
                 self._finish()
         finally:
             self._tell(lambda callback: callback.on_end(self.run))
-        return self.run
 
     def restore(self) -> None:
         """Go back to the last saved state of the run."""

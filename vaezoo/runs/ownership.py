@@ -1,0 +1,239 @@
+"""Who trains a run: a folder that appears whole, and is owned for as long as it is trained."""
+
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from errno import EEXIST, ENOTDIR, ENOTEMPTY
+from itertools import count
+from pathlib import Path
+
+from vaezoo.errors import RequestError, RunError
+from vaezoo.runs.run import Run
+from vaezoo.runtime.locks import (
+    LOCK,
+    Ownership,
+    TakenError,
+    is_left,
+    last_owner,
+    owner_of,
+    refuse_owned,
+    take,
+)
+from vaezoo.runtime.storage import sweep
+
+__all__ = ["made", "owned", "require_free"]
+
+Notify = Callable[[str], object]
+
+NEW = ".new"  # ending of a folder that is being made
+A_DAY = 86400.0
+LONGEST_NAME = 40
+
+
+@contextmanager
+def owned(folder: Path, *, notify: Notify = print) -> Iterator[None]:
+    """Own a run folder that is there, for as long as it is trained.
+
+    Parameters
+    ----------
+    folder
+        The run folder; one that is none is left alone.
+    notify
+        Is told when the disk has no locks, as some of a network: then nobody is kept out.
+
+    Raises
+    ------
+    RequestError
+        When another process trains it.
+    RunError
+        When it cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "config.toml").touch()
+    >>> with owned(folder):
+    ...     owner_of(folder).pid == os.getpid()
+    True
+    >>> owner_of(folder), [path.name for path in folder.iterdir()]
+    (None, ['config.toml'])
+    """
+    if not (folder / "config.toml").is_file():
+        yield
+        return
+    ownership = take(folder)
+    try:
+        ownership.say()
+        for written in (folder, folder / "last"):  # by nobody but who trains it
+            sweep(written)
+        _tell_of_locks(ownership, notify)
+        yield
+    finally:
+        ownership.release()
+
+
+def _tell_of_locks(ownership: Ownership, notify: Notify) -> None:
+    if not ownership.has_locks:
+        notify(
+            f"{ownership.folder} is on a disk without locks; see to it that no second process "
+            "trains it at the same time"
+        )
+
+
+def require_free(path: Path) -> None:
+    """Refuse a path that cannot become a new run folder.
+
+    Raises
+    ------
+    RequestError
+        When there is something already; a run that is being trained is named with its process.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> require_free(Path(tempfile.mkdtemp()))
+    >>> require_free(Path(tempfile.mkdtemp()) / "run")
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_dir():
+        refuse_owned(path)
+        if not [file for file in path.iterdir() if file.name != LOCK] or _is_half_made(path):
+            return
+    raise _taken(path)
+
+
+def _is_half_made(path: Path) -> bool:
+    """Whether a process died while it made a run of this folder, which was empty before."""
+    owner = last_owner(path)
+    return owner is not None and owner.is_making
+
+
+def _taken(path: Path) -> TakenError:
+    if (path / "config.toml").is_file():
+        go_on = f"go on with `vaezoo.resume({str(path)!r})`, or choose another `out`"
+        return TakenError(f"{path} exists already; {go_on}")
+    what = "is a folder that is not empty" if path.is_dir() else "exists already, and is no folder"
+    return TakenError(f"{path} {what}; choose another `out`")
+
+
+@contextmanager
+def made(run: Run, *, numbered: bool = False, notify: Notify = print) -> Iterator[None]:
+    """Make the folder of a run with what is settled before training, and own it.
+
+    A new folder is made beside, under another name, and renamed when it is whole: a process that
+    dies meanwhile leaves nothing that is in the way. A run without a folder needs none.
+
+    Parameters
+    ----------
+    run
+        At its start; its path becomes that of the folder.
+    numbered
+        When the path is taken, take ``path-2``, ``path-3`` and so on, instead of a refusal.
+    notify
+        Is told when the disk has no locks.
+
+    Raises
+    ------
+    RequestError
+        When the path is taken, or cannot be made.
+    """
+    if run.path is None:
+        yield
+        return
+    ownership = _make(run, run.path, numbered=numbered)
+    try:
+        _tell_of_locks(ownership, notify)
+        yield
+    finally:
+        ownership.release()
+
+
+def _make(run: Run, path: Path, *, numbered: bool) -> Ownership:
+    for number in count(1):
+        run.path = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            require_free(run.path)
+            return _fill(run, run.path) if run.path.is_dir() else _make_beside(run, run.path)
+        except TakenError:
+            if not numbered:
+                raise
+    raise AssertionError
+
+
+def _fill(run: Run, path: Path) -> Ownership:
+    """Make a run of a folder that is empty, or was when a process began with it and died."""
+    ownership = take(path)
+    others = [file for file in path.iterdir() if file.name != LOCK]
+    if others and not (ownership.before and ownership.before.is_making):
+        ownership.release(keep=True)
+        raise _taken(path)
+    try:
+        ownership.say(is_making=True)
+        sweep(path)
+        _write(run)
+        ownership.say()
+    except BaseException:
+        ownership.release(keep=True)  # what there is of it is in nobody's way
+        raise
+    return ownership
+
+
+def _make_beside(run: Run, path: Path) -> Ownership:
+    with _refusing_to_make(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        # Not by tempfile: the mode is that which the umask gives.
+        name = f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}{NEW}"
+        temporary = path.with_name(name)
+        temporary.mkdir()
+    ownership = None
+    try:
+        run.path = temporary
+        ownership = take(temporary)
+        ownership.say()
+        _write(run)
+        with _refusing_to_make(path):
+            ownership.move(path)
+    except BaseException as error:
+        if ownership is not None:
+            ownership.release(keep=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, RunError):  # nobody has heard of the other name
+            raise RunError(str(error).replace(temporary.name, path.name)) from error
+        raise
+    finally:
+        run.path = path
+    return ownership
+
+
+def _write(run: Run) -> None:
+    run.save_config()
+    run.save_info()
+
+
+@contextmanager
+def _refusing_to_make(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) in (EEXIST, ENOTEMPTY, ENOTDIR) and os.path.lexists(path):
+            refuse_owned(path)
+            raise _taken(path) from error
+        raise RequestError(f"cannot create {path}: {reason}; choose another `out`") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove folders that were being made by processes which are dead."""
+    for path in folder.glob(f".*{NEW}"):
+        with suppress(OSError):
+            status = path.lstat()
+            is_old = time.time() - status.st_mtime > A_DAY and owner_of(path) is None
+            if stat.S_ISDIR(status.st_mode) and (is_old or is_left(path)):
+                shutil.rmtree(path)

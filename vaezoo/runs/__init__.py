@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.runs.folder import RunLike, as_run, load_run, open_run, read_metrics
+    from vaezoo.runs.folder import RunLike, as_run, load_run, open_run
+    from vaezoo.runs.records import read_metrics
     from vaezoo.runs.run import Run
 
 __all__ = ["Run", "RunLike", "as_run", "load_run", "open_run", "read_metrics"]

@@ -15,7 +15,7 @@ from vaezoo.runs.trust import model_spec
 from vaezoo.runtime.device import find_device
 from vaezoo.settings import DataSettings, Training, checked
 
-__all__ = ["RunLike", "as_run", "load_run", "open_run", "read_metrics"]
+__all__ = ["RunLike", "as_run", "load_run", "open_run"]
 
 RunLike = Run | str | Path
 
@@ -84,7 +84,6 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
         shapes=shapes,
         path=path,
         info=info,
-        metrics=read_metrics(path),
     )
     materialise(run.pair, run.placeholder(2))
     run.pair.to(find_device(device or training.device))
@@ -112,15 +111,3 @@ def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[i
             f"it was written by vaezoo {info.get('versions', {}).get('vaezoo', '?')}"
         )
     return info, transform, shapes
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the records of ``metrics.jsonl``; a last line that was cut short is left out."""
-    file = path / "metrics.jsonl"
-    records = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records

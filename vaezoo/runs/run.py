@@ -1,6 +1,5 @@
 """A run: a trained pair, the settings it was made from, its data, and its folder."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +23,12 @@ from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.roles import Roles
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.conditions import Given, draw_examples, given_rows
+from vaezoo.runs.records import Record, append_record, read_metrics
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
-from vaezoo.runtime.storage import append_bytes, inside, write_bytes, write_json
+from vaezoo.runtime.storage import inside, write_bytes, write_json
 from vaezoo.runtime.tensors import load_tensors, save_tensors
 from vaezoo.sequences.missing import pair_for
 from vaezoo.settings import DataSettings, Training
@@ -62,8 +62,8 @@ class Run:
         The run folder; None for a run that is kept in memory only.
     info
         What else ``run.json`` holds.
-    metrics
-        One record per epoch.
+    records
+        One per epoch; None for those of its folder, which are read when :attr:`metrics` is.
     fitted_to
         The data themselves, of a run that was trained in this process; they are not saved.
     """
@@ -77,7 +77,7 @@ class Run:
     shapes: Mapping[str, tuple[int, ...]]
     path: Path | None = None
     info: dict[str, Any] = field(default_factory=dict)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Record] | None = field(default=None, compare=False)
     fitted_to: Data | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
@@ -97,9 +97,15 @@ class Run:
             "data": f"{self.data.name} {self.shapes['x']}: "
             + list_changes(self.data.model_dump(), unset),
             "training": list_changes(self.training.model_dump(), training.model_dump()),
-            "result": say_result(self.info, self.metrics, unit),
+            "result": self._say_result(unit),
             "folder": str(self.path) if self.path else "none, kept in memory",
         }
+
+    def _say_result(self, unit: str) -> str:
+        try:
+            return say_result(self.info, self.metrics, unit)
+        except RequestError as error:  # it prints, whatever lies in its folder
+            return str(error)
 
     def _defaults(self) -> tuple[dict[str, Any], Training]:
         """Return the settings that it would have by default, with the options of its own parts."""
@@ -314,15 +320,21 @@ class Run:
         set_weights(self.pair, tensors, path)
         return dict(values)
 
-    def log(self, record: dict[str, Any]) -> None:
+    @property
+    def metrics(self) -> list[Record]:
+        """One record per epoch, of its folder if it was loaded.
+
+        Raises
+        ------
+        RequestError
+            When ``metrics.jsonl`` is damaged, with the number of the line.
+        """
+        if self.records is None:
+            self.records = read_metrics(self.path) if self.path else []
+        return self.records
+
+    def log(self, record: Record) -> None:
         """Keep a record of an epoch, and append it to ``metrics.jsonl``."""
         self.metrics.append(record)
         if self.path is not None:
-            line = json.dumps(record) + "\n"
-            append_bytes(inside(self.path, "metrics.jsonl"), line.encode())
-
-    def rewind_metrics(self, epoch: int) -> None:
-        """Forget records after an epoch, which a resumed run will write again."""
-        self.metrics = [record for record in self.metrics if record["epoch"] <= epoch]
-        lines = "".join(json.dumps(record) + "\n" for record in self.metrics)
-        write_bytes(inside(self.folder(), "metrics.jsonl"), lines.encode())
+            append_record(self.path, record)

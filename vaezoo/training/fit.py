@@ -221,6 +221,7 @@ def prepare(
         fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=path,
+        records=[],
         info={**_info(cls, loaded, names, device, schedule), "observed": observed, "notes": told},
     )
     return run, loaded

@@ -19,6 +19,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.sites import argument_names, trace_pair
 from vaezoo.runs import Run
+from vaezoo.runs.records import rewind
 from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
@@ -180,7 +181,9 @@ class Trainer:
                 f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
                 "longer, give more `epochs` or `steps`"
             )
-        self.run.rewind_metrics(self.state.epoch)
+        self.run.records = rewind(
+            self.run.folder(), epoch=self.state.epoch, step=self.state.step, notify=self._warn
+        )
 
     def save_state(self) -> None:
         """Save all that is needed to go on; nothing for a run without a folder."""
@@ -309,7 +312,7 @@ class Trainer:
         if score > state.best_score:
             state.note_best(score, epoch)
             self.best = self._weights()
-        self._warn(train, validation, score)
+        self._warn_of(train, validation, score)
         return {
             "epoch": epoch,
             "step": state.step,
@@ -336,7 +339,7 @@ class Trainer:
     def _weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.pair.state_dict().items()}
 
-    def _warn(self, train: Metrics, validation: Metrics, score: float) -> None:
+    def _warn_of(self, train: Metrics, validation: Metrics, score: float) -> None:
         state = self.state
         messages = alarms(
             train,
@@ -350,10 +353,13 @@ class Trainer:
         for name, message in messages.items():
             self._warn_once(name, message)
 
+    def _warn(self, message: str) -> None:
+        self._tell(lambda callback: callback.on_warning(message))
+
     def _warn_once(self, name: str, message: str) -> None:
         if name not in self.state.warned.split():
             self.state.warned = f"{self.state.warned} {name}".strip()
-            self._tell(lambda callback: callback.on_warning(message))
+            self._warn(message)
 
     def _failure(self, error: NonFiniteError) -> NonFiniteError:
         self.best = self.best or self._weights()

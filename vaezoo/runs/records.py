@@ -1,0 +1,115 @@
+"""The records of a training, a line of ``metrics.jsonl`` for each epoch."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from vaezoo.errors import RequestError, refusing
+from vaezoo.runtime.storage import append_bytes, inside, write_bytes
+
+__all__ = ["Record", "append_record", "read_metrics", "rewind"]
+
+METRICS = "metrics.jsonl"
+
+Record = dict[str, Any]
+Notify = Callable[[str], object]
+
+
+def read_metrics(path: Path, *, notify: Notify | None = None) -> list[Record]:
+    """Return the records of a run folder; none where there is no file.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    notify
+        Is told when the last line was cut short, by a crash while it was written: it is left out.
+
+    Raises
+    ------
+    RequestError
+        When any other line is no record, with its number; or epochs stand in the wrong order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> line = '{"epoch": 1, "step": 5, "train": {}, "validation": {}}'
+    >>> _ = (folder / "metrics.jsonl").write_text(line + '\\n{"epo')
+    >>> [record["step"] for record in read_metrics(folder)]
+    [5]
+    """
+    file = path / METRICS
+    if not os.path.lexists(file):
+        return []
+    if not file.is_file():
+        raise RequestError(f"{file} is no file; remove it")
+    with refusing(f"cannot read {file}"):
+        content = file.read_bytes()
+    records: list[Record] = []
+    lines = content.splitlines()
+    for number, line in enumerate(lines, 1):
+        where = f"{file}, line {number}"
+        try:
+            with refusing(f"{where} is damaged; mend or delete it"):
+                records += [_parse(line)] if line.strip() else []
+        except RequestError:
+            if number < len(lines) or content.endswith(b"\n"):
+                raise
+            if notify:
+                notify(f"{where} was cut short, and is left out")
+    _require_order(records, file)
+    return records
+
+
+def _parse(line: bytes) -> Record:
+    record = json.loads(line.decode("utf-8"))
+    for name, kind in (("epoch", int), ("step", int), ("train", dict), ("validation", dict)):
+        if not isinstance(record[name], kind):
+            raise ValueError(f"its '{name}' is {type(record[name]).__name__}")
+    return record
+
+
+def _require_order(records: Sequence[Record], file: Path) -> None:
+    for record, after in pairwise(records):
+        if after["epoch"] <= record["epoch"]:
+            raise RequestError(
+                f"{file} has epoch {after['epoch']} after epoch {record['epoch']}: it holds two "
+                "trainings; delete the lines of one"
+            )
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Write a record behind the others, and to the disk: it is as durable as the state."""
+    append_bytes(inside(path, METRICS), _line(record))
+
+
+def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]:
+    """Keep the records up to an epoch only, from which a resumed run goes on, and return them.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    epoch, step
+        Whole epochs and steps of the state.
+    notify
+        Is told of a last line that was cut short, of epochs that are trained again since they are
+        younger than the state, and of those without a record.
+    """
+    records = read_metrics(path, notify=notify)
+    again = [record["epoch"] for record in records if record["step"] > step]
+    if again:
+        notify(f"trained again from epoch {again[0]} on: the state that was saved is older")
+    kept = [record for record in records if record["epoch"] <= epoch]
+    if len(kept) < epoch:
+        notify(f"{path / METRICS} has no record of {epoch - len(kept)} of {epoch} epochs")
+    write_bytes(inside(path, METRICS), b"".join(map(_line, kept)))
+    return kept
+
+
+def _line(record: Record) -> bytes:
+    return (json.dumps(record) + "\n").encode()

@@ -24,11 +24,13 @@ from vaezoo.cli._shared import (
     echo_note,
     json_option,
 )
-from vaezoo.errors import RequestError, VaezooError
+from vaezoo.errors import RequestError, VaezooError, command
 from vaezoo.settings import DataSettings, Training, checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import nn
 
     from vaezoo.runs import Run
     from vaezoo.training.callbacks import Callback, Interrupted
@@ -128,11 +130,11 @@ def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback
     if model is None and config is None:
         raise RequestError("name a model to train (vaezoo list), or a run with --resume")
     file = read_file(config) if config else {}
-    model = _same_model(model, file.get("model"), config)
+    model, pair = _same_model(model, file.get("model"), config)
     settings = _pair_settings(file, words)
-    data = _data_settings(model, file.get("data", {}), words)
+    data = _data_settings(pair, file.get("data", {}), words)
     return fit(
-        model,
+        pair,
         data,
         config=settings,
         preset=words.get("preset", file.get("preset")),
@@ -143,7 +145,9 @@ def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback
     )
 
 
-def _data_settings(model: str, file: dict[str, Any], words: dict[str, Any]) -> DataSettings:
+def _data_settings(
+    model: "str | type[nn.Module]", file: dict[str, Any], words: dict[str, Any]
+) -> DataSettings:
     own = {field: words[word] for word, field in DATA.items() if word in words}
     values = {**file, **typed_settings(DataSettings), **own}
     return checked(DataSettings, {**values, "name": values.get("name") or _default_data(model)})
@@ -172,28 +176,30 @@ def _one_length(settings: dict[str, Any], schedule: dict[str, Any]) -> dict[str,
     return schedule
 
 
-def _same_model(model: str | None, stored: str | None, file: Path | None) -> str:
+def _same_model(
+    model: str | None, stored: str | None, file: Path | None
+) -> tuple[str, "str | type[nn.Module]"]:
+    """Return the name of the model, and what to train: the class where a file named the code."""
     if model is None and stored is None:
         raise RequestError(f"{file} names no model; give one: vaezoo train MODEL --config {file}")
-    if model and stored and model != stored and not stored.startswith("model.py"):
+    if model and stored and model != stored and ".py" not in stored:
         raise RequestError(f"{file} is for '{stored}', not for '{model}'")
-    if model is None and file is not None:
-        from vaezoo.runs.trust import model_spec
+    if model is not None or file is None:
+        return str(model), str(model)
+    from vaezoo.runs.trust import named_class
 
-        return model_spec(file.parent, stored or "") if _is_run(file) else str(stored)
-    return str(model or stored)
-
-
-def _is_run(file: Path) -> bool:
-    """Whether a configuration file is that of a run, whose code nobody may have read."""
-    return (file.parent / "run.json").is_file()
+    name, cls = named_class(
+        file, str(stored), way_out=lambda code: command("train", code, "--config", file)
+    )
+    return name, cls if ".py" in name else name
 
 
-def _default_data(model: str) -> str:
+def _default_data(model: "str | type[nn.Module]") -> str:
     from vaezoo.data.sets.sources import DEFAULT_SOURCES
     from vaezoo.registry import entry_of, get_model
 
-    return DEFAULT_SOURCES[entry_of(get_model(model)).data]
+    cls = get_model(model) if isinstance(model, str) else model
+    return DEFAULT_SOURCES[entry_of(cls).data]
 
 
 def _new_folder(model: str, data: str) -> Path:

@@ -9,19 +9,25 @@ from vaezoo.registry.catalogue import (
     register,
 )
 from vaezoo.registry.files import blaming_file, code_of, name_in_file, owner_of, source_file
-from vaezoo.registry.lookup import get_model
+from vaezoo.registry.lookup import class_in_file, get_model, target_of
+from vaezoo.registry.project import Code, digest_of, read_code
 
 __all__ = [
+    "Code",
     "Entry",
     "appendix_of",
     "blaming_file",
+    "class_in_file",
     "code_of",
+    "digest_of",
     "entries",
     "entry_of",
     "get_model",
     "list_models",
     "name_in_file",
     "owner_of",
+    "read_code",
     "register",
     "source_file",
+    "target_of",
 ]

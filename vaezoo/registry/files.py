@@ -17,7 +17,7 @@ from vaezoo.errors import (
     reason_of,
     refusing,
 )
-from vaezoo.registry.project import Finder, files_of, look_beside
+from vaezoo.registry.project import Code, Finder, Loader, digest_of, read_code
 
 __all__ = [
     "blaming_file",
@@ -30,25 +30,24 @@ __all__ = [
 ]
 
 _MODULE = "_vaezoo_file_"
+_executed: dict[str, Code] = {}
 
 
-def code_of(path: Path) -> dict[str, bytes]:
-    """Return the content of a file, under the name ``""``, and of those beside it that it imports.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "pair.py"
-    >>> _ = path.write_text("import torch")
-    >>> code_of(path)
-    {'': b'import torch'}
-    """
-    beside = {name: file.read_bytes() for name, file in files_of(path).items()}
-    return {"": path.read_bytes(), **beside}
+def code_of(cls: type) -> Code:
+    """Return what was executed for a pair from a user's file; see :func:`read_code`."""
+    return _executed[owner_of(cls.__module__)]
 
 
-def load_python(path: Path) -> ModuleType:
+def load_python(path: Path, code: Code | None = None) -> ModuleType:
     """Return the module of a file; the same one until it, or what it imports beside it, changes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    code
+        Its content and that of what it imports, as :func:`read_code` returns it; by default it is
+        read here.
 
     Raises
     ------
@@ -56,33 +55,36 @@ def load_python(path: Path) -> ModuleType:
         When running it fails, with the line.
     """
     with refusing(f"cannot read '{path}'"):
-        name = _name_of(path)
+        code = read_code(path) if code is None else code
+        name = _name_of(path, code)
     if name in sys.modules:
         return sys.modules[name]
-    finder = Finder(name, files_of(path))
-    folder = [str(path.parent)] if finder.local else None
-    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folder)
+    finder = Finder(name, path.parent, code)
+    spec = importlib.util.spec_from_file_location(
+        name,
+        path,
+        loader=Loader(str(path), code[""], finder),
+        submodule_search_locations=[str(path.parent)] if finder.local else None,
+    )
     if spec is None or spec.loader is None:
         raise RequestError(f"cannot read '{path}' as a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _executed[name] = code
     if finder.local:
         sys.meta_path.insert(0, finder)
-        look_beside(module, finder)
     try:
         spec.loader.exec_module(module)
     except BaseException as error:  # whatever a file does when it runs
         _forget(name, finder)
         if isinstance(error, VaezooError | KeyboardInterrupt):
             raise
-        raise RequestError(_failure_in(path, error)) from error
+        raise RequestError(_failure_in(path, code, error)) from error
     return module
 
 
-def _name_of(path: Path) -> str:
-    digest = hashlib.sha256(str(path).encode())
-    for name, content in code_of(path).items():
-        digest.update(name.encode() + content)
+def _name_of(path: Path, code: Code) -> str:
+    digest = hashlib.sha256(f"{path}\0{digest_of(code)}".encode())
     return f"{_MODULE}{digest.hexdigest()[:12]}"
 
 
@@ -90,11 +92,12 @@ def _forget(root: str, finder: Finder) -> None:
     """Leave nothing of a file that could not be loaded."""
     for name in [name for name in sys.modules if owner_of(name) == root]:
         del sys.modules[name]
+    _executed.pop(root, None)
     sys.meta_path[:] = [other for other in sys.meta_path if other is not finder]
 
 
-def _failure_in(path: Path, error: BaseException) -> str:
-    return f"{_place_in(path, error)}: {reason_of(error)}"
+def _failure_in(path: Path, code: Code, error: BaseException) -> str:
+    return f"{_place_in(path, code, error)}: {reason_of(error)}"
 
 
 @contextmanager
@@ -118,12 +121,13 @@ def blaming_file(cls: type) -> Iterator[None]:
                 f"{cls.__module__}:{cls.__qualname__}: {reason_of(error)}"
             ) from error
         hint = f"'{command('check', path)}' says more"
-        raise RequestError(f"{_failure_in(path, error)}; {hint}") from error
+        raise RequestError(f"{_failure_in(path, code_of(cls), error)}; {hint}") from error
 
 
-def _place_in(path: Path, error: BaseException) -> str:
+def _place_in(path: Path, code: Code, error: BaseException) -> str:
     """Return file and line of the innermost place in a user's files that led to an exception."""
-    own = {str(path): path, **{str(file): file for file in files_of(path).values()}}
+    files = [path, *(path.parent / name for name in code if name)]
+    own = {str(file): file for file in files}
     if isinstance(error, SyntaxError) and error.lineno:
         return f"{own.get(error.filename or '', path)}:{error.lineno}"
     trace, place = error.__traceback__, str(path)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 from vaezoo.errors import RequestError, command, nearest, refusing
 from vaezoo.registry.catalogue import entries
 from vaezoo.registry.files import is_from_file, load_python
+from vaezoo.registry.project import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
-__all__ = ["get_model"]
+__all__ = ["class_in_file", "get_model", "target_of"]
 
 _FORMS = "give a name that 'vaezoo list' shows, a file ./my_vae.py, or package.module:Class"
 
@@ -42,7 +43,7 @@ def get_model(spec: str) -> "type[nn.Module]":
     """
     path, attribute = _split(spec)
     if path.endswith(".py"):
-        return _from_file(Path(path), attribute)
+        return class_in_file(Path(path), attribute)
     targets = {entry.name: entry.target for entry in entries()}
     if spec in targets or ":" in spec:
         return _from_target(targets.get(spec, spec))
@@ -62,6 +63,18 @@ def _split(spec: str) -> tuple[str, str]:
     return path, attribute
 
 
+def target_of(spec: str) -> str:
+    """Return the import path of what is no file: of a name, or as it is written; empty for neither.
+
+    Examples
+    --------
+    >>> target_of("beta-vae"), target_of("package.module:Pair"), target_of("no-such-name")
+    ('vaezoo.models.vae:BetaVAE', 'package.module:Pair', '')
+    """
+    targets = {entry.name: entry.target for entry in entries()}
+    return targets.get(spec, spec if ":" in spec else "")
+
+
 def _from_target(target: str) -> "type[nn.Module]":
     module_name, _, attribute = target.partition(":")
     module = sys.modules[module_name] if is_from_file(module_name) else _import(module_name)
@@ -78,14 +91,26 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
-def _from_file(path: Path, attribute: str) -> "type[nn.Module]":
+def class_in_file(path: Path, attribute: str = "", code: Code | None = None) -> "type[nn.Module]":
+    """Return the class of a pair from a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    attribute
+        What it calls the class; it need not be named when there is one only.
+    code
+        What is executed, as :func:`vaezoo.registry.read_code` returns it; by default what lies in
+        the file now.
+    """
     with refusing(f"cannot read '{path}'"):
-        if not path.is_file():
+        if code is None and not path.is_file():
             if path.exists():
                 raise RequestError(f"'{path}' is no file")
             raise RequestError(f"no file '{path}'; '{command('new', path)}' writes one")
         path = path.resolve()
-    module = load_python(path)
+    module = load_python(path, code)
     with refusing(f"cannot look into '{path}'"):
         return _pair_of(module, path, attribute)
 

@@ -7,30 +7,43 @@ that imports them, and never in ``sys.modules`` under their own.
 
 import ast
 import builtins
+import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.abc import SourceLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Finder", "files_of", "look_beside"]
+from vaezoo.runtime.reading import read_plain
+
+__all__ = ["Code", "Finder", "Loader", "digest_of", "look_beside", "read_code"]
+
+Code = Mapping[str, bytes]
 
 # A clone of one of these beside a pair is the library itself, and is there once.
 _SHARED = frozenset({"numpy", "pyro", "torch", "vaezoo"})
 _INSTALLED = frozenset({"dist-packages", "site-packages"})
+_LARGEST = 2**24  # bytes of a file
 
 
-def files_of(path: Path) -> dict[str, Path]:
-    """Return the files beside a file that it imports, and that these import in turn.
+def read_code(path: Path) -> dict[str, bytes]:
+    """Return the content of a file, and of the files beside it that it and these import.
 
-    They are found without running anything, imports inside functions too.
+    Each is read once, and nothing is run. Imports inside functions count, too.
 
     Returns
     -------
     dict
-        By their path relative to the folder, as ``nets/blocks.py``, sorted; not the file itself,
-        unless another imports it.
+        The file itself under the name ``""``, the others by their path relative to its folder, as
+        ``nets/blocks.py``, sorted.
+
+    Raises
+    ------
+    RequestError
+        When one of them cannot be read.
 
     Examples
     --------
@@ -38,28 +51,43 @@ def files_of(path: Path) -> dict[str, Path]:
     >>> folder = Path(tempfile.mkdtemp())
     >>> for name, text in [("pair", "import layers"), ("layers", "import torch"), ("other", "")]:
     ...     _ = (folder / f"{name}.py").write_text(text)
-    >>> list(files_of(folder / "pair.py"))
-    ['layers.py']
+    >>> read_code(folder / "pair.py")
+    {'': b'import layers', 'layers.py': b'import torch'}
     """
     folder = path.parent
-    files: dict[str, Path] = {}
-    queue: list[tuple[Path, tuple[str, ...]]] = [(path, ())]
+    code = {"": read_plain(path, _LARGEST)}
+    queue: list[tuple[bytes, tuple[str, ...]]] = [(code[""], ())]
     while queue and not _INSTALLED & set(folder.parts):
-        file, package = queue.pop()
-        for parts in _imported(file, package):
+        content, package = queue.pop()
+        for parts in _imported(content, package):
             module = _file_of(folder, parts)
             key = module.relative_to(folder).as_posix() if module else ""
-            if module and key not in files:
-                files[key] = module
-                queue.append((module, parts if module.name == "__init__.py" else parts[:-1]))
-    return dict(sorted(files.items()))
+            if module and key not in code:
+                code[key] = read_plain(module, _LARGEST)
+                queue.append((code[key], parts if module.name == "__init__.py" else parts[:-1]))
+    return dict(sorted(code.items()))
 
 
-def _imported(file: Path, package: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def digest_of(code: Code) -> str:
+    """Return the SHA-256 of all that a file would execute; of a file alone, that of its content.
+
+    Examples
+    --------
+    >>> digest_of({"": b"import torch"}) == hashlib.sha256(b"import torch").hexdigest()
+    True
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in code.items()}
+    if len(digests) == 1:
+        return digests[""]
+    lines = "".join(f"{digest} {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _imported(content: bytes, package: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield the modules that a file may import, packages around them included."""
     try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # said when it is run
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # said when it is run
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -88,18 +116,24 @@ def _file_of(folder: Path, parts: Sequence[str]) -> Path | None:
 class Finder:
     """Finds the modules of one file, ``<its name>.layers`` for ``layers.py`` beside it.
 
+    What is executed is what was read once: neither the folder nor bytecode that lies there is
+    looked at again, so that nobody can change it after somebody has vouched for it.
+
     Parameters
     ----------
     root
         Name under which the file itself is loaded.
-    files
-        What it may import, as :func:`files_of` returns them: nothing else of the folder is run.
+    folder
+        The folder of the file.
+    code
+        What it may import, as :func:`read_code` returns it.
     """
 
-    def __init__(self, root: str, files: Mapping[str, Path]) -> None:
+    def __init__(self, root: str, folder: Path, code: Code) -> None:
         self.root = root
-        self.files = frozenset(map(str, files.values()))
-        self.local = frozenset(Path(name).parts[0].removesuffix(".py") for name in files)
+        self.folder = folder
+        self.code = code
+        self.local = frozenset(Path(name).parts[0].removesuffix(".py") for name in code if name)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -107,24 +141,40 @@ class Finder:
         """Return how a module of the file is loaded; None for those that are none of it."""
         if not name.startswith(f"{self.root}."):
             return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.origin is None:  # a folder without __init__.py
-            return spec
-        if spec.origin not in self.files:
-            raise ModuleNotFoundError(f"No module named '{name.removeprefix(f'{self.root}.')}'")
-        spec.loader = _Loader(name, spec.origin, self)
+        own = name.removeprefix(f"{self.root}.")
+        place = own.replace(".", "/")
+        for key in (f"{place}/__init__.py", f"{place}.py"):
+            if key in self.code:
+                file = str(self.folder / key)
+                loader = Loader(file, self.code[key], self)
+                return spec_from_file_location(name, file, loader=loader)
+        if not any(key.startswith(f"{place}/") for key in self.code):
+            raise ModuleNotFoundError(f"No module named '{own}'", name=name)
+        spec = ModuleSpec(name, None, is_package=True)  # a folder without __init__.py
+        spec.submodule_search_locations = [str(self.folder / place)]
         return spec
 
 
-class _Loader(SourceFileLoader):
+class Loader(SourceLoader):
     """Runs a module so that what lies in the folder of its file is imported by its bare name."""
 
-    def __init__(self, name: str, path: str, finder: Finder) -> None:
-        super().__init__(name, path)
+    def __init__(self, path: str, content: bytes, finder: Finder) -> None:
+        self.path = path
+        self.content = content
         self.finder = finder
 
+    def get_filename(self, fullname: str) -> str:
+        """Return the file."""
+        return self.path
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Return the content of the file as it was read, or that of another file."""
+        return self.content if path == self.path else Path(str(path)).read_bytes()
+
     def exec_module(self, module: ModuleType) -> None:
-        look_beside(module, self.finder)
+        """Run it."""
+        if self.finder.local:
+            look_beside(module, self.finder)
         super().exec_module(module)
 
 

@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vaezoo import registry
 from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs.run import FORMAT, Run
-from vaezoo.runs.trust import model_spec
+from vaezoo.runs.trust import named_class
 from vaezoo.runtime.device import find_device
 from vaezoo.settings import DataSettings, Training, checked
 
@@ -69,8 +68,7 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
         raise RequestError(f"'{path}' is no run folder: it has no config.toml{_runs_in(path)}")
     values = read_file(path / "config.toml")
     info, transform, shapes = _read_info(path / "run.json")
-    spec = model_spec(path, str(values.get("model", "")), model)
-    cls = registry.get_model(spec)
+    spec, cls = named_class(path / "config.toml", values.get("model", ""), model)
     x_shape = shapes["x"][1:] if takes_lengths(cls) else shapes["x"]
     config = values.get("config", {})
     training = checked(Training, values.get("training", {}))

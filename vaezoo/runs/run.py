@@ -25,7 +25,7 @@ from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.conditions import Given, draw_examples, given_rows
 from vaezoo.runs.records import Record, append_record, read_metrics
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
-from vaezoo.runs.trust import save_code, trust
+from vaezoo.runs.trust import save_code, trust_target
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.storage import inside, write_bytes, write_json
@@ -286,8 +286,8 @@ class Run:
         model = self.model
         if source is not None:
             model = save_code(type(self.pair), source, folder)
-        elif model not in registry.list_models():
-            trust(model.encode())
+        else:
+            trust_target(model)
         values = {
             "model": model,
             "config": dict(self.config),

@@ -1,69 +1,140 @@
-"""Whose code may be run: files of models are remembered by their checksum when they are trained."""
+"""Whose code may be run: what this user named, or has trained with on this machine.
+
+A file from somebody else, as the ``config.toml`` of a run, may name code: a ``.py``
+beside it, or an import path. Neither is run for that. What was trained is remembered in a folder of
+the user's, under names that are checksums of
+
+- a file with all that it imports beside it, byte for byte;
+- an import path with the place where its package lies, since a folder that one works in may hold
+  another package of that name.
+"""
 
 import hashlib
-from collections.abc import Mapping
+import os
+import site
+import stat
+import sys
+import sysconfig
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pooch
+from torch import nn
 
 from vaezoo import registry
 from vaezoo.errors import RequestError
 from vaezoo.runtime.storage import inside, write_bytes
 
-__all__ = ["model_spec", "save_code", "trust"]
+__all__ = ["named_class", "save_code", "trust_target"]
 
 
-def model_spec(path: Path, stored: str, model: str | Path | None = None) -> str:
-    """Return what to build a run's pair from, unless that would run code nobody has vouched for.
+def named_class(
+    file: Path,
+    stored: str,
+    model: str | Path | None = None,
+    *,
+    way_out: Callable[[str], str] = "`model={!r}`".format,
+) -> tuple[str, type[nn.Module]]:
+    """Return the class of the pair that a file names, unless nobody has vouched for its code.
 
-    A name of the zoo or of an installed package is taken as it is. The run's own ``model.py``, or
-    an import path, is taken when this user has trained with it on this machine, or named it.
+    Parameters
+    ----------
+    file
+        Which names it.
+    stored
+        The name in it: of the zoo, of a ``.py`` file beside it, or an import path.
+    model
+        What the user named instead, and vouches for.
+    way_out
+        From the code to what the user does to name it.
+
+    Returns
+    -------
+    tuple
+        What :func:`vaezoo.get_model` takes to find it, and the class.
+
+    Raises
+    ------
+    RequestError
+        When it would run what was neither named nor trained here.
     """
-    if stored in registry.list_models():
-        return stored
-    file, _, name = stored.partition(":")
-    own = file.endswith(".py") and Path(file).name == file
-    if model is not None:
-        return f"{model}:{name}" if own and str(model).endswith(".py") else str(model)
-    if own and _is_trusted(_content(path / file)):
-        return f"{path / stored}"
-    if ".py" not in stored and ":" in stored and _is_trusted(stored.encode()):
-        return stored
     if not stored:
-        raise RequestError(f"{path / 'config.toml'} names no model")
-    code = str(path / file) if own else stored
+        raise RequestError(f"{file} names no model")
+    name, attribute = _in_folder(stored)
+    path = file.parent / name
+    if not name and _is_at_hand(stored):
+        return stored, registry.get_model(stored)
+    if model is not None:
+        spec = f"{model}:{attribute}" if name and str(model).endswith(".py") else str(model)
+        return spec, registry.get_model(spec)
+    if name and path.is_file():
+        code = registry.read_code(path)
+        if _is_trusted(registry.digest_of(code)):
+            return str(file.parent / stored), registry.class_in_file(path, attribute, code)
+    elif not name and ".py" not in stored and _is_trusted(_digest_of_target(stored)):
+        return stored, registry.get_model(stored)
+    code_path = str(path) if name else stored
     raise RequestError(
-        f"{path} was made from {code}, which was not trained here; read it, then name it: "
-        f"`model={str(code)!r}`"
+        f"{file} names {code_path}, which was not trained here; read it, then name it: "
+        f"{way_out(code_path)}"
     )
 
 
-def _trust_list() -> Path:
-    return Path(pooch.os_cache("vaezoo")) / "trusted-models"
+def _in_folder(stored: str) -> tuple[str, str]:
+    """Return the file beside the one that names it, and what that calls the class; else nothing."""
+    name, _, attribute = stored.partition(":")
+    plain = name.removeprefix("./")
+    is_beside = plain.endswith(".py") and Path(plain).name == plain
+    return (plain, attribute) if is_beside else ("", "")
 
 
-def trust(content: bytes) -> None:
-    """Remember a file of the user's by its checksum; without a writable cache, do not."""
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        trusted = _trust_list().read_text() if _trust_list().is_file() else ""
-        if digest not in trusted:
-            _trust_list().parent.mkdir(parents=True, exist_ok=True)
-            with _trust_list().open("a") as file:
-                file.write(digest + "\n")
-    except OSError:
-        return
+def _is_at_hand(stored: str) -> bool:
+    """Whether a name is of the zoo, of an installed package, or of a pair that is loaded already.
 
-
-def _is_trusted(content: bytes) -> bool:
-    try:
-        return hashlib.sha256(content).hexdigest() in _trust_list().read_text().split()
-    except OSError:
+    A package in a folder that one works in is not installed, though Python may find it there.
+    """
+    module = registry.target_of(stored).partition(":")[0]
+    if module.startswith("vaezoo.models."):
+        return True
+    if stored not in registry.list_models():
         return False
+    if module in sys.modules:
+        return True
+    place = Path(_place_of(module) or os.sep)
+    return any(place.is_relative_to(folder) for folder in _installed_folders())
+
+
+def _installed_folders() -> list[Path]:
+    paths = sysconfig.get_paths()
+    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [Path(path).resolve() for path in (paths["purelib"], paths["platlib"], *own)]
+
+
+def trust_target(stored: str) -> None:
+    """Remember an import path, or the name of an installed pair, that was trained here."""
+    _trust(_digest_of_target(stored))
+
+
+def _digest_of_target(stored: str) -> str:
+    target = registry.target_of(stored)
+    return hashlib.sha256(f"{target}\n{_place_of(target)}".encode()).hexdigest()
+
+
+def _place_of(target: str) -> str:
+    """Return where the package of an import path lies, without importing it; empty if nowhere."""
+    top = target.partition(":")[0].partition(".")[0]
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError, AttributeError):  # of a script there is none
+        return str(getattr(sys.modules.get(top), "__file__", None) or "")
+    places = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    return next((str(Path(place).resolve()) for place in places if place), "")
 
 
 def save_code(cls: type, file: Path, folder: Path) -> str:
-    """Copy a user's file and what it imports beside it into a run, and trust them.
+    """Write a user's file and what it imports beside it into a run, as executed, and trust them.
 
     Returns
     -------
@@ -71,18 +142,38 @@ def save_code(cls: type, file: Path, folder: Path) -> str:
         What the pair is built from, ``"model.py:Name"``; where another file has that name, the copy
         keeps its own.
     """
-    code = registry.code_of(file)
+    code = registry.code_of(cls)
     copy = file.name if "model.py" in code else "model.py"
     for name, content in code.items():
         write_bytes(inside(folder, name or copy), content)
-    trust(_joined(code))
+    _trust(registry.digest_of(code))
     return f"{copy}:{registry.name_in_file(cls)}"
 
 
-def _content(file: Path) -> bytes:
-    return _joined(registry.code_of(file)) if file.is_file() else b""
+def _folder() -> Path:
+    return Path(pooch.os_cache("vaezoo")) / "trusted"
 
 
-def _joined(code: Mapping[str, bytes]) -> bytes:
-    """Return all that a run would execute as one; a single file as it is."""
-    return b"\0".join([code[""], *(n.encode() + b"\0" + c for n, c in code.items() if n)])
+def _trust(digest: str) -> None:
+    """Remember a checksum; without a folder that is the user's own, do not."""
+    with suppress(OSError):
+        _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_own(_folder(), stat.S_ISDIR):
+            (_folder() / digest).touch(mode=0o600)
+
+
+def _is_trusted(digest: str) -> bool:
+    try:
+        return _is_own(_folder(), stat.S_ISDIR) and _is_own(_folder() / digest, stat.S_ISREG)
+    except OSError:
+        return False
+
+
+def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
+    """Whether something is of a kind, no link, the user's, and writable by nobody else."""
+    status = path.lstat()
+    if not is_kind(status.st_mode):
+        return False
+    if os.name == "nt":  # has neither numbers of users nor these bits
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

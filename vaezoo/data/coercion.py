@@ -12,7 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vaezoo.data.columns import Columns, refuse_unread
-from vaezoo.data.dataset import SPLITS, Data, from_arrays, from_sequences
+from vaezoo.data.dataset import (
+    SPLITS,
+    Data,
+    as_splits,
+    checksum_of,
+    from_arrays,
+    from_sequences,
+)
 from vaezoo.data.load import load_data
 from vaezoo.data.tables import read_frame
 from vaezoo.errors import RequestError
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DataLike", "as_data"]
 
-TAKEN = {"name", "scale", "seed"}  # by the functions that make a data set of arrays
+TAKEN = {"name", "scale", "seed", "splits"}  # by the functions that make a data set of arrays
 
 # Public functions quote the name of these forms: so help() prints it, not what it stands for.
 Values: TypeAlias = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
@@ -86,7 +93,7 @@ def as_data(
     columns = columns or {}
     if isinstance(value, Data):
         refuse_unread(columns, value.arrays, value.name)
-        return value
+        return _checked(value)
     if isinstance(value, str | Path):
         return load_data(value, data_dir=data_dir, seed=seed, columns=columns)
     data = _in_memory(value, seed, scale, columns)
@@ -94,6 +101,14 @@ def as_data(
         return data
     rows = np.arange(len(data.x))
     return replace(data, splits=dict.fromkeys(SPLITS, rows))
+
+
+def _checked(data: Data) -> Data:
+    """Return a data set that somebody made by hand, its rows checked, with a checksum."""
+    splits = as_splits(data.splits, len(data.x), data.name)
+    if data.checksum and all(rows is data.splits[name] for name, rows in splits.items()):
+        return data
+    return replace(data, splits=splits, checksum=data.checksum or checksum_of(data.arrays))
 
 
 def _in_memory(value: Any, seed: int, scale: float | None, columns: Columns) -> Data:

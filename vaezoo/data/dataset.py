@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vaezoo.data.padding import clear_padding, is_frame, pad
 from vaezoo.errors import RequestError, nearest
@@ -17,7 +17,9 @@ __all__ = [
     "SPLITS",
     "Array",
     "Data",
+    "as_splits",
     "checked_arrays",
+    "checksum_of",
     "consecutive_splits",
     "from_arrays",
     "from_sequences",
@@ -171,7 +173,13 @@ def consecutive_splits(*sizes: int) -> dict[str, NDArray[np.int64]]:
 
 
 def from_arrays(
-    x: Array, *, name: str = "array", seed: int = 0, scale: float | None = None, **arrays: Array
+    x: Array,
+    *,
+    name: str = "array",
+    seed: int = 0,
+    scale: float | None = None,
+    splits: Mapping[str, ArrayLike] | None = None,
+    **arrays: Array,
 ) -> Data:
     """Make a data set from arrays in memory, split at random by ``seed``.
 
@@ -186,13 +194,17 @@ def from_arrays(
         Seed of the split, 80 % / 10 % / 10 %.
     scale
         Largest grey level; by default 255 for uint8 with values above 1, else 1.
+    splits
+        Splits of your own instead: row numbers, or a mask of N rows, of ``train``, ``validation``
+        and ``test``.
     **arrays
         Further arrays of N rows, by the name of the model's argument: ``length``, ``label``.
 
     Raises
     ------
     RequestError
-        For arrays that are not numbers, have no rows, or have different numbers of rows.
+        For arrays that are not numbers, have no rows, or have different numbers of rows; for splits
+        that name no rows of them.
 
     Examples
     --------
@@ -207,16 +219,71 @@ def from_arrays(
             f"{name}: its parts have different shapes; for sequences use from_sequences"
         ) from error
     named = checked_arrays(named, name)
-    checksum = hashlib.sha256()
-    for key in sorted(named):
-        checksum.update(np.ascontiguousarray(named[key]).data)
+    num_rows = len(named["x"])
     return Data(
         name,
         named,
-        random_splits(len(named["x"]), seed),
+        random_splits(num_rows, seed) if splits is None else as_splits(splits, num_rows, name),
         scale=grey_scale(named["x"]) if scale is None else scale,
-        checksum=checksum.hexdigest(),
+        checksum=checksum_of(named),
     )
+
+
+def checksum_of(arrays: Mapping[str, Array]) -> str:
+    """Return the sha256 of the bytes of arrays, in the order of their names."""
+    checksum = hashlib.sha256()
+    for key in sorted(arrays):
+        checksum.update(np.ascontiguousarray(arrays[key]).data)
+    return checksum.hexdigest()
+
+
+def as_splits(
+    splits: Mapping[str, ArrayLike], num_rows: int, name: str
+) -> dict[str, NDArray[np.int64]]:
+    """Return splits of a user's own as row numbers.
+
+    Parameters
+    ----------
+    splits
+        By name, as ``train``, ``validation`` and ``test``: row numbers, or a mask of N rows.
+    num_rows
+        N.
+    name
+        What messages call the data.
+
+    Raises
+    ------
+    RequestError
+        For what is no row of the data.
+
+    Examples
+    --------
+    >>> as_splits({"train": [0, 2], "test": [False, True, False]}, 3, "array")
+    {'train': array([0, 2]), 'test': array([1])}
+    """
+    if not isinstance(splits, Mapping):
+        raise RequestError(
+            f"{name}: `splits` are rows by name, as {{'train': [0, 1], 'test': [2]}}"
+        )
+    return {str(split): _as_rows(split, rows, num_rows, name) for split, rows in splits.items()}
+
+
+def _as_rows(split: str, rows: ArrayLike, num_rows: int, name: str) -> NDArray[np.int64]:
+    try:
+        numbers = np.asarray(rows)
+    except ValueError as error:
+        raise RequestError(f"{name}: the rows of '{split}' are no list of numbers") from error
+    if numbers.dtype == bool and numbers.shape == (num_rows,):
+        return np.flatnonzero(numbers)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
+        raise RequestError(
+            f"{name}: the rows of '{split}' are {numbers.dtype} of shape {numbers.shape}; "
+            f"expected row numbers, or a mask of shape ({num_rows},)"
+        )
+    wrong = numbers[(numbers < 0) | (numbers >= num_rows)]
+    if wrong.size:
+        raise RequestError(f"{name}: '{split}' has row {wrong[0]}, outside 0 ... {num_rows - 1}")
+    return numbers.astype(np.int64, copy=False)
 
 
 def from_sequences(
@@ -225,6 +292,7 @@ def from_sequences(
     name: str = "sequences",
     seed: int = 0,
     scale: float | None = None,
+    splits: Mapping[str, ArrayLike] | None = None,
     **arrays: Array,
 ) -> Data:
     """Make a data set from sequences of different lengths, split at random by ``seed``.
@@ -234,7 +302,7 @@ def from_sequences(
     sequences
         N arrays of shape ``(T_n, D)``. They become ``x`` of shape ``(N, T, D)``, with T the length
         of the longest and zeros beyond the ends, and ``length`` of shape ``(N,)``.
-    name, seed, scale, **arrays
+    name, seed, scale, splits, **arrays
         As for :func:`from_arrays`.
 
     Raises
@@ -249,7 +317,7 @@ def from_sequences(
     ((3, 5, 3), [2, 5, 1])
     """
     x, length = pad(sequences, name)
-    return from_arrays(x, name=name, seed=seed, scale=scale, length=length, **arrays)
+    return from_arrays(x, name=name, seed=seed, scale=scale, splits=splits, length=length, **arrays)
 
 
 def grey_scale(x: Array) -> float:

@@ -13,6 +13,7 @@ from vaezoo import registry
 from vaezoo.data import Data
 from vaezoo.runs.checkout import commit_of
 from vaezoo.runs.conditions import describe_examples
+from vaezoo.runs.rows import describe_splits
 
 __all__ = ["describe_data", "describe_environment", "describe_library"]
 
@@ -75,8 +76,8 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Checksum, shape, kind and columns; as ``examples`` some rows of the arguments that are
-        neither x, nor lengths, nor a mask; of sequences, the median number of frames.
+        Checksum, shape, kind, splits and columns; as ``examples`` some rows of the arguments that
+        are neither x, nor lengths, nor a mask; of sequences, the median number of frames.
     """
     others = [name for name in names if name not in ("x", "length", "mask")]
     length = data.length
@@ -84,6 +85,7 @@ def describe_data(data: Data, names: Sequence[str]) -> dict[str, Any]:
         "data_checksum": data.checksum,
         "data_shape": list(data.x.shape),
         "data_kind": data.kind,
+        "splits": describe_splits(data.splits),
         "columns": list(data.columns),
         "examples": describe_examples(data, others),
         **({} if length is None else {"median_length": int(np.median(length))}),

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vaezoo import registry
@@ -16,7 +18,7 @@ from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
-from vaezoo.data.dataset import with_mask
+from vaezoo.data.dataset import random_splits, with_mask
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import with_frames
@@ -24,6 +26,7 @@ from vaezoo.pairs.roles import Roles
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.conditions import Given, draw_examples, given_rows
 from vaezoo.runs.records import Record, append_record, read_metrics
+from vaezoo.runs.rows import read_splits, require_held_out, restored, save_splits
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust_target
 from vaezoo.runs.weights import WEIGHTS, set_weights
@@ -182,11 +185,11 @@ class Run:
         Raises
         ------
         RequestError
-            When there are none, or they have changed.
+            When there are none, or they have changed, or other rows are held out than were.
         """
         if data is None:
             return self.fitted_to or self._load_again(data_dir or self.data.dir)
-        return as_data(
+        loaded = as_data(
             data,
             data_dir=data_dir,
             seed=self.data.split_seed,
@@ -194,13 +197,43 @@ class Run:
             whole=True,
             columns=self.data.columns,
         )
+        if not self._are_own(loaded):
+            return loaded
+        if isinstance(data, str | Path):
+            return self._with_splits(loaded)
+        if isinstance(data, Data) and (trained := self.trained_rows(loaded)) is not None:
+            require_held_out(loaded, trained, self.name)
+        return loaded
+
+    def _are_own(self, data: Data) -> bool:
+        """Whether data are, byte for byte, those that the run was trained on."""
+        return bool(data.checksum) and data.checksum == self.info.get("data_checksum")
+
+    def _with_splits(self, data: Data) -> Data:
+        """Return the run's data with the rows of its splits; a refusal where they are lost."""
+        own = bool(self.info.get("own_splits"))
+        return restored(data, self.info.get("splits", {}), self.path, own=own)
+
+    def trained_rows(self, data: Data) -> NDArray[np.int64] | None:
+        """Return the numbers of the rows that the run was trained on; None for other data."""
+        if not self._are_own(data):
+            return None
+        if self.fitted_to is not None:
+            return self.fitted_to.splits["train"]
+        expected = self.info.get("splits", {})
+        if self.info.get("own_splits"):
+            return read_splits(self.folder(), expected)["train"]
+        name, seed = self.data.name, self.data.split_seed
+        same = load_data(name).splits if name in SOURCES else random_splits(len(data.x), seed)
+        return self._with_splits(replace(data, splits=same)).splits["train"]
 
     def _load_again(self, data_dir: str | Path | None) -> Data:
         name = self.data.name
         if not (name in SOURCES or Path(name).is_absolute() or Path(name).exists()):
+            own = ", splits=..." if self.info.get("own_splits") else ""
             raise RequestError(
                 f"{self.name} was fitted to {self._describe_fitted()}, which is not saved; in "
-                "Python, pass it as data=x, or as data=from_arrays(x) for the same splits"
+                f"Python, pass it as data=x, or as data=from_arrays(x{own}) for the same splits"
             )
         data = load_data(
             name, data_dir=data_dir, seed=self.data.split_seed, columns=self.data.columns
@@ -208,15 +241,16 @@ class Run:
         if not self._is_fitted_to(data):
             changed = f"{data.name} has changed since {self.name} was trained on it"
             raise RequestError(f"{changed}; name other data with `data`")
-        return data
+        return self._with_splits(data)
 
-    def remember(self, data: Data) -> None:
-        """Keep the data that the run was trained on; a refusal for other data."""
+    def remember(self, data: Data) -> Data:
+        """Keep the data that the run was trained on, and return them; a refusal for others."""
         if not self._is_fitted_to(data):
             raise RequestError(
                 f"{self.name} was trained on {self._describe_fitted()}, not on this {data.name}"
             )
-        self.fitted_to = data
+        self.fitted_to = self._with_splits(data)
+        return self.fitted_to
 
     def _is_fitted_to(self, data: Data) -> bool:
         return self.info.get("data_checksum", "") in ("", data.checksum)
@@ -295,6 +329,8 @@ class Run:
             "training": self.training.model_dump(exclude_none=True),
         }
         write_bytes(inside(folder, "config.toml"), tomli_w.dumps(values).encode())
+        if self.info.get("own_splits") and self.fitted_to is not None:
+            save_splits(self.fitted_to.splits, folder)
 
     def save_info(self, **changes: Any) -> None:
         """Change some of what ``run.json`` holds, and write it where there is a folder."""

@@ -27,6 +27,7 @@ from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runs.ownership import made, owned, require_free
+from vaezoo.runs.rows import are_default
 from vaezoo.runtime.device import device_of, find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
 from vaezoo.training.admission import admit_to_training, blaming_pair, built
@@ -152,8 +153,7 @@ def resume(
     """
     with owned(Path(path), notify=partial(_warn, callbacks)):
         run = open_run(Path(path), device=device, model=model)
-        loaded = _data_again(run, data, data_dir)
-        run.remember(loaded)
+        loaded = run.remember(_data_again(run, data, data_dir))
         if epochs or steps:
             longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
             schedule = checked(Training, longer)
@@ -222,7 +222,12 @@ def prepare(
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=path,
         records=[],
-        info={**_info(cls, loaded, names, device, schedule), "observed": observed, "notes": told},
+        info={
+            **_info(cls, loaded, names, device, schedule),
+            "own_splits": isinstance(data, Data) and not are_default(loaded, settings.split_seed),
+            "observed": observed,
+            "notes": told,
+        },
     )
     return run, loaded
 

@@ -1,0 +1,140 @@
+"""Which rows a run was trained, validated and tested on: remembered, restored, or refused."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vaezoo.data.dataset import Data, random_splits
+from vaezoo.errors import RequestError
+from vaezoo.runtime.storage import inside
+from vaezoo.runtime.tensors import load_tensors, save_tensors
+
+__all__ = [
+    "SPLITS_FILE",
+    "are_default",
+    "describe_splits",
+    "read_splits",
+    "require_held_out",
+    "restored",
+    "save_splits",
+]
+
+SPLITS_FILE = "splits.safetensors"
+
+Splits = Mapping[str, NDArray[np.int64]]
+Description = Mapping[str, Mapping[str, Any]]
+
+
+def describe_splits(splits: Splits) -> dict[str, dict[str, Any]]:
+    """Return what a run remembers of each split: how many rows, and the sha256 of their numbers.
+
+    Examples
+    --------
+    >>> describe_splits({"test": np.array([3, 5])})["test"]["rows"]
+    2
+    """
+    return {name: {"rows": len(rows), "sha256": _digest(rows)} for name, rows in splits.items()}
+
+
+def _digest(rows: NDArray[np.int64]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows, "<i8").tobytes()).hexdigest()
+
+
+def are_default(data: Data, seed: int) -> bool:
+    """Whether a data set of so many rows is split like this by a seed, so that it needs no copy.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> are_default(from_arrays(np.zeros((20, 3))), seed=0)
+    True
+    """
+    return describe_splits(random_splits(len(data.x), seed)) == describe_splits(data.splits)
+
+
+def save_splits(splits: Splits, folder: Path) -> None:
+    """Write the rows of splits that no seed gives again."""
+    rows = {name: torch.from_numpy(np.array(rows, np.int64)) for name, rows in splits.items()}
+    save_tensors(inside(folder, SPLITS_FILE), rows, {})
+
+
+def read_splits(folder: Path, expected: Description) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of the splits of a run, as :func:`save_splits` wrote them.
+
+    Raises
+    ------
+    RequestError
+        When the file is missing or damaged, or is not that of the run.
+    """
+    path = folder / SPLITS_FILE
+    if not path.is_file():
+        raise RequestError(
+            f"{folder} has no {SPLITS_FILE}, which says on which rows it was trained; put it back, "
+            "or give the rows to look at as an array"
+        )
+    tensors, _ = load_tensors(path)
+    splits = {name: rows.numpy() for name, rows in tensors.items()}
+    if describe_splits(splits) != expected:
+        raise RequestError(
+            f"{path} has other rows than {folder.name} was trained with; put the run's own back, "
+            "or give the rows to look at as an array"
+        )
+    return splits
+
+
+def restored(data: Data, expected: Description, folder: Path | None, *, own: bool) -> Data:
+    """Return the data of a run with the rows of its splits.
+
+    Parameters
+    ----------
+    data
+        The same data, loaded again.
+    expected
+        What the run remembers of its splits, as :func:`describe_splits` has it.
+    folder
+        Of the run.
+    own
+        Whether the splits were the user's own, and lie in the folder.
+
+    Raises
+    ------
+    RequestError
+        When the rows of the splits are others, and those of the run cannot be had.
+    """
+    splits = describe_splits(data.splits)
+    if splits == expected:
+        return data
+    if own and folder is not None:
+        return replace(data, splits=read_splits(folder, expected))
+    names = [name for name in expected if splits.get(name) != expected[name]]
+    raise RequestError(
+        f"{data.name} is split in another way than when the run was trained: other rows are "
+        f"{' and '.join(names) or ', '.join(splits)}; give the rows to look at as an array, "
+        "or train again"
+    )
+
+
+def require_held_out(data: Data, trained: NDArray[np.int64], run: str) -> None:
+    """Refuse data of a run whose rows for validation or test are rows that it was trained on.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> require_held_out(from_arrays(np.zeros((20, 3))), np.arange(20), "mine")
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: array: 2 of the 2 rows of 'validation' are rows that mine was ...
+    """
+    for name, rows in data.splits.items():
+        common = 0 if name == "train" else int(np.isin(rows, trained).sum())
+        if common:
+            raise RequestError(
+                f"{data.name}: {common} of the {len(rows)} rows of '{name}' are rows that {run} "
+                f"was trained on; split as it was (`from_arrays(x, splits=...)`; its rows are in "
+                f"{SPLITS_FILE}), or give the rows to look at as an array"
+            )

@@ -1,5 +1,6 @@
 """Runs from before a likelihood owned its decoder, and a posterior its encoder, still load."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +68,11 @@ def age(folder: Path, prefixes: Mapping[str, str] = PREFIXES) -> None:
     for file in ("weights.safetensors", "last/state.safetensors"):
         tensors, values = load_tensors(folder / file)
         old = {former(name, prefixes): tensor for name, tensor in tensors.items()}
-        save_tensors(folder / file, old, values)
+        save_tensors(folder / file, old, values, run=load_id(folder))
+
+
+def load_id(folder: Path) -> str:
+    return str(json.loads((folder / "run.json").read_text())["id"])
 
 
 def weights_of(run: Run) -> Mapping[str, Tensor]:
@@ -121,6 +126,7 @@ def test_an_old_run_is_resumed_to_the_same_numbers(folders: list[Path]) -> None:
 def test_weights_of_another_model_are_refused_by_the_names_in_the_file(folders: list[Path]) -> None:
     path = folders[1] / "weights.safetensors"
     tensors, values = load_tensors(path)
-    save_tensors(path, {"likelihood.other": torch.zeros(1), **tensors}, values)
+    tensors["likelihood.other"] = torch.zeros(1)
+    save_tensors(path, tensors, values, run=load_id(folders[1]))
     with pytest.raises(RequestError, match="does not fit the model"):
         load_run(folders[1])

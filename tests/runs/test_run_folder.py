@@ -63,7 +63,8 @@ def test_loaded_weights_are_the_saved_ones(trained: Path) -> None:
 def test_best_weights_are_those_of_the_best_epoch(trained: Path) -> None:
     _, values = load_tensors(trained / "weights.safetensors")
     best = max(read_metrics(trained), key=lambda record: record["validation"]["elbo"])
-    assert values == {"epoch": best["epoch"], "validation_score": best["validation"]["elbo"]}
+    where = {"epoch": best["epoch"], "step": best["step"]}
+    assert values == {**where, "validation_score": best["validation"]["elbo"]}
 
 
 def test_returned_run_is_the_loaded_run(tmp_path: Path) -> None:

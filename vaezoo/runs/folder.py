@@ -100,7 +100,7 @@ def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[i
         version = info.pop("format")
         transform = Transform.from_dict(info.pop("transform"))
         shapes = {name: tuple(map(int, shape)) for name, shape in info.pop("shapes").items()}
-        shapes["x"]
+        shapes["x"], info["id"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(f"{path} is missing or damaged ({type(error).__name__})") from error
     if version != FORMAT:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import tomli_w
@@ -29,7 +30,7 @@ from vaezoo.runs.records import Record, append_record, read_metrics
 from vaezoo.runs.rows import read_splits, require_held_out, restored, save_splits
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust_target
-from vaezoo.runs.weights import WEIGHTS, set_weights
+from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.storage import inside, write_bytes, write_json
 from vaezoo.runtime.tensors import load_tensors, save_tensors
@@ -38,7 +39,7 @@ from vaezoo.settings import DataSettings, Training
 
 __all__ = ["FORMAT", "Run"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(repr=False)
@@ -130,6 +131,11 @@ class Run:
     def name(self) -> str:
         """Name of the run folder, or of the model."""
         return self.path.name if self.path else registry.entry_of(class_of(self.pair)).name
+
+    @property
+    def id(self) -> str:
+        """What tells it from other runs, in ``run.json`` and in each file of its weights."""
+        return str(self.info.setdefault("id", uuid4().hex))
 
     def folder(self) -> Path:
         """Return the run folder; a refusal for a run without one."""
@@ -338,12 +344,17 @@ class Run:
         if self.path is None:
             return
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        fixed = {"format": FORMAT, "transform": self.transform.to_dict(), "shapes": shapes}
+        fixed = {
+            "format": FORMAT,
+            "id": self.id,
+            "transform": self.transform.to_dict(),
+            "shapes": shapes,
+        }
         write_json(inside(self.path, "run.json"), {**fixed, **self.info})
 
     def save_weights(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write the best weights so far, with some plain values beside them."""
-        save_tensors(inside(self.folder(), WEIGHTS), weights, values)
+        save_tensors(inside(self.folder(), WEIGHTS), weights, values, run=self.id)
 
     def load_weights(self) -> Mapping[str, Any]:
         """Set the pair to the saved weights and return the values beside them."""
@@ -352,8 +363,12 @@ class Run:
             raise RequestError(
                 f"{self.folder()} has no {WEIGHTS}: it was stopped before it had any"
             )
-        tensors, values = load_tensors(path)
-        set_weights(self.pair, tensors, path)
+        again = ""
+        if (self.folder() / STATE).is_file():
+            again = f"`vaezoo.resume({str(self.folder())!r})` takes them from its last state"
+        remedy = again or f"train again, with the settings in {self.folder() / 'config.toml'}"
+        tensors, values = load_tensors(path, run=self.id, remedy=remedy)
+        set_weights(self.pair, tensors, path, remedy=remedy)
         return dict(values)
 
     @property

@@ -1,4 +1,4 @@
-"""Which weights a run folder holds, and how they get into a pair."""
+"""Which weights a run folder holds, which of them are good, and how they get into a pair."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,14 +8,28 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.runs.former_names import with_present_names
 
-__all__ = ["STATE", "WEIGHTS", "set_weights"]
+__all__ = ["STATE", "WEIGHTS", "first_not_finite", "set_weights"]
 
 WEIGHTS = "weights.safetensors"
 STATE = "last/state.safetensors"
 
 
-def set_weights(pair: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights into a pair; a refusal that names the first that does not fit."""
+def set_weights(
+    pair: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, remedy: str = ""
+) -> None:
+    """Load weights into a pair; a refusal that names the first that does not fit, or is no number.
+
+    Parameters
+    ----------
+    pair
+        A module; what is not finite in it as it is may be so in the weights, too.
+    tensors
+        Its parameters and buffers.
+    path
+        Where they come from.
+    remedy
+        What to do when they are not finite, the end of the message.
+    """
     wanted = pair.state_dict()
     tensors = with_present_names(tensors, wanted)
     for name in sorted(wanted.keys() | tensors.keys()):
@@ -26,4 +40,35 @@ def set_weights(pair: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> N
             raise RequestError(
                 f"{path} does not fit the model: '{name}' is {have} there, {need} in the model"
             )
+    if name := first_not_finite(tensors, wanted):
+        end = f"; {remedy}" if remedy else ""
+        raise RequestError(f"{path} holds weights that are not finite, in '{name}'{end}")
     pair.load_state_dict(dict(tensors))
+
+
+def first_not_finite(tensors: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> str:
+    """Return the name of the first tensor with an entry that has become nan or infinite, or "".
+
+    Parameters
+    ----------
+    tensors
+        By name.
+    before
+        The same at the start; a mask of -inf in an attention, say, was so from the beginning.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask, weight = torch.tensor([0.0, -torch.inf]), torch.ones(2)
+    >>> first_not_finite({"mask": mask, "weight": weight / 0}, {"mask": mask, "weight": weight})
+    'weight'
+    """
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            continue
+        wrong = ~tensor.isfinite()
+        if bool(wrong.any()) and name in before:
+            wrong &= before[name].isfinite().to(wrong.device)
+        if bool(wrong.any()):
+            return name
+    return ""

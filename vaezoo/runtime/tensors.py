@@ -87,7 +87,8 @@ def load_tensors(
     try:
         metadata = _verified(path)
         with safe_open(path, framework="pt", device="cpu") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: a mapped file that is cut short later would end the process.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         values = json.loads(metadata[_VALUES])
     except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]

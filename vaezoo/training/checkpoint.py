@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError
 from vaezoo.runs.former_names import with_present_names
-from vaezoo.runs.weights import set_weights
+from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.tensors import load_tensors, save_tensors
 
@@ -34,6 +35,7 @@ class State:
     seconds: float = 0.0
     best_score: float = -math.inf
     best_epoch: int = 0
+    best_step: int = 0
     since_best: int = 0
     since_decay: int = 0
     best_train_elbo: float = -math.inf
@@ -47,9 +49,16 @@ class State:
             before = self.loss_sums or [0.0] * len(of_step)
             self.loss_sums = [total + loss for total, loss in zip(before, of_step, strict=True)]
 
+    def mean_losses(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the mean loss of the pair, and where there are several those of the others."""
+        steps = max(1, self.epoch_steps)
+        means = [total / steps for total in self.loss_sums or [0.0] * len(names)]
+        of_pair, *others = zip(names, means, strict=True)
+        return {"loss": of_pair[1], **({"losses": dict(others)} if others else {})}
+
     def note_best(self, score: float, epoch: int) -> None:
         """Note the best score so far; the end of its epoch counts both waits up to 0."""
-        self.best_score, self.best_epoch = score, epoch
+        self.best_score, self.best_epoch, self.best_step = score, epoch, self.step
         self.since_best = self.since_decay = -1
 
 
@@ -81,6 +90,7 @@ def save_checkpoint(
     *,
     best: Mapping[str, Tensor],
     networks: nn.Module,
+    run: str,
 ) -> None:
     """Write all that is needed to go on with training, at once and without pickles."""
     groups: dict[str, Mapping[str, Tensor]] = {
@@ -91,37 +101,41 @@ def save_checkpoint(
         "objective": networks.state_dict(),
     }
     tensors = {f"{g}/{name}": value for g, named in groups.items() for name, value in named.items()}
-    save_tensors(path, tensors, {"state": asdict(state)})
+    save_tensors(path, tensors, {"state": asdict(state)}, run=run)
 
 
 def load_checkpoint(
-    path: Path, pair: nn.Module, optimizer: Optimizers, networks: nn.Module
+    path: Path, pair: nn.Module, optimizer: Optimizers, networks: nn.Module, *, run: str
 ) -> Checkpoint:
     """Set pair, optimisers and what the objective owns to a saved state; return the rest of it.
 
     Raises
     ------
     RequestError
-        When there is no saved state, or it is damaged or of another pair.
+        When there is no saved state, or it is damaged, of another run, or of another pair.
     """
+    again = f"start it again, with its settings in {path.parent.parent / 'config.toml'}"
     if not path.is_file():
-        config = path.parent.parent / "config.toml"
-        raise RequestError(
-            f"no file '{path}': the run stopped before it had a state; start it again, with "
-            f"its settings in {config}"
-        )
-    tensors, values = load_tensors(path)
+        raise RequestError(f"no file '{path}': the run stopped before it had a state; {again}")
+    tensors, values = load_tensors(path, run=run, remedy=_remedy(path, again))
     groups = _grouped(tensors)
     if not (groups["rng"] and "state" in values):
         raise RequestError(f"{path} holds no state of training")
-    set_weights(pair, groups["weights"], path)
-    set_weights(networks, groups["objective"], path)
+    set_weights(pair, groups["weights"], path, remedy=_remedy(path, again))
+    set_weights(networks, groups["objective"], path, remedy=again)
     try:
         optimizer.load_state_dict(groups["optimizer"])
     except (KeyError, ValueError) as error:
         raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
     best = dict(with_present_names(groups["best"], pair.state_dict()))
     return Checkpoint(State(**values["state"]), groups["rng"], best)
+
+
+def _remedy(path: Path, again: str) -> str:
+    """Return what can be done without a state: the best weights do not need it."""
+    if not (path.parent.parent / WEIGHTS).is_file():
+        return again
+    return f"the best weights, in {WEIGHTS}, can be used without it; to train on, {again}"
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

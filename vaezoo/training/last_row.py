@@ -1,16 +1,20 @@
-"""The last batch of an epoch, when it would be one row that a pair cannot take by itself."""
+"""The last batch of an epoch, when it would be one row that a pair cannot take; other remarks."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from vaezoo.data.batches import Batches
+from vaezoo.data.contract import describe_missing
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.runtime.isolation import isolated
 
-__all__ = ["rows_of_an_epoch"]
+__all__ = ["remarks", "rows_of_an_epoch"]
 
 
 def rows_of_an_epoch(pair: nn.Module, batches: Batches, batch_size: int) -> int:
@@ -45,6 +49,28 @@ def rows_of_an_epoch(pair: nn.Module, batches: Batches, batch_size: int) -> int:
             "normalisation cannot; use `batch_size=2` or more"
         )
     return size - 1
+
+
+def remarks(
+    batches: Batches, num_rows: int, info: Mapping[str, Any], noise: str
+) -> Iterator[tuple[str, str]]:
+    """Yield what deserves a word before training, each by a short name.
+
+    Parameters
+    ----------
+    batches, num_rows
+        The data, and how many rows of them are seen in an epoch.
+    info
+        Of the run, with notes of its admission.
+    noise
+        A line on noisy gradients, if there are any.
+    """
+    if num_rows < batches.size("train"):
+        yield "row", "one row is left out of each epoch, since it would be a batch of its own"
+    if line := describe_missing(batches.data):
+        yield "missing", line
+    for line in filter(None, (*info.get("notes", ()), noise)):
+        yield line, line
 
 
 def _takes(pair: nn.Module, batches: Batches, num_rows: int) -> bool:

@@ -3,15 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.pairs.enumeration import is_marked
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.plates import score_function
-from vaezoo.pairs.sites import PairTrace
+from vaezoo.pairs.sites import Args, PairTrace, trace_pair
 
-__all__ = ["noise_of"]
+__all__ = ["noise_of", "trace_of_few"]
 
 EVALUATIONS = 10
+
+
+def trace_of_few(pair: nn.Module, rows: Callable[[], Args], device: torch.device) -> PairTrace:
+    """Return the trace of the first of some rows, whose making may draw; it changes nothing."""
+    with probing(pair, device, seed=0):
+        return trace_pair(pair, trial_rows(rows()))
 
 
 def noise_of(trace: PairTrace, gradients: Callable[[], Sequence[Tensor]]) -> str:

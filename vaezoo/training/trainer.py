@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -10,14 +10,11 @@ from torch import Tensor
 
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
-from vaezoo.data.contract import describe_missing
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.options import EngineName
-from vaezoo.pairs.particles import probing
-from vaezoo.pairs.pieces import trial_rows
-from vaezoo.pairs.sites import argument_names, trace_pair
+from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
 from vaezoo.runs.records import rewind
 from vaezoo.runs.weights import STATE
@@ -28,9 +25,10 @@ from vaezoo.runtime.threads import count_flops, threads_for
 from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.checkpoint import State, load_checkpoint
-from vaezoo.training.last_row import rows_of_an_epoch
+from vaezoo.training.good import Good
+from vaezoo.training.last_row import remarks, rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
-from vaezoo.training.noise import noise_of
+from vaezoo.training.noise import noise_of, trace_of_few
 from vaezoo.training.optimised import prepared
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
@@ -99,9 +97,9 @@ class Trainer:
             num_steps=self.total,
         )
         self.measured_at = -1
-        self.best: dict[str, Tensor] = {}
         self.stop_requested: Callable[[], bool] = lambda: False
-        self.saver = Saver(run, self.optimizer, self.optimised.networks)
+        self.good = Good(run.pair, self.optimised.networks)
+        self.saver = Saver(run, self.optimizer, self.optimised.networks, self.good)
 
     def _make_engine(self, engine: EngineName) -> Engine:
         training = self.training
@@ -143,13 +141,9 @@ class Trainer:
         return self.run
 
     def _train(self, flops: int | None) -> None:
+        self.good.begin()
         try:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
-            if self.num_rows < self.batches.size("train"):
-                line = "one row is left out of each epoch, since it would be a batch of its own"
-                self._warn_once("row", line)
-            if line := describe_missing(self.batches.data):
-                self._warn_once("missing", line)
             self._say_what_is_special()
             with (
                 seeded(self.training.seed, self.device),
@@ -158,18 +152,20 @@ class Trainer:
                 threads_for(flops),
             ):
                 self._set_generators()
-                while not self._is_done():
-                    self._epoch()
-                self._finish()
+                self._epochs()
         finally:
             self._tell(lambda callback: callback.on_end(self.run))
 
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
         path = self.run.folder() / STATE
-        checkpoint = load_checkpoint(path, self.pair, self.optimizer, self.optimised.networks)
-        self.rng, self.best = checkpoint.rng, checkpoint.best
-        self.state = checkpoint.state
+        checkpoint = load_checkpoint(
+            path, self.pair, self.optimizer, self.optimised.networks, run=self.run.id
+        )
+        self.rng, self.state = checkpoint.rng, checkpoint.state
+        self.good.restore(checkpoint.best)
+        if line := self.saver.mend_best(self.state):
+            self._warn(line)
         if self.state.compiled and self.training.engine == "auto":
             self.engine = self._make_engine("compiled")
         if self.state.compiled_steps:
@@ -192,7 +188,7 @@ class Trainer:
         self._read_losses()
         self.state.compiled = "compiled" in self.engine.calls_by_tier
         self.state.compiled_steps = self.engine.has_compiled_steps
-        self.saver.save(self.state, self.best)
+        self.saver.save(self.state)
 
     def _is_done(self) -> bool:
         """Whether the steps are taken and measured; early, when nothing improves any more."""
@@ -206,27 +202,36 @@ class Trainer:
 
     def _look_at_pair(self) -> int | None:
         """Refuse what cannot be trained, and return the floating-point operations of a step."""
-        rows = min(self.training.batch_size, self.batches.size("train"))
+        raw = self._first_rows()
         with untouched(self.optimised.whole, self.device):
-            raw = self.batches.gather("train", torch.arange(rows))
             self.engine.evaluate(raw)  # makes the plan of a recurrence
             return count_flops(lambda: self.engine.evaluate(raw))
 
-    def _say_what_is_special(self) -> None:
+    def _first_rows(self) -> Args:
         rows = min(self.training.batch_size, self.batches.size("train"))
-        raw = self.batches.gather("train", torch.arange(rows))
-        with probing(self.form, self.device, seed=0):
-            trace = trace_pair(self.form, trial_rows(self.batches.finish(raw)))
+        return self.batches.gather("train", torch.arange(rows))
+
+    def _say_what_is_special(self) -> None:
+        raw = self._first_rows()
+        trace = trace_of_few(self.form, lambda: self.batches.finish(raw), self.device)
         with seeded(self.training.seed, self.device), untouched(self.pair, self.device):
             noise = noise_of(trace, lambda: self.engine.evaluate(raw)[1])
-        for line in filter(None, (*self.run.info.get("notes", ()), noise)):
-            self._warn_once(line, line)
+        for name, line in remarks(self.batches, self.num_rows, self.run.info, noise):
+            self._warn_once(name, line)
 
     def _set_generators(self) -> None:
         if self.rng is not None:
             set_rng_state(self.rng, self.device)
         else:
             torch.manual_seed(self.training.seed)
+
+    def _epochs(self) -> None:
+        try:
+            while not self._is_done():
+                self._epoch()
+            self._finish()
+        except NonFiniteError as error:
+            raise self._failure(error) from error
 
     def _epoch(self) -> None:
         state, began = self.state, time.monotonic()
@@ -249,10 +254,7 @@ class Trainer:
     def _one_step(self, positions: Tensor) -> None:
         state = self.state
         raw = self.batches.gather("train", positions)
-        try:
-            self.losses.append(self.engine(raw, self._kl_weight))
-        except NonFiniteError as error:
-            raise self._failure(error) from error
+        self.losses.append(self.engine(raw, self._kl_weight))
         state.step += 1
         state.epoch_steps += 1
         state.position += len(positions)
@@ -276,19 +278,20 @@ class Trainer:
         """Go back to the last step that was finite when one was not: it is the state there is."""
         try:
             self.engine.check()
-        except NonFiniteError as error:
+        except NonFiniteError:
             missed = self.state.step - int(self.optimizer.step)
             self.state.step -= missed
             self.state.epoch_steps -= missed
             self.state.position -= missed * self.training.batch_size
             self.losses.clear()
-            raise self._failure(error) from error
+            raise
 
     def _end_epoch(self, *, complete: bool) -> None:
         """Measure, log, and save; an epoch cut short by ``steps`` can be resumed in its middle."""
         self._read_losses()
         state = self.state
         self.measured_at = state.step
+        self._require_finite()
         if not complete:
             self.save_state()
         record = self._measure(state.epoch + 1)
@@ -307,16 +310,13 @@ class Trainer:
     def _measure(self, epoch: int) -> dict[str, Any]:
         state, beta = self.state, self.training.beta
         self.optimised.networks.eval()
-        train, validation = self.validation.measure()
-        score = self.validation.score(validation, beta)
-        if score > state.best_score:
-            state.note_best(score, epoch)
-            self.best = self._weights()
+        train, validation, score = self.validation.judge(beta)
+        self.good.note(state, score, epoch)
         self._warn_of(train, validation, score)
         return {
             "epoch": epoch,
             "step": state.step,
-            **self._mean_losses(),
+            **state.mean_losses(self.optimizer.groups),
             "beta": self._kl_weight,
             "lr": float(self.optimizer.lr),
             "seconds": round(state.seconds, 3),
@@ -324,20 +324,9 @@ class Trainer:
             "validation": validation.to_dict(),
         }
 
-    def _mean_losses(self) -> dict[str, Any]:
-        """Return the mean loss of the pair, and where there are several those of the others."""
-        steps = max(1, self.state.epoch_steps)
-        names = self.optimizer.groups
-        means = [total / steps for total in self.state.loss_sums or [0.0] * len(names)]
-        of_pair, *others = zip(names, means, strict=True)
-        return {"loss": of_pair[1], **({"losses": dict(others)} if others else {})}
-
     @property
     def _kl_weight(self) -> float:
         return kl_weight(self.state.step, beta=self.training.beta, warmup=self.training.kl_warmup)
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.pair.state_dict().items()}
 
     def _warn_of(self, train: Metrics, validation: Metrics, score: float) -> None:
         state = self.state
@@ -361,27 +350,41 @@ class Trainer:
             self.state.warned = f"{self.state.warned} {name}".strip()
             self._warn(message)
 
+    def _require_finite(self) -> None:
+        """Refuse to measure or end with weights that a step has made nan or infinite."""
+        if name := self.good.first_not_finite():
+            raise NonFiniteError(f"it has left '{name}' not finite")
+
     def _failure(self, error: NonFiniteError) -> NonFiniteError:
-        self.best = self.best or self._weights()
+        """Save what is good, finite that is, and return the failure that says where it is."""
+        with suppress(NonFiniteError):  # one of the steps before has come to light
+            self._read_losses()
         self.save_state()
+        self.good.keep_last(self.state, self.validation, self.training.beta)
+        self.saver.write_best(self.state)
         self.run.save_info(status="failed")
-        kept = f"; the last good weights are in {self.run.path}" if self.run.path else ""
+        is_over = self.measured_at == self.state.step
+        where = f"after step {self.state.step}" if is_over else f"at step {self.state.step + 1}"
+        good = f"the last good weights, of step {self.state.best_step}, are in {self.run.path}"
+        kept = f"; {good}" if self.run.path else ""
         return NonFiniteError(
-            f"training stopped at step {self.state.step + 1}: {error}{kept}; "
+            f"training stopped {where}: {error}{kept}; "
             "try a smaller `lr` or `clip_norm`, or scale the data (`standardize`)"
         )
 
     def _stop(self) -> None:
+        self._require_finite()
         self.save_state()
         self.run.save_info(status="interrupted")
         raise Interrupted(self.run, self.state.step)
 
     def _finish(self) -> None:
         """Save the last state, unless it was saved before an epoch that ``steps`` cut short."""
-        self.best = self.best or self._weights()
+        if not self.good.best:
+            raise NonFiniteError("no epoch had a finite validation score")
         if self.state.position == 0:
             self.save_state()
-        self.saver.write_best(self.state, self.best)
+        self.saver.write_best(self.state)
         self.run.save_info(
             status="finished",
             finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -390,5 +393,5 @@ class Trainer:
             best_epoch=self.state.best_epoch,
             steps_by_engine=self.engine.calls_by_tier,
         )
-        self.pair.load_state_dict(self.best)
+        self.pair.load_state_dict(self.good.best)
         self.pair.eval()

@@ -7,6 +7,7 @@ from torch import nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
+from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.objectives.losses import PAIR, named_losses
 from vaezoo.pairs.accounting import num_units
@@ -74,6 +75,30 @@ class Validation:
                 for split in ("train", "validation")
             )
         return train, validation
+
+    def judge(self, beta: float) -> tuple[Metrics, Metrics, float]:
+        """Return the metrics of the training and of the validation rows, and the score of these.
+
+        Raises
+        ------
+        NonFiniteError
+            When a distribution refuses its parameters, which are nan, say.
+        """
+        try:
+            train, validation = self.measure()
+            return train, validation, self.score(validation, beta)
+        except ValueError as error:
+            reason, _, _ = str(error).partition(", but found invalid values")
+            if "to satisfy the constraint" not in reason:
+                raise
+            raise NonFiniteError(f"the validation rows cannot be measured: {reason}") from error
+
+    def finite_score(self, beta: float) -> float:
+        """Return what :meth:`judge` does, and -inf where the rows cannot be measured."""
+        try:
+            return self.judge(beta)[2]
+        except NonFiniteError:
+            return -math.inf
 
     @torch.no_grad()
     def score(self, validation: Metrics, beta: float) -> float:

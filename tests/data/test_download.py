@@ -1,16 +1,17 @@
 import gzip
 import hashlib
+import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pooch
 import pytest
 
 from vaezoo.data.sets import download
 from vaezoo.data.sets.download import Remote, fetch, locate
+from vaezoo.data.sets.sources import SOURCES
 from vaezoo.errors import RequestError, RunError
 
 BODY = b"sixty thousand digits" * 20000
@@ -81,10 +82,10 @@ def test_alternative_has_its_own_checksum(server: Any, dead: str) -> None:
     assert path.read_bytes() == other
 
 
-def test_md5_is_verified(server: Any) -> None:
-    checksum = f"md5:{hashlib.md5(BODY).hexdigest()}"
-    wanted = replace(remote(server.serve("/a", BODY)), checksum=checksum)
-    assert fetch(wanted).read_bytes() == BODY
+def test_every_published_file_has_a_sha256() -> None:
+    remotes = [remote for source in SOURCES.values() for remote in source.remotes]
+    checksums = [checksum for remote in remotes for checksum in remote.checksums]
+    assert [c for c in checksums if not re.fullmatch("sha256:[0-9a-f]{64}", c)] == []
 
 
 def test_progress_is_shown_on_stderr(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,6 +96,8 @@ def test_progress_is_shown_on_stderr(server: Any, capsys: pytest.CaptureFixture[
 FAILURES = {
     "404": (404, BODY, len(BODY), "HTTP 404"),
     "503": (503, BODY, len(BODY), "HTTP 503"),
+    "redirect to nowhere": (302, b"", 0, "HTTP 302"),
+    "part of it": (206, BODY, len(BODY), "HTTP 206"),
     "truncated": (200, BODY[:100], len(BODY), "broken off"),
     "other content": (200, b"other", 5, "wrong content"),
 }
@@ -129,11 +132,11 @@ def test_only_passing_failures_are_tried_again(server: Any, status: int, times: 
 
 
 def test_interruption_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(self: object, url: str, output_file: str, pooch: object) -> None:
-        Path(output_file).write_bytes(BODY[:100])
+    def stop(url: str, size: int) -> Iterator[bytes]:
+        yield BODY[:100]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", stop)
+    monkeypatch.setattr(download, "stream", stop)
     with pytest.raises(KeyboardInterrupt):
         fetch(remote("http://127.0.0.1/a"))
     assert files_in(cache) == []

@@ -4,23 +4,24 @@ import gzip
 import hashlib
 import logging
 import os
-import secrets
 import sys
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from typing import BinaryIO
 
+from vaezoo.data.sets.transfer import TransferError, stream
 from vaezoo.errors import RequestError, RunError
+from vaezoo.runtime.reading import open_plain
+from vaezoo.runtime.storage import writing
 
 __all__ = ["Remote", "fetch", "locate"]
 
 DATA_VARIABLE = "VAEZOO_DATA"
-_CONNECT_AND_READ_SECONDS = (10, 30)
 _CHUNK = 2**16
 _ROUNDS = 3
 _BACKOFF_SECONDS = 1.0
@@ -40,14 +41,14 @@ class Remote:
     urls
         Addresses of the same bytes, tried in turn.
     checksum
-        ``sha256:...`` or ``md5:...`` of these bytes.
+        ``sha256:...`` of these bytes.
     size
         Number of bytes.
     folder
         The folder that holds it, below the data folder and in the cache.
     alternatives
-        The same content in other formats, with checksums of the same algorithm; the reader tells
-        formats apart. On disk, their names do as well. Their addresses are tried last, and what
+        The same content in other formats; the reader tells formats apart. On disk, their names do
+        as well. Their addresses are tried last, and what
         comes from there is kept under the name of this one.
     """
 
@@ -59,24 +60,12 @@ class Remote:
     alternatives: tuple["Remote", ...] = ()
 
     @property
-    def algorithm(self) -> str:
-        return self.checksum.partition(":")[0]
-
-    @property
     def forms(self) -> tuple["Remote", ...]:
         return (self, *self.alternatives)
 
     @property
     def checksums(self) -> tuple[str, ...]:
         return tuple(form.checksum for form in self.forms)
-
-
-class _TransferError(Exception):
-    """An address gave no usable file; ``is_final`` when asking again is pointless."""
-
-    def __init__(self, reason: str, *, is_final: bool) -> None:
-        super().__init__(reason)
-        self.is_final = is_final
 
 
 def cache_dir() -> Path:
@@ -161,14 +150,15 @@ def _mismatch(path: Path, remote: Remote) -> str:
     if key in _verified:
         return ""
     is_compressed = path.name not in [form.file for form in remote.forms]
+    limit = max(form.size for form in remote.forms)
     try:
-        checksum = _checksum(path, remote.algorithm, is_compressed=is_compressed)
+        checksum = _checksum(path, limit, is_compressed=is_compressed)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return "a broken gzip file"
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror or error}") from error
     if checksum not in remote.checksums:
-        return _short(checksum)
+        return _short(checksum) if checksum else f"more than {limit} bytes"
     _verified.add(key)
     return ""
 
@@ -178,12 +168,17 @@ def _short(checksum: str) -> str:
     return f"{algorithm} {value[:16]}..."
 
 
-def _checksum(path: Path, algorithm: str, *, is_compressed: bool = False) -> str:
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with gzip.open(path) if is_compressed else path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
+def _checksum(path: Path, limit: int, *, is_compressed: bool = False) -> str:
+    """Return the checksum of a content; nothing if that has more bytes, as a little gzip may."""
+    digest = hashlib.sha256()
+    with open_plain(path) as file, gzip.GzipFile(fileobj=file) as inflated:
+        content = inflated if is_compressed else file
+        while chunk := content.read(_CHUNK):
+            limit -= len(chunk)
+            if limit < 0:
+                return ""
             digest.update(chunk)
-    return f"{algorithm}:{digest.hexdigest()}"
+    return f"sha256:{digest.hexdigest()}"
 
 
 def _download(
@@ -197,7 +192,7 @@ def _download(
         for form, url in list(pending):
             try:
                 return _transfer(form, url, target, progress)
-            except _TransferError as failure:
+            except TransferError as failure:
                 reasons[url] = str(failure)
                 if failure.is_final:
                     pending.remove((form, url))
@@ -210,61 +205,36 @@ def _download(
 
 
 def _transfer(remote: Remote, url: str, target: Path, progress: bool | None) -> Path:
-    """Download to a temporary name beside the target; the final name only ever holds all of it."""
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    """Download beside the target; the final name only ever holds all of it."""
+    _log.info("downloading %s", url)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _get(url, part, remote, progress)
-        if (checksum := _checksum(part, remote.algorithm)) != remote.checksum:
-            raise _TransferError(f"wrong content, {_short(checksum)}", is_final=True)
-        part.replace(target)
-    except OSError as error:
+        with writing(target) as file:
+            checksum = _receive(remote, url, file, progress)
+            if checksum != remote.checksum:
+                raise TransferError(f"wrong content, {_short(checksum)}", is_final=True)
+    except RunError as error:
         raise RunError(
-            f"cannot write {target}: {error.strerror or error}; make room there, or put the file "
-            f"in a folder DIR and set {DATA_VARIABLE}=DIR"
+            f"{error}; make room there, or put the file in a folder DIR and set {DATA_VARIABLE}=DIR"
         ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return target
 
 
-def _get(url: str, part: Path, remote: Remote, progress: bool | None) -> None:
-    import pooch
-    import requests
-
-    _log.info("downloading %s", url)
-    with _bar(remote, sys.stderr.isatty() if progress is None else progress) as bar:
-        get = pooch.HTTPDownloader(
-            progressbar=bar,
-            chunk_size=_CHUNK,
-            timeout=_CONNECT_AND_READ_SECONDS,
-            headers={"Accept-Encoding": "identity"},
-        )
-        try:
-            get(url, str(part), None)
-        except requests.RequestException as error:
-            raise _explain(error) from error
-
-
-def _explain(error: Exception) -> _TransferError:
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        return _TransferError(f"HTTP {status}", is_final=status < 500 and status not in (408, 429))
-    if isinstance(error, requests.Timeout):
-        return _TransferError("no answer in time", is_final=False)
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return _TransferError("broken off", is_final=False)
-    return _TransferError("no connection", is_final=False)
+def _receive(remote: Remote, url: str, file: BinaryIO, progress: bool | None) -> str:
+    """Write what lies at an address, and return its checksum."""
+    digest = hashlib.sha256()
+    with _bar(remote, sys.stderr.isatty() if progress is None else progress) as advance:
+        for chunk in stream(url, remote.size):
+            digest.update(chunk)
+            file.write(chunk)
+            advance(len(chunk))
+    return f"sha256:{digest.hexdigest()}"
 
 
 @contextmanager
-def _bar(remote: Remote, show: bool) -> Iterator[SimpleNamespace | None]:
-    """Yield what pooch calls a progress bar, shown by rich on stderr, or None."""
+def _bar(remote: Remote, show: bool) -> Iterator[Callable[[int], object]]:
+    """Yield what is told how many bytes have come, and shows it on stderr."""
     if not show:
-        yield None
+        yield lambda size: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -272,9 +242,4 @@ def _bar(remote: Remote, show: bool) -> Iterator[SimpleNamespace | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(remote.file, total=remote.size)
-        yield SimpleNamespace(
-            total=remote.size,
-            update=partial(progress.advance, task),
-            reset=partial(progress.reset, task),
-            close=progress.refresh,
-        )
+        yield partial(progress.advance, task)

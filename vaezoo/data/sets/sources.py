@@ -227,10 +227,10 @@ _MNIST = tuple(_remote("mnist", file, _MNIST_AT, *content) for file, content in 
 ), strict=True))
 _FASHION = tuple(
     _remote("fashion_mnist", file, _FASHION_AT, *content) for file, content in zip(_IDX_FILES, (
-        (26421880, "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-        (29515, "md5:25c81989df183df01b3e8a0aad5dffbe"),
-        (4422102, "md5:bef4ecab320f06d8554ea6380940ec79"),
-        (5148, "md5:bb300cfdad3c16e7a12a480ee83cd310"),
+        (26421880, "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        (29515, "sha256:a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        (4422102, "sha256:346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        (5148, "sha256:67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
     ), strict=True))
 _BINARIZED = tuple(_binarized(*file) for file in (
     ("train", 78400000, "sha256:ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",

@@ -10,7 +10,7 @@ from typing import Any
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.storage import append_bytes, inside, write_bytes
 
-__all__ = ["Record", "append_record", "read_metrics", "rewind"]
+__all__ = ["Record", "append_record", "read_metrics", "rewind", "write_records"]
 
 METRICS = "metrics.jsonl"
 
@@ -107,8 +107,13 @@ def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]
     kept = [record for record in records if record["epoch"] <= epoch]
     if len(kept) < epoch:
         notify(f"{path / METRICS} has no record of {epoch - len(kept)} of {epoch} epochs")
-    write_bytes(inside(path, METRICS), b"".join(map(_line, kept)))
+    write_records(path, kept)
     return kept
+
+
+def write_records(path: Path, records: Sequence[Record]) -> None:
+    """Write records in the place of those that are there."""
+    write_bytes(inside(path, METRICS), b"".join(map(_line, records)))
 
 
 def _line(record: Record) -> bytes:

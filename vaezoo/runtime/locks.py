@@ -143,8 +143,9 @@ class Ownership:
     def release(self, *, keep: bool = False) -> None:
         """End it; the file goes while it is held, so that nobody locks one that has no name."""
         with suppress(OSError):
-            if not keep and os.name != "nt":
-                (self.folder / LOCK).unlink()
+            file = self.folder / LOCK  # of another run, when this folder was removed meanwhile
+            if not keep and os.name != "nt" and _has_name(self.descriptor, file):
+                file.unlink()
         os.close(self.descriptor)
         with suppress(OSError):
             if not keep and os.name == "nt":  # fails while somebody else has it open

@@ -1,22 +1,27 @@
 """What a training leaves in its run folder on the way: states, and the best weights."""
 
 import copy
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
 from vaezoo.engine.groups import Optimizers
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, RunError, VaezooError
 from vaezoo.runs import Run
+from vaezoo.runs.ownership import made
+from vaezoo.runs.records import Record, write_records
 from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
 from vaezoo.runtime.storage import inside
 from vaezoo.runtime.tensors import load_tensors
-from vaezoo.training.checkpoint import State, save_checkpoint
+from vaezoo.training.checkpoint import Checkpoint, State, load_checkpoint, save_checkpoint
 from vaezoo.training.good import Good
 
 __all__ = ["Saver"]
 
+NEEDED = ("config.toml", "run.json")
 CHECKPOINT_SECONDS = 2.0
 LARGEST_SHARE_OF_SAVING = 0.05
 
@@ -42,6 +47,71 @@ class Saver:
         self.saved_at = time.monotonic()
         self.save_after = CHECKPOINT_SECONDS
         self.best_written = -1
+        self.folder: os.stat_result | None = None
+
+    def begin(self) -> None:
+        """Take note of the weights and the folder, to know them again."""
+        self.good.begin()
+        self.folder = self.run.path.stat() if self.run.path else None
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether the folder is still there, and is what it was; True for a run without one."""
+        if self.run.path is None or self.folder is None:
+            return True
+        try:
+            is_same = os.path.samestat(self.run.path.stat(), self.folder)
+        except OSError:
+            return False
+        return is_same and all((self.run.path / name).is_file() for name in NEEDED)
+
+    def require_folder(self) -> None:
+        """Fail when the folder has been removed, or what makes it one of a run.
+
+        Raises
+        ------
+        RunError
+            Also when another folder has its name now.
+        """
+        if not self.has_folder:
+            raise RunError(f"{self.run.path} was removed, renamed or emptied while it was trained")
+
+    @contextmanager
+    def moving(self, error: RunError) -> Iterator[None]:
+        """Make another folder beside one that is gone, to save in; the failure says where.
+
+        Parameters
+        ----------
+        error
+            What has failed: it is raised again when the folder is there.
+
+        Raises
+        ------
+        RunError
+            At the end in any case.
+        """
+        if self.run.path is None or self.has_folder:
+            raise error
+        gone, self.run.info["status"] = self.run.path, "interrupted"
+        self.run.path = gone.with_name(f"{gone.name}-rescued")
+        try:
+            with made(self.run, numbered=True):
+                self.begin()
+                self.best_written = -1
+                write_records(self.run.path, self.run.metrics)
+                yield
+        except VaezooError as failure:
+            raise RunError(f"{gone} is gone, and nothing could be saved: {failure}") from error
+        go_on = f"go on with `vaezoo.resume({str(self.run.path)!r})`"
+        raise RunError(
+            f"{gone} was removed, renamed or emptied while it was trained; all of it was saved "
+            f"in {self.run.path}; {go_on}"
+        ) from error
+
+    def log(self, record: Record) -> None:
+        """Keep a record of an epoch."""
+        self.require_folder()
+        self.run.log(record)
 
     @property
     def is_due(self) -> bool:
@@ -56,6 +126,7 @@ class Saver:
         if self.run.path is None or self.good.first_not_finite():
             return
         began = time.monotonic()
+        self.require_folder()
         self.write_best(state)
         path = inside(self.run.path, STATE)
         save_checkpoint(
@@ -75,6 +146,7 @@ class Saver:
     def write_best(self, state: State) -> None:
         """Write the best weights where they are not those that lie there."""
         best = self.good.best
+        self.require_folder()
         if self.run.path is not None and best and self.best_written != state.best_epoch:
             self._write(state, best)
             self.best_written = state.best_epoch
@@ -83,7 +155,15 @@ class Saver:
         values = {"epoch": state.best_epoch, "step": state.best_step}
         self.run.save_weights(best, {**values, "validation_score": state.best_score})
 
-    def mend_best(self, state: State) -> str:
+    def load(self) -> tuple[Checkpoint, str]:
+        """Set all to the last saved state; return the rest of it, and a line on what was mended."""
+        path = self.run.folder() / STATE
+        run, networks = self.run, self.networks
+        checkpoint = load_checkpoint(path, run.pair, self.optimizer, networks, run=run.id)
+        self.good.restore(checkpoint.best)
+        return checkpoint, self._mend_best(checkpoint.state)
+
+    def _mend_best(self, state: State) -> str:
         """Write the best weights of a state where their own file cannot be used; say so."""
         path = self.run.folder() / WEIGHTS
         try:

@@ -12,19 +12,18 @@ from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
-from vaezoo.errors import NonFiniteError, RequestError
+from vaezoo.errors import NonFiniteError, RequestError, RunError
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
 from vaezoo.runs.records import rewind
-from vaezoo.runs.weights import STATE
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
 from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, Interrupted
-from vaezoo.training.checkpoint import State, load_checkpoint
+from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
 from vaezoo.training.last_row import remarks, rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
@@ -141,7 +140,7 @@ class Trainer:
         return self.run
 
     def _train(self, flops: int | None) -> None:
-        self.good.begin()
+        self.saver.begin()
         try:
             self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
             self._say_what_is_special()
@@ -158,14 +157,10 @@ class Trainer:
 
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
-        path = self.run.folder() / STATE
-        checkpoint = load_checkpoint(
-            path, self.pair, self.optimizer, self.optimised.networks, run=self.run.id
-        )
+        checkpoint, mended = self.saver.load()
         self.rng, self.state = checkpoint.rng, checkpoint.state
-        self.good.restore(checkpoint.best)
-        if line := self.saver.mend_best(self.state):
-            self._warn(line)
+        if mended:
+            self._warn(mended)
         if self.state.compiled and self.training.engine == "auto":
             self.engine = self._make_engine("compiled")
         if self.state.compiled_steps:
@@ -232,6 +227,9 @@ class Trainer:
             self._finish()
         except NonFiniteError as error:
             raise self._failure(error) from error
+        except RunError as error:
+            with self.saver.moving(error):
+                self.save_state()
 
     def _epoch(self) -> None:
         state, began = self.state, time.monotonic()
@@ -295,7 +293,7 @@ class Trainer:
         if not complete:
             self.save_state()
         record = self._measure(state.epoch + 1)
-        self.run.log(record)
+        self.saver.log(record)
         self._tell(lambda callback: callback.on_epoch(record))
         if not complete:
             return

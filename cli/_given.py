@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 __all__ = ["given_option"]
 
@@ -50,9 +50,9 @@ def _read(name: str, path: Path) -> Any:
     """Return the rows of a file: an array, that of the name, or all columns of a table."""
     import numpy as np
 
-    if not path.is_file():
-        raise RequestError(f"--given {name}: no file '{path}'")
-    try:
+    with refusing(f"--given {name}: cannot read '{path}' as numbers"):
+        if not path.is_file():
+            raise RequestError(f"--given {name}: no file '{path}'")
         if path.suffix.lower() == ".csv":
             return np.genfromtxt(path, delimiter=",", skip_header=_has_names(path))
         stored = np.load(path, allow_pickle=False)
@@ -63,8 +63,6 @@ def _read(name: str, path: Path) -> Any:
             arrays = ", ".join(stored.files)
             raise RequestError(f"--given {name}: '{path}' has the arrays {arrays}, and no '{name}'")
         return stored[key]
-    except (ValueError, OSError, EOFError, IndexError) as error:
-        raise RequestError(f"--given {name}: cannot read '{path}' as numbers: {error}") from error
 
 
 def _has_names(path: Path) -> int:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
 from vaezoo.cli._shared import Decorator
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing, shown
 from vaezoo.settings import Settings
 
 __all__ = ["nested", "parse_settings", "setting_options", "typed_settings", "typed_words"]
@@ -99,8 +99,9 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not (separator and key.strip()):
             raise RequestError(f"'{assignment}' is no setting; write --set key=value")
-        value = _parse_value(text.strip())
-        settings = merge(settings, nested(key.strip().split("."), value))
+        with refusing(f"{shown(assignment)} cannot be read"):
+            value = _parse_value(text.strip())
+            settings = merge(settings, nested(key.strip().split("."), value))
     return settings
 
 
@@ -122,5 +123,5 @@ def nested(path: Sequence[str], value: object) -> dict[str, Any]:
 def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or none that can be read
         return text

@@ -5,6 +5,7 @@ defaults. Nothing else has to be declared. ``x_shape`` is given by the data.
 """
 
 import inspect
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import nn
 
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, refusing, shown
 from vaezoo.objectives.base import OBJECTIVES, SHARED_OPTIONS
 from vaezoo.parts import Axis, Part
-from vaezoo.registry import entry_of, get_model
+from vaezoo.registry import blaming_file, entry_of, get_model
 from vaezoo.settings import Training, checked, describe
 
 __all__ = [
@@ -34,10 +35,15 @@ __all__ = [
 Config = dict[str, Any]
 GIVEN_BY_DATA = ("x_shape",)
 SECTIONS = ("config", "data", "training")
+_PART_OF_KEY = r"""(?:"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\w-]++)[ \t]*+\.[ \t]*+"""
+_DEEP_KEY = re.compile(
+    rf"(?<![\w\\-])(?:{_PART_OF_KEY}){{100}}"
+)  # tomllib takes the square of their number
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
+    with blaming_file(cls):
+        return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
 
 
 def schema(cls: type) -> type[BaseModel]:
@@ -123,7 +129,7 @@ def _resolve_part(owner: type, cls: type, name: str, axis: Axis, value: Any) -> 
     settings = {"name": value} if isinstance(value, str) else value
     if not (isinstance(settings, Mapping) and isinstance(settings.get("name", ""), str)):
         choices = ", ".join(axis.choices_for(owner))
-        raise RequestError(f"{name}: expected one of {choices} (got {value!r})")
+        raise RequestError(f"{name}: expected one of {choices} (got {shown(value)})")
     default = inspect.signature(cls).parameters[name].default
     chosen = settings.get("name") or (
         default.name if isinstance(default, Part) else axis.name_of(default, owner)
@@ -276,18 +282,19 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> Config:
 
 def read_file(path: Path) -> Config:
     """Read a configuration file: ``model``, ``preset`` and the tables config, data, training."""
-    if not path.is_file():
-        raise RequestError(f"no configuration file '{path}'")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not TOML: {error}") from error
+    with refusing(f"{path} is not TOML"):
+        if not path.is_file():
+            raise RequestError(f"no configuration file '{path}'")
+        text = path.read_text(encoding="utf-8")
+        if _DEEP_KEY.search(text):
+            raise RequestError(f"{path} has a name of more than 100 parts")
+        values = tomllib.loads(text)
     entries = ("model", "preset", "vaezoo", *SECTIONS)
     for key, value in values.items():
         if key not in entries:
             raise RequestError(f"{path}: no entry '{key}'; {nearest(key, entries)}")
         if key in ("model", "preset") and not isinstance(value, str):
-            raise RequestError(f"{path}: '{key}' must be a name in quotes (got {value!r})")
+            raise RequestError(f"{path}: '{key}' must be a name in quotes (got {shown(value)})")
         if key in SECTIONS and not isinstance(value, Mapping):
             raise RequestError(f"{path}: '{key}' must be a table, [{key}]")
     return values

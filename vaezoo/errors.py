@@ -28,6 +28,7 @@ __all__ = [
     "refusing",
     "require_positive",
     "require_whole",
+    "shown",
 ]
 
 # Controls, marks that turn the direction of writing, halves of characters, ends of lines.
@@ -86,8 +87,8 @@ def require_whole(argument: str, value: int | None) -> None:
     """
     try:
         index(0 if value is None else value)
-    except TypeError:
-        raise RequestError(f"`{argument}` takes a whole number, not {value!r}") from None
+    except Exception:  # whatever its class does when it is asked
+        raise RequestError(f"`{argument}` takes a whole number, not {shown(value)}") from None
 
 
 def require_positive(argument: str, value: int | None, unit: str) -> None:
@@ -166,6 +167,23 @@ def _first_line(error: BaseException) -> str:
     return next(iter(text.strip().splitlines()), "")
 
 
+def shown(value: object, limit: int = 100) -> str:
+    """Return what a value looks like in a message, whoever wrote its class.
+
+    Examples
+    --------
+    >>> shown("runs/a"), shown([1, 2])
+    ("'runs/a'", '[1, 2]')
+    """
+    try:
+        text = "".join([repr(value)])
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        text = f"a {type.__dict__['__name__'].__get__(type(value))}"
+    return printable(text, limit)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that there is no memory left, torch's kinds included.
 
@@ -183,18 +201,20 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def refusing(what: str) -> Iterator[None]:
+def refusing(what: str, remedy: str = "") -> Iterator[None]:
     """Turn whatever is raised where something foreign is read, or run, into a refusal.
 
     It stands around the reading of arrays, tables, pictures, settings and states, and around code
     of the user, which raise what they like: a list of exceptions is never complete. An interrupt
-    passes, and what is a :class:`VaezooError` already. No ``yield`` stands in it: the end of a
-    generator would be refused.
+    passes, and what is a :class:`VaezooError` already. A generator does not yield in it: its end,
+    which is an exception, would be refused.
 
     Parameters
     ----------
     what
         The start of the message: what could not be done, and with which file or value.
+    remedy
+        The end of the message: what to do.
 
     Raises
     ------
@@ -210,6 +230,7 @@ def refusing(what: str) -> Iterator[None]:
     Traceback (most recent call last):
     vaezoo.errors.RequestError: cannot read 'a.json': KeyError: 'format'
     """
+    end = f"; {remedy}" if remedy else ""
     try:
         yield
     except (VaezooError, KeyboardInterrupt):
@@ -217,7 +238,7 @@ def refusing(what: str) -> Iterator[None]:
     except BaseException as error:
         if is_out_of_memory(error):
             raise RunError(f"{what}: out of memory") from error
-        raise RequestError(f"{what}: {reason_of(error)}") from error
+        raise RequestError(f"{what}: {reason_of(error)}{end}") from error
 
 
 def command(*words: object) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, get_args
 
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, shown
 
 __all__ = [
     "Binarize",
@@ -39,5 +39,7 @@ def require_choice(argument: str, value: object, choices: Any) -> None:
     Traceback (most recent call last):
     vaezoo.errors.RequestError: `z` takes mean or sample, not 'both'
     """
-    if value not in get_args(choices):
-        raise RequestError(f"`{argument}` takes {' or '.join(get_args(choices))}, not {value!r}")
+    if not (isinstance(value, str) and value in get_args(choices)):
+        raise RequestError(
+            f"`{argument}` takes {' or '.join(get_args(choices))}, not {shown(value)}"
+        )

@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, shown
 from vaezoo.options import Binarize, Device, EngineName, Missing, OptimizerName, Precision
 
 __all__ = ["DataSettings", "Settings", "Training", "checked", "describe"]
@@ -152,5 +152,5 @@ def describe(error: ValidationError) -> list[str]:
         what = problem["msg"].removeprefix("Value error, ")
         what = what.replace("Input should be", "expected", 1)
         what = what.replace("a valid tuple", "a list, as [64, 64]")
-        problems.append(f"{where}: {what} (got {problem['input']!r})")
+        problems.append(f"{where}: {what} (got {shown(problem['input'])})")
     return problems

@@ -22,7 +22,7 @@ from vaezoo.data.dataset import (
 )
 from vaezoo.data.load import load_data
 from vaezoo.data.tables import read_frame
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,8 @@ def as_data(
         return _checked(value)
     if isinstance(value, str | Path):
         return load_data(value, data_dir=data_dir, seed=seed, columns=columns)
-    data = _in_memory(value, seed, scale, columns)
+    with refusing("these data cannot be used"):
+        data = _in_memory(value, seed, scale, columns)
     if not whole:
         return data
     rows = np.arange(len(data.x))
@@ -143,7 +144,10 @@ def _collect(dataset: Dataset[Any]) -> dict[str, Any]:
     """Return the items of a data set of torch: all x, and their labels where they have any."""
     if not hasattr(dataset, "__len__"):
         raise RequestError("a Dataset without a length cannot be split; give its items as an array")
-    items = [dataset[row] for row in range(len(dataset))]
+    items = []
+    for row in range(len(dataset)):
+        with refusing(f"item {row} of the Dataset cannot be read"):
+            items.append(dataset[row])
     pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
     columns = [[_as_array(value) for value in column] for column in zip(*pairs, strict=True)]
     names = ("x", "label")[: len(columns)]

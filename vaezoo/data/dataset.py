@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaezoo.data.padding import clear_padding, is_frame, pad
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, refusing
 from vaezoo.options import DataKind
 
 __all__ = [
@@ -212,12 +212,7 @@ def from_arrays(
     >>> data.kind, sorted(data.arrays), len(data.rows("train"))
     ('vectors', ['label', 'x'], 16)
     """
-    try:
-        named = {key: np.asanyarray(value) for key, value in {"x": x, **arrays}.items()}
-    except ValueError as error:
-        raise RequestError(
-            f"{name}: its parts have different shapes; for sequences use from_sequences"
-        ) from error
+    named = {key: _made_array(value, name) for key, value in {"x": x, **arrays}.items()}
     named = checked_arrays(named, name)
     num_rows = len(named["x"])
     return Data(
@@ -284,6 +279,17 @@ def _as_rows(split: str, rows: ArrayLike, num_rows: int, name: str) -> NDArray[n
     if wrong.size:
         raise RequestError(f"{name}: '{split}' has row {wrong[0]}, outside 0 ... {num_rows - 1}")
     return numbers.astype(np.int64, copy=False)
+
+
+def _made_array(value: Any, name: str) -> Array:
+    """Make an array of what a caller hands in, which may be anything."""
+    with refusing(f"{name}: no array can be made of its values"):
+        try:
+            return np.asanyarray(value)
+        except ValueError as error:
+            raise RequestError(
+                f"{name}: its parts have different shapes; for sequences use from_sequences"
+            ) from error
 
 
 def from_sequences(

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale, random_splits
 from vaezoo.data.tables import read_csv, read_parquet
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +65,11 @@ def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None
     >>> load_file(path).x.shape
     (20, 3)
     """
-    path, columns = Path(path).expanduser(), columns or {}
+    with _refusing_file(path):
+        return _load(Path(path).expanduser(), seed, columns or {})
+
+
+def _load(path: Path, seed: int, columns: Columns) -> Data:
     if path.is_dir():
         refuse_unread(columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, seed)
@@ -75,8 +78,7 @@ def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None
     if path.suffix.lower() not in _READERS:
         endings = ", ".join(_READERS)
         raise RequestError(f"cannot read '{path}': expected {endings}, or a folder of images")
-    with _one_line(path):
-        arrays, elements = _READERS[path.suffix.lower()](path, columns)
+    arrays, elements = _READERS[path.suffix.lower()](path, columns)
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     return _data(path, arrays, seed, checksum, elements)
@@ -99,15 +101,17 @@ def _native(array: Array) -> Array:
 
 
 @contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "allow_pickle" in reason or "Python objects" in reason:
-            reason = "it holds Python objects or is damaged; save arrays of numbers, sequences "
-            reason += "padded to one length with 'length' beside them"
-        raise RequestError(f"cannot read '{path}': {reason}") from error
+def _refusing_file(path: str | Path) -> Iterator[None]:
+    with refusing(f"cannot read '{path}'"):
+        try:
+            yield
+        except ValueError as error:
+            if not ("allow_pickle" in str(error) or "Python objects" in str(error)):
+                raise
+            raise RequestError(
+                f"cannot read '{path}': it holds Python objects or is damaged; save arrays of "
+                "numbers, sequences padded to one length with 'length' beside them"
+            ) from error
 
 
 def _read_numpy(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import Data
 from vaezoo.data.files import load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, printable, refusing, shown
 
 __all__ = ["list_data", "load_data"]
 
@@ -47,11 +47,15 @@ def load_data(
     >>> load_data("digits").x.shape
     (1797, 8, 8)
     """
+    if not isinstance(spec, str | Path):
+        raise RequestError(f"data are named by a text or a path, not by {shown(spec)}")
     if spec in SOURCES:
         data = load_source(str(spec), data_dir=data_dir)
         refuse_unread(columns or {}, data.arrays, data.name)
         return data
-    if Path(spec).expanduser().exists():
+    with refusing(f"cannot look for '{printable(str(spec), 100)}'"):
+        is_there = Path(spec).expanduser().exists()
+    if is_there:
         return load_file(spec, seed=seed, columns=columns)
     looks_like_path = Path(spec).suffix or os.sep in str(spec)
     missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"

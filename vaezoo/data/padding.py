@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 __all__ = ["clear_padding", "is_frame", "pad"]
 
@@ -44,10 +44,11 @@ def pad(sequences: Sequence[_Array], name: str) -> tuple[_Array, NDArray[np.int6
 
 
 def _frames(sequence: _Array, place: str) -> _Array:
-    try:
-        array = np.asanyarray(sequence)
-    except ValueError as error:
-        raise RequestError(f"{place} has frames of different widths") from error
+    with refusing(f"{place} is no array"):
+        try:
+            array = np.asanyarray(sequence)
+        except ValueError as error:
+            raise RequestError(f"{place} has frames of different widths") from error
     if array.dtype.kind not in "buif":
         raise RequestError(f"{place} holds {array.dtype}, not numbers")
     if array.ndim != 2:

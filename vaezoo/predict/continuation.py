@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data import DataLike
-from vaezoo.errors import RequestError, require_positive
+from vaezoo.errors import RequestError, require_positive, shown
 from vaezoo.options import PointValue
 from vaezoo.pairs.families import point_of
 from vaezoo.pairs.lengths import fill_padding
@@ -264,7 +264,7 @@ def _frames_of_prefix(length: Tensor, prefix: Prefix, split: str) -> Tensor:
     if prefix == "half":
         return (length // 2).clamp(min=1)
     if not isinstance(prefix, int):
-        raise RequestError(f"`prefix` takes a number of frames, half or all, not {prefix!r}")
+        raise RequestError(f"`prefix` takes a number of frames, half or all, not {shown(prefix)}")
     require_positive("prefix", prefix, "frame")
     if int(length.min()) < prefix:
         raise RequestError(

@@ -13,7 +13,7 @@ from vaezoo.data import Data, DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array, with_mask
 from vaezoo.data.padding import is_frame
-from vaezoo.errors import RequestError, require_positive
+from vaezoo.errors import RequestError, require_positive, shown
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, takes_lengths
@@ -193,7 +193,7 @@ def _hidden(
 
 def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
     if not (isinstance(gap, tuple | list) and len(gap) == 2):
-        raise RequestError(f"{gap!r} is no range of frames; write it as `gap=(10, 20)`")
+        raise RequestError(f"{shown(gap)} is no range of frames; write it as `gap=(10, 20)`")
     start, end = gap
     if rows.length is None and takes_lengths(run.pair):
         raise RequestError(f"{rows.name} has no 'length', which {run.name} needs")

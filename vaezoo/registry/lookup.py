@@ -107,7 +107,7 @@ def class_in_file(path: Path, attribute: str = "", code: Code | None = None) -> 
     with refusing(f"cannot read '{path}'"):
         if code is None and not path.is_file():
             if path.exists():
-                raise RequestError(f"'{path}' is no file")
+                raise RequestError(f"no file '{path}': what has that name is something else")
             raise RequestError(f"no file '{path}'; '{command('new', path)}' writes one")
         path = path.resolve()
     module = load_python(path, code)

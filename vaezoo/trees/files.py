@@ -13,7 +13,7 @@ from typing import Any
 
 import xarray as xr
 
-from vaezoo.errors import RequestError, RunError
+from vaezoo.errors import RequestError, RunError, refusing
 from vaezoo.runtime.storage import writing_path
 from vaezoo.trees.formats import (
     begin_netcdf,
@@ -31,7 +31,6 @@ __all__ = ["open_tree", "require_writable", "save_tree"]
 
 ENDINGS = (".nc", ".zarr")
 _Write = Callable[[xr.DataTree, Path], None]
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError)
 
 
 def save_tree(tree: xr.DataTree | Iterable[xr.DataTree], path: str | Path) -> None:
@@ -126,10 +125,8 @@ def open_tree(path: str | Path) -> xr.DataTree:
         raise RequestError(f"no file '{path}'")
     if path.is_dir():
         return _open_zarr(path)
-    try:
+    with refusing(f"{path} is damaged or no netCDF-4 file"):
         tree = xr.open_datatree(path, engine="h5netcdf")
-    except _DAMAGED as error:
-        raise RequestError(f"{path} is damaged or no netCDF-4 file: {_line(error)}") from error
     return _with_groups(tree, path)
 
 
@@ -137,11 +134,9 @@ def _open_zarr(path: Path) -> xr.DataTree:
     if not is_zarr(path):
         raise RequestError(f"'{path}' is a folder, but not one of zarr")
     require_zarr()
-    try:
+    with refusing(f"{path} is damaged or no zarr folder"):
         _refuse_code(path)
         tree = xr.open_datatree(path, engine="zarr")
-    except _DAMAGED as error:
-        raise RequestError(f"{path} is damaged or no zarr folder: {_line(error)}") from error
     return _with_groups(tree, path)
 
 

@@ -8,7 +8,7 @@ import importlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import Unpickler, UnpicklingError
+from pickle import Unpickler
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vaezoo.data.dataset import Data, consecutive_splits
 from vaezoo.data.padding import pad
 from vaezoo.data.sets.readers import decompress, is_matlab, read_matlab
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 __all__ = ["read_piano_rolls"]
 
@@ -26,16 +26,6 @@ _SHAPE = (_HIGHEST - _LOWEST + 1,)
 _KEYS = tuple(str(note) for note in range(_LOWEST, _HIGHEST + 1))
 _IN_MATLAB = ("traindata", "validdata", "testdata")
 _IN_PICKLE = ("train", "valid", "test")
-_UNREADABLE = (
-    UnpicklingError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-)
 _KNOWN = {
     ("numpy", "dtype"): ("numpy", "dtype"),
     ("numpy.core.multiarray", "scalar"): ("numpy._core.multiarray", "scalar"),
@@ -72,14 +62,11 @@ def _from_matlab(raw: bytes, path: Path) -> list[list[Roll]]:
 
 
 def _from_pickle(raw: bytes, path: Path) -> list[list[Roll]]:
-    try:
+    splits = ", ".join(_IN_PICKLE)
+    notes = f"sequences of frames of notes {_LOWEST} ... {_HIGHEST}"
+    with refusing(f"{path} does not hold {splits} as {notes}", "get it again"):
         stored = _NumbersOnly(raw, path).load()
         return [[_roll(frames) for frames in stored[split]] for split in _IN_PICKLE]
-    except _UNREADABLE as error:
-        raise RequestError(
-            f"{path} does not hold {', '.join(_IN_PICKLE)} as sequences of frames of notes "
-            f"{_LOWEST} ... {_HIGHEST}; get it again"
-        ) from error
 
 
 def _roll(frames: Sequence[Sequence[int]]) -> Roll:

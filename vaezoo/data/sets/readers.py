@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 __all__ = ["decompress", "is_matlab", "read_idx", "read_matlab"]
 
@@ -21,13 +20,12 @@ _MATLAB = b"MATLAB 5.0"
 
 def decompress(path: Path) -> bytes:
     """Return the content of a file, perhaps compressed by gzip."""
-    raw = path.read_bytes()
+    with refusing(f"cannot read {path}"):
+        raw = path.read_bytes()
     if not raw.startswith(_GZIP):
         return raw
-    try:
+    with refusing(f"{path} is a broken gzip file", "get it again"):
         return gzip.decompress(raw)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RequestError(f"{path} is a broken gzip file ({error}); get it again") from error
 
 
 def read_idx(path: Path, num_dims: int) -> NDArray[np.uint8]:
@@ -66,5 +64,6 @@ def read_matlab(raw: bytes, *variables: str) -> list[Array]:
     from scipy.io import loadmat
 
     stream: Any = io.BytesIO(raw)
-    stored = loadmat(stream, variable_names=variables)
-    return [stored[name] for name in variables]
+    with refusing(f"no MATLAB file with {', '.join(variables)}", "get it again"):
+        stored = loadmat(stream, variable_names=variables)
+        return [stored[name] for name in variables]

@@ -3,7 +3,6 @@
 import re
 import tarfile
 import wave
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from vaezoo.data.dataset import Data
 from vaezoo.data.padding import pad
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 
 __all__ = ["read_spoken_digits"]
 
@@ -52,15 +51,13 @@ def read_spoken_digits(paths: Sequence[Path]) -> Data:
 def _recordings(path: Path) -> dict[Key, NDArray[np.float32]]:
     """Frames by digit, speaker and index."""
     recordings = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                content = archive.extractfile(member)
-                if content and (match := _MEMBER.search(member.name)):
-                    digit, speaker, index = match.groups()
-                    recordings[int(digit), speaker, int(index)] = _frames(content, member.name)
-    except (tarfile.TarError, wave.Error, EOFError, OSError, zlib.error) as error:
-        raise RequestError(f"{path} is damaged, or no archive of sound; get it again") from error
+    damaged = f"{path} is damaged, or no archive of sound"
+    with refusing(damaged, "get it again"), tarfile.open(path) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content and (match := _MEMBER.search(member.name)):
+                digit, speaker, index = match.groups()
+                recordings[int(digit), speaker, int(index)] = _frames(content, member.name)
     return recordings
 
 

@@ -1,19 +1,30 @@
 """Writing data to the file that a user names, in the format of its ending."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from vaezoo.data.dataset import Array
-from vaezoo.plots.figures import plot_data, plot_pairs
+from vaezoo.plots.figures import drawing, plot_data, plot_pairs
 from vaezoo.predict.observed import Predicted, shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["write_csv", "write_data", "write_npz", "write_pairs"]
+__all__ = ["output", "write_csv", "write_data", "write_npz", "write_pairs"]
+
+
+@contextmanager
+def output(run: Run, out: Path | None, name: str) -> Iterator[Path]:
+    """Yield the file to write to: the one that a user named, or a figure of the run."""
+    if out is not None:
+        yield out
+        return
+    with drawing(run, name) as path:
+        yield path
 
 
 def write_data(

@@ -19,9 +19,10 @@ from rich.progress import (
 )
 
 from vaezoo.cli._flags import in_flags
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, RunError
 from vaezoo.runs import Run
 from vaezoo.runs.summary import headline
+from vaezoo.runtime.storage import inside
 from vaezoo.training.callbacks import Callback
 
 __all__ = ["make_callbacks", "rows_bar", "steps_bar"]
@@ -150,7 +151,10 @@ class TensorBoard(Callback):
         self.writer: Any = None
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
-        self.writer = self.make(str(run.folder() / "tensorboard"))
+        folder = inside(run.folder(), "tensorboard/events").parent
+        if links := [file for file in folder.iterdir() if file.is_symlink()]:
+            raise RunError(f"cannot write {folder}: {links[0]} is a link; remove it")
+        self.writer = self.make(str(folder))
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         for split in SPLITS:

@@ -73,6 +73,7 @@ def analyse(
     """
     from vaezoo.cli._progress import steps_bar
     from vaezoo.report import prepare, save_report, to_dict, verdict
+    from vaezoo.runtime.storage import inside
 
     analysis = prepare(run, **options)
     plan = analysis.plan
@@ -81,7 +82,7 @@ def analyse(
     )
     with steps_bar() as progress:
         report = analysis.run_checks(progress)
-    written = save_report(report, out or run.folder() / "analysis")
+    written = save_report(report, out or inside(run.folder(), "analysis/report.json").parent)
     if as_json:
         echo_json(to_dict(report))
     else:

@@ -76,12 +76,14 @@ def forecast(run: "Run", out: Path | None, **options: Any) -> None:
       vaezoo forecast runs/my-run --horizon 8 --num-samples 100
       vaezoo forecast runs/my-run --horizon 8 --prefix 20 -n 100 -o next.nc
     """
+    from vaezoo.cli._files import output
     from vaezoo.plots.predictions import plot_forecast
 
     path = out or run.folder() / "figures" / "forecast.png"
     tree = vaezoo.forecast(run, **options)
     if path.suffix == ".png":
-        plot_forecast(run, tree, path)
+        with output(run, out, path.name) as file:
+            plot_forecast(run, tree, file)
     elif path.suffix == ".nc":
         vaezoo.save_tree(tree, path)
     else:

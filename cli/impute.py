@@ -81,9 +81,11 @@ def impute(run: "Run", out: Path | None, **options: Any) -> None:
     path = out or run.folder() / "figures" / "imputed.png"
     imputation = vaezoo.impute(run, **options)
     if path.suffix == ".png":
+        from vaezoo.cli._files import output
         from vaezoo.plots.predictions import plot_imputation
 
-        plot_imputation(run, imputation, path)
+        with output(run, out, path.name) as file:
+            plot_imputation(run, imputation, file)
     else:
         _write_arrays(imputation, path)
     click.echo(

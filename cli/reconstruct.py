@@ -44,11 +44,12 @@ def reconstruct(run: "Run", out: Path | None, **options: Any) -> None:
     Example:
       vaezoo reconstruct runs/my-run --split test -o reconstructions.png
     """
-    from vaezoo.cli._files import write_pairs
+    from vaezoo.cli._files import output, write_pairs
 
     path = out or run.folder() / "figures" / "reconstructions.png"
     data, x = vaezoo.reconstruct(run, **options)
-    write_pairs(path, data, x, run)
+    with output(run, out, path.name) as file:
+        write_pairs(file, data, x, run)
     number = len(next(iter(x.values())) if isinstance(x, dict) else x)
     click.echo(
         f"{number} reconstructions of {options['split']} rows, z: {options['z']}, "

@@ -65,13 +65,15 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
       vaezoo sample runs/my-run --prefix 20 --steps 40 -n 12 --x sample
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
+    from vaezoo.cli._files import output
     from vaezoo.plots.audio import sampling_rate
 
     path = out or run.folder() / "figures" / "samples.png"
     rate = sampling_rate(run, rate) if path.suffix == ".wav" else None
     samples = vaezoo.sample(run, **options)
     arrays = samples if isinstance(samples, dict) else {"x": samples}
-    _write(run, arrays, options["given"], path, options["prefix"], rate)
+    with output(run, out, path.name) as file:
+        _write(run, arrays, options["given"], file, options["prefix"], rate)
     click.echo(
         f"{options['num_samples']} samples, {_origin(**options)}, x: {options['x']}, "
         f"seed {options['seed']} -> {path}"

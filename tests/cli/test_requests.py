@@ -16,8 +16,9 @@ import pytest
 import torch
 from click.testing import Result
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from vaezoo.runtime.tensors import save_tensors
 from vaezoo.testing import scaffold
 
 Prepare = Callable[[Path], None]
@@ -128,7 +129,8 @@ def pickled_weights(folder: Path) -> None:
 
 def other_weights(folder: Path) -> None:
     path = folder / "run" / "weights.safetensors"
-    save_file({name: torch.zeros(3) for name in load_file(path)}, path)
+    run = json.loads((folder / "run" / "run.json").read_text())["id"]
+    save_tensors(path, {name: torch.zeros(3) for name in load_file(path)}, {}, run=run)
 
 
 def weights_as_state(folder: Path) -> None:
@@ -435,7 +437,7 @@ RUNS = {
     "run.json with text in shapes": Bad("sample run", "run.json", run_json(shapes={"x": "wide"})),
     "run.json without transform": Bad("sample run", "run.json", run_json(transform={})),
     "run.json of the future": Bad(
-        "sample run", "has format 99, but this vaezoo reads format 1", run_json(format=99)
+        "sample run", "has format 99, but this vaezoo reads format 2", run_json(format=99)
     ),
     "config not TOML": Bad("sample run", "is not TOML", bytes_of("config.toml", lambda b: b"\0")),
     "config of no model": Bad(

@@ -1,6 +1,7 @@
 """The figures that training and evaluation leave in a run folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaezoo.data.dataset import Array
@@ -13,12 +14,14 @@ from vaezoo.predict.evaluation import Evaluation
 from vaezoo.predict.observed import shown
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
+from vaezoo.runs.stamps import Stamp, stamp_of_records, stamp_of_weights, stamped
 from vaezoo.runtime.optional import attempt
-from vaezoo.runtime.storage import inside
+from vaezoo.runtime.storage import inside, write_bytes, writing_path
 
-__all__ = ["plot_data", "plot_evaluation", "plot_pairs", "plot_run"]
+__all__ = ["drawing", "plot_data", "plot_evaluation", "plot_pairs", "plot_run"]
 
 Notify = Callable[[str], object]
+Draw = Callable[[Path], object]
 
 
 def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -> list[str]:
@@ -31,27 +34,52 @@ def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -
     list of str
         The names of the files that were written.
     """
-    figures: dict[str, Callable[[Path], object]] = {
+    figures: dict[str, Draw] = {
         "samples.png": lambda path: plot_data(run, path, shown(sample(run, 64))),
         "reconstructions.png": lambda path: _plot_reconstructions(run, path, data_dir),
     }
+    of_records: dict[str, Draw] = {}
     if run.metrics:
         kl = run.metrics[-1]["validation"].get("kl_per_latent")
-        figures["curves.png"] = lambda path: plot_curves(run.metrics, path)
-        figures |= {"latents.png": lambda path: plot_kl(kl, path)} if kl else {}
-    return _draw_each(run.folder(), figures, notify)
+        of_records["curves.png"] = lambda path: plot_curves(run.metrics, path)
+        of_records |= {"latents.png": lambda path: plot_kl(kl, path)} if kl else {}
+    names = _draw_each(run, figures, stamp_of_weights(run), notify)
+    return names + _draw_each(run, of_records, stamp_of_records(run), notify)
 
 
-def _draw_each(
-    folder: Path, figures: Mapping[str, Callable[[Path], object]], notify: Notify
-) -> list[str]:
+@contextmanager
+def drawing(run: Run, name: str, stamp: Stamp | None = None) -> Iterator[Path]:
+    """Yield a path to draw a picture of a run's to; below it stands of which step it is.
+
+    Parameters
+    ----------
+    run
+        A run with a folder.
+    name
+        Of the ``.png`` file in its folder ``figures``.
+    stamp
+        Of which step it is; by default that of the run's weights.
+
+    Raises
+    ------
+    RunError
+        When it cannot be written, also since the folder is gone or ``figures`` is a link.
+    """
+    path = inside(run.folder(), f"figures/{name}")
+    with suppress(OSError):
+        path.unlink(missing_ok=True)  # none of an earlier training is taken for new
+    with writing_path(path) as temporary:
+        yield temporary
+        content = stamped(temporary.read_bytes(), stamp or stamp_of_weights(run))
+        write_bytes(temporary, content)
+
+
+def _draw_each(run: Run, figures: Mapping[str, Draw], stamp: Stamp, notify: Notify) -> list[str]:
     """Draw each figure that can be drawn; return the names of those that were."""
     for name, draw in figures.items():
-        path = inside(folder, f"figures/{name}")
-        path.unlink(missing_ok=True)  # none of an earlier training is taken for new
-        with attempt(f"figures/{name}", notify):
+        with attempt(f"figures/{name}", notify), drawing(run, name, stamp) as path:
             draw(path)
-    return [name for name in figures if (folder / "figures" / name).is_file()]
+    return [name for name in figures if (run.folder() / "figures" / name).is_file()]
 
 
 def _plot_reconstructions(run: Run, path: Path, data_dir: str | None) -> None:
@@ -80,9 +108,9 @@ def plot_pairs(run: Run, path: Path, x: Array, others: Array) -> None:
 def plot_evaluation(run: Run, result: Evaluation, *, notify: Notify = print) -> None:
     """Write the importance-weighted bound and the KL per latent of an evaluation."""
     metrics = result.metrics
-    figures: dict[str, Callable[[Path], object]] = {}
+    figures: dict[str, Draw] = {}
     if result.iwae:
         figures["iwae.png"] = lambda path: plot_iwae(result.iwae, metrics.elbo, path)
     if metrics.kl_per_latent:
         figures["latents.png"] = lambda path: plot_kl(metrics.kl_per_latent, path)
-    _draw_each(run.folder(), figures, notify)
+    _draw_each(run, figures, stamp_of_weights(run), notify)

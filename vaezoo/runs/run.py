@@ -369,6 +369,7 @@ class Run:
         remedy = again or f"train again, with the settings in {self.folder() / 'config.toml'}"
         tensors, values = load_tensors(path, run=self.id, remedy=remedy)
         set_weights(self.pair, tensors, path, remedy=remedy)
+        self.info |= {"best_epoch": values.get("epoch", 0), "best_step": values.get("step", 0)}
         return dict(values)
 
     @property

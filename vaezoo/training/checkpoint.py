@@ -1,7 +1,7 @@
 """The state of training in one file: weights, optimiser, random generators, position."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class State:
             before = self.loss_sums or [0.0] * len(of_step)
             self.loss_sums = [total + loss for total, loss in zip(before, of_step, strict=True)]
 
-    def mean_losses(self, names: Sequence[str]) -> dict[str, Any]:
+    def mean_losses(self, names: Collection[str]) -> dict[str, Any]:
         """Return the mean loss of the pair, and where there are several those of the others."""
         steps = max(1, self.epoch_steps)
         means = [total / steps for total in self.loss_sums or [0.0] * len(names)]

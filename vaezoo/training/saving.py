@@ -13,6 +13,7 @@ from vaezoo.errors import RequestError, RunError, VaezooError
 from vaezoo.runs import Run
 from vaezoo.runs.ownership import made
 from vaezoo.runs.records import Record, write_records
+from vaezoo.runs.stamps import stamps_in
 from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
 from vaezoo.runtime.storage import inside
 from vaezoo.runtime.tensors import load_tensors
@@ -154,6 +155,9 @@ class Saver:
     def _write(self, state: State, best: Mapping[str, Tensor]) -> None:
         values = {"epoch": state.best_epoch, "step": state.best_step}
         self.run.save_weights(best, {**values, "validation_score": state.best_score})
+        for path, stamp in stamps_in(self.run.folder()):  # of older weights
+            if stamp.run == self.run.id and stamp.step != state.best_step:
+                path.unlink(missing_ok=True)
 
     def load(self) -> tuple[Checkpoint, str]:
         """Set all to the last saved state; return the rest of it, and a line on what was mended."""

@@ -389,6 +389,7 @@ class Trainer:
             steps=self.state.step,
             seconds=round(self.state.seconds, 1),
             best_epoch=self.state.best_epoch,
+            best_step=self.state.best_step,
             steps_by_engine=self.engine.calls_by_tier,
         )
         self.pair.load_state_dict(self.good.best)

@@ -50,17 +50,19 @@ def _read(name: str, path: Path) -> Any:
     """Return the rows of a file: an array, that of the name, or all columns of a table."""
     import numpy as np
 
+    from vaezoo.runtime.arrays import load_arrays
+
     with refusing(f"--given {name}: cannot read '{path}' as numbers"):
         if not path.is_file():
             raise RequestError(f"--given {name}: no file '{path}'")
         if path.suffix.lower() == ".csv":
             return np.genfromtxt(path, delimiter=",", skip_header=_has_names(path))
-        stored = np.load(path, allow_pickle=False)
-        if path.suffix.lower() == ".npy":
+        stored = load_arrays(path)
+        if not isinstance(stored, dict):
             return stored
-        key = name if name in stored.files else stored.files[0]
-        if name not in stored.files and len(stored.files) != 1:
-            arrays = ", ".join(stored.files)
+        key = name if name in stored else next(iter(stored))
+        if name not in stored and len(stored) != 1:
+            arrays = ", ".join(stored)
             raise RequestError(f"--given {name}: '{path}' has the arrays {arrays}, and no '{name}'")
         return stored[key]
 

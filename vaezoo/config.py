@@ -18,6 +18,7 @@ from vaezoo.errors import RequestError, nearest, refusing, shown
 from vaezoo.objectives.base import OBJECTIVES, SHARED_OPTIONS
 from vaezoo.parts import Axis, Part
 from vaezoo.registry import blaming_file, entry_of, get_model
+from vaezoo.runtime.reading import read_plain
 from vaezoo.settings import Training, checked, describe
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
 Config = dict[str, Any]
 GIVEN_BY_DATA = ("x_shape",)
 SECTIONS = ("config", "data", "training")
+LARGEST_FILE = 2**20  # bytes of a configuration
 _PART_OF_KEY = r"""(?:"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\w-]++)[ \t]*+\.[ \t]*+"""
 _DEEP_KEY = re.compile(
     rf"(?<![\w\\-])(?:{_PART_OF_KEY}){{100}}"
@@ -285,7 +287,7 @@ def read_file(path: Path) -> Config:
     with refusing(f"{path} is not TOML"):
         if not path.is_file():
             raise RequestError(f"no configuration file '{path}'")
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path, LARGEST_FILE).decode("utf-8")
         if _DEEP_KEY.search(text):
             raise RequestError(f"{path} has a name of more than 100 parts")
         values = tomllib.loads(text)

@@ -1,4 +1,5 @@
 import hashlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,11 +221,8 @@ def test_parquet(tmp_path: Path) -> None:
 def test_parquet_without_pyarrow_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(*args: object, **options: object) -> None:
-        raise ImportError("pyarrow")
-
     (tmp_path / "x.parquet").touch()
-    monkeypatch.setattr(pd, "read_parquet", missing)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(RequestError, match=r"pip install 'vaezoo\[parquet\]'"):
         load_file(tmp_path / "x.parquet")
 

@@ -1,27 +1,21 @@
 """The user's own data: arrays, tables and folders of images."""
 
 import hashlib
-import io
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale, random_splits
+from vaezoo.data.pictures import read_pictures
 from vaezoo.data.tables import read_csv, read_parquet
 from vaezoo.errors import RequestError, refusing
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from vaezoo.runtime.arrays import load_arrays
 
 __all__ = ["load_file"]
 
-_IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-_ZIP = b"PK"
 _LABELS = ("label", "y")
 _LENGTHS = ("length", "lengths")
 
@@ -121,13 +115,10 @@ def _read_numpy(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[s
 
 
 def _numpy_arrays(path: Path) -> dict[str, Array]:
-    with path.open("rb") as stream:
-        if stream.read(2) != _ZIP:
-            return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
-        stream.seek(0)
-        stored = np.load(stream, allow_pickle=False)
-        names = _names_of(path, stored.files)
-        arrays = {name: stored[key] for key, name in names.items()}
+    stored = load_arrays(path)
+    if isinstance(stored, np.ndarray):
+        return {"x": stored}
+    arrays = {name: stored[key] for key, name in _names_of(path, list(stored)).items()}
     if not isinstance(arrays["x"], np.ndarray):
         raise ValueError("its data are no array")
     return {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}
@@ -176,62 +167,9 @@ def _codes(label: Array) -> Array:
 
 
 def _folder(path: Path, seed: int) -> Data:
-    images = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in _IMAGES]
-    files = [file for file in images if not file.name.startswith(".")]
-    if not files:
-        raise RequestError(f"no images in '{path}'; expected {', '.join(_IMAGES)}")
-    arrays = {"x": _blank(files)}
-    digest = hashlib.sha256()
-    for image, file in zip(arrays["x"], files, strict=True):
-        raw = file.read_bytes()
-        digest.update(f"{file.relative_to(path).as_posix()}\0{len(raw)}\0".encode() + raw)
-        image[...] = _pixels(file, raw, image.ndim == 3)
-    labels = [file.relative_to(path).parts[0] for file in files if file.parent != path]
-    if labels:
-        if len(labels) != len(files):
-            raise RequestError(f"'{path}' has images both beside and in sub-folders: move them")
-        arrays["label"] = _codes(np.array(labels))
-    return _data(path, arrays, seed, digest.hexdigest())
-
-
-def _blank(files: list[Path]) -> Array:
-    """An array for all images, from their headers: colour when one of them is."""
-    sizes, colour = [], False
-    for file in files:
-        with _opened(file, file) as image:
-            sizes.append(image.size)
-            colour = colour or image.mode not in ("1", "L", "LA")
-        if sizes[-1] != sizes[0]:
-            raise RequestError(
-                f"'{file}' is {sizes[-1][0]}x{sizes[-1][1]}, but '{files[0]}' is "
-                f"{sizes[0][0]}x{sizes[0][1]}: make all images one size"
-            )
-    width, height = sizes[0]
-    shape = (3, height, width) if colour else (height, width)
-    return np.zeros((len(files), *shape), np.uint8)
-
-
-def _pixels(file: Path, raw: bytes, colour: bool) -> Array:
-    with _opened(file, io.BytesIO(raw)) as image:
-        if image.mode == "P":
-            image = image.convert("RGBA")
-        pixels = np.asarray(image.convert("RGB" if colour else "L"))
-    return pixels.transpose(2, 0, 1) if colour else pixels
-
-
-@contextmanager
-def _opened(file: Path, source: Path | io.BytesIO) -> Iterator["Image"]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(source) as image:
-            if image.mode[0] in "IF":
-                raise RequestError(f"'{file}' has more than 8 bits a value; save it as .npy")
-            yield image
-    except UnidentifiedImageError as error:
-        raise RequestError(f"'{file}' is not an image; remove it") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise RequestError(f"cannot read the image '{file}': {error}") from error
+    x, folders, checksum = read_pictures(path)
+    arrays = {"x": x, **({"label": _codes(np.array(folders))} if folders else {})}
+    return _data(path, arrays, seed, checksum)
 
 
 _Reader = Callable[[Path, Columns], tuple[dict[str, Array], tuple[str, ...]]]

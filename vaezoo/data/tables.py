@@ -11,6 +11,7 @@ from vaezoo.data.columns import Columns, checked_columns, column_values
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import pad
 from vaezoo.errors import RequestError
+from vaezoo.runtime.memory import require_memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ __all__ = ["read_csv", "read_frame", "read_parquet"]
 
 _LABELS = ("label", "y", "class", "target")
 _ID, _TIME = "id", "time"
+_SMALLER = "save x as .npy, which is read piece by piece, or fewer rows"
 _Named = dict[str, str | tuple[str, ...]]
 _INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
 
@@ -30,6 +32,7 @@ def read_csv(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str,
     """
     import pandas as pd
 
+    require_memory(path.stat().st_size, f"'{path}'", _SMALLER)
     first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
     has_names = _are_names(pd.to_numeric(first.iloc[0], errors="coerce").to_numpy())
     header = 0 if has_names else None
@@ -49,11 +52,15 @@ def read_parquet(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[
     import pandas as pd
 
     try:
-        table = pd.read_parquet(path, engine="pyarrow")
+        from pyarrow.parquet import read_metadata
     except ImportError as error:
         raise RequestError(
             f"reading '{path}' needs pyarrow: pip install 'vaezoo[parquet]'"
         ) from error
+    sizes = read_metadata(path)
+    # A column of one value, a billion times, is some bytes in the file.
+    require_memory(8 * sizes.num_rows * sizes.num_columns, f"'{path}'", _SMALLER)
+    table = pd.read_parquet(path, engine="pyarrow")
     return _from_table(path, table.rename(columns=str), columns)
 
 

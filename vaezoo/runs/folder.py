@@ -12,11 +12,13 @@ from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs.run import FORMAT, Run
 from vaezoo.runs.trust import named_class
 from vaezoo.runtime.device import find_device
+from vaezoo.runtime.reading import read_plain
 from vaezoo.settings import DataSettings, Training, checked
 
 __all__ = ["RunLike", "as_run", "load_run", "open_run"]
 
 RunLike = Run | str | Path
+LARGEST_FILE = 2**28  # bytes of run.json, which holds some rows of the data
 
 
 def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None = None) -> Run:
@@ -95,8 +97,10 @@ def _runs_in(path: Path) -> str:
 
 
 def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[int, ...]]]:
+    if not path.is_file():
+        raise RequestError(f"{path} is missing or no file")
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = json.loads(read_plain(path, LARGEST_FILE).decode("utf-8"))
         version = info.pop("format")
         transform = Transform.from_dict(info.pop("transform"))
         shapes = {name: tuple(map(int, shape)) for name, shape in info.pop("shapes").items()}

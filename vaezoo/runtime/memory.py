@@ -1,0 +1,118 @@
+"""How much memory is free, so that what would not fit is refused before it is read."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from vaezoo.errors import RequestError
+
+__all__ = ["free_memory", "require_memory"]
+
+_GB = 1e9
+# Where groups of processes have their limit, and what of it is taken, in both kinds of groups.
+_GROUPS = {
+    "": [(Path("/sys/fs/cgroup"), "memory.max", "anon")],
+    "memory": [(Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "total_rss")],
+}
+
+
+def require_memory(size: int, what: str, way_out: str) -> None:
+    """Refuse what would take more memory than there is.
+
+    Parameters
+    ----------
+    size
+        In bytes.
+    what
+        Which takes it.
+    way_out
+        What to do instead.
+
+    Raises
+    ------
+    RequestError
+        When there is less.
+
+    Examples
+    --------
+    >>> try:
+    ...     require_memory(10**15, "'x.npz'", "use fewer rows")
+    ... except RequestError as error:
+    ...     print(str(error).partition(",")[0])
+    'x.npz' takes 1000000.0 GB of memory
+    """
+    free = free_memory()
+    if free is not None and size > free:
+        raise RequestError(
+            f"{what} takes {size / _GB:.1f} GB of memory, and {free / _GB:.1f} GB are free; "
+            f"{way_out}"
+        )
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that this process can still take; None where nobody tells."""
+    return min(_limits(), default=None)
+
+
+def _limits() -> Iterator[int]:
+    if sys.platform == "linux":
+        for limit in (_of_machine, _of_group, _of_address_space):
+            with suppress(OSError, ValueError, LookupError, ImportError):
+                yield max(0, limit())
+    elif sys.platform == "win32":
+        yield _of_windows()
+    else:
+        with suppress(OSError, ValueError):
+            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _of_machine() -> int:
+    fields = dict(line.split(":", 1) for line in _text(Path("/proc/meminfo")).splitlines())
+    return int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _of_group() -> int:
+    """Return what a container, or a batch system, leaves; pages of files make room when asked."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        for root, limit, field in _GROUPS.get(controllers, ()):
+            for folder in (root / path.lstrip("/"), root):
+                if (folder / limit).is_file():
+                    return int(_text(folder / limit)) - _field(folder / "memory.stat", field)
+    raise LookupError("in no group")
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="ascii")
+
+
+def _field(file: Path, name: str) -> int:
+    return int(dict(line.split() for line in _text(file).splitlines())[name])
+
+
+def _of_address_space() -> int:
+    """Return what ``ulimit -v`` leaves."""
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        raise ValueError("no limit")
+    pages = int(_text(Path("/proc/self/statm")).split()[0])
+    return limit - pages * resource.getpagesize()
+
+
+def _of_windows() -> int:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in "abcdefg"),
+        )
+
+    status = Status(length=ctypes.sizeof(Status))
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined,unused-ignore]
+    return int(status.b)

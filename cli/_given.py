@@ -59,7 +59,7 @@ def _read(name: str, path: Path) -> Any:
             return np.genfromtxt(path, delimiter=",", skip_header=_has_names(path))
         stored = load_arrays(path)
         if not isinstance(stored, dict):
-            return stored
+            return np.array(stored)  # torch warns of memory that cannot be written
         key = name if name in stored else next(iter(stored))
         if name not in stored and len(stored) != 1:
             arrays = ", ".join(stored)

@@ -4,14 +4,23 @@ if __name__ != "vaezoo.cli":
     raise ImportError("import the command line as 'vaezoo.cli'")
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
 
 from vaezoo.cli._flags import in_flags
-from vaezoo.errors import VaezooError, nearest
+from vaezoo.cli._streams import (
+    LONGEST,
+    OutputClosedError,
+    discard_output,
+    echo,
+    is_closed,
+    prepare_streams,
+)
+from vaezoo.errors import RunError, VaezooError, is_out_of_memory, nearest, reason_of
 
 __all__ = ["main"]
 
@@ -56,10 +65,16 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the words of a command, or print help."""
+        with _named_rightly():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what the library says of arguments names this command's flags."""
         try:
-            return super().invoke(ctx)
+            with _named_rightly():
+                return super().invoke(ctx)
         except VaezooError as error:
             command = self.get_command(ctx, str(ctx.invoked_subcommand))
             error.args = (in_flags(str(error), command),)
@@ -69,18 +84,44 @@ class LazyGroup(click.Group):
         """Run a command; a failure becomes one line and an exit code."""
         words = [*(sys.argv[1:] if args is None else args)]
         options.setdefault("prog_name", "vaezoo")
+        prepare_streams()
         if "--debug" in words or options.get("standalone_mode") is False:
             return super().main([w for w in words if w != "--debug"], **options)
+        sys.exit(self._code_of(words, options))
+
+    def _code_of(self, words: list[str], options: dict[str, Any]) -> int:
+        """Run a command, say in one line what failed, and return the exit code."""
         try:
             result = super().main(words, standalone_mode=False, **options)
-            code = result if isinstance(result, int) else 0
+            return result if isinstance(result, int) else 0
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = error.exit_code
-        except (Exception, KeyboardInterrupt) as error:
+            echo(error.format_message(), err=True)
+            return error.exit_code
+        except OutputClosedError as error:
+            return error.exit_code
+        except BaseException as error:  # a file of the user raises what it likes
+            if isinstance(error, SystemExit) and not _place_of(error):
+                raise
             message, code = _answer(error)
-            click.echo(f"vaezoo: {' '.join(message.split())}", err=True)
-        sys.exit(code)
+            one_line = " ".join(line.strip() for line in message.splitlines())
+            echo(f"vaezoo: {one_line}", err=True, limit=LONGEST)
+            return code
+
+
+@contextmanager
+def _named_rightly() -> Iterator[None]:
+    """Keep from click what it would take for an interrupt, or end without a word."""
+    try:
+        yield
+    except EOFError as error:
+        raise RunError(_unexpected(error)) from error
+    except OSError as error:
+        if not is_closed(error):
+            raise
+        if _place_of(error):  # a pipe of the user's file
+            raise RunError(_unexpected(error)) from error
+        discard_output()
+        raise OutputClosedError from error
 
 
 def _answer(error: BaseException) -> tuple[str, int]:
@@ -91,15 +132,24 @@ def _answer(error: BaseException) -> tuple[str, int]:
         return "interrupted", 130
     if isinstance(error, VaezooError):
         return str(error), error.exit_code
-    if isinstance(error, MemoryError):
-        return "out of memory; use a smaller --batch-size or -n", 1
     return _unexpected(error), 1
 
 
 def _unexpected(error: BaseException) -> str:
     if type(error).__name__ == "OutOfMemoryError":
         return "the device is out of memory; use a smaller --batch-size or --device cpu"
-    return f"{type(error).__name__}: {error} (a bug: run again with --debug for the traceback)"
+    if is_out_of_memory(error):
+        return "out of memory; use a smaller --batch-size or -n"
+    if place := _place_of(error):
+        return f"{place}: {reason_of(error, LONGEST)}"
+    reason = reason_of(error, LONGEST - 100, whole=True)
+    return f"{reason} (a bug: run again with --debug for the traceback)"
+
+
+def _place_of(error: BaseException) -> str:
+    """Return the line of a user's file that led to an exception; empty when there is none."""
+    files = sys.modules.get("vaezoo.registry.files")  # loads none where none was
+    return files.place_of(error) if files else ""
 
 
 def _one_line(error: click.ClickException) -> str:

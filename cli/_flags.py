@@ -5,6 +5,8 @@ import re
 
 import click
 
+from vaezoo.errors import command, quoted
+
 __all__ = ["PARTS", "in_flags"]
 
 _ARGUMENT = re.compile(r"(?<!`)`([a-z_]+(?:\.[a-z_]+)*)(?:=([^`]+))?`(?!`)")
@@ -21,7 +23,7 @@ PARTS = {
 _SHORT = {".".join(path): f"--{name.replace('_', '-')}" for name, path in PARTS.items()}
 
 
-def in_flags(message: str, command: click.Command | None = None) -> str:
+def in_flags(message: str, running: click.Command | None = None) -> str:
     """Return a message of the library in the words of a command, by default of the running one.
 
     See :mod:`vaezoo.errors` for the form of such a message. What the command has no flag for is a
@@ -34,17 +36,17 @@ def in_flags(message: str, command: click.Command | None = None) -> str:
     >>> in_flags("go on with `vaezoo.resume('runs/a', epochs=20)`")
     'go on with vaezoo train --resume runs/a --epochs 20'
     """
-    if command is None:
+    if running is None:
         context = click.get_current_context(silent=True)
-        command = context.command if context else None
-    flags = _flags_of(command)
+        running = context.command if context else None
+    flags = _flags_of(running)
     message = _CALL.sub(lambda match: _in_command(match[1]), message)
     return _ARGUMENT.sub(lambda match: _in_flag(match[1], match[2], flags), message)
 
 
-def _flags_of(command: click.Command | None) -> dict[str, str]:
+def _flags_of(running: click.Command | None) -> dict[str, str]:
     """Return the long flag of each argument of a command, and of each name that is a flag."""
-    options = [param for param in getattr(command, "params", ()) if isinstance(param, click.Option)]
+    options = [param for param in getattr(running, "params", ()) if isinstance(param, click.Option)]
     long = [(option, max(option.opts, key=len)) for option in options]
     named = {flag.strip("-").replace("-", "_"): flag for _, flag in long}
     return {**named, **{str(option.name): flag for option, flag in long}}
@@ -64,15 +66,15 @@ def _in_command(source: str) -> str:
     call = ast.parse(source, mode="eval").body
     assert isinstance(call, ast.Call)
     function = ast.unparse(call.func)
-    words = [_COMMANDS.get(function, function), *map(_word, call.args)]
-    words += [_in_flag(str(word.arg), ast.unparse(word.value), {}) for word in call.keywords]
-    return " ".join(["vaezoo", *words])
+    name = _COMMANDS.get(function, function).split()
+    flags = [_in_flag(str(word.arg), ast.unparse(word.value), {}) for word in call.keywords]
+    return " ".join([command(*name, *map(_word, call.args)), *flags])
 
 
 def _typed(source: str) -> str:
     try:
-        return _word(ast.parse(source, mode="eval").body)
-    except SyntaxError:
+        return quoted(_word(ast.parse(source, mode="eval").body))
+    except (SyntaxError, ValueError, RecursionError):  # no Python
         return source
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,7 +18,8 @@ from rich.progress import (
 )
 
 from vaezoo.cli._flags import in_flags
-from vaezoo.errors import RequestError, RunError
+from vaezoo.cli._streams import LONGEST, echo
+from vaezoo.errors import RequestError, RunError, printable
 from vaezoo.runs import Run
 from vaezoo.runs.summary import headline
 from vaezoo.runtime.storage import inside
@@ -61,21 +61,21 @@ class Lines(Callback):
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self.total = num_steps
-        click.echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
+        echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         now = time.monotonic()
         if now - self.last < _SECONDS_BETWEEN_LINES and record["step"] < self.total:
             return
         self.last = now
-        click.echo(
+        echo(
             f"epoch {record['epoch']:>4}  step {record['step']:>6}  {_summary(record)}  "
             f"{record['seconds']:.0f} s",
             err=True,
         )
 
     def on_warning(self, message: str) -> None:
-        click.echo(f"warning: {in_flags(message)}", err=True)
+        echo(f"warning: {in_flags(message)}", err=True, limit=LONGEST)
 
 
 class Bar(Callback):
@@ -87,15 +87,18 @@ class Bar(Callback):
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self.console,
             transient=True,
         )
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
-        self.console.print(f"training {run.name} on {run.device}", highlight=False)
+        self._print(f"training {run.name} on {run.device}")
         self.task = self.bar.add_task("", total=num_steps, completed=first_step)
         self.bar.start()
+
+    def _print(self, text: str) -> None:
+        self.console.print(printable(text, LONGEST), highlight=False, markup=False)
 
     def on_step(self, step: int, loss: float) -> None:
         self.bar.update(self.task, completed=step)
@@ -105,7 +108,7 @@ class Bar(Callback):
         self.bar.update(self.task, description=f"{name} {value:.2f}{_kl(record)}")
 
     def on_warning(self, message: str) -> None:
-        self.console.print(f"warning: {in_flags(message)}", highlight=False)
+        self._print(f"warning: {in_flags(message)}")
 
     def on_end(self, run: Run) -> None:
         self.bar.stop()
@@ -121,7 +124,7 @@ def rows_bar() -> Iterator[Callable[[int, int], None] | None]:
 @contextmanager
 def steps_bar() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield what shows which step is under way: a bar on a terminal, nothing elsewhere."""
-    with _bar(TextColumn("{task.description}")) as update:
+    with _bar(TextColumn("{task.description}", markup=False)) as update:
         yield update and (
             lambda name, done, total: update(completed=done, total=total, description=name)
         )

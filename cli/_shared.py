@@ -11,6 +11,7 @@ from typing import Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
+from vaezoo.cli._streams import LONGEST, echo
 from vaezoo.errors import RequestError
 from vaezoo.options import Device, PointValue, Split
 
@@ -205,14 +206,14 @@ def takes_data(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def echo_json(value: object) -> None:
     """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=2))
+    echo(json.dumps(value, indent=2))
 
 
 def echo_note(line: str) -> None:
     """Print what is good to know beside the results, on standard error."""
     from vaezoo.cli._flags import in_flags
 
-    click.echo(in_flags(line), err=True)
+    echo(in_flags(line), err=True, limit=LONGEST)
 
 
 def echo_points(run: Any, **sides: str) -> None:
@@ -222,7 +223,7 @@ def echo_points(run: Any, **sides: str) -> None:
 
     with attempt("what stands for a mean", echo_note):
         for line in point_notes(run, [side for side, value in sides.items() if value == "mean"]):
-            click.echo(line)
+            echo(line)
 
 
 def table(rows: list[tuple[str, ...]], *, width: int = 80) -> None:
@@ -237,6 +238,6 @@ def table(rows: list[tuple[str, ...]], *, width: int = 80) -> None:
     for row in rows:
         start = "".join(cell.ljust(size + 2) for cell, size in zip(row, sizes, strict=False))
         lines = textwrap.wrap(row[-1], max(20, width - indent)) or [""]
-        click.echo((start + lines[0]).rstrip())
+        echo((start + lines[0]).rstrip())
         for line in lines[1:]:
-            click.echo(" " * indent + line)
+            echo(" " * indent + line)

@@ -15,6 +15,7 @@ from vaezoo.cli._shared import (
     takes_data,
     takes_run,
 )
+from vaezoo.cli._streams import echo
 from vaezoo.options import Level
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def analyse(
 
     analysis = prepare(run, **options)
     plan = analysis.plan
-    click.echo(
+    echo(
         f"{plan.num_data} rows at level {plan.level}: about {max(1, plan.seconds):.0f} s", err=True
     )
     with steps_bar() as progress:
@@ -86,8 +87,8 @@ def analyse(
     if as_json:
         echo_json(to_dict(report))
     else:
-        click.echo(in_flags(verdict(report)))
-        click.echo(f"wrote {' '.join(path.name for path in written)} -> {written[0].parent}")
+        echo(in_flags(verdict(report)))
+        echo(f"wrote {' '.join(path.name for path in written)} -> {written[0].parent}")
     return EXIT_POOR if _fails(report, fail_on) else None
 
 

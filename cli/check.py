@@ -6,6 +6,7 @@ import click
 
 from vaezoo.cli._flags import in_flags
 from vaezoo.cli._shared import complete_model, echo_json, json_option
+from vaezoo.cli._streams import echo
 
 __all__ = ["check"]
 
@@ -35,7 +36,7 @@ def check(target: str, settings: tuple[str, ...], x_shape: str | None, as_json: 
     if as_json:
         echo_json(report.to_dict())
     else:
-        click.echo(in_flags(str(report)))
+        echo(in_flags(str(report)))
     if not report.ok:
         sys.exit(1)
 

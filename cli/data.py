@@ -16,6 +16,7 @@ from vaezoo.cli._shared import (
     json_option,
     table,
 )
+from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
     from vaezoo.data import Source
@@ -83,7 +84,7 @@ def show_command(
     if as_json:
         echo_json(report)
     else:
-        click.echo("\n".join(_lines(report)))
+        echo("\n".join(_lines(report)))
 
 
 @data.command("fetch")
@@ -104,9 +105,9 @@ def fetch_command(name: str, data_dir: str | None, as_json: bool) -> None:
     if as_json:
         echo_json({"name": name, "files": [str(path) for path in paths]})
     elif not source.remotes:
-        click.echo(f"{name} comes with scikit-learn: nothing to download")
+        echo(f"{name} comes with scikit-learn: nothing to download")
     else:
-        click.echo("\n".join(str(path) for path in paths))
+        echo("\n".join(str(path) for path in paths))
 
 
 def _in_flags(report: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from vaezoo.cli._shared import (
     takes_run,
     z_option,
 )
+from vaezoo.cli._streams import echo
 from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _write_draws(
     draws = plan_draws(run, **rows, num_samples=num_samples, groups=names)
     draws.check_size(cap)
     vaezoo.save_tree(draws.pieces(), out)
-    click.echo(f"{num_samples} draws for each of {len(draws.rows)} rows -> {out}")
+    echo(f"{num_samples} draws for each of {len(draws.rows)} rows -> {out}")
 
 
 def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
@@ -110,7 +111,7 @@ def _write_codes(run: "Run", rows: dict[str, Any], out: Path, z: str) -> None:
     else:
         write_csv(out, of_rows)
     count = f"{len(next(iter(of_rows.values())))} {rows['split']}" if of_rows else "all"
-    click.echo(f"latents of {count} rows, z: {z} -> {out}")
+    echo(f"latents of {count} rows, z: {z} -> {out}")
     for name in sorted(shared):
-        click.echo(f"{name}: shared by all data" + (", left out" if out.suffix == ".csv" else ""))
+        echo(f"{name}: shared by all data" + (", left out" if out.suffix == ".csv" else ""))
     echo_points(run, z=z)

@@ -16,6 +16,7 @@ from vaezoo.cli._shared import (
     takes_data,
     takes_run,
 )
+from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
     from vaezoo.predict.bounds import Bound
@@ -91,18 +92,18 @@ def _print(run: "Run", result: "Evaluation") -> None:
     else:
         _print_sequence_bounds(run, result)
     for line in result.left_out:
-        click.echo(f"  left out: {in_flags(line)}")
-    click.echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
+        echo(f"  left out: {in_flags(line)}")
+    echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])
         more = " ..." if len(values) > 10 else ""
-        click.echo(f"  KL per latent  {name}: {largest}{more}")
+        echo(f"  KL per latent  {name}: {largest}{more}")
     if metrics.active_units is not None:
         total = sum(len(values) for values in metrics.kl_per_latent.values())
         of = f" of {total}" if total else ""
-        click.echo(f"  active units   {metrics.active_units:10d}{of}")
+        echo(f"  active units   {metrics.active_units:10d}{of}")
     if result.information is not None:
-        click.echo(
+        echo(
             f"  information    {result.information:10.3f}  of z about x, on "
             f"{result.information_rows} rows; marginal KL {metrics.kl - result.information:.3f}"
         )
@@ -111,43 +112,39 @@ def _print(run: "Run", result: "Evaluation") -> None:
 def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     unit = "datum" if result.num_frames is None else "frame"
-    click.echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}")
-    click.echo(f"  reconstruction {metrics.recon:10.3f}  log p(x | z)")
+    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}")
+    echo(f"  reconstruction {metrics.recon:10.3f}  log p(x | z)")
     if metrics.penalty:
-        click.echo(f"  penalty        {metrics.penalty:10.3f}  by the prior and by factors")
+        echo(f"  penalty        {metrics.penalty:10.3f}  by the prior and by factors")
     for line in result.left_out:
-        click.echo(f"  left out: {in_flags(line)}")
+        echo(f"  left out: {in_flags(line)}")
 
 
 def _print_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
-    click.echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum")
-    click.echo(f"  ELBO           {metrics.elbo:10.3f}  = {metrics.sum_of_terms}")
+    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum")
+    echo(f"  ELBO           {metrics.elbo:10.3f}  = {metrics.sum_of_terms}")
     for bound in result.iwae:
         value = _estimate(bound.value, bound.standard_error)
-        click.echo(f"  {f'IWAE {bound.num_samples}':<14} {value}".rstrip())
+        echo(f"  {f'IWAE {bound.num_samples}':<14} {value}".rstrip())
 
 
 def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
-    click.echo(
-        f"{run.name}: {result.num_rows} {result.split} sequences, {result.num_frames} frames"
-    )
-    click.echo(f"{'':17}{'nats per frame':>21}   {'nats per sequence':>25}")
-    click.echo(_row("ELBO", metrics.elbo, None, result.elbo_per_sequence, None))
-    click.echo(f"  {'':14} {'':10}  = {metrics.sum_of_terms} per frame")
+    echo(f"{run.name}: {result.num_rows} {result.split} sequences, {result.num_frames} frames")
+    echo(f"{'':17}{'nats per frame':>21}   {'nats per sequence':>25}")
+    echo(_row("ELBO", metrics.elbo, None, result.elbo_per_sequence, None))
+    echo(f"  {'':14} {'':10}  = {metrics.sum_of_terms} per frame")
     named = (("IWAE", result.iwae), ("FIVO", result.fivo), ("predictive", result.predictive))
     for name, bounds in named:
         for bound in bounds:
-            click.echo(_bound_row(name, bound))
+            echo(_bound_row(name, bound))
     alone = result.free_running
     if alone:
         value = _estimate(alone.value, alone.standard_error)
         start = f"given {alone.prefix} frames" if alone.prefix else "from nothing"
-        click.echo(f"  {'free-running':<14} {value}   {start}, {alone.num_samples} particles")
-        click.echo(
-            f"  {'filtering':<14} {alone.filtering:10.3f}   the same {alone.num_frames} frames"
-        )
+        echo(f"  {'free-running':<14} {value}   {start}, {alone.num_samples} particles")
+        echo(f"  {'filtering':<14} {alone.filtering:10.3f}   the same {alone.num_frames} frames")
 
 
 def _bound_row(name: str, bound: "Bound") -> str:

@@ -15,6 +15,7 @@ from vaezoo.cli._shared import (
     takes_data,
     takes_run,
 )
+from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -90,7 +91,7 @@ def forecast(run: "Run", out: Path | None, **options: Any) -> None:
         _write_arrays(tree, path)
     rows = tree["predictions"].sizes["datum"]
     frames = f"the next {options['horizon']} frames of {rows} {options['split']} rows"
-    click.echo(f"{options['num_samples']} draws of {frames} -> {path}")
+    echo(f"{options['num_samples']} draws of {frames} -> {path}")
     _say_scores(tree)
 
 
@@ -117,9 +118,9 @@ def _say_scores(tree: "xr.DataTree") -> None:
 
     num_frames = int((~np.isnan(values_of(tree, "truth", "x"))).all(-1).sum())
     if num_frames == 0:
-        click.echo("no frame that came is known: no scores")
+        echo("no frame that came is known: no scores")
         return
     units = {"crps": "", "brier": "", "log_loss": " nats a frame"}
     means = tree["scores"].to_dataset().mean()
     scores = ", ".join(f"{name} {means[name]:.4g}{units[name]}" for name in map(str, means))
-    click.echo(f"over the {num_frames} frames that are known: {scores}")
+    echo(f"over the {num_frames} frames that are known: {scores}")

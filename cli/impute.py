@@ -17,6 +17,7 @@ from vaezoo.cli._shared import (
     seed_option,
     takes_run,
 )
+from vaezoo.cli._streams import echo
 from vaezoo.options import Split
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def impute(run: "Run", out: Path | None, **options: Any) -> None:
             plot_imputation(run, imputation, file)
     else:
         _write_arrays(imputation, path)
-    click.echo(
+    echo(
         f"{int(imputation.missing.sum())} missing entries of {len(imputation.truth)} rows, "
         f"{options['num_samples']} draws, {imputation.acceptance:.0%} of the steps taken -> {path}"
     )
@@ -117,7 +118,7 @@ def _say_error(imputation: "Imputation") -> None:
 
     if imputation.acceptance < FEWEST_TAKEN:
         words = in_flags("the chain hardly moves; take more `num_samples` and `burn_in`")
-        click.echo(f"warning: {words}", err=True)
+        echo(f"warning: {words}", err=True)
     truth, missing = imputation.truth, imputation.missing
     hidden = missing & ~np.isnan(truth)
     if not hidden.any():
@@ -125,7 +126,7 @@ def _say_error(imputation: "Imputation") -> None:
     observed = truth[~missing]
     error = truth[hidden] - imputation.mean[hidden]
     plain = truth[hidden] - (np.nanmean(observed) if len(observed) else 0.0)
-    click.echo(
+    echo(
         f"root mean square error {_root_mean_square(error):.4g}; of the mean of all that is "
         f"observed {_root_mean_square(plain):.4g}"
     )

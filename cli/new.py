@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from vaezoo.cli._streams import echo
+from vaezoo.errors import command
+
 __all__ = ["new"]
 
 
@@ -25,6 +28,6 @@ def new(file: Path, sequence: bool, force: bool) -> None:
 
     scaffold.write(file, sequence=sequence, force=force)
     target = file if file.is_absolute() else f"./{file}"
-    click.echo(f"wrote {file}. Next:")
-    click.echo(f"  vaezoo check {target}")
-    click.echo(f"  vaezoo train {target}")
+    echo(f"wrote {file}. Next:")
+    echo(f"  {command('check', target)}")
+    echo(f"  {command('train', target)}")

@@ -17,6 +17,7 @@ from vaezoo.cli._shared import (
     x_option,
     z_option,
 )
+from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
     from vaezoo.runs import Run
@@ -51,7 +52,7 @@ def reconstruct(run: "Run", out: Path | None, **options: Any) -> None:
     with output(run, out, path.name) as file:
         write_pairs(file, data, x, run)
     number = len(next(iter(x.values())) if isinstance(x, dict) else x)
-    click.echo(
+    echo(
         f"{number} reconstructions of {options['split']} rows, z: {options['z']}, "
         f"x: {options['x']} -> {path}"
     )

@@ -16,6 +16,7 @@ from vaezoo.cli._shared import (
     takes_run,
     x_option,
 )
+from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +75,7 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
     arrays = samples if isinstance(samples, dict) else {"x": samples}
     with output(run, out, path.name) as file:
         _write(run, arrays, options["given"], file, options["prefix"], rate)
-    click.echo(
+    echo(
         f"{options['num_samples']} samples, {_origin(**options)}, x: {options['x']}, "
         f"seed {options['seed']} -> {path}"
     )

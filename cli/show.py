@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._shared import complete_model, echo_json, json_option, table
+from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,14 +38,14 @@ def show(model: str, as_json: bool) -> None:
         values = {"name": entry.name, "settings": settings, "presets": presets}
         echo_json({**values, "objectives": objectives})
         return
-    click.echo(f"{entry.name}  {entry.reference}\n")
-    click.echo(_as_text(appendix_of(cls)) + "\n")
+    echo(f"{entry.name}  {entry.reference}\n")
+    echo(_as_text(appendix_of(cls)) + "\n")
     rows = [(name, str(value["default"]), value["type"]) for name, value in settings.items()]
     table([("setting", "default", "type or choices"), *rows])
     if entry.presets:
-        click.echo()
+        echo()
         table([("preset", "settings"), *((name, _line(v)) for name, v in entry.presets.items())])
-    click.echo()
+    echo()
     rows_of_all = [
         (name, option, str(value["default"]), value["type"])
         for name, options in objectives.items()

@@ -24,6 +24,7 @@ from vaezoo.cli._shared import (
     echo_note,
     json_option,
 )
+from vaezoo.cli._streams import echo
 from vaezoo.errors import RequestError, VaezooError, command
 from vaezoo.settings import DataSettings, Training, checked
 
@@ -181,7 +182,8 @@ def _same_model(
 ) -> tuple[str, "str | type[nn.Module]"]:
     """Return the name of the model, and what to train: the class where a file named the code."""
     if model is None and stored is None:
-        raise RequestError(f"{file} names no model; give one: vaezoo train MODEL --config {file}")
+        again = command("train", "MODEL", "--config", file)
+        raise RequestError(f"{file} names no model; give one: {again}")
     if model and stored and model != stored and ".py" not in stored:
         raise RequestError(f"{file} is for '{stored}', not for '{model}'")
     if model is not None or file is None:
@@ -219,7 +221,7 @@ class StoppedError(VaezooError):
     exit_code = 130
 
     def __init__(self, stop: "Interrupted") -> None:
-        go_on = f"vaezoo train --resume {stop.run.path}"
+        go_on = command("train", "--resume", stop.run.path)
         super().__init__(f"stopped at step {stop.step}, saved; go on with: {go_on}")
 
 
@@ -233,9 +235,9 @@ def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     values = best["validation"]
     name, value = headline(values)
     terms = f" = {values['recon']:.2f} - KL {values['kl']:.2f}" if "kl" in values else ""
-    click.echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}")
-    click.echo(f"wrote {run.path}")
+    echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}")
+    echo(f"wrote {run.path}")
     pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]
     look = f"look at {' and '.join(pictures)} in its folder figures, then" if pictures else "go on"
-    click.echo(f"{look}:")
-    click.echo(f"  vaezoo evaluate {run.path}")
+    echo(f"{look}:")
+    echo(f"  {command('evaluate', run.path)}")

@@ -24,11 +24,13 @@ __all__ = [
     "is_out_of_memory",
     "nearest",
     "printable",
+    "quoted",
     "reason_of",
     "refusing",
     "require_positive",
     "require_whole",
     "shown",
+    "source_of",
 ]
 
 # Controls, marks that turn the direction of writing, halves of characters, ends of lines.
@@ -140,8 +142,10 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
-def reason_of(error: BaseException, limit: int = 300) -> str:
+def reason_of(error: BaseException, limit: int = 300, *, whole: bool = False) -> str:
     """Return what an exception says, in one line that can be printed, whoever wrote its class.
+
+    It is the first line of its message, or with ``whole`` all of them as one.
 
     Examples
     --------
@@ -152,19 +156,20 @@ def reason_of(error: BaseException, limit: int = 300) -> str:
     """
     # The name as the interpreter has it: a metaclass may answer for the attribute.
     name = type.__dict__["__name__"].__get__(type(error))
-    words = _first_line(error)
+    lines = _lines_of(error)
+    words = " ".join(map(str.strip, lines if whole else lines[:1]))
     return printable(f"{name}: {words}" if words else name, limit)
 
 
-def _first_line(error: BaseException) -> str:
+def _lines_of(error: BaseException) -> list[str]:
     try:
         text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
         text = "".join([text])  # no subclass of str, whose methods are its author's
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return "(its message cannot be read)"
-    return next(iter(text.strip().splitlines()), "")
+        return ["(its message cannot be read)"]
+    return text.strip().splitlines()
 
 
 def shown(value: object, limit: int = 100) -> str:
@@ -184,6 +189,17 @@ def shown(value: object, limit: int = 100) -> str:
     return printable(text, limit)
 
 
+def source_of(value: object) -> str:
+    r"""Return a value as Python writes it, for a setting or a call in backticks: it has none.
+
+    Examples
+    --------
+    >>> source_of("runs/a`b")
+    "'runs/a\\x60b'"
+    """
+    return repr(value).replace("`", "\\x60")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an exception says that there is no memory left, torch's kinds included.
 
@@ -196,7 +212,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    words = _first_line(error).lower()
+    words = " ".join(_lines_of(error)[:1]).lower()
     return isinstance(error, RuntimeError) and any(part in words for part in _OUT_OF_MEMORY)
 
 
@@ -249,10 +265,17 @@ def command(*words: object) -> str:
     >>> command("sample", "runs/my run", "-n", 3)
     "vaezoo sample 'runs/my run' -n 3"
     """
-    return " ".join(["vaezoo", *(_quoted(word) for word in words)])
+    return " ".join(["vaezoo", *map(quoted, words)])
 
 
-def _quoted(word: object) -> str:
+def quoted(word: object) -> str:
+    """Return a word as a person types it in a shell.
+
+    Examples
+    --------
+    >>> quoted("a b"), quoted("runs/a")
+    ("'a b'", 'runs/a')
+    """
     text = str(word)
     if isinstance(word, os.PathLike) and text.startswith("-"):
         text = f".{os.sep}{text}"

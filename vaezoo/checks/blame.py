@@ -116,6 +116,8 @@ def line_that_sets(cls: type, attribute: str, *, after_init: bool = False) -> st
 
 def raised_at(error: BaseException, cls: type) -> str:
     """Return where an exception left the user's code, that of a class first; or else its line."""
+    if isinstance(error.__cause__, StopIteration):  # through a plate, as another exception
+        error = error.__cause__
     return _innermost(list(traceback.extract_tb(error.__traceback__)), cls)
 
 

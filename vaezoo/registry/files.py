@@ -26,6 +26,7 @@ __all__ = [
     "load_python",
     "name_in_file",
     "owner_of",
+    "place_of",
     "source_file",
 ]
 
@@ -135,6 +136,16 @@ def _place_in(path: Path, code: Code, error: BaseException) -> str:
         file = trace.tb_frame.f_code.co_filename
         if file in own:
             place = f"{own[file]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def place_of(error: BaseException) -> str:
+    """Return the innermost line of a user's file that led to an exception; empty when none did."""
+    trace, place = error.__traceback__, ""
+    while trace:
+        if is_from_file(str(trace.tb_frame.f_globals.get("__name__"))):
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
 

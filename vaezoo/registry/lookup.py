@@ -5,7 +5,7 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from vaezoo.errors import RequestError, command, nearest, refusing
 from vaezoo.registry.catalogue import entries
@@ -13,8 +13,6 @@ from vaezoo.registry.files import is_from_file, load_python
 from vaezoo.registry.project import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
 __all__ = ["class_in_file", "get_model", "target_of"]
@@ -155,6 +153,7 @@ def _require_pair(cls: object, where: str) -> "type[nn.Module]":
 
     if not (_is_class(cls) and issubclass(cls, nn.Module) and _is_pair(cls)):
         raise RequestError(f"{where} is not an nn.Module with the methods 'model' and 'guide'")
-    for function in (cls, cls.model):  # what cannot be asked for its arguments is refused here
-        inspect.signature(cast("Callable[..., Any]", function))
+    pair: Any = cls
+    for function in (pair, pair.model):  # what cannot be asked for its arguments is refused here
+        inspect.signature(function)
     return cls

@@ -11,7 +11,7 @@ from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from itertools import count
 from pathlib import Path
 
-from vaezoo.errors import RequestError, RunError
+from vaezoo.errors import RequestError, RunError, source_of
 from vaezoo.runs.run import Run
 from vaezoo.runtime.locks import (
     LOCK,
@@ -116,7 +116,7 @@ def _is_half_made(path: Path) -> bool:
 
 def _taken(path: Path) -> TakenError:
     if (path / "config.toml").is_file():
-        go_on = f"go on with `vaezoo.resume({str(path)!r})`, or choose another `out`"
+        go_on = f"go on with `vaezoo.resume({source_of(str(path))})`, or choose another `out`"
         return TakenError(f"{path} exists already; {go_on}")
     what = "is a folder that is not empty" if path.is_dir() else "exists already, and is no folder"
     return TakenError(f"{path} {what}; choose another `out`")

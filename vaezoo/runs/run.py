@@ -21,7 +21,7 @@ from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
 from vaezoo.data.dataset import random_splits, with_mask
 from vaezoo.data.transform import Transform
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, source_of
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.roles import Roles
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
@@ -365,7 +365,8 @@ class Run:
             )
         again = ""
         if (self.folder() / STATE).is_file():
-            again = f"`vaezoo.resume({str(self.folder())!r})` takes them from its last state"
+            call = f"`vaezoo.resume({source_of(str(self.folder()))})`"
+            again = f"{call} takes them from its last state"
         remedy = again or f"train again, with the settings in {self.folder() / 'config.toml'}"
         tensors, values = load_tensors(path, run=self.id, remedy=remedy)
         set_weights(self.pair, tensors, path, remedy=remedy)

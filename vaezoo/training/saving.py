@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from vaezoo.engine.groups import Optimizers
-from vaezoo.errors import RequestError, RunError, VaezooError
+from vaezoo.errors import RequestError, RunError, VaezooError, source_of
 from vaezoo.runs import Run
 from vaezoo.runs.ownership import made
 from vaezoo.runs.records import Record, write_records
@@ -103,7 +103,7 @@ class Saver:
                 yield
         except VaezooError as failure:
             raise RunError(f"{gone} is gone, and nothing could be saved: {failure}") from error
-        go_on = f"go on with `vaezoo.resume({str(self.run.path)!r})`"
+        go_on = f"go on with `vaezoo.resume({source_of(str(self.run.path))})`"
         raise RunError(
             f"{gone} was removed, renamed or emptied while it was trained; all of it was saved "
             f"in {self.run.path}; {go_on}"

@@ -1,17 +1,21 @@
 """Inductor: a captured graph as compiled loops, and what compiling it costs."""
 
 import hashlib
+import os
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pooch
 import torch
 from torch import Tensor, fx
-from torch._inductor.runtime.cache_dir_utils import cache_dir
+from torch._inductor.runtime import cache_dir_utils
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.capture import Captured, Function, one_fake_mode
 from vaezoo.engine.reduction import placeholders
+from vaezoo.runtime.private import make_private
 
 __all__ = [
     "NotCompiledError",
@@ -24,6 +28,7 @@ __all__ = [
 SECONDS_PER_NODE = 0.15
 SECONDS_FROM_CACHE = 4.0
 SECONDS_SAVED_PER_NODE = 3e-6
+_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class NotCompiledError(Exception):
@@ -48,6 +53,7 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            _cache_folder()
             compiled = torch._inductor.compile(
                 captured.graph, inputs, options={"fallback_random": True}
             )
@@ -75,6 +81,7 @@ def compile_function(
     try:
         with torch.no_grad(), one_fake_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            _cache_folder()
             graph = make_fx(function)(*examples)
             # A block of steps is called often and does little, so that the wrapper counts: in C++.
             compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(
@@ -100,7 +107,20 @@ def _mark(graph: fx.GraphModule) -> Path:
     """A file beside Inductor's own that says that a graph has been compiled here."""
     kinds = [str(node.meta.get("val", "")) for node in placeholders(graph.graph)]
     text = repr((graph.code, kinds, torch.__version__, torch.get_num_threads()))
-    return Path(cache_dir()) / f"vaezoo-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    return _cache_folder() / f"vaezoo-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _cache_folder() -> Path:
+    """Return where Inductor keeps what it compiles, and executes when it is there already.
+
+    Its name below the folder for temporary files can be guessed, so that on a machine of many users
+    somebody else could have made it: then it is one in the user's cache.
+    """
+    if _VARIABLE not in os.environ:
+        choices = (Path(cache_dir_utils.default_cache_dir()), pooch.os_cache("vaezoo") / "inductor")
+        own = next((str(folder) for folder in choices if make_private(folder)), None)
+        os.environ[_VARIABLE] = own or tempfile.mkdtemp(prefix="vaezoo-inductor-")
+    return Path(cache_dir_utils.cache_dir())
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,6 @@ the user's, under names that are checksums of
 import hashlib
 import os
 import site
-import stat
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from torch import nn
 
 from vaezoo import registry
 from vaezoo.errors import RequestError
+from vaezoo.runtime.private import is_private_file, is_private_folder, make_private
 from vaezoo.runtime.storage import inside, write_bytes
 
 __all__ = ["named_class", "save_code", "trust_target"]
@@ -157,23 +157,9 @@ def _folder() -> Path:
 def _trust(digest: str) -> None:
     """Remember a checksum; without a folder that is the user's own, do not."""
     with suppress(OSError):
-        _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _is_own(_folder(), stat.S_ISDIR):
+        if make_private(_folder()):
             (_folder() / digest).touch(mode=0o600)
 
 
 def _is_trusted(digest: str) -> bool:
-    try:
-        return _is_own(_folder(), stat.S_ISDIR) and _is_own(_folder() / digest, stat.S_ISREG)
-    except OSError:
-        return False
-
-
-def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Whether something is of a kind, no link, the user's, and writable by nobody else."""
-    status = path.lstat()
-    if not is_kind(status.st_mode):
-        return False
-    if os.name == "nt":  # has neither numbers of users nor these bits
-        return True
-    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_private_folder(_folder()) and is_private_file(_folder() / digest)

@@ -11,7 +11,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.plots.style import Style
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["INK", "NEW", "new_figure", "new_sheet", "write_figure"]
+__all__ = ["INK", "NEW", "as_png", "new_figure", "new_sheet", "write_figure"]
 
 INK, NEW = "black", "#c44e1f"  # what is in the data, and what the model added
 
@@ -48,6 +48,21 @@ def write_figure(figure: Any, path: Path, note: str = "") -> None:
     """Write a figure as ``.png``, with a line above all if there is a note."""
     if note:
         figure.suptitle(note, fontsize=10)
+    write_bytes(path, as_png(figure))
+
+
+def as_png(figure: Any) -> bytes:
+    """Return a figure as the content of a ``.png`` file.
+
+    It is drawn without LaTeX, which a ``matplotlibrc`` in the working directory can ask for: that
+    may be a stranger's, and LaTeX a program that does what its preamble says.
+    """
+    from matplotlib import rc_context
+    from matplotlib.text import Text
+
     content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_bytes(path, content.getvalue())
+    with rc_context({"text.usetex": False}):
+        for text in figure.findobj(Text):
+            text.set_usetex(False)
+        figure.savefig(content, format="png")
+    return content.getvalue()

@@ -1,10 +1,10 @@
 """A report as one HTML file that needs no other: verdict, table, figures with their captions."""
 
 import base64
-import io
 from html import escape
 
 from vaezoo.diagnostics.checking import GRADES
+from vaezoo.plots.paper import as_png
 from vaezoo.report.canvas import Figure
 from vaezoo.report.figures import figures_of
 from vaezoo.report.findings import Report
@@ -73,9 +73,7 @@ def _files(report: Report) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    content = io.BytesIO()
-    figure.picture.savefig(content, format="png")
-    picture = base64.b64encode(content.getvalue()).decode()
+    picture = base64.b64encode(as_png(figure.picture)).decode()
     width, height = figure.picture.get_size_inches()
     kind = ' class="wide"' if width > 2 * height else ""
     return (

@@ -35,6 +35,7 @@ COMMANDS = {
     "impute": "Fill in missing entries of data.",
     "encode": "Write the latents of data.",
     "evaluate": "Estimate how good a trained model is.",
+    "report": "Draw the figures of a run that are missing.",
     "analyse": "Check the posteriors of a trained model, and repair them.",
     "new": "Write a model/guide pair to start from.",
     "check": "Check that a model/guide pair keeps the contract.",

@@ -25,7 +25,7 @@ from vaezoo.cli._shared import (
     json_option,
 )
 from vaezoo.cli._streams import echo
-from vaezoo.errors import RequestError, VaezooError, command
+from vaezoo.errors import RequestError, RunError, VaezooError, command
 from vaezoo.settings import DataSettings, Training, checked
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from vaezoo.runs import Run
-    from vaezoo.training.callbacks import Callback, Interrupted
+    from vaezoo.training.callbacks import Callback, FinishedError
 
 __all__ = ["train"]
 
@@ -91,8 +91,7 @@ def train(
       vaezoo train --resume runs/my-run --epochs 100
     """
     from vaezoo.cli._progress import make_callbacks
-    from vaezoo.plots.figures import plot_run
-    from vaezoo.training.callbacks import Interrupted
+    from vaezoo.training.callbacks import FinishedError, Interrupted
 
     words = typed_words()
     callbacks = make_callbacks(quiet=as_json, tensorboard=tensorboard)
@@ -102,9 +101,47 @@ def train(
         else:
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
-        raise StoppedError(stop) from None
-    figures = plot_run(run, words.get("data_dir"), notify=echo_note)
-    _report(run, as_json, figures)
+        raise StoppedError(stop.run, stop.step) from None
+    except FinishedError as finished:
+        if resume is None or "epochs" in words or "steps" in words:
+            raise
+        _draw_missing(resume, words, finished, as_json)
+    else:
+        _report(run, as_json, _draw(run, words))
+
+
+def _draw(run: "Run", words: dict[str, Any], *, only_missing: bool = False) -> list[str]:
+    """Draw the figures of a run that has finished, which stays so whatever happens to them."""
+    from vaezoo.plots.figures import plot_run
+
+    data_dir = words.get("data_dir")
+    try:
+        return plot_run(run, data_dir, notify=echo_note, only_missing=only_missing)
+    except KeyboardInterrupt:
+        raise StoppedError(run, run.info["steps"]) from None
+    except RunError as error:
+        raise RunError(f"{error}; {_draw_later(run)}") from error
+
+
+def _draw_later(run: "Run") -> str:
+    return f"the run has finished; for its figures: {command('report', run.folder())}"
+
+
+def _draw_missing(
+    path: Path, words: dict[str, Any], finished: "FinishedError", as_json: bool
+) -> None:
+    """Draw what is missing of a run that has finished; when nothing is, there is nothing to do."""
+    from vaezoo.runs import load_run
+
+    settings = {name: words[name] for name in ("device",) if name in words}
+    run = load_run(path, model=words.get("model_file"), **settings)
+    figures = _draw(run, words, only_missing=True)
+    if not figures:
+        raise finished
+    if as_json:
+        echo_json({"run": str(path), "figures": figures})
+    else:
+        echo(f"{path} had finished; drew {', '.join(figures)} in {path / 'figures'}")
 
 
 def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
@@ -216,13 +253,16 @@ def _stem(spec: str) -> str:
 
 
 class StoppedError(VaezooError):
-    """Training was interrupted, and its state is saved."""
+    """Training was interrupted and its state is saved, or what comes after it was."""
 
     exit_code = 130
 
-    def __init__(self, stop: "Interrupted") -> None:
-        go_on = command("train", "--resume", stop.run.path)
-        super().__init__(f"stopped at step {stop.step}, saved; go on with: {go_on}")
+    def __init__(self, run: "Run", step: int) -> None:
+        if run.info["status"] == "finished":
+            super().__init__(f"stopped after step {step}, the last; {_draw_later(run)}")
+        else:
+            go_on = command("train", "--resume", run.folder())
+            super().__init__(f"stopped at step {step}, saved; go on with: {go_on}")
 
 
 def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:

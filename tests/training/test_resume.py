@@ -239,10 +239,11 @@ def test_length_is_kept_for_the_next_resume(tmp_path: Path) -> None:
     assert len(resume(tmp_path / "run").metrics) == 3
 
 
-def test_refused_resume_of_a_run_in_steps_keeps_its_record(vaezoo: Vaezoo, tmp_path: Path) -> None:
+def test_refused_resume_of_a_run_in_steps_keeps_its_record(tmp_path: Path) -> None:
     train(tmp_path / "run", steps=7)
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    assert vaezoo("train", "--resume", "run").exit_code == 2
+    with pytest.raises(RequestError, match="has finished, after 7 steps"):
+        resume(tmp_path / "run")
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
@@ -359,14 +360,6 @@ def killed_at_random(start: Start, folder: Path, delay: float) -> Path:
     return folder / "run"
 
 
-def require_all_is_kept(folder: Path, thirteen: Path, vaezoo: Vaezoo) -> None:
-    if (folder / "last" / "state.safetensors").exists():
-        resume(folder, epochs=13)
-        require_same(folder, thirteen)
-    else:
-        require_no_state_is_said(vaezoo, folder)
-
-
 def require_no_state_is_said(vaezoo: Vaezoo, folder: Path) -> None:
     result = vaezoo("train", "--resume", folder)
     assert result.exit_code == 2
@@ -374,20 +367,59 @@ def require_no_state_is_said(vaezoo: Vaezoo, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_killed_run_goes_on(
-    number: int, start: Start, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo
-) -> None:
+def test_killed_run_goes_on(number: int, start: Start, tmp_path: Path, thirteen: Path) -> None:
     folder = killed_at_random(start, tmp_path, random.Random(number).uniform(0, 1))
-    require_all_is_kept(folder, thirteen, vaezoo)
+    resume(folder, epochs=13)
+    require_same(folder, thirteen)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(20))
 def test_killed_run_goes_on_whenever_that_was(
-    number: int, start: Start, tmp_path: Path, thirteen: Path, vaezoo: Vaezoo
+    number: int, start: Start, tmp_path: Path, thirteen: Path
 ) -> None:
     folder = killed_at_random(start, tmp_path, random.Random(100 + number).uniform(0, 1.5))
-    require_all_is_kept(folder, thirteen, vaezoo)
+    resume(folder, epochs=13)
+    require_same(folder, thirteen)
+
+
+class DieAtStart(Callback):
+    """Dies at once when the run folder is there."""
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        raise SystemExit
+
+
+def test_death_before_the_first_step(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", DieAtStart(), epochs=3, kl_warmup=20)
+    resume(tmp_path / "run")
+    require_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("name", ["save_checkpoint", "Saver.write_best"])
+def test_death_while_the_first_state_is_saved(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def die(*args: object, **options: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"vaezoo.training.saving.{name}", die)
+        with pytest.raises(SystemExit):
+            train(tmp_path / "run", epochs=3, kl_warmup=20)
+    assert len(metrics(tmp_path / "run")) == 1
+    resume(tmp_path / "run")
+    require_same(tmp_path / "run", whole)
+
+
+def test_death_while_files_are_written_leaves_nothing_of_them(tmp_path: Path) -> None:
+    train(tmp_path / "run", epochs=1)
+    for name in (".", "last", "figures"):
+        (tmp_path / "run" / name).mkdir(exist_ok=True)
+        (tmp_path / "run" / name / ".x.png.0123456789abcdef.part").write_text("half")
+    resume(tmp_path / "run", epochs=2)
+    assert [path.name for path in (tmp_path / "run").rglob(".*")] == []
 
 
 def test_run_without_a_state_says_so(run_folder: Path, vaezoo: Vaezoo) -> None:
@@ -426,10 +458,10 @@ def test_terminal_gets_its_cursor_back(start: Start, tmp_path: Path) -> None:
 
     ours, theirs = pty.openpty()
     process = start(tmp_path, "train", *LONG, "--out", "run", err=os.ttyname(theirs))
-    os.close(theirs)
     shown = b""
     while b"ELBO" not in shown:
         shown += os.read(ours, 4096)
+    os.close(theirs)  # not before the process has it open
     process.send(signal.SIGINT)
     shown += read_all(ours)
     assert process.wait() == 130

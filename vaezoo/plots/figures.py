@@ -14,7 +14,7 @@ from vaezoo.predict.evaluation import Evaluation
 from vaezoo.predict.observed import shown
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
-from vaezoo.runs.stamps import Stamp, stamp_of_records, stamp_of_weights, stamped
+from vaezoo.runs.stamps import Stamp, read_stamp, stamp_of_records, stamp_of_weights, stamped
 from vaezoo.runtime.optional import attempt
 from vaezoo.runtime.storage import inside, write_bytes, writing_path
 
@@ -24,15 +24,35 @@ Notify = Callable[[str], object]
 Draw = Callable[[Path], object]
 
 
-def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -> list[str]:
+def plot_run(
+    run: Run,
+    data_dir: str | None = None,
+    *,
+    notify: Notify = print,
+    only_missing: bool = False,
+) -> list[str]:
     """Write samples, reconstructions, curves and latents into the run's folder ``figures``.
 
-    Each is left out by itself where it cannot be drawn, which `notify` is told in a line.
+    Parameters
+    ----------
+    run
+        A run with a folder.
+    data_dir
+        Where files of named data sets may lie already.
+    notify
+        Is told in a line of each that cannot be drawn; it is left out by itself.
+    only_missing
+        Draw only those that are not there, or of another step than what they show.
 
     Returns
     -------
     list of str
         The names of the files that were written.
+
+    Raises
+    ------
+    RunError
+        When the disk is full, say.
     """
     figures: dict[str, Draw] = {
         "samples.png": lambda path: plot_data(run, path, shown(sample(run, 64))),
@@ -43,8 +63,16 @@ def plot_run(run: Run, data_dir: str | None = None, *, notify: Notify = print) -
         kl = run.metrics[-1]["validation"].get("kl_per_latent")
         of_records["curves.png"] = lambda path: plot_curves(run.metrics, path)
         of_records |= {"latents.png": lambda path: plot_kl(kl, path)} if kl else {}
-    names = _draw_each(run, figures, stamp_of_weights(run), notify)
-    return names + _draw_each(run, of_records, stamp_of_records(run), notify)
+    names = []
+    for group, stamp in ((figures, stamp_of_weights(run)), (of_records, stamp_of_records(run))):
+        there = {n for n in group if only_missing and _stamp_of(run, n) == stamp}
+        missing = {name: draw for name, draw in group.items() if name not in there}
+        names += _draw_each(run, missing, stamp, notify)
+    return names
+
+
+def _stamp_of(run: Run, name: str) -> Stamp | None:
+    return read_stamp(run.folder() / "figures" / name)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.storage import append_bytes, inside, write_bytes
 
-__all__ = ["Record", "append_record", "read_metrics", "rewind", "write_records"]
+__all__ = ["METRICS", "Record", "append_record", "read_metrics", "rewind", "write_records"]
 
 METRICS = "metrics.jsonl"
 

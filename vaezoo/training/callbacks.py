@@ -3,18 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vaezoo.errors import RequestError
 from vaezoo.runs import Run
 
-__all__ = ["Callback", "Interrupted"]
+__all__ = ["Callback", "FinishedError", "Interrupted"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C or a termination signal, and its state is saved."""
+    """Training was stopped by Ctrl-C or a termination signal, and its state is saved.
+
+    One that came when the last step was taken stops what was to come after: the run has finished.
+    """
 
     def __init__(self, run: Run, step: int) -> None:
         super().__init__(f"stopped at step {step}")
         self.run = run
         self.step = step
+
+
+class FinishedError(RequestError):
+    """A run has nothing left to train."""
 
 
 class Callback:

@@ -27,7 +27,9 @@ from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runs.ownership import made, owned, require_free
+from vaezoo.runs.records import METRICS
 from vaezoo.runs.rows import are_default
+from vaezoo.runs.weights import STATE, WEIGHTS
 from vaezoo.runtime.device import device_of, find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
 from vaezoo.training.admission import admit_to_training, blaming_pair, built
@@ -121,6 +123,8 @@ def resume(
 ) -> Run:
     """Go on with a run from its last saved state, on the CPU bit by bit as if it had not stopped.
 
+    One whose process died before the first state begins again.
+
     Parameters
     ----------
     path
@@ -158,8 +162,13 @@ def resume(
             longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
             schedule = checked(Training, longer)
             run.training = checked_schedule(schedule, len(loaded.rows("train")), type(run.pair))
+        if begins := _has_no_state(run):
+            is_named = data is None and not run.info.get("own_splits")
+            run, loaded = _at_start(run, None if is_named else loaded, data_dir, device)
+            _warn(callbacks, f"{path} was stopped before it had a state; it begins again")
         trainer = Trainer(run, loaded, callbacks)
-        trainer.restore()
+        if not begins:
+            trainer.restore()
         run.save_config()
         run.save_info(status="running")
         return trainer.train()
@@ -170,6 +179,31 @@ def _data_again(run: Run, data: "DataLike | None", data_dir: str | Path | None) 
     if data is None:
         return run.find_data(data_dir=data_dir)
     return as_data(data, data_dir=data_dir, seed=run.data.split_seed, columns=run.data.columns)
+
+
+def _has_no_state(run: Run) -> bool:
+    """Whether a process died before the first state, which is saved with the first record."""
+    is_new = run.info.get("status") == "running" and len(run.metrics) <= 1
+    return is_new and not (run.folder() / STATE).is_file()
+
+
+def _at_start(
+    run: Run, data: Data | None, data_dir: str | Path | None, device: str | None
+) -> tuple[Run, Data]:
+    """Return a run as it was when its training began, in the same folder, and its data."""
+    settings = run.data.model_copy(update={"dir": str(data_dir)} if data_dir else {})
+    training = run.training.model_dump(exclude_none=True)
+    fresh, loaded = prepare(
+        run.model,
+        settings if data is None else data,
+        config=run.config,
+        training={**training, **({"device": device} if device else {})},
+    )
+    for name in (METRICS, WEIGHTS):
+        (run.folder() / name).unlink(missing_ok=True)
+    fresh.path, fresh.data, fresh.training = run.path, run.data, run.training
+    fresh.info["id"] = run.id
+    return fresh, loaded
 
 
 def prepare(

@@ -12,7 +12,7 @@ from vaezoo.data import Data
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
-from vaezoo.errors import NonFiniteError, RequestError, RunError
+from vaezoo.errors import NonFiniteError, RunError
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
@@ -22,7 +22,7 @@ from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
 from vaezoo.training.alarms import alarms
-from vaezoo.training.callbacks import Callback, Interrupted
+from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
 from vaezoo.training.last_row import remarks, rows_of_an_epoch
@@ -131,7 +131,8 @@ class Trainer:
         NonFiniteError
             When loss or gradients are NaN or infinite; the state before that step is saved.
         Interrupted
-            On Ctrl-C or a termination signal; the state is saved.
+            On Ctrl-C or a termination signal; the state is saved. When it came after the last
+            step, the run has finished all the same.
         """
         with seeded(self.training.seed, self.device), isolated():
             flops = self._look_at_pair()
@@ -152,6 +153,8 @@ class Trainer:
             ):
                 self._set_generators()
                 self._epochs()
+            if self.stop_requested():
+                raise Interrupted(self.run, self.state.step)
         finally:
             self._tell(lambda callback: callback.on_end(self.run))
 
@@ -168,7 +171,7 @@ class Trainer:
         self.engine.num_calls = self.state.step
         ended = self.state.step == self.total or is_out_of_patience(self.state, self.training)
         if self.state.step > self.total or (self.run.info.get("status") == "finished" and ended):
-            raise RequestError(
+            raise FinishedError(
                 f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
                 "longer, give more `epochs` or `steps`"
             )

@@ -60,11 +60,12 @@ def below(name: str, package: str) -> bool:
 
 # The rooms, lowest first; each imports only from those before it. See docs/architecture.md.
 RANKS = (
-    *("lazy", "errors", "options", "settings", "runtime", "registry", "parts", "pairs", "data"),
-    *("objectives", "sequences", "checks", "engine", "config", "runs", "training", "inference"),
+    *("lazy", "errors", "options", "settings", "runtime", "registry", "parts", "distributions"),
+    *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
+    *("runs", "training", "inference"),
     *("predict", "diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),
 )
-MOST_FILES, MOST_LINES = 18, 400
+MOST_FILES, MOST_LINES = 14, 400
 
 
 def room_of(module: str) -> str:

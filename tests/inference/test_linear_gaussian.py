@@ -22,8 +22,8 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO
+from vaezoo.observations.predictions import encode
 from vaezoo.pairs.accounting import elbo_terms, log_weights
-from vaezoo.pairs.predictions import encode
 from vaezoo.predict.evaluation import evaluate_on
 from vaezoo.predict.information import mutual_information
 

@@ -15,10 +15,10 @@ from torch.nn.functional import binary_cross_entropy, linear
 from vaezoo.config import build_model, schema
 from vaezoo.models.dmm import FLOOR, GatedTransition
 from vaezoo.objectives import ELBO
+from vaezoo.observations.predictions import prior_predictive
 from vaezoo.pairs.accounting import Terms, elbo_terms
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import Args, Site, run_guide, sample_sites, trace_pair
 from vaezoo.registry import entry_of, get_model, list_models
 from vaezoo.sequences.paths import PathPair

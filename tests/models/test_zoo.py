@@ -48,7 +48,7 @@ def test_a_batch_of_one_equals_a_batch_of_many(run: Run) -> None:
 
 
 def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    from vaezoo.pairs.predictions import reconstruct
+    from vaezoo.observations.predictions import reconstruct
 
     return reconstruct(run.pair, args, z="mean", x="mean")["x"]
 

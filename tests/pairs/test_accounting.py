@@ -12,6 +12,7 @@ from torch.distributions import Normal, kl_divergence
 
 from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective
+from vaezoo.observations.predictions import prior_predictive
 from vaezoo.pairs.accounting import (
     elbo_terms,
     log_joint,
@@ -21,7 +22,6 @@ from vaezoo.pairs.accounting import (
     units_per_row,
 )
 from vaezoo.pairs.plates import log_density, total_log_density
-from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.testing.pairs import LinearPair, NoLatents
 from vaezoo.testing.sequence_pairs import LinearRecurrence

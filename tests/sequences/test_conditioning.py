@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.inference.metropolis import draw_missing
-from vaezoo.pairs.roles import roles_of
+from vaezoo.observations.roles import roles_of
 from vaezoo.sequences.conditioning import continue_by_conditioning
 
 NUM_DRAWS = 4000

@@ -5,9 +5,9 @@ import torch
 from vaezoo.checks.comparison import first_change, latent_values, same_value
 from vaezoo.checks.remarks import Failure, Note, Remarks
 from vaezoo.checks.subject import Subject, base_of, gradients
-from vaezoo.pairs.families import is_discrete, is_improper, is_point
+from vaezoo.distributions.families import is_discrete, is_improper, is_point
+from vaezoo.observations.predictions import prior_predictive, reconstruct
 from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.predictions import prior_predictive, reconstruct
 from vaezoo.pairs.sites import PairTrace, sample_sites, site_values
 
 __all__ = [

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _OWN = tuple(str(path) for path in Path(__file__).parents[1].iterdir() if path.name != "models")
-_FORMS = ("vaezoo.sequences.paths", "vaezoo.sequences.missing", "vaezoo.pairs.missing")
+_FORMS = ("vaezoo.sequences.paths", "vaezoo.sequences.missing", "vaezoo.observations.missing")
 _LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, *_OWN)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.checks.subject import Subject
-from vaezoo.pairs.families import is_point
+from vaezoo.distributions.families import is_point
 from vaezoo.pairs.plates import in_data_plate, log_density, outermost_frame
 from vaezoo.pairs.sites import PairTrace, Site, sample_sites
 

@@ -11,8 +11,8 @@ from vaezoo.checks.blame import class_of, line_of, one_line, raised_at
 from vaezoo.checks.catalogue import CHECKS, Check
 from vaezoo.checks.remarks import Failure, Note
 from vaezoo.checks.subject import Subject, base_of
+from vaezoo.distributions.families import family, is_discrete
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import family, is_discrete
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, argument_names, sample_sites
 

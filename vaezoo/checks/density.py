@@ -7,9 +7,9 @@ import torch
 
 from vaezoo.checks.remarks import Note, Remarks
 from vaezoo.checks.subject import Subject
+from vaezoo.distributions.families import family, is_discrete, is_point
 from vaezoo.pairs.admission import Finding, Kind, examine
 from vaezoo.pairs.enumeration import is_marked
-from vaezoo.pairs.families import family, is_discrete, is_point
 from vaezoo.pairs.plates import author_scale, data_frame
 from vaezoo.pairs.sites import PairTrace, sample_sites
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from vaezoo.checks.comparison import close, first_change, has_rows, latent_values
 from vaezoo.checks.remarks import Failure, Remarks
 from vaezoo.checks.subject import Subject, base_of
-from vaezoo.pairs.families import is_point
+from vaezoo.distributions.families import is_point
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, PairTrace, density_sites, sample_sites, takes_lengths
 

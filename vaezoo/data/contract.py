@@ -19,12 +19,12 @@ from vaezoo.data.batches import to_tensor
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
 from vaezoo.data.transform import Transform, standardization
+from vaezoo.distributions.families import family, is_boolean, is_discrete, support_of
 from vaezoo.errors import RequestError
+from vaezoo.observations.missing import filled
+from vaezoo.observations.roles import Observation, roles_of
 from vaezoo.options import Binarize
-from vaezoo.pairs.families import family, is_boolean, is_discrete, support_of
-from vaezoo.pairs.missing import filled
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.roles import Observation, roles_of
 from vaezoo.pairs.sites import PairTrace, argument_names, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import device_of
 from vaezoo.runtime.isolation import isolated

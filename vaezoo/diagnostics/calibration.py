@@ -42,13 +42,13 @@ from vaezoo.errors import RequestError, nearest
 from vaezoo.inference.importance import Weighted, pareto_smooth
 from vaezoo.inference.proposals import mixture_weights, short_chains
 from vaezoo.inference.target import Target
+from vaezoo.observations.simulation import simulate
 from vaezoo.pairs.accounting import log_joint
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import data_at_once, join, numbered_rows, slices, trial_rows
 from vaezoo.pairs.plates import total_log_density
-from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import (
     Args,
     guide_of,

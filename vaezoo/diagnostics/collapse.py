@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
+from vaezoo.distributions.families import elements_of_both
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import elbo_terms, num_units
 from vaezoo.pairs.admission import DENSITY, admit
-from vaezoo.pairs.families import elements_of_both
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
+from vaezoo.distributions.families import factorises, family
 from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import admit
-from vaezoo.pairs.families import factorises, family
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
 from vaezoo.pairs.sites import Args, Site, step_of, takes_lengths, trace_pair

@@ -33,12 +33,12 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.importance import effective_share, log_evidence, systematic
 from vaezoo.inference.leapfrog import LARGEST_STEP, SMALLEST_STEP, first_step_size, move
 from vaezoo.inference.target import Target
+from vaezoo.observations.simulation import simulate
 from vaezoo.options import require_choice
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import join, numbered_rows, rows_at_once
 from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.simulation import simulate
 from vaezoo.pairs.sites import Args, model_of, sample_sites
 
 __all__ = ["Annealed", "Annealing", "Bounds", "annealed_evidence", "bidirectional_bounds"]

@@ -32,15 +32,15 @@ from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from vaezoo.distributions.entries import fill_missing
+from vaezoo.distributions.families import elements_of
 from vaezoo.errors import RequestError
+from vaezoo.observations.missing import with_missing
+from vaezoo.observations.roles import by_argument, roles_of
 from vaezoo.pairs.accounting import log_weight
-from vaezoo.pairs.entries import fill_missing
-from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.pairs.missing import with_missing
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.roles import by_argument, roles_of
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vaezoo.distributions.supports import real_coordinates
 from vaezoo.errors import RequestError
-from vaezoo.inference.supports import real_coordinates
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_marked
 from vaezoo.pairs.handlers import hold

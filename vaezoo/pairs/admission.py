@@ -12,9 +12,9 @@ from typing import Literal
 import pyro
 from torch import nn
 
+from vaezoo.distributions.families import is_discrete, is_point
 from vaezoo.errors import RequestError, nearest
 from vaezoo.pairs.enumeration import is_marked
-from vaezoo.pairs.families import is_discrete, is_point
 from vaezoo.pairs.plates import in_data_plate, is_scaled, num_densities
 from vaezoo.pairs.sites import PairTrace, Site, is_autoencoder, sample_sites
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from vaezoo.pairs.families import elements_of_both
+from vaezoo.distributions.families import elements_of_both
 from vaezoo.pairs.plates import author_scale, log_density, weigh, weigh_elements
 from vaezoo.pairs.sites import PairTrace, Site
 

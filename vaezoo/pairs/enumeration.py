@@ -24,8 +24,8 @@ from pyro.distributions import TorchDistribution
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor
 
+from vaezoo.distributions.families import elements_of
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import elements_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles
 from vaezoo.pairs.plates import reduce_to_data, total_log_density

@@ -8,8 +8,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vaezoo.distributions.families import PointKind, family, point_of
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import PointKind, family, point_of
 
 __all__ = ["hold", "require_draws", "require_pyro", "scale_latents", "take_point"]
 

@@ -18,8 +18,8 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
 
+from vaezoo.distributions.families import is_point
 from vaezoo.options import PointValue, require_choice
-from vaezoo.pairs.families import is_point
 from vaezoo.pairs.handlers import require_pyro, take_point
 from vaezoo.pairs.plates import data_frame, in_data_plate
 

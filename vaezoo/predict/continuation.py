@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data import DataLike
+from vaezoo.distributions.families import point_of
 from vaezoo.errors import RequestError, require_positive, shown
 from vaezoo.options import PointValue
-from vaezoo.pairs.families import point_of
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.sites import Args, takes_lengths, trace_pair

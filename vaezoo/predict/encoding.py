@@ -10,8 +10,8 @@ from torch import Tensor
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.observations import predictions
 from vaezoo.options import PointValue
-from vaezoo.pairs import predictions
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.predict.points import shared_latents
 from vaezoo.runs import RunLike, as_run

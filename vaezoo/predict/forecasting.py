@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
+from vaezoo.distributions.families import is_boolean, point_of
 from vaezoo.errors import require_positive
-from vaezoo.pairs.families import is_boolean, point_of
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once, split_rows
 from vaezoo.predict.continuation import (

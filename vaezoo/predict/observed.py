@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
+from vaezoo.observations.roles import by_argument
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import join_sequences
-from vaezoo.pairs.roles import by_argument
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
 

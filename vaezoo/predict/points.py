@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import torch
 
-from vaezoo.pairs.predictions import point_kinds
+from vaezoo.observations.predictions import point_kinds
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
+from vaezoo.observations.predictions import prior_predictive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
-from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import argument_names, takes_lengths
 from vaezoo.predict.continuation import (
     Beginnings,

@@ -22,8 +22,8 @@ from vaezoo.data.contract import check_transform
 from vaezoo.data.dataset import random_splits, with_mask
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, source_of
+from vaezoo.observations.roles import Roles
 from vaezoo.pairs.lengths import with_frames
-from vaezoo.pairs.roles import Roles
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.conditions import Given, draw_examples, given_rows
 from vaezoo.runs.records import Record, append_record, read_metrics

@@ -25,9 +25,9 @@ from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import Independent
 
+from vaezoo.distributions.families import family, is_boolean, point_of
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import family, is_boolean, point_of
-from vaezoo.pairs.roles import SHAPES, Roles, by_argument
+from vaezoo.observations.roles import SHAPES, Roles, by_argument
 from vaezoo.pairs.sites import (
     Args,
     argument_names,
@@ -114,7 +114,7 @@ def continue_by_conditioning(
     Examples
     --------
     >>> from vaezoo.models.vrnn import VRNN
-    >>> from vaezoo.pairs.roles import roles_of
+    >>> from vaezoo.observations.roles import roles_of
     >>> pair = VRNN(x_shape=(2,), hidden=8, z_dim=4)
     >>> args = (torch.rand(3, 5, 2).round(), torch.full((3,), 5))
     >>> continued = continue_by_conditioning(pair, args, roles_of(pair, args), 5, 2, 10)

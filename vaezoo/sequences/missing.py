@@ -9,9 +9,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
+from vaezoo.distributions.entries import observed_entries
 from vaezoo.errors import RequestError
-from vaezoo.pairs.entries import observed_entries
-from vaezoo.pairs.missing import (
+from vaezoo.observations.missing import (
     filled,
     missing_arguments,
     refuse_missing_conditions,

@@ -15,8 +15,8 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 from torch.distributions import constraints, kl_divergence, register_kl
 
+from vaezoo.distributions.families import elements_of_both
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import elements_of_both
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, by_frame
 from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, by_rows, loop
 

@@ -13,7 +13,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.pairs.families import elements_of
+from vaezoo.distributions.families import elements_of
 from vaezoo.pairs.lengths import aligned, frame_mask
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, by_frame
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vaezoo.checks.conformance import Conformance, check_pair, not_built
 from vaezoo.checks.subject import base_of
 from vaezoo.config import build_model, layers
+from vaezoo.distributions.families import is_boolean, support_of
 from vaezoo.errors import RequestError, VaezooError
-from vaezoo.pairs.families import is_boolean, support_of
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, PairTrace, argument_names, takes_lengths, trace_pair
 from vaezoo.registry import entry_of

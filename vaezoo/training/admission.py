@@ -10,7 +10,7 @@ from vaezoo.checks.conformance import Conformance, check_pair, not_built, not_ru
 from vaezoo.config import build_model
 from vaezoo.data.batches import Batches
 from vaezoo.errors import VaezooError
-from vaezoo.pairs.missing import filled
+from vaezoo.observations.missing import filled
 from vaezoo.pairs.sites import Args
 
 __all__ = ["admit_to_training", "blaming_pair", "built"]

@@ -19,10 +19,10 @@ from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
+from vaezoo.observations.missing import filled
+from vaezoo.observations.roles import roles_of
 from vaezoo.pairs.materialise import materialise
-from vaezoo.pairs.missing import filled
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.roles import roles_of
 from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment

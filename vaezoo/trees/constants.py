@@ -5,7 +5,7 @@ from typing import Any
 
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
-from vaezoo.pairs.families import point_of
+from vaezoo.distributions.families import point_of
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, site_values
 from vaezoo.runs import Run

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
+from vaezoo.observations.predictions import prior_predictive
 from vaezoo.pairs.accounting import sum_over_steps
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.plates import in_data_plate, log_density, total_log_density
-from vaezoo.pairs.predictions import prior_predictive
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,

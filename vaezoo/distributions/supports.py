@@ -17,8 +17,8 @@ from typing import Any
 from torch.distributions import Independent, biject_to, constraints
 from torch.distributions.transforms import IndependentTransform
 
+from vaezoo.distributions.families import elements_of
 from vaezoo.errors import RequestError
-from vaezoo.pairs.families import elements_of
 
 __all__ = ["real_coordinates"]
 

@@ -7,9 +7,9 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from vaezoo.distributions.families import PointKind, family, point_of
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue, require_choice
-from vaezoo.pairs.families import PointKind, family, point_of
 from vaezoo.pairs.handlers import require_draws
 from vaezoo.pairs.sites import (
     Args,
@@ -34,7 +34,7 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -
     """Draw latents from the prior and return all sites, observed ones as drawn or as means.
 
     The values of ``args`` give shapes only: observed sites are unconditioned. What has no mean is
-    shown by its mode, else by a draw (:func:`vaezoo.pairs.families.point_of`).
+    shown by its mode, else by a draw (:func:`vaezoo.distributions.families.point_of`).
 
     Raises
     ------

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from vaezoo import RequestError
-from vaezoo.pairs.families import (
+from vaezoo.distributions.families import (
     elements_of,
     elements_of_both,
     factorises,

@@ -10,9 +10,9 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.observations.missing import IncompletePair, with_missing
+from vaezoo.observations.predictions import reconstruct
 from vaezoo.pairs.accounting import elbo_terms, log_weight, log_weights
-from vaezoo.pairs.missing import IncompletePair, with_missing
-from vaezoo.pairs.predictions import reconstruct
 from vaezoo.pairs.sites import trace_pair
 from vaezoo.testing.pairs import CORRELATED, LinearPair
 

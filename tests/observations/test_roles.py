@@ -9,8 +9,8 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
+from vaezoo.observations.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.sites import Args
 
 torch.manual_seed(0)

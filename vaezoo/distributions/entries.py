@@ -7,7 +7,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints, transform_to
 
-from vaezoo.pairs.families import elements_of
+from vaezoo.distributions.families import elements_of
 
 __all__ = ["ObservedEntries", "feasible_value", "fill_missing", "observed_entries"]
 

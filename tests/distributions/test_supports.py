@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.diagnostics.guide import check_guide
+from vaezoo.distributions.supports import real_coordinates
 from vaezoo.inference.hmc import hmc
 from vaezoo.inference.importance import importance_weights
-from vaezoo.inference.supports import real_coordinates
 from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from vaezoo.observations.simulation import simulate
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.simulation import simulate
 from vaezoo.testing.pairs import LabelledPair, LinearPair
 from vaezoo.testing.sequence_pairs import LinearRecurrence
 

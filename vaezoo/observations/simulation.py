@@ -5,9 +5,9 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
+from vaezoo.observations.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import in_pieces, trial_rows
-from vaezoo.pairs.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.sites import (
     Args,
     argument_names,

@@ -19,13 +19,13 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
 
+from vaezoo.distributions.entries import fill_missing, observed_entries
+from vaezoo.distributions.families import elements_of, family
 from vaezoo.errors import RequestError
+from vaezoo.observations.roles import Observation, roles_of
 from vaezoo.pairs.accounting import log_weight
-from vaezoo.pairs.entries import fill_missing, observed_entries
-from vaezoo.pairs.families import elements_of, family
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.roles import Observation, roles_of
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,

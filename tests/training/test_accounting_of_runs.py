@@ -16,7 +16,7 @@ from vaezoo.pairs.sites import trace_pair
 from vaezoo.predict.evaluation import evaluate_on
 from vaezoo.testing.pairs import StatesPair
 from vaezoo.training.callbacks import Callback
-from vaezoo.training.noise import noise_of
+from vaezoo.training.remarks import noise_of
 
 X = np.random.default_rng(0).normal(0.5, 1.0, (300, 3)).astype(np.float32)
 

@@ -25,10 +25,9 @@ from vaezoo.training.alarms import alarms
 from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
-from vaezoo.training.last_row import remarks, rows_of_an_epoch
 from vaezoo.training.metrics import Metrics
-from vaezoo.training.noise import noise_of, trace_of_few
 from vaezoo.training.optimised import prepared
+from vaezoo.training.remarks import noise_of, remarks, rows_of_an_epoch, trace_of_few
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
     advance,

@@ -1,20 +1,25 @@
-"""The last batch of an epoch, when it would be one row that a pair cannot take; other remarks."""
+"""What is looked at and said before training: rows left out, missing entries, noisy gradients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import describe_missing
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_weight
+from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import trace_pair
+from vaezoo.pairs.pieces import trial_rows
+from vaezoo.pairs.plates import score_function
+from vaezoo.pairs.sites import Args, PairTrace, trace_pair
 from vaezoo.runtime.isolation import isolated
 
-__all__ = ["remarks", "rows_of_an_epoch"]
+__all__ = ["noise_of", "remarks", "rows_of_an_epoch", "trace_of_few"]
+
+EVALUATIONS = 10
 
 
 def rows_of_an_epoch(pair: nn.Module, batches: Batches, batch_size: int) -> int:
@@ -81,3 +86,53 @@ def _takes(pair: nn.Module, batches: Batches, num_rows: int) -> bool:
             return bool(log_weight(trace_pair(pair, args)).isfinite().all())
     except Exception:  # said when it is trained
         return False
+
+
+def trace_of_few(pair: nn.Module, rows: Callable[[], Args], device: torch.device) -> PairTrace:
+    """Return the trace of the first of some rows, whose making may draw; it changes nothing."""
+    with probing(pair, device, seed=0):
+        return trace_pair(pair, trial_rows(rows()))
+
+
+def noise_of(trace: PairTrace, gradients: Callable[[], Sequence[Tensor]]) -> str:
+    """Return how noisy the gradient of a score function is, in a line; empty without any.
+
+    Parameters
+    ----------
+    trace
+        Of a few rows.
+    gradients
+        Evaluates the gradients of the loss on a batch, with new draws each time.
+
+    Examples
+    --------
+    >>> from vaezoo.pairs.sites import trace_pair
+    >>> from vaezoo.testing.pairs import StatesPair
+    >>> noise = lambda: [torch.randn(5)]
+    >>> noise_of(trace_pair(StatesPair(), (torch.zeros(3, 1),)), noise)[:26]
+    "'k' has no path derivative"
+    """
+    unmarked = list(_without_path(trace))
+    if not unmarked:
+        return ""
+    mark = """`infer={"enumerate": "parallel"}`"""
+    return (
+        f"'{unmarked[0]}' has no path derivative: its gradient is a score function, whose "
+        f"standard deviation is {_noise(gradients):.1f} times the gradient on a batch; mark a "
+        f"latent of finite support by {mark}, and it is summed out"
+    )
+
+
+def _without_path(trace: PairTrace) -> Iterator[str]:
+    for name, (_, q) in trace.latents.items():
+        if not is_marked(q) and score_function(q) is not None:
+            yield name
+
+
+def _noise(gradients: Callable[[], Sequence[Tensor]]) -> float:
+    """Return the standard deviation of the gradient, as a share of the norm of its mean."""
+    draws = torch.stack(
+        [torch.cat([g.flatten() for g in gradients()]).cpu() for _ in range(EVALUATIONS)]
+    )
+    norm = draws.mean(0).norm().clamp(min=torch.finfo(draws.dtype).tiny)
+    return float(draws.var(0).sum().sqrt() / norm)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
+from vaezoo.runtime.reading import open_plain
 from vaezoo.runtime.storage import writing
 
 __all__ = ["load_tensors", "save_tensors"]
@@ -19,7 +20,6 @@ __all__ = ["load_tensors", "save_tensors"]
 _LARGEST_HEADER = 100_000_000  # bytes, as in safetensors
 _CHUNK = 2**20
 _CHECKSUM, _RUN, _VALUES = "checksum", "run", "vaezoo"
-_DAMAGED = (SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError)
 
 
 def save_tensors(
@@ -84,32 +84,30 @@ def load_tensors(
     if not path.is_file():
         raise RequestError(f"no file '{path}'")
     end = f"; {remedy}" if remedy else ""
-    try:
+    what = f"{path} is damaged or no safetensors file"
+    with refusing(what, remedy):
         metadata = _verified(path)
+        if not metadata:
+            raise RequestError(f"{what}: its checksum does not match{end}")
         with safe_open(path, framework="pt", device="cpu") as file:
             # Copies: a mapped file that is cut short later would end the process.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         values = json.loads(metadata[_VALUES])
-    except _DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RequestError(f"{path} is damaged or no safetensors file: {reason}{end}") from error
     if run is not None and metadata.get(_RUN) != run:
         raise RequestError(f"{path} belongs to another run{end}")
     return tensors, values
 
 
 def _verified(path: Path) -> dict[str, str]:
-    """Return the metadata of a file whose content is what they say; read in pieces."""
-    with path.open("rb") as file:
+    """Return the metadata of a file that is read in pieces; none where they say otherwise."""
+    with open_plain(path) as file:
         header = _header(file)
         metadata = dict(header["__metadata__"])
         stated = header["__metadata__"].pop(_CHECKSUM)
         digest = _digest_of(header)
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-    if digest.hexdigest() != stated:
-        raise ValueError("its checksum does not match")
-    return metadata
+    return metadata if digest.hexdigest() == stated else {}
 
 
 def _header(file: BinaryIO) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -272,6 +273,41 @@ def test_damaged_zarr_is_one_line(
     with pytest.raises(RequestError, match=r"damaged or no zarr|no groups") as caught:
         open_tree(path)
     assert "\n" not in str(caught.value)
+
+
+PICKLED = '{"filters": [{"id": "vlen-utf8"}, {"id": "pickle"}]}'
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+@pytest.mark.parametrize("name", ["posterior", "posterior/z", "posterior/z/.zarray"])
+def test_pickles_behind_a_link_are_not_read(tree: xr.DataTree, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("zarr")
+    path = tmp_path / "a.zarr"
+    save_tree(tree, path)
+    (path / "posterior/z/.zarray").write_text(PICKLED)
+    (path / name).rename(tmp_path / "hidden")
+    (path / name).symlink_to(tmp_path / "hidden")
+    with pytest.raises(RequestError, match="is a link"):
+        open_tree(path)
+
+
+def test_pickles_under_a_name_of_another_case_are_not_read(
+    tree: xr.DataTree, tmp_path: Path
+) -> None:
+    pytest.importorskip("zarr")
+    path = tmp_path / "a.zarr"
+    save_tree(tree, path)
+    (path / "posterior/z/.zarray").unlink()
+    (path / "posterior/z/.ZARRAY").write_text(PICKLED)
+    with pytest.raises(RequestError, match="pickled"):
+        open_tree(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe of POSIX")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.nc")
+    with pytest.raises(RequestError, match="it is a pipe"):
+        open_tree(tmp_path / "a.nc")
 
 
 def test_values_are_read_when_they_are_used(tree: xr.DataTree, path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import xarray as xr
 
 from vaezoo.errors import RequestError, RunError, refusing
+from vaezoo.runtime.reading import read_plain, require_plain
 from vaezoo.runtime.storage import writing_path
 from vaezoo.trees.formats import (
     begin_netcdf,
@@ -30,6 +31,8 @@ from vaezoo.trees.pieces import cut_tree
 __all__ = ["open_tree", "require_writable", "save_tree"]
 
 ENDINGS = (".nc", ".zarr")
+_DESCRIPTIONS = (".zarray", ".zmetadata", "zarr.json")
+_LARGEST_DESCRIPTION = 2**26  # bytes
 _Write = Callable[[xr.DataTree, Path], None]
 
 
@@ -126,6 +129,7 @@ def open_tree(path: str | Path) -> xr.DataTree:
     if path.is_dir():
         return _open_zarr(path)
     with refusing(f"{path} is damaged or no netCDF-4 file"):
+        require_plain(path)
         tree = xr.open_datatree(path, engine="h5netcdf")
     return _with_groups(tree, path)
 
@@ -141,7 +145,7 @@ def _open_zarr(path: Path) -> xr.DataTree:
 
 
 def _refuse_code(path: Path) -> None:
-    """Refuse arrays that would be unpickled, which runs code."""
+    """Refuse arrays that would be unpickled, which runs code, and what may hide them."""
 
     def check(described: dict[str, Any]) -> dict[str, Any]:
         for key in ("id", "name"):
@@ -149,9 +153,14 @@ def _refuse_code(path: Path) -> None:
                 raise ValueError("it holds pickled values, which are not read")
         return described
 
-    for name in (".zarray", ".zmetadata", "zarr.json"):
-        for file in path.rglob(name):
-            json.loads(file.read_text(encoding="utf-8"), object_hook=check)
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            place = Path(folder, name)
+            if place.is_symlink():
+                raise ValueError(f"'{place.relative_to(path)}' is a link")
+            # On some disks a name is found whatever its case is.
+            if name.lower() in _DESCRIPTIONS:
+                json.loads(read_plain(place, _LARGEST_DESCRIPTION), object_hook=check)
 
 
 def _with_groups(tree: xr.DataTree, path: Path) -> xr.DataTree:

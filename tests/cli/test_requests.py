@@ -18,6 +18,7 @@ from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file
 
+from vaezoo.runs.info import read_info, write_info
 from vaezoo.runtime.tensors import save_tensors
 from vaezoo.testing import scaffold
 
@@ -94,8 +95,7 @@ def bytes_of(name: str, change: Callable[[bytes], bytes]) -> Prepare:
 
 def run_json(**changes: Any) -> Prepare:
     def write(folder: Path) -> None:
-        path = folder / "run" / "run.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+        write_info(folder / "run", {**read_info(folder / "run"), **changes})
 
     return write
 

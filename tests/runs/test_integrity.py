@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vaezoo import RequestError, fit, load_run, resume
 from vaezoo.errors import NonFiniteError
+from vaezoo.runs.info import read_info
 from vaezoo.runs.weights import STATE, WEIGHTS
 from vaezoo.runtime.tensors import load_tensors, save_tensors
 
@@ -172,3 +173,25 @@ def test_weights_before_the_failure_are_kept(run: Path) -> None:
         resume(run, epochs=5)
     assert same(load_tensors(run / WEIGHTS), before)
     assert all(tensor.isfinite().all() for tensor in load_tensors(run / STATE)[0].values())
+
+
+# run.json, on which the numbers depend as well
+
+
+def test_mutated_descriptions_of_a_run_are_refused_or_say_the_same(run: Path) -> None:
+    path, whole = run / "run.json", read_info(run)
+    content = path.read_bytes()
+    for number in range(NUM_MUTATIONS):
+        path.write_bytes(MUTATIONS[number % len(MUTATIONS)](content, random.Random(number)))
+        try:
+            assert read_info(run) == whole, number
+        except RequestError as error:
+            assert "run.json" in str(error)  # noqa: PT017
+            assert len(str(error).splitlines()) == 1  # noqa: PT017
+
+
+def test_a_number_that_was_changed_by_hand_is_noticed(run: Path) -> None:
+    path = run / "run.json"
+    path.write_text(path.read_text().replace('"scale": 16.0', '"scale": 15.0'))
+    with pytest.raises(RequestError, match=r"checksum does not match; .*config\.toml"):
+        load_run(run)

@@ -1,6 +1,5 @@
 """A run knows its rows: splits of one's own are restored, or refused, never replaced in silence."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from vaezoo import RequestError, analyse, encode, evaluate, fit, load_run, reconstruct, resume
 from vaezoo.data import Data, from_arrays, load_data, random_splits
+from vaezoo.runs.info import read_info, write_info
 
 OWN = {"train": np.arange(40), "validation": np.arange(40, 50), "test": np.arange(50, 60)}
 X = np.random.default_rng(0).random((60, 4)).astype(np.float32)
@@ -110,9 +110,9 @@ def test_splits_of_another_run_are_refused(home: Path, own: Path) -> None:
 
 def test_other_rows_under_the_same_seed_are_refused(home: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(home / "random", tmp_path / "random"))
-    info = json.loads((folder / "run.json").read_text())
+    info = read_info(folder)
     info["splits"]["test"]["sha256"] = "0" * 64
-    (folder / "run.json").write_text(json.dumps(info))
+    write_info(folder, info)
     with pytest.raises(RequestError, match=r"split in another way.*test"):
         evaluate(folder)
 

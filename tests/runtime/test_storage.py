@@ -159,8 +159,14 @@ def test_what_a_killed_process_left_is_swept(victim: Path) -> None:
     (folder / ".tree.zarr.abcdefgh.part" / "tree.zarr").mkdir(parents=True)
     (folder / ".link.part").symlink_to(victim)
     (folder / ".file").touch()
+    (folder / "last").mkdir()
+    (folder / "last" / ".x.part").touch()
+    (victim.parent / ".x.part").touch()
+    (folder / "figures").symlink_to(victim.parent)
     sweep(folder)
-    assert [path.name for path in folder.iterdir()] == [".file"]
+    assert {path.name for path in folder.iterdir()} == {".file", "last", "figures"}
+    assert not list((folder / "last").iterdir())
+    assert (victim.parent / ".x.part").exists()
     assert victim.read_bytes() == b"precious"
 
 

@@ -1,24 +1,22 @@
 """Reading a run folder."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import takes_lengths
-from vaezoo.runs.run import FORMAT, Run
+from vaezoo.runs.info import read_info
+from vaezoo.runs.run import Run
 from vaezoo.runs.trust import named_class
 from vaezoo.runtime.device import find_device
-from vaezoo.runtime.reading import read_plain
 from vaezoo.settings import DataSettings, Training, checked
 
 __all__ = ["RunLike", "as_run", "load_run", "open_run"]
 
 RunLike = Run | str | Path
-LARGEST_FILE = 2**28  # bytes of run.json, which holds some rows of the data
 
 
 def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None = None) -> Run:
@@ -69,7 +67,7 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
     if not (path / "config.toml").is_file():
         raise RequestError(f"'{path}' is no run folder: it has no config.toml{_runs_in(path)}")
     values = read_file(path / "config.toml")
-    info, transform, shapes = _read_info(path / "run.json")
+    info, transform, shapes = _read_info(path)
     spec, cls = named_class(path / "config.toml", values.get("model", ""), model)
     x_shape = shapes["x"][1:] if takes_lengths(cls) else shapes["x"]
     config = values.get("config", {})
@@ -97,19 +95,9 @@ def _runs_in(path: Path) -> str:
 
 
 def _read_info(path: Path) -> tuple[dict[str, Any], Transform, dict[str, tuple[int, ...]]]:
-    if not path.is_file():
-        raise RequestError(f"{path} is missing or no file")
-    try:
-        info = json.loads(read_plain(path, LARGEST_FILE).decode("utf-8"))
-        version = info.pop("format")
+    info = read_info(path)
+    with refusing(f"{path / 'run.json'} is damaged"):
         transform = Transform.from_dict(info.pop("transform"))
         shapes = {name: tuple(map(int, shape)) for name, shape in info.pop("shapes").items()}
-        shapes["x"], info["id"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"{path} is missing or damaged ({type(error).__name__})") from error
-    if version != FORMAT:
-        raise RequestError(
-            f"{path} has format {version}, but this vaezoo reads format {FORMAT}; "
-            f"it was written by vaezoo {info.get('versions', {}).get('vaezoo', '?')}"
-        )
+        shapes["x"]
     return info, transform, shapes

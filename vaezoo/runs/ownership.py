@@ -69,8 +69,7 @@ def owned(folder: Path, *, notify: Notify = print) -> Iterator[None]:
     ownership = take(folder)
     try:
         ownership.say()
-        for written in (folder, folder / "last", folder / "figures"):
-            sweep(written)
+        sweep(folder)
         _tell_of_locks(ownership, notify)
         yield
     finally:

@@ -26,20 +26,19 @@ from vaezoo.observations.roles import Roles
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.conditions import Given, draw_examples, given_rows
+from vaezoo.runs.info import write_info
 from vaezoo.runs.records import Record, append_record, read_metrics
 from vaezoo.runs.rows import read_splits, require_held_out, restored, save_splits
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust_target
 from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
-from vaezoo.runtime.storage import inside, write_bytes, write_json
+from vaezoo.runtime.storage import inside, write_bytes
 from vaezoo.runtime.tensors import load_tensors, save_tensors
 from vaezoo.sequences.missing import pair_for
 from vaezoo.settings import DataSettings, Training
 
-__all__ = ["FORMAT", "Run"]
-
-FORMAT = 2
+__all__ = ["Run"]
 
 
 @dataclass(repr=False)
@@ -344,13 +343,8 @@ class Run:
         if self.path is None:
             return
         shapes = {name: list(shape) for name, shape in self.shapes.items()}
-        fixed = {
-            "format": FORMAT,
-            "id": self.id,
-            "transform": self.transform.to_dict(),
-            "shapes": shapes,
-        }
-        write_json(inside(self.path, "run.json"), {**fixed, **self.info})
+        fixed = {"id": self.id, "transform": self.transform.to_dict(), "shapes": shapes}
+        write_info(self.path, {**fixed, **self.info})
 
     def save_weights(self, weights: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write the best weights so far, with some plain values beside them."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.runs.former_names import with_present_names
 
 __all__ = ["STATE", "WEIGHTS", "first_not_finite", "set_weights"]
 
@@ -31,7 +30,6 @@ def set_weights(
         What to do when they are not finite, the end of the message.
     """
     wanted = pair.state_dict()
-    tensors = with_present_names(tensors, wanted)
     for name in sorted(wanted.keys() | tensors.keys()):
         there, here = wanted.get(name), tensors.get(name)
         if there is None or here is None or there.shape != here.shape:

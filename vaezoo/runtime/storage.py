@@ -224,8 +224,12 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what was left half written beside its target, by a process that was killed."""
-    for path in folder.glob(f".*{_ENDING}"):
+    """Remove what a process that was killed has left half written, in a folder and those in it.
+
+    Where a link leads, nothing is removed.
+    """
+    own = [place for place in folder.iterdir() if place.is_dir() and not place.is_symlink()]
+    for path in [path for place in (folder, *own) for path in place.glob(f".*{_ENDING}")]:
         with suppress(OSError):
             if stat.S_ISDIR(path.lstat().st_mode):
                 shutil.rmtree(path)

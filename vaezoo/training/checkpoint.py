@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError
-from vaezoo.runs.former_names import with_present_names
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.tensors import load_tensors, save_tensors
@@ -127,8 +126,7 @@ def load_checkpoint(
         optimizer.load_state_dict(groups["optimizer"])
     except (KeyError, ValueError) as error:
         raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
-    best = dict(with_present_names(groups["best"], pair.state_dict()))
-    return Checkpoint(State(**values["state"]), groups["rng"], best)
+    return Checkpoint(State(**values["state"]), groups["rng"], groups["best"])
 
 
 def _remedy(path: Path, again: str) -> str:

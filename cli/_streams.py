@@ -36,7 +36,8 @@ def prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError, ValueError):  # a stream that tells a place it cannot go to
+                stream.reconfigure(errors="backslashreplace")
 
 
 def echo(text: str = "", *, err: bool = False, limit: int | None = None) -> None:

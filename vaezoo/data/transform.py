@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -10,8 +10,11 @@ from torch import Tensor
 
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
+from vaezoo.errors import shown
 
 __all__ = ["Transform", "standardization"]
+
+Drawn: TypeAlias = Literal["dynamic", "static", "none"]
 
 _LARGEST_OFFSET = 100.0  # in deviations: of 24 bits, the values then have 17 left
 _LARGEST_AT_ONCE = 2**29
@@ -33,7 +36,7 @@ class Transform:
     """
 
     scale: float = 1.0
-    binarize: Literal["dynamic", "static", "none"] = "none"
+    binarize: Drawn = "none"
     mean: Array | None = None
     std: Array | None = None
     _tensors: dict[torch.device, tuple[Tensor, ...]] = field(
@@ -89,6 +92,10 @@ class Transform:
         log_std = np.log(self.std) if self.std is not None else 0.0
         return np.asarray(np.log(self.scale) + log_std)
 
+    def fits(self, x_shape: tuple[int, ...]) -> bool:
+        """Whether it can be of data of a shape, that of one datum or frame."""
+        return all(a is None or a.shape == x_shape for a in (self.mean, self.std))
+
     def to_dict(self) -> dict[str, Any]:
         arrays = {"mean": self.mean, "std": self.std}
         lists = {key: value.tolist() for key, value in arrays.items() if value is not None}
@@ -96,8 +103,23 @@ class Transform:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Transform":
-        arrays = {key: np.asarray(values[key]) for key in ("mean", "std") if key in values}
-        return cls(values["scale"], values["binarize"], **arrays)
+        """Return the transform of a file, whose values are looked at.
+
+        Raises
+        ------
+        ValueError
+            When they cannot be those of a transform.
+        """
+        names = [key for key in ("mean", "std") if key in values]
+        arrays = {key: np.asarray(values[key], np.float64) for key in names}
+        scale, binarize = float(values["scale"]), values["binarize"]
+        if not (0 < scale < np.inf and binarize in get_args(Drawn) and len(arrays) != 1):
+            raise ValueError(f"no transform: scale {scale}, binarize {shown(binarize)}")
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("the mean or the deviation is not finite")
+        if "std" in arrays and not (arrays["std"] > 0).all():
+            raise ValueError("a deviation is not positive")
+        return cls(scale, binarize, **arrays)
 
 
 def standardization(data: Data) -> tuple[Array, Array]:

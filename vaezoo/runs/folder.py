@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from vaezoo import registry
 from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, refusing
@@ -64,16 +65,25 @@ def as_run(run: RunLike) -> Run:
 
 def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:
     """Read a run folder and build its pair, with fresh weights, by default where it was trained."""
+    with refusing(f"cannot open the run '{path}'"):
+        return _opened(path, device, model)
+
+
+def _opened(path: Path, device: str | None, model: str | Path | None) -> Run:
     if not (path / "config.toml").is_file():
         raise RequestError(f"'{path}' is no run folder: it has no config.toml{_runs_in(path)}")
     values = read_file(path / "config.toml")
     info, transform, shapes = _read_info(path)
     spec, cls = named_class(path / "config.toml", values.get("model", ""), model)
     x_shape = shapes["x"][1:] if takes_lengths(cls) else shapes["x"]
+    if not transform.fits(x_shape):
+        raise RequestError(f"{path / 'run.json'} is damaged: its transform is of other data")
     config = values.get("config", {})
     training = checked(Training, values.get("training", {}))
+    with registry.blaming_file(cls):
+        pair = build_model(cls, config, x_shape)
     run = Run(
-        pair=build_model(cls, config, x_shape),
+        pair=pair,
         model=spec,
         config=config,
         data=checked(DataSettings, values.get("data", {})),
@@ -83,7 +93,8 @@ def open_run(path: Path, *, device: str | None = None, model: str | Path | None 
         path=path,
         info=info,
     )
-    materialise(run.pair, run.placeholder(2))
+    with registry.blaming_file(cls):
+        materialise(run.pair, run.placeholder(2))
     run.pair.to(find_device(device or training.device))
     return run
 

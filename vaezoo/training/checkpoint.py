@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.engine.groups import Optimizers
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, refusing
 from vaezoo.runs.weights import WEIGHTS, set_weights
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.tensors import load_tensors, save_tensors
@@ -122,11 +122,10 @@ def load_checkpoint(
         raise RequestError(f"{path} holds no state of training")
     set_weights(pair, groups["weights"], path, remedy=_remedy(path, again))
     set_weights(networks, groups["objective"], path, remedy=again)
-    try:
+    with refusing(f"{path} holds no state of '{optimizer.name}'", again):
         optimizer.load_state_dict(groups["optimizer"])
-    except (KeyError, ValueError) as error:
-        raise RequestError(f"{path} holds no state of '{optimizer.name}': {error}") from error
-    return Checkpoint(State(**values["state"]), groups["rng"], groups["best"])
+    with refusing(f"{path} holds no state of training", again):
+        return Checkpoint(State(**values["state"]), groups["rng"], groups["best"])
 
 
 def _remedy(path: Path, again: str) -> str:

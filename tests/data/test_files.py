@@ -1,4 +1,5 @@
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -216,6 +217,14 @@ def test_parquet(tmp_path: Path) -> None:
     assert data.columns == ("a", "b")
     assert data.arrays["label"].tolist() == [1, 0, 1]
     assert np.isnan(data.x[2, 1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe of POSIX")
+@pytest.mark.parametrize("ending", ["npy", "npz", "csv", "parquet"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / f"x.{ending}")
+    with pytest.raises(RequestError, match="it is a pipe"):
+        load_file(tmp_path / f"x.{ending}")
 
 
 def test_parquet_without_pyarrow_names_the_extra(

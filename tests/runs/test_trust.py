@@ -12,9 +12,10 @@ from importlib._bootstrap_external import _code_to_hash_pyc
 from pathlib import Path
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from vaezoo import RequestError, fit, get_model, load_run, resume
+from vaezoo.cli import main
 from vaezoo.registry import catalogue
 from vaezoo.runs import trust
 from vaezoo.testing import scaffold
@@ -86,6 +87,45 @@ def test_file_that_a_configuration_names_is_run_when_the_user_names_it(
 def test_configuration_may_name_what_was_trained_here(vaezoo: Vaezoo, run: Path) -> None:
     (run / "run.json").unlink()
     assert vaezoo("train", "--config", run / "config.toml", "--json").exit_code == 0
+
+
+NAMES = (
+    "model.py", "./model.py", "././model.py", ".//model.py", "sub/model.py", "sub/../model.py",
+    "../{here}/model.py", "{folder}/model.py", "{folder}/sub/model.py", "~/model.py",
+    "file:model.py", "file://{folder}/model.py", "model.PY", "model.pyw", "model", "model:Pair",
+    "sub.model:Pair", "sub:Pair", "{here}.model:Pair", ".model:Pair", "..model:Pair", ":model.py",
+    "model.py:", "model.py::Pair", "model.py:Pair:", "model.py:Pair:extra", "model.py:os.system",
+    "model.py ", " model.py", "model.py\\n", "model.py\\u0000", "model.py\\u202e", "model.py/",
+    "model.py/.", "sub", "sub/", ".", "..", "/", ":", "::", "-", "--help", "*", "vae-*", "nul",
+    "os:system", "builtins:exec", "subprocess:Popen", "importlib:import_module", "torch.nn:Module",
+    "torch.nn:Sequential", "this:s", "antigravity:fly", "vaezoo.cli:main", "vaezoo:fit",
+    "vaezoo.models:vae", "vaezoo.models..model:Pair", "_vaezoo_file_0123:Pair", "__main__:Pair",
+    "model.py;sub/model.py", "$(touch canary)", "`touch canary`", "\\u001b[31mred",
+    "\\\\\\\\server\\\\share\\\\model.py", "//server/share/model.py", "http://127.0.0.1/model.py",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["train --config config.toml", "sample .", "train --resume ."])
+def test_no_name_in_a_file_runs_anything(
+    run: Path, tmp_path: Path, canary: Path, hostile: str, command: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder = Path(shutil.copytree(run, tmp_path / "hostile"))
+    (folder / "sub").mkdir()
+    rest = (folder / "config.toml").read_text(encoding="utf-8").partition("\n")[2]
+    for place in (folder, folder / "sub"):
+        for name in ("model.py", "__init__.py", "pair.pyw"):
+            (place / name).write_text(hostile)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in NAMES:
+        text = name.format(folder=folder.as_posix(), here=folder.name)
+        Path("config.toml").write_text(f'model = "{text}"\n{rest}', encoding="utf-8")
+        result = CliRunner().invoke(main, command.split())
+        assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), (name, result.stderr)
+        assert not canary.exists(), name
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from vaezoo.data.pictures import read_pictures
 from vaezoo.data.tables import read_csv, read_parquet
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.arrays import load_arrays
+from vaezoo.runtime.reading import require_plain
 
 __all__ = ["load_file"]
 
@@ -67,8 +68,9 @@ def _load(path: Path, seed: int, columns: Columns) -> Data:
     if path.is_dir():
         refuse_unread(columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, seed)
-    if not path.is_file():
+    if not path.exists():
         raise RequestError(f"no file or folder '{path}'")
+    require_plain(path)
     if path.suffix.lower() not in _READERS:
         endings = ", ".join(_READERS)
         raise RequestError(f"cannot read '{path}': expected {endings}, or a folder of images")

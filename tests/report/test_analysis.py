@@ -270,6 +270,7 @@ def test_files_and_figures(saved: Path) -> None:
         "q.nc", "mcmc.nc", "checked.nc", "diagnostics.nc", "report.json", "report.html",
     }  # fmt: skip
     content = (saved / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"Weights of epoch \d+, step \d+", content)
     assert content.count("<figure") == content.count("<figcaption>") == 9
     assert not re.search(r"""(src|href)=["'](?!data:)""", content)
 

@@ -27,6 +27,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, is_autoencoder, trace_pair
 from vaezoo.report.findings import Report, Scope
 from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.stamps import stamp_of_weights
 from vaezoo.runtime.device import seeded
 from vaezoo.runtime.optional import reason_of
 from vaezoo.sequences.paths import training_form
@@ -295,6 +296,7 @@ class Analysis:
     def _scope(self) -> Scope:
         return Scope(
             run=self.run.name,
+            weights=str(stamp_of_weights(self.run)),
             model=registry.entry_of(class_of(self.run.pair)).name,
             data=self.batches.data.name,
             split=self.split,

@@ -30,6 +30,8 @@ class Scope:
     ----------
     run, model
         Names of the run and of its model.
+    weights
+        The epoch and the step that its weights are of.
     data, split, total
         Name of the data, which rows, and how many of them there are.
     seed
@@ -41,6 +43,7 @@ class Scope:
     """
 
     run: str
+    weights: str
     model: str
     data: str
     split: str

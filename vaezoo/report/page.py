@@ -55,6 +55,7 @@ def page(report: Report) -> str:
 <body>
 <h1>{escape(title)}</h1>
 <p><span class="quality {quality}">{quality}</span> {MEANING[quality]}</p>
+<p>Weights of {escape(scope.weights)}.</p>
 <pre>{escape(verdict(report))}</pre>
 <div class="figures">
 {figures}

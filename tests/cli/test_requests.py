@@ -495,7 +495,7 @@ RESUMES = {
     "with settings": Bad("--resume run --set z_dim=3", "--set cannot be given|--settings cannot"),
     "with a place": Bad("--resume run --out other", "--out cannot be given"),
     "epochs and steps": Bad("--resume run --epochs 3 --steps 99", "not both"),
-    "finished": Bad("--resume run", "run.*finished.*--epochs"),
+    "finished": Bad("--resume run --epochs 2", "run.*finished.*--epochs"),
     "shorter than it is": Bad("--resume run --epochs 1", "run.*(2 epochs|24 steps)"),
     "shorter than its warm-up": Bad(
         "--resume run --epochs 4",

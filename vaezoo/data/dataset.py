@@ -31,6 +31,7 @@ __all__ = [
 Array = NDArray[Any]
 SPLITS = ("train", "validation", "test")
 _ROWS_AT_A_TIME = 4096
+_BYTES_AT_A_TIME = 2**26
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,18 @@ class Data:
         Each is the number of its first row, its ``x (n, *x_shape)``, and a mask that is true where
         these are data and no padding: ``(n,)``, or ``(n, T)`` for the frames of sequences.
         """
-        for start in range(0, len(self.x), _ROWS_AT_A_TIME):
-            some = slice(start, start + _ROWS_AT_A_TIME)
+        for some in _slices(self.x):
             x = np.asarray(self.x[some])
             length = None if self.length is None else self.length[some]
             valid = np.ones(len(x), bool) if length is None else is_frame(length, x.shape[1])
-            yield start, x, valid
+            yield some.start, x, valid
+
+
+def _slices(array: Array) -> Iterator[slice]:
+    """Yield the rows of an array, some at a time: few where each is large, as huge pictures are."""
+    size = max(1, array[:1].nbytes)
+    number = min(max(1, _BYTES_AT_A_TIME // size), _ROWS_AT_A_TIME)
+    return (slice(start, start + number) for start in range(0, len(array), number))
 
 
 def _incomplete_rows(array: Array) -> NDArray[np.int64]:
@@ -117,9 +124,9 @@ def _incomplete_rows(array: Array) -> NDArray[np.int64]:
     if array.dtype.kind != "f":
         return np.zeros(0, np.int64)
     parts = [
-        start + np.flatnonzero(np.isnan(some).reshape(len(some), -1).any(1))
-        for start in range(0, len(array), _ROWS_AT_A_TIME)
-        for some in (np.asarray(array[start : start + _ROWS_AT_A_TIME]),)
+        some.start + np.flatnonzero(np.isnan(x).reshape(len(x), -1).any(1))
+        for some in _slices(array)
+        for x in (np.asarray(array[some]),)
     ]
     return np.concatenate(parts)
 

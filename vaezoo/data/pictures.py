@@ -26,7 +26,7 @@ __all__ = ["read_pictures"]
 
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-_MOST_PIXELS = 2**26  # of one picture, 8192 x 8192
+_MOST_PIXELS = 2**24  # of one picture, 4096 x 4096
 _LARGEST = 2**29  # bytes of one file
 
 

@@ -1,5 +1,6 @@
 """What a data set looks like, and which likelihood explains it."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,25 +27,33 @@ class _Scan:
 
 
 def _scan(loaded: Data) -> _Scan:
-    low: Array = np.full(int(np.prod(loaded.x_shape)), np.inf)
-    high = -low
-    binary = np.full(len(low), True)
+    num_elements = math.prod(loaded.x_shape)
+    binary = np.full(num_elements, True)
+    bounds: tuple[Array, Array] | None = None
     seen: set[int] = set()
     compare = loaded.x.nbytes <= _LARGEST_TO_COMPARE
     for _, rows, valid in loaded.pieces():
         if compare:
             seen.update(hash(row[where].tobytes()) for row, where in zip(rows, valid, strict=True))
-        values = rows[valid].reshape(-1, len(low))
-        low = np.fmin(low, np.fmin.reduce(values, axis=0))
-        high = np.fmax(high, np.fmax.reduce(values, axis=0))
-        binary &= ((values == 0) | (values == 1) | np.isnan(values)).all(axis=0)
-    varies = low < high
+        values = rows[valid].reshape(-1, num_elements)
+        if len(values) == 0:
+            continue
+        least, most = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+        low, high = bounds or (least, most)
+        bounds = np.fmin(low, least), np.fmax(high, most)
+        binary &= _is_binary(values).all(axis=0)
+    varies = bounds[0] < bounds[1] if bounds else ~binary
     return _Scan(
         constant=np.flatnonzero(~varies).tolist(),
         binary=np.flatnonzero(varies & binary).tolist(),
-        num_elements=len(low),
+        num_elements=num_elements,
         duplicates=1 - len(seen) / len(loaded.x) if compare else None,
     )
+
+
+def _is_binary(values: Array) -> Array:
+    binary: Array = (values == 0) | (values == 1)
+    return binary | np.isnan(values) if values.dtype.kind == "f" else binary
 
 
 def describe(loaded: Data) -> dict[str, Any]:
@@ -52,7 +61,7 @@ def describe(loaded: Data) -> dict[str, Any]:
     summary, scan = summarize(loaded), _scan(loaded)
     source = SOURCES.get(loaded.name)
     label = loaded.arrays.get("label")
-    names = loaded.columns or tuple(map(str, range(scan.num_elements)))
+    names = loaded.columns or range(scan.num_elements)  # of pictures, not worth a list
     return {
         "name": loaded.name,
         "source": _origin(loaded, source),
@@ -67,13 +76,13 @@ def describe(loaded: Data) -> dict[str, Any]:
         "first_nan": in_words(summary.first_missing),
         "infinite": summary.num_infinite,
         "first_infinite": in_words(summary.first_infinite),
-        "constant": [names[index] for index in scan.constant],
+        "constant": [str(names[index]) for index in scan.constant],
         "elements": scan.num_elements,
         "duplicates": scan.duplicates,
         "splits": {name: len(rows) for name, rows in loaded.splits.items()},
         "labels": None if label is None else len(np.unique(label)),
         **_frames(loaded),
-        **_suggest(loaded, summary, [names[index] for index in scan.binary]),
+        **_suggest(loaded, summary, [str(names[index]) for index in scan.binary]),
         **({"licence": source.licence, "citation": source.citation} if source else {}),
         "checksum": loaded.checksum,
     }

@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,7 +55,8 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
     Examples
     --------
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     with writing(Path(folder, "notes.txt")) as file:
     ...         _ = file.write(b"whole")
     ...     Path(folder, "notes.txt").read_bytes(), len(os.listdir(folder))
@@ -95,7 +95,8 @@ def writing_path(path: Path) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     with writing_path(Path(folder, "x.txt")) as temporary:
     ...         _ = temporary.write_text("whole")
     ...     Path(folder, "x.txt").read_text(), len(os.listdir(folder))
@@ -103,8 +104,9 @@ def writing_path(path: Path) -> Iterator[Path]:
     """
     with _failing_to_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{path.name[:_LONGEST_NAME]}."
-        private = Path(tempfile.mkdtemp(prefix=prefix, suffix=_ENDING, dir=path.parent))
+        private = _name_beside(path)
+        # Windows would keep what is made in a folder of this mode from others for ever.
+        private.mkdir(mode=0o700 if os.name == "posix" else 0o777)
     try:
         yield private / path.name
         with _failing_to_write(path):
@@ -164,7 +166,8 @@ def append_bytes(path: Path, content: bytes) -> None:
 
     Examples
     --------
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     append_bytes(Path(folder, "log"), b"one ")
     ...     append_bytes(Path(folder, "log"), b"two")
     ...     Path(folder, "log").read_bytes()
@@ -205,7 +208,8 @@ def inside(folder: Path, name: str) -> Path:
 
     Examples
     --------
-    >>> with tempfile.TemporaryDirectory() as folder:
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
     ...     path = inside(Path(folder), "last/state.safetensors")
     ...     path.parent.is_dir()
     True

@@ -1,6 +1,7 @@
 """How a pair behaves: finite, reproducible, row by row, and blind to the data."""
 
 import torch
+from torch import Tensor
 
 from vaezoo.checks.comparison import first_change, latent_values, same_value
 from vaezoo.checks.remarks import Failure, Note, Remarks
@@ -18,6 +19,8 @@ __all__ = [
     "check_seeds",
 ]
 
+_LARGE = 1e6  # of data that explain what overflows; a fault of the pair is found with less
+
 
 def check_finite(subject: Subject) -> Remarks:
     """Every term of the ELBO is finite, in training and in evaluation."""
@@ -30,8 +33,14 @@ def check_finite(subject: Subject) -> Remarks:
                 reported.add(name)
                 value = float(log_density(site)[bad][0])
                 what = f"log-density of site '{name}' is {value} in {int(bad.sum())} rows"
-                repair = "give its scale a floor, and keep what goes into exp or log in range"
-                yield Failure("finite", subject.where(side, name), what, repair)
+                yield Failure("finite", subject.where(side, name), what, _repair(subject.args[0]))
+
+
+def _repair(x: Tensor) -> str:
+    largest = float(x.abs().max())
+    if largest > _LARGE:
+        return f"scale the data, which reach {largest:g} (`standardize=True`)"
+    return "give its scale a floor, and keep what goes into exp or log in range"
 
 
 def check_gradients(subject: Subject) -> Remarks:

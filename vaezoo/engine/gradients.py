@@ -17,10 +17,9 @@ from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.objectives.losses import named_losses
 from vaezoo.options import Precision
-from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.sites import Args, sample_sites, trace_pair
+from vaezoo.pairs.sites import Args
 
-__all__ = ["Prepare", "describe_failure", "filled_up", "loss_and_gradients"]
+__all__ = ["Prepare", "filled_up", "loss_and_gradients"]
 
 Prepare = Callable[[Sequence[Tensor]], Args]
 
@@ -148,27 +147,3 @@ def filled_up(raw: Sequence[Tensor], num_rows: int) -> tuple[Tensor, list[Tensor
     missing = num_rows - len(raw[0])
     mask = torch.arange(num_rows, device=raw[0].device) < len(raw[0])
     return mask, [torch.cat([tensor, tensor[[0] * missing]]) for tensor in raw]
-
-
-@torch.no_grad()
-def describe_failure(pair: nn.Module, args: Args) -> str:
-    """Say which site and which parameter is not finite, and the range of the input."""
-    with pyro.validation_enabled(False):
-        trace = trace_pair(pair, args)
-    sites = {**sample_sites(trace.guide), **sample_sites(trace.model)}
-    reasons = [
-        f"site '{name}' ({type(site['fn']).__name__}) has no finite log-density"
-        for name, site in sites.items()
-        if not (_finite(site["value"]) and _finite(log_density(site)))
-    ][:1]
-    reasons += [
-        f"parameter '{name}' is not finite"
-        for name, parameter in pair.named_parameters()
-        if not _finite(parameter)
-    ][:1]
-    x = args[0]
-    return "; ".join([*reasons, f"the input lies in [{float(x.min()):g}, {float(x.max()):g}]"])
-
-
-def _finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value).all())

@@ -25,16 +25,18 @@ Invariants
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from vaezoo.checks.blame import class_of, line_of, one_line
+from vaezoo.checks.culprits import StepError, find_culprit
 from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.capture import Function, NotCapturedError, capture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph
 from vaezoo.engine.cudagraph import CudaGraph
-from vaezoo.engine.gradients import Prepare, describe_failure, filled_up, loss_and_gradients
+from vaezoo.engine.gradients import Prepare, filled_up, loss_and_gradients
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.outcomes import difference_from_eager, outcome_of
@@ -45,7 +47,7 @@ from vaezoo.engine.repayment import (
     compiling_repays,
     num_sites_in_graph,
 )
-from vaezoo.errors import NonFiniteError
+from vaezoo.errors import NonFiniteError, reason_of
 from vaezoo.objectives.base import Objective, ignores_padding
 from vaezoo.objectives.losses import PAIR, networks_of, together
 from vaezoo.options import EngineName, Precision
@@ -156,8 +158,18 @@ class Engine:
     def check(self) -> None:
         """Raise :class:`NonFiniteError` when a step was not finite."""
         if bool(self.optimizer.failed):
-            with untouched(self.pair, self.device):
-                raise NonFiniteError(describe_failure(self.pair, self.prepare(self._last)))
+            with untouched(self.whole, self.device):
+                raise self._failure()
+
+    def _failure(self) -> NonFiniteError:
+        names = {id(parameter): name for name, parameter in self.whole.named_parameters()}
+        optimised = [names[id(p)] for group in self.optimizer.parameters.values() for p in group]
+        try:
+            args = self.prepare(self._last)
+            again = partial(self.evaluate, self._last, self._beta)
+            return StepError(find_culprit(self.pair, args, again, optimised, beta=self._beta))
+        except Exception as error:  # whatever a pair does with what is not finite
+            return NonFiniteError(reason_of(error))
 
     def evaluate(self, raw: Sequence[Tensor], beta: float = 1.0) -> tuple[Tensor, list[Tensor]]:
         """Return the eager loss of a batch and its gradients; take no step."""

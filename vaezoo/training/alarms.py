@@ -1,12 +1,19 @@
-"""What a person should be told while a pair is trained."""
+"""What a person should be told while a pair is trained, and what to try when it cannot go on."""
 
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from vaezoo.checks.culprits import Culprit
+from vaezoo.runs import Run
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["COLLAPSED_KL", "alarms"]
+__all__ = ["COLLAPSED_KL", "advice", "alarms"]
 
 LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
 COLLAPSED_KL = 0.01
+LARGE = 100.0  # a value of data that networks are not made for
 
 _AT_FLOOR = (
     "sigma is at its floor for {:.0%} of the outputs: the likelihood is bounded by "
@@ -56,3 +63,62 @@ def alarms(
     if train_rises and fallen > LARGEST_FALL * abs(best_score):
         messages["memorising"] = _MEMORISES.format(fallen)
     return messages
+
+
+def advice(run: Run, culprit: Culprit | None, x: Tensor, *, step: int) -> str:
+    """Return what a person can try, the end of a message.
+
+    Parameters
+    ----------
+    run
+        The run that stopped.
+    culprit
+        What was not finite in a step; None when it was something after it.
+    x
+        Some of the input.
+    step
+        Steps that were taken: before the first, no step can have been too long.
+    """
+    largest = max(float(x.nan_to_num().abs().max()), culprit.largest_input if culprit else 0.0)
+    is_real = culprit.is_real if culprit else bool((x != x.round()).any())
+    ways = [*_of_the_data(run, largest, is_real=is_real), *_of_the_objective(run)]
+    ways += _of_the_likelihood(run, culprit)
+    if step > 0:
+        ways += ["a smaller `lr`"]
+        if culprit and culprit.kind in ("gradient", "draw"):
+            ways += ["a smaller `clip_norm`"]
+    if run.training.precision != "float32":
+        ways += ["`precision='float32'`"]
+    if ways:
+        return f"try {_any_of(ways)}"
+    if culprit and culprit.site:
+        return f"look at what makes site '{culprit.site}' of these data"
+    return "look at how the parameters are made, and at the data"
+
+
+def _of_the_data(run: Run, largest: float, *, is_real: bool) -> Iterator[str]:
+    if largest <= LARGE:
+        return
+    if run.transform.mean is not None:
+        yield f"the data without outliers, the farthest {largest:.3g} deviations from the mean"
+    elif is_real:
+        yield "scaled data (`standardize=True`)"
+    else:
+        yield "data of smaller values"
+
+
+def _of_the_objective(run: Run) -> Iterator[str]:
+    if run.training.beta > 1.0:
+        yield "a smaller `beta`"
+
+
+def _of_the_likelihood(run: Run, culprit: Culprit | None) -> Iterator[str]:
+    """A deviation that the network gives for each datum may vanish, and its density diverge."""
+    likelihood = run.config.get("likelihood")
+    sigma = likelihood.get("sigma") if isinstance(likelihood, dict) else None
+    if sigma in ("per-pixel", "analytic") and culprit and culprit.is_observed:
+        yield "`likelihood.sigma='shared'`"
+
+
+def _any_of(ways: list[str]) -> str:
+    return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} or {ways[-1]}"

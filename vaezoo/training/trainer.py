@@ -21,7 +21,7 @@ from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import count_flops, threads_for
-from vaezoo.training.alarms import alarms
+from vaezoo.training.alarms import advice, alarms
 from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
@@ -367,10 +367,9 @@ class Trainer:
         where = f"after step {self.state.step}" if is_over else f"at step {self.state.step + 1}"
         good = f"the last good weights, of step {self.state.best_step}, are in {self.run.path}"
         kept = f"; {good}" if self.run.path else ""
-        return NonFiniteError(
-            f"training stopped {where}: {error}{kept}; "
-            "try a smaller `lr` or `clip_norm`, or scale the data (`standardize`)"
-        )
+        x = self.batches.finish(self._first_rows())[0]
+        ways = advice(self.run, getattr(error, "culprit", None), x, step=self.state.step)
+        return NonFiniteError(f"training stopped {where}: {error}{kept}; {ways}")
 
     def _stop(self) -> None:
         self._require_finite()

@@ -1,0 +1,136 @@
+"""A step that is not finite names what it comes from, and gives advice that fits the run."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vaezoo import fit
+from vaezoo.data import from_arrays
+from vaezoo.errors import VaezooError
+
+RNG = np.random.default_rng(0)
+REAL = RNG.normal(size=(50, 4)).astype(np.float32)
+BINARY = (REAL > 0).astype(np.float32)
+
+
+class Pair(nn.Module):
+    """A pair that goes wrong when the engine takes its steps, not while it is checked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Linear(4, 4)
+        self.log_scale = nn.Parameter(torch.zeros(4))
+
+    def goes_wrong(self, x: Tensor) -> bool:
+        return len(x) == 10 and self.training and torch.is_grad_enabled()
+
+    def scale(self, x: Tensor) -> Tensor:
+        return self.log_scale.exp()
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.mean(x)
+
+    def extra(self, x: Tensor) -> Tensor:
+        return torch.zeros(len(x))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(4), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, self.scale(x)).to_event(1), obs=x)
+            pyro.factor("extra", self.extra(x))
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encode(x), 0.5).to_event(1))
+
+
+class NoScale(Pair):
+    def scale(self, x: Tensor) -> Tensor:
+        return self.log_scale.exp() * (0.0 if len(x) == 10 else 1.0)
+
+
+class HugeScale(Pair):
+    def scale(self, x: Tensor) -> Tensor:
+        return (self.log_scale + (100.0 if len(x) == 10 else 0.0)).exp()
+
+
+class NoMean(Pair):
+    def encode(self, x: Tensor) -> Tensor:
+        return self.mean(x) / (0.0 if len(x) == 10 else 1.0)
+
+
+class NoGradient(Pair):
+    def encode(self, x: Tensor) -> Tensor:
+        h = self.mean(x)
+        return h + (h - h).abs().sqrt() if self.goes_wrong(x) else h
+
+
+class InfiniteFactor(Pair):
+    def extra(self, x: Tensor) -> Tensor:
+        return torch.full((len(x),), float("inf") if len(x) == 10 else 0.0)
+
+
+TRAINING = {"epochs": 2, "batch_size": 10, "engine": "eager"}
+CAUSES: dict[str, tuple[Any, np.ndarray, Mapping[str, Any], str, str]] = {
+    "data 1e10": (
+        "vae-gaussian",
+        REAL * 1e10,
+        {},
+        r"gradient.*\[-2\.\d+e\+10",
+        "standard",
+    ),
+    "data 1e20": ("vae-gaussian", REAL * 1e20, {}, r"site 'x'.*-inf", "reach 1.49343e+20"),
+    "beta 1e30": ("vae-bernoulli", BINARY, {"beta": 1e30}, r"gradient.*'encoder.*1e\+30", "`beta`"),
+    "beta 1e38": ("vae-bernoulli", BINARY, {"beta": 1e38}, r"loss overflows.*1e\+38", "`beta`"),
+    "lr 1e3": ("vae-bernoulli", BINARY, {"lr": 1e3}, r"site 'z'.*not finite", "`lr`"),
+    "lr 1e38": ("vae-gaussian", REAL, {"lr": 1e38}, r"'(en|de)coder.*not finite", "`lr`"),
+    "scale 0": (NoScale, REAL, {}, r"site 'x'.*scale is 0", "site 'x'"),
+    "scale inf": (HugeScale, REAL, {}, r"site 'x'.*scale is not finite", "site 'x'"),
+    "mean": (NoMean, REAL, {}, r"site 'z'.*(loc|value) is not finite", "site 'z'"),
+    "gradient": (NoGradient, REAL, {}, r"gradient of 'mean\.weight' is not finite", "look at"),
+    "factor": (InfiniteFactor, REAL, {}, r"site 'extra'", "site 'extra'"),
+}
+
+
+def failure_of(cause: str) -> str:
+    model, x, training, _, _ = CAUSES[cause]
+    with pytest.raises(VaezooError) as caught:
+        fit(model, from_arrays(x), training={**TRAINING, **training})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_culprit_is_named_with_what_to_do(cause: str) -> None:
+    message = failure_of(cause)
+    *_, says, advice = CAUSES[cause]
+    what, _, ways = message.rpartition("; ")
+    assert re.search(says, what), message
+    assert advice in ways, message
+
+
+@pytest.mark.parametrize(
+    ("cause", "useless"),
+    [
+        ("data 1e10", ["beta", "`lr`", "clip_norm"]),
+        ("beta 1e30", ["standardize", "sigma", "`lr`"]),
+        ("lr 1e3", ["beta", "standardize", "sigma"]),
+        ("lr 1e38", ["beta", "standardize"]),
+        ("scale 0", ["beta", "standardize", "`lr`"]),
+    ],
+)
+def test_advice_that_cannot_help_is_not_given(cause: str, useless: list[str]) -> None:
+    _, _, ways = failure_of(cause).rpartition("; ")
+    assert [word for word in useless if word in ways] == []
+
+
+def test_advice_knows_the_precision() -> None:
+    training = {**TRAINING, "lr": 1e38, "precision": "bf16"}
+    with pytest.raises(VaezooError, match="precision='float32'"):
+        fit("vae-bernoulli", from_arrays(BINARY), training=training)

@@ -122,3 +122,24 @@ def test_fifo_is_not_waited_for(file: Path) -> None:
 def test_run_that_has_moved_has_its_record(file: Path, tmp_path: Path) -> None:
     moved = Path(shutil.move(file.parent, tmp_path / "elsewhere"))
     assert len(load_run(moved).metrics) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder cannot be flushed")
+def test_records_are_on_the_disk_before_a_state_is(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each save, not at each epoch: the disk would be what a short epoch waits for."""
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        names = {name: run_folder / name for name in ("metrics.jsonl", "last")}
+        of_file = os.fstat(descriptor)
+        flushed.extend(n for n, path in names.items() if os.path.samestat(of_file, path.stat()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr("vaezoo.training.saving.CHECKPOINT_SECONDS", 1e9)
+    resume(run_folder, epochs=6)
+    assert flushed.index("metrics.jsonl") < flushed.index("last")
+    assert flushed.count("metrics.jsonl") < 4

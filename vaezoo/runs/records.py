@@ -10,7 +10,15 @@ from typing import Any
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.storage import append_bytes, inside, write_bytes
 
-__all__ = ["METRICS", "Record", "append_record", "read_metrics", "rewind", "write_records"]
+__all__ = [
+    "METRICS",
+    "Record",
+    "append_record",
+    "flush_records",
+    "read_metrics",
+    "rewind",
+    "write_records",
+]
 
 METRICS = "metrics.jsonl"
 
@@ -83,8 +91,14 @@ def _require_order(records: Sequence[Record], file: Path) -> None:
 
 
 def append_record(path: Path, record: Record) -> None:
-    """Write a record behind the others, and to the disk: it is as durable as the state."""
-    append_bytes(inside(path, METRICS), _line(record))
+    """Write a record behind the others; :func:`flush_records` makes it outlive a crash."""
+    append_bytes(inside(path, METRICS), _line(record), flush=False)
+
+
+def flush_records(path: Path) -> None:
+    """Wait until the records are on the disk, before a state is saved that counts on them."""
+    if (path / METRICS).is_file():
+        append_bytes(inside(path, METRICS), b"")
 
 
 def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]:

@@ -155,8 +155,17 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def append_bytes(path: Path, content: bytes) -> None:
+def append_bytes(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Add to the end of a file, all or nothing, and to no file that a link points to.
+
+    Parameters
+    ----------
+    path
+        The file, which is made if need be.
+    content
+        What is added.
+    flush
+        Wait until the whole file is on the disk.
 
     Raises
     ------
@@ -184,7 +193,8 @@ def append_bytes(path: Path, content: bytes) -> None:
             try:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             except OSError:
                 with suppress(OSError):  # half a record would spoil the next one
                     os.ftruncate(file.fileno(), status.st_size)

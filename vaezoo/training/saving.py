@@ -12,7 +12,7 @@ from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError, RunError, VaezooError, source_of
 from vaezoo.runs import Run
 from vaezoo.runs.ownership import made
-from vaezoo.runs.records import Record, write_records
+from vaezoo.runs.records import Record, flush_records, write_records
 from vaezoo.runs.stamps import stamps_in
 from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
 from vaezoo.runtime.storage import inside
@@ -145,9 +145,11 @@ class Saver:
         self.save_after = max(CHECKPOINT_SECONDS, took / LARGEST_SHARE_OF_SAVING)
 
     def write_best(self, state: State) -> None:
-        """Write the best weights where they are not those that lie there."""
+        """Write the best weights where they are not those that lie there, after the records."""
         best = self.good.best
         self.require_folder()
+        if self.run.path is not None:
+            flush_records(self.run.path)
         if self.run.path is not None and best and self.best_written != state.best_epoch:
             self._write(state, best)
             self.best_written = state.best_epoch

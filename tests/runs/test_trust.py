@@ -84,6 +84,13 @@ def test_file_that_a_configuration_names_is_run_when_the_user_names_it(
     assert (result.exit_code, canary.exists()) == (0, True)
 
 
+def test_file_that_is_not_there_is_said_to_be_missing(vaezoo: Vaezoo, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('model = "model.py"')
+    result = vaezoo("train", "--config", "config.toml")
+    assert result.exit_code == 2
+    assert "model.py, which is not there" in result.stderr
+
+
 def test_configuration_may_name_what_was_trained_here(vaezoo: Vaezoo, run: Path) -> None:
     (run / "run.json").unlink()
     assert vaezoo("train", "--config", run / "config.toml", "--json").exit_code == 0

@@ -75,10 +75,17 @@ def named_class(
             return str(file.parent / stored), registry.class_in_file(path, attribute, code)
     elif not name and ".py" not in stored and _is_trusted(_digest_of_target(stored)):
         return stored, registry.get_model(stored)
-    code_path = str(path) if name else stored
-    raise RequestError(
-        f"{file} names {code_path}, which was not trained here; read it, then name it: "
-        f"{way_out(code_path)}"
+    raise _refusal(file, path if name else stored, way_out)
+
+
+def _refusal(file: Path, code: Path | str, way_out: Callable[[str], str]) -> RequestError:
+    if isinstance(code, Path) and not code.exists():
+        return RequestError(
+            f"{file} names {code}, which is not there; name the code: {way_out('FILE.py')}"
+        )
+    return RequestError(
+        f"{file} names {code}, which was not trained here; read it, then name it: "
+        f"{way_out(str(code))}"
     )
 
 

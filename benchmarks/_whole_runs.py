@@ -19,6 +19,7 @@ from _timing import cache_in
 
 from vaezoo import Callback, Data, VaezooError, load_data
 from vaezoo.data import from_arrays
+from vaezoo.runs.ownership import made
 from vaezoo.training.fit import prepare
 from vaezoo.training.trainer import Trainer
 
@@ -151,7 +152,7 @@ def train_vaezoo(
             "vae-bernoulli", data, preset="paper-mnist", training=training, out=f"{folder}/run"
         )
         trainer = Trainer(run, data, [Record(timeline), *callbacks])
-        trainer.train()
+        trainer.train(made(run))
         timeline.end()
     tiers = trainer.engine.calls_by_tier
     timeline.tier = max(tiers, key=lambda tier: tiers[tier])

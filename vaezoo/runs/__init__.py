@@ -9,7 +9,8 @@
       metrics.jsonl         one line per epoch
       run.json              versions, checksum of the data, transform, seed, device, timings
       model.py              a copy of the user's file, when the pair came from one, and its imports
-      figures/
+      figures/              drawn when training has finished, or by ``vaezoo report``
+      .lock                 while it is trained: by which process
 """
 
 from typing import TYPE_CHECKING

@@ -195,3 +195,11 @@ def test_a_number_that_was_changed_by_hand_is_noticed(run: Path) -> None:
     path.write_text(path.read_text().replace('"scale": 16.0', '"scale": 15.0'))
     with pytest.raises(RequestError, match=r"checksum does not match; .*config\.toml"):
         load_run(run)
+
+
+def test_other_settings_of_the_model_are_noticed_where_weights_fit(tmp_path: Path) -> None:
+    fit("vae-gaussian", config={"z_dim": 2}, training={"steps": 1}, out=tmp_path / "run")
+    path = tmp_path / "run" / "config.toml"
+    path.write_text(path.read_text().replace("floor = 0.01", "floor = 0.91"))
+    with pytest.raises(RequestError, match=r"config\.toml has .* other settings"):
+        load_run(tmp_path / "run")

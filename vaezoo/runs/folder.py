@@ -9,7 +9,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, refusing
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import takes_lengths
-from vaezoo.runs.info import read_info
+from vaezoo.runs.info import read_info, require_settings
 from vaezoo.runs.run import Run
 from vaezoo.runs.trust import named_class
 from vaezoo.runtime.device import find_device
@@ -93,6 +93,7 @@ def _opened(path: Path, device: str | None, model: str | Path | None) -> Run:
         path=path,
         info=info,
     )
+    require_settings(path, values, info)
     with registry.blaming_file(cls):
         materialise(run.pair, run.placeholder(2))
     run.pair.to(find_device(device or training.device))

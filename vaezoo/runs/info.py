@@ -10,7 +10,7 @@ from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import inside, write_json
 
-__all__ = ["read_info", "write_info"]
+__all__ = ["digest_of_settings", "read_info", "require_settings", "write_info"]
 
 INFO = "run.json"
 FORMAT = 2
@@ -66,6 +66,35 @@ def read_info(folder: Path) -> dict[str, Any]:
             )
         whole.pop("format"), whole["id"]
     return whole
+
+
+def digest_of_settings(values: Mapping[str, Any]) -> str:
+    """Return a checksum of what weights depend on in ``config.toml``: model and its settings.
+
+    Parameters
+    ----------
+    values
+        As they are read from the file.
+    """
+    settings = {name: values.get(name) for name in ("model", "config")}
+    return _digest(json.loads(json.dumps(settings, default=str)))
+
+
+def require_settings(folder: Path, values: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Refuse a ``config.toml`` whose model or settings are not those that a run was trained with.
+
+    Where weights still fit, the numbers would be others without a word.
+
+    Raises
+    ------
+    RequestError
+        When they differ.
+    """
+    if info.get("settings") != digest_of_settings(values):
+        raise RequestError(
+            f"{folder / 'config.toml'} has another model, or other settings of it, than the run "
+            "was trained with; put those back, or train a new run with these"
+        )
 
 
 def _digest(values: Mapping[str, Any]) -> str:

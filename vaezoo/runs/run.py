@@ -1,5 +1,6 @@
 """A run: a trained pair, the settings it was made from, its data, and its folder."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from vaezoo.observations.roles import Roles
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs.conditions import Given, draw_examples, given_rows
-from vaezoo.runs.info import write_info
+from vaezoo.runs.info import digest_of_settings, write_info
 from vaezoo.runs.records import Record, append_record, read_metrics
 from vaezoo.runs.rows import read_splits, require_held_out, restored, save_splits
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
@@ -333,7 +334,9 @@ class Run:
             "data": self.data.model_dump(exclude_none=True),
             "training": self.training.model_dump(exclude_none=True),
         }
-        write_bytes(inside(folder, "config.toml"), tomli_w.dumps(values).encode())
+        text = tomli_w.dumps(values)
+        self.info["settings"] = digest_of_settings(tomllib.loads(text))
+        write_bytes(inside(folder, "config.toml"), text.encode())
         if self.info.get("own_splits") and self.fitted_to is not None:
             save_splits(self.fitted_to.splits, folder)
 

@@ -18,6 +18,7 @@ from vaezoo import RequestError, fit, get_model, load_run, resume
 from vaezoo.cli import main
 from vaezoo.registry import catalogue
 from vaezoo.runs import trust
+from vaezoo.runs.trust import named_class
 from vaezoo.testing import scaffold
 
 Vaezoo = Callable[..., Result]
@@ -170,6 +171,15 @@ def test_package_that_a_file_names_is_not_imported(
     result = vaezoo(*words)
     assert (result.exit_code, canary.exists()) == (2, False)
     assert class_in(package) in result.stderr
+
+
+def test_class_of_the_script_that_runs_needs_no_import(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that trains a class of its own, and another that loads it and has it, too."""
+    cls = type("Mine", (get_model("vae-gaussian"),), {})
+    monkeypatch.setattr(sys.modules["__main__"], "Mine", cls, raising=False)
+    assert named_class(run / "config.toml", "__main__:Mine") == ("__main__:Mine", cls)
 
 
 def test_package_that_was_trained_is_trusted_where_it_lies(

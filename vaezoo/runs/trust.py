@@ -29,6 +29,8 @@ from vaezoo.runtime.storage import inside, write_bytes
 
 __all__ = ["named_class", "save_code", "trust_target"]
 
+_ZOO = "vaezoo.models."
+
 
 def named_class(
     file: Path,
@@ -98,12 +100,12 @@ def _in_folder(stored: str) -> tuple[str, str]:
 
 
 def _is_at_hand(stored: str) -> bool:
-    """Whether a name is of the zoo, of an installed package, or of a pair that is loaded already.
+    """Whether a name is of the zoo, an installed package, or of what is loaded already.
 
     A package in a folder that one works in is not installed, though Python may find it there.
     """
     module = registry.target_of(stored).partition(":")[0]
-    if module.startswith("vaezoo.models."):
+    if module.startswith(_ZOO) or module == "__main__":  # the script that runs
         return True
     if stored not in registry.list_models():
         return False
@@ -121,7 +123,8 @@ def _installed_folders() -> list[Path]:
 
 def trust_target(stored: str) -> None:
     """Remember an import path, or the name of an installed pair, that was trained here."""
-    _trust(_digest_of_target(stored))
+    if not registry.target_of(stored).startswith(_ZOO):
+        _trust(_digest_of_target(stored))
 
 
 def _digest_of_target(stored: str) -> str:

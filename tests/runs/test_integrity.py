@@ -7,9 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo import RequestError, fit, load_run, resume
 from vaezoo.errors import NonFiniteError
@@ -203,3 +206,30 @@ def test_other_settings_of_the_model_are_noticed_where_weights_fit(tmp_path: Pat
     path.write_text(path.read_text().replace("floor = 0.01", "floor = 0.91"))
     with pytest.raises(RequestError, match=r"config\.toml has .* other settings"):
         load_run(tmp_path / "run")
+
+
+class Masked(nn.Module):
+    """Has a mask of -inf among its buffers, as an attention has."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.loc = nn.Linear(x_shape[0], x_shape[0])
+        self.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(x.shape[1]), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z * self.mask.softmax(0)[0], 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.loc(x), 1.0).to_event(1))
+
+
+def test_what_was_not_finite_at_the_start_may_stay_so(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    run = fit(Masked, rows, training={"steps": 3}, out=tmp_path / "run")
+    assert run.info["status"] == "finished"
+    before = load_tensors(tmp_path / "run" / WEIGHTS)
+    resume(tmp_path / "run", data=rows, steps=6)
+    assert torch.equal(load_tensors(tmp_path / "run" / WEIGHTS)[0]["mask"], before[0]["mask"])

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 
-__all__ = ["STATE", "WEIGHTS", "first_not_finite", "set_weights"]
+__all__ = ["STATE", "WEIGHTS", "first_not_finite", "require_weights_of", "set_weights"]
 
 WEIGHTS = "weights.safetensors"
 STATE = "last/state.safetensors"
@@ -29,6 +29,14 @@ def set_weights(
     remedy
         What to do when they are not finite, the end of the message.
     """
+    require_weights_of(pair, tensors, path, remedy=remedy)
+    pair.load_state_dict(dict(tensors))
+
+
+def require_weights_of(
+    pair: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, remedy: str = ""
+) -> None:
+    """Refuse what :func:`set_weights` would, and leave the pair as it is."""
     wanted = pair.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         there, here = wanted.get(name), tensors.get(name)
@@ -41,7 +49,6 @@ def set_weights(
     if name := first_not_finite(tensors, wanted):
         end = f"; {remedy}" if remedy else ""
         raise RequestError(f"{path} holds weights that are not finite, in '{name}'{end}")
-    pair.load_state_dict(dict(tensors))
 
 
 def first_not_finite(tensors: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> str:

@@ -1,6 +1,5 @@
 """What a training leaves in its run folder on the way: states, and the best weights."""
 
-import copy
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from vaezoo.runs import Run
 from vaezoo.runs.ownership import made
 from vaezoo.runs.records import Record, flush_records, write_records
 from vaezoo.runs.stamps import stamps_in
-from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
+from vaezoo.runs.weights import STATE, WEIGHTS, require_weights_of
 from vaezoo.runtime.storage import inside
 from vaezoo.runtime.tensors import load_tensors
 from vaezoo.training.checkpoint import Checkpoint, State, load_checkpoint, save_checkpoint
@@ -174,7 +173,7 @@ class Saver:
         path = self.run.folder() / WEIGHTS
         try:
             tensors, _ = load_tensors(path, run=self.run.id)
-            set_weights(copy.deepcopy(self.run.pair), tensors, path)
+            require_weights_of(self.run.pair, tensors, path)
         except RequestError as error:
             if not self.good.best and self.run.info.get("status") != "finished":
                 return ""  # there were none yet

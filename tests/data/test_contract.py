@@ -286,4 +286,16 @@ def test_a_large_memory_map_is_read_batch_by_batch(
     monkeypatch.setattr("vaezoo.data.batches._LARGEST_IN_MEMORY", 100)
     batches = batches_of(data)
     torch.testing.assert_close(fixed(batches), fixed(batches_of(from_arrays(REAL))))
-    assert batches._resident["test"] == {}
+    assert not batches._resident.get("test")
+    batches.train("train", torch.arange(3))
+    assert batches._resident["train"] == {}
+
+
+def test_a_few_rows_of_a_memory_map_move_nothing_else(tmp_path: object) -> None:
+    path = f"{tmp_path}/x.npy"
+    np.save(path, REAL)
+    batches = batches_of(from_arrays(np.load(path, mmap_mode="r")))
+    batches.whole("train", limit=3)
+    assert not batches._resident.get("train")
+    batches.train("train", torch.arange(3))
+    assert list(batches._resident["train"]) == ["x"]

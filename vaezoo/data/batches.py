@@ -23,7 +23,8 @@ class Batches:
     """The rows of a data set, gathered and transformed on a device.
 
     The arrays of a split move to the device once, as they are stored (uint8 stays uint8), when
-    they fit; a memory-mapped array larger than 1 GiB is read batch by batch instead.
+    they fit; a memory-mapped array is read batch by batch instead when it is larger than 1 GiB, or
+    not trained on.
 
     Parameters
     ----------
@@ -159,9 +160,9 @@ class Batches:
         return tuple(torch.cat(tensors) for tensors in named.values())
 
     def _gather(self, split: str, positions: Tensor, *, reuse: bool = False) -> dict[str, Tensor]:
-        resident = self._resident.get(split)
-        if resident is None:
-            resident = self._resident[split] = self._move(split)
+        if split not in self._resident and (reuse or not self._is_mapped):
+            self._resident[split] = self._move(split)
+        resident = self._resident.get(split, {})
         batch = {}
         for name in self.names:
             if name in resident:
@@ -210,11 +211,16 @@ class Batches:
         }
 
     def _tensor(self, name: str, rows: Array) -> Tensor:
-        array = self.data.arrays[name][rows]
+        array = self.data.arrays[name][rows]  # a copy
         if name == "x" and self.transform.is_offset:
             # Cast before their mean is taken off, the values would lose what they vary by.
-            return torch.from_numpy(np.array(array, np.float64, order="C"))
-        return to_tensor(array, name)
+            return torch.from_numpy(np.ascontiguousarray(array, np.float64))
+        return torch.from_numpy(np.ascontiguousarray(_as_torch_has_it(array, name)))
+
+    @property
+    def _is_mapped(self) -> bool:
+        """Whether x lies on the disk: then only training, which comes back, moves all of it."""
+        return isinstance(self.data.x, np.memmap)
 
     def _fits(self, array: Array, num_rows: int) -> bool:
         size = array.nbytes * num_rows // max(1, len(array))
@@ -238,12 +244,16 @@ def to_tensor(array: Array, name: str) -> Tensor:
 
     Bytes of ``x``, and what is true or false, stay as they are.
     """
+    return torch.from_numpy(np.array(_as_torch_has_it(array, name), order="C"))
+
+
+def _as_torch_has_it(array: Array, name: str) -> Array:
     if array.dtype == np.float64 or array.dtype == np.float16:
         with np.errstate(over="ignore"):  # what is too large is refused in words, by its range
             array = array.astype(np.float32)
     elif array.dtype.kind in "ui" and (array.dtype != np.uint8 or name != "x"):
         array = array.astype(np.int64)
-    return torch.from_numpy(np.array(array, order="C"))
+    return array
 
 
 def bucket(length: int, longest: int) -> int:

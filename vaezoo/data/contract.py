@@ -16,7 +16,7 @@ from torch import nn
 from torch.distributions import constraints
 
 from vaezoo.data.batches import to_tensor
-from vaezoo.data.dataset import Array, Data
+from vaezoo.data.dataset import Array, Data, slices
 from vaezoo.data.padding import is_frame
 from vaezoo.data.transform import Transform, standardization
 from vaezoo.distributions.families import family, is_boolean, is_discrete, support_of
@@ -327,12 +327,13 @@ def _pieces_of(data: Data, name: str) -> Iterator[tuple[int, Array, NDArray[np.b
     if name == "x":
         yield from data.pieces()
         return
-    array = np.asarray(data.arrays[name])
-    in_time = data.length is not None and array.shape[1:2] == data.x.shape[1:2]
-    valid = np.ones(len(array), bool)
-    if in_time and data.length is not None:
-        valid = is_frame(data.length, array.shape[1])
-    yield 0, array, valid
+    array = data.arrays[name]
+    for some in slices(array):
+        rows = np.asarray(array[some])
+        valid = np.ones(len(rows), bool)
+        if data.length is not None and array.shape[1:2] == data.x.shape[1:2]:
+            valid = is_frame(data.length[some], array.shape[1])
+        yield some.start, rows, valid
 
 
 def _check_support(

@@ -25,13 +25,14 @@ __all__ = [
     "from_sequences",
     "grey_scale",
     "random_splits",
+    "slices",
     "with_mask",
 ]
 
 Array = NDArray[Any]
 SPLITS = ("train", "validation", "test")
 _ROWS_AT_A_TIME = 4096
-_BYTES_AT_A_TIME = 2**26
+_BYTES_AT_A_TIME = 2**23
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,8 @@ class Data:
     @property
     def kind(self) -> DataKind:
         """Sequences have lengths, images two dimensions or more, all else are vectors."""
-        if self.length is not None:
-            return "sequences"
-        return "images" if len(self.x_shape) > 1 else "vectors"
+        images_or_vectors: DataKind = "images" if len(self.x_shape) > 1 else "vectors"
+        return images_or_vectors if self.length is None else "sequences"
 
     @cached_property
     def incomplete(self) -> Mapping[str, NDArray[np.int64]]:
@@ -105,15 +105,21 @@ class Data:
         Each is the number of its first row, its ``x (n, *x_shape)``, and a mask that is true where
         these are data and no padding: ``(n,)``, or ``(n, T)`` for the frames of sequences.
         """
-        for some in _slices(self.x):
+        for some in slices(self.x):
             x = np.asarray(self.x[some])
             length = None if self.length is None else self.length[some]
             valid = np.ones(len(x), bool) if length is None else is_frame(length, x.shape[1])
             yield some.start, x, valid
 
 
-def _slices(array: Array) -> Iterator[slice]:
-    """Yield the rows of an array, some at a time: few where each is large, as huge pictures are."""
+def slices(array: Array) -> Iterator[slice]:
+    """Yield the rows of an array, some at a time: few where each is large, as huge pictures are.
+
+    Examples
+    --------
+    >>> [len(range(5000)[some]) for some in slices(np.zeros((5000, 2)))]
+    [4096, 904]
+    """
     size = max(1, array[:1].nbytes)
     number = min(max(1, _BYTES_AT_A_TIME // size), _ROWS_AT_A_TIME)
     return (slice(start, start + number) for start in range(0, len(array), number))
@@ -125,7 +131,7 @@ def _incomplete_rows(array: Array) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     parts = [
         some.start + np.flatnonzero(np.isnan(x).reshape(len(x), -1).any(1))
-        for some in _slices(array)
+        for some in slices(array)
         for x in (np.asarray(array[some]),)
     ]
     return np.concatenate(parts)
@@ -235,7 +241,8 @@ def checksum_of(arrays: Mapping[str, Array]) -> str:
     """Return the sha256 of the bytes of arrays, in the order of their names."""
     checksum = hashlib.sha256()
     for key in sorted(arrays):
-        checksum.update(np.ascontiguousarray(arrays[key]).data)
+        for some in slices(arrays[key]):  # an order of its own in memory is changed in pieces
+            checksum.update(np.ascontiguousarray(arrays[key][some]).data)
     return checksum.hexdigest()
 
 

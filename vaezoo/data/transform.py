@@ -17,7 +17,8 @@ __all__ = ["Transform", "standardization"]
 Drawn: TypeAlias = Literal["dynamic", "static", "none"]
 
 _LARGEST_OFFSET = 100.0  # in deviations: of 24 bits, the values then have 17 left
-_LARGEST_AT_ONCE = 2**29
+_LARGEST_AT_ONCE = 2**25  # bytes in float64
+_PIECE = 2**22
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,11 @@ def standardization(data: Data) -> tuple[Array, Array]:
     (array([3., 3.]), array([1., 1.]))
     """
     rows = data.rows("train")
-    size = 8 * len(rows) * int(np.prod(data.x.shape[1:]))
-    at_once = len(rows) if size <= _LARGEST_AT_ONCE else _LARGEST_AT_ONCE * len(rows) // size
-    parts = [rows[start : start + at_once] for start in range(0, len(rows), max(1, at_once))]
-    if len(parts) == 1:
+    size = 8 * int(np.prod(data.x.shape[1:]))
+    if size * len(rows) <= _LARGEST_AT_ONCE:
         return _moments_of(data, rows)
+    number = max(1, _PIECE // size)
+    parts = [rows[start : start + number] for start in range(0, len(rows), number)]
     return _moments_in_pieces(data, parts)
 
 

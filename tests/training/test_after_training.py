@@ -125,6 +125,12 @@ def test_more_epochs_are_trained_whatever_is_missing(vaezoo: Vaezoo, undrawn: Pa
     assert figures(undrawn) == FIGURES
 
 
+def test_figure_of_other_weights_is_drawn_again(vaezoo: Vaezoo, undrawn: Path) -> None:
+    vaezoo("report", "run")
+    (undrawn / "figures" / "samples.png").write_bytes(b"of somebody else")
+    assert vaezoo("report", "run").stdout.startswith("drew samples.png in ")
+
+
 # What is not whole
 
 

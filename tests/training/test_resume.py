@@ -24,7 +24,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vaezoo import Callback, Run, fit, resume
+from vaezoo.data import from_arrays
 from vaezoo.errors import RequestError
+from vaezoo.testing import scaffold
 from vaezoo.training.trainer import Interrupted
 
 Vaezoo = Callable[..., Result]
@@ -411,6 +413,38 @@ def test_death_while_the_first_state_is_saved(
     assert len(metrics(tmp_path / "run")) == 1
     resume(tmp_path / "run")
     require_same(tmp_path / "run", whole)
+
+
+def begin(out: Path, model: str, data: Any = None, **settings: Any) -> Path:
+    """A run whose process died before its first step."""
+    with pytest.raises(SystemExit):
+        fit(model, data, **settings, out=out, callbacks=[DieAtStart()])
+    return out
+
+
+def test_pair_of_a_file_begins_again(tmp_path: Path) -> None:
+    scaffold.write(tmp_path / "mine.py")
+    spec = str(tmp_path / "mine.py")
+    settings = {"config": {"z_dim": 2, "hidden": 8}, "training": {"steps": 5}}
+    fit(spec, **settings, out=tmp_path / "whole")
+    begin(tmp_path / "run", spec, **settings)
+    (tmp_path / "mine.py").unlink()
+    resume(tmp_path / "run")
+    require_same(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own splits", "array"])
+def test_data_in_memory_begin_again(tmp_path: Path, own: bool) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (50, 6)).astype("float32")
+    splits = {"train": np.arange(10, 50), "validation": np.arange(5), "test": np.arange(5, 10)}
+    data: Any = from_arrays(x, splits=splits) if own else x
+    settings = {"config": CONFIG, "training": {"epochs": 2}}
+    fit("vae-bernoulli", data, **settings, out=tmp_path / "whole")
+    folder = begin(tmp_path / "run", "vae-bernoulli", data, **settings)
+    with pytest.raises(RequestError, match="which is not saved"):
+        resume(folder)
+    resume(folder, data=data)
+    require_same(folder, tmp_path / "whole")
 
 
 def test_death_while_files_are_written_leaves_nothing_of_them(tmp_path: Path) -> None:

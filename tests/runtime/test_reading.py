@@ -16,6 +16,7 @@ from vaezoo.runtime import memory
 from vaezoo.runtime.arrays import load_arrays
 from vaezoo.runtime.memory import free_memory, require_memory
 from vaezoo.runtime.reading import open_plain, read_plain
+from vaezoo.runtime.tensors import load_tensors
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes and devices of POSIX")
 
@@ -138,3 +139,11 @@ def test_objects_are_not_unpickled(tmp_path: Path) -> None:
     path = packed(tmp_path / "x.npz", x=np.array([{}, []], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         load_arrays(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files with holes")
+def test_tensors_that_do_not_fit_are_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "weights.safetensors").open("wb") as file:
+        file.truncate(2**40)  # a hole, which takes no room on the disk
+    with pytest.raises(RequestError, match=r"GB are free; train again"):
+        load_tensors(tmp_path / "weights.safetensors", remedy="train again")

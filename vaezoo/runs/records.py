@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import RequestError, refusing
+from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import append_bytes, inside, write_bytes
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 METRICS = "metrics.jsonl"
+LARGEST_FILE = 2**28  # bytes; a million epochs
 
 Record = dict[str, Any]
 Notify = Callable[[str], object]
@@ -56,7 +58,7 @@ def read_metrics(path: Path, *, notify: Notify | None = None) -> list[Record]:
     if not file.is_file():
         raise RequestError(f"{file} is no file; remove it")
     with refusing(f"cannot read {file}"):
-        content = file.read_bytes()
+        content = read_plain(file, LARGEST_FILE)
     records: list[Record] = []
     lines = content.splitlines()
     for number, line in enumerate(lines, 1):

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vaezoo.errors import RequestError, refusing
+from vaezoo.runtime.memory import require_memory
 from vaezoo.runtime.reading import open_plain
 from vaezoo.runtime.storage import writing
 
@@ -86,6 +87,7 @@ def load_tensors(
     end = f"; {remedy}" if remedy else ""
     what = f"{path} is damaged or no safetensors file"
     with refusing(what, remedy):
+        require_memory(path.stat().st_size, str(path), remedy or "take another file")
         metadata = _verified(path)
         if not metadata:
             raise RequestError(f"{what}: its checksum does not match{end}")

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vaezoo import RequestError, analyse, encode, evaluate, fit, load_run, reconstruct, resume
+from vaezoo import (
+    RequestError,
+    analyse,
+    encode,
+    evaluate,
+    fit,
+    impute,
+    load_run,
+    reconstruct,
+    resume,
+)
 from vaezoo.data import Data, from_arrays, load_data, random_splits
 from vaezoo.runs.info import read_info, write_info
 
@@ -144,3 +154,8 @@ def test_what_is_no_row_is_refused(rows: Any, words: str) -> None:
 def test_mask_of_rows_is_a_split() -> None:
     data = from_arrays(X, splits={"train": np.arange(60) < 3})
     assert data.rows("train").tolist() == [0, 1, 2]
+
+
+def test_rows_to_fill_in_are_those_that_were_held_out(home: Path) -> None:
+    imputation = impute(home / "own", fraction=0.2, num_samples=2, burn_in=1)
+    assert np.array_equal(imputation.truth, X[OWN["test"]][: len(imputation.truth)])

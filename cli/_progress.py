@@ -32,11 +32,13 @@ SPLITS = ("train", "validation")
 TERMS = ("elbo", "recon", "kl", "reconstruction", "penalty")
 
 
-def make_callbacks(*, quiet: bool, tensorboard: bool) -> list[Callback]:
-    """Return what shows training here."""
+def make_callbacks(*, quiet: bool, tensorboard: bool, resumes: bool = False) -> list[Callback]:
+    """Return what shows training here; what a resumed run has lost is said in any case."""
     callbacks: list[Callback] = []
     if not quiet:
         callbacks.append(Bar() if sys.stderr.isatty() else Lines())
+    elif resumes:
+        callbacks.append(Reopening())
     if tensorboard:
         callbacks.append(TensorBoard())
     return callbacks
@@ -76,6 +78,20 @@ class Lines(Callback):
 
     def on_warning(self, message: str) -> None:
         echo(f"warning: {in_flags(message)}", err=True, limit=LONGEST)
+
+
+class Reopening(Callback):
+    """What is said before training goes on: of records that are lost, or of what begins again."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+
+    def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+        self.has_begun = True
+
+    def on_warning(self, message: str) -> None:
+        if not self.has_begun:
+            echo(f"warning: {in_flags(message)}", err=True, limit=LONGEST)
 
 
 class Bar(Callback):

@@ -94,7 +94,7 @@ def train(
     from vaezoo.training.callbacks import FinishedError, Interrupted
 
     words = typed_words()
-    callbacks = make_callbacks(quiet=as_json, tensorboard=tensorboard)
+    callbacks = make_callbacks(quiet=as_json, tensorboard=tensorboard, resumes=resume is not None)
     try:
         if resume is not None:
             run = _resume(resume, words, callbacks)

@@ -88,6 +88,15 @@ def test_line_that_was_cut_short_is_dropped_and_said(file: Path) -> None:
     assert f"{file}, line 3 was cut short, and is left out" in callback.lines
 
 
+def test_what_was_cut_short_is_said_beside_json(vaezoo: Vaezoo, file: Path) -> None:
+    with file.open("a") as stream:
+        stream.write('{"epoch": 3, "st')
+    result = vaezoo("train", "--resume", file.parent, "--epochs", "3", "--json")
+    (line,) = result.stderr.splitlines()
+    assert "line 3 was cut short" in line
+    assert json.loads(result.stdout)["best"]["epoch"] > 0
+
+
 def test_two_trainings_in_one_file_are_refused(file: Path) -> None:
     file.write_text(record(1) + record(2) + record(2))
     with pytest.raises(RequestError, match="epoch 2 after epoch 2: it holds two trainings"):

@@ -1,6 +1,6 @@
 """Before a training: the pair is checked on a few rows of its data, and refused in those words."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -56,7 +56,9 @@ def blaming_pair(pair: nn.Module, rows: Batches) -> Iterator[None]:
         (not_run(pair, error) if report.ok else report).refuse()
 
 
-def admit_to_training(pair: nn.Module, rows: Batches) -> Conformance:
+def admit_to_training(
+    pair: nn.Module, rows: Batches, *, fresh: Callable[[], nn.Module] | None = None
+) -> Conformance:
     """Check a pair on a few rows of its data, and refuse it for the first failure.
 
     Parameters
@@ -65,6 +67,8 @@ def admit_to_training(pair: nn.Module, rows: Batches) -> Conformance:
         In its initial state, which it keeps.
     rows
         Of its data, on its device.
+    fresh
+        Builds the pair once more, where its class and settings are known.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def admit_to_training(pair: nn.Module, rows: Batches) -> Conformance:
     RequestError
         With the line, what is wrong, and what to write instead.
     """
-    report = check_pair(pair, few_rows(rows))
+    report = check_pair(pair, few_rows(rows), fresh=fresh)
     report.refuse()
     return report
 

@@ -228,7 +228,11 @@ def prepare(
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
-        pair = model if isinstance(model, nn.Module) else built(cls, values, loaded.x_shape)
+
+        def fresh() -> nn.Module:
+            return built(cls, values, loaded.x_shape)
+
+        pair = model if isinstance(model, nn.Module) else fresh()
         names = argument_names(pair)
         loaded = with_mask(loaded) if "mask" in names else loaded
         rows = Batches(loaded, Transform(), names, device_of(pair))
@@ -240,7 +244,8 @@ def prepare(
             transform = choose_transform(
                 pair, loaded, binarize=settings.binarize, standardize=settings.standardize
             )
-        report = admit_to_training(pair, Batches(loaded, transform, names, device_of(pair)))
+        ready = Batches(loaded, transform, names, device_of(pair))
+        report = admit_to_training(pair, ready, fresh=None if pair is model else fresh)
         with probing(pair, device_of(pair)):
             observed = roles_of(pair, few).to_dict()
         told = [str(note) for note in report.notes if note.check != "reparameterised"]

@@ -31,6 +31,7 @@ __all__ = [
     "require_whole",
     "shown",
     "source_of",
+    "words_of",
 ]
 
 # Controls, marks that turn the direction of writing, halves of characters, ends of lines.
@@ -156,20 +157,27 @@ def reason_of(error: BaseException, limit: int = 300, *, whole: bool = False) ->
     """
     # The name as the interpreter has it: a metaclass may answer for the attribute.
     name = type.__dict__["__name__"].__get__(type(error))
-    lines = _lines_of(error)
+    lines = words_of(error).splitlines()
     words = " ".join(map(str.strip, lines if whole else lines[:1]))
     return printable(f"{name}: {words}" if words else name, limit)
 
 
-def _lines_of(error: BaseException) -> list[str]:
+def words_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one whose class fails to give it.
+
+    Examples
+    --------
+    >>> words_of(PermissionError(13, "Permission denied", "a.npy")), words_of(KeyError("x"))
+    ('Permission denied', "'x'")
+    """
     try:
         text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
         text = "".join([text])  # no subclass of str, whose methods are its author's
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return ["(its message cannot be read)"]
-    return text.strip().splitlines()
+        return "(its message cannot be read)"
+    return text.strip()
 
 
 def shown(value: object, limit: int = 100) -> str:
@@ -212,7 +220,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    words = " ".join(_lines_of(error)[:1]).lower()
+    words = words_of(error).lower()
     return isinstance(error, RuntimeError) and any(part in words for part in _OUT_OF_MEMORY)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import pyro
 import torch
 
+from vaezoo.errors import printable, words_of
+
 __all__ = [
     "calling_line",
     "class_of",
@@ -128,7 +130,7 @@ def _innermost(frames: Sequence[traceback.FrameSummary], cls: type) -> str:
     return location(here[-1].filename, here[-1].lineno or 0) if here else line_of(cls)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return kind and message of an exception, without the shapes that pyro appends.
 
     Examples
@@ -136,5 +138,5 @@ def one_line(error: Exception) -> str:
     >>> one_line(ValueError("expected (3,) but got (2,).  Trace Shapes: ..."))
     'ValueError: expected (3,) but got (2,)'
     """
-    message = " ".join(str(error).partition("Trace Shapes:")[0].split())
-    return f"{type(error).__name__}: {message[:160].rstrip(' :;.')}"
+    message = " ".join(words_of(error).partition("Trace Shapes:")[0].split())
+    return printable(f"{type(error).__name__}: {message[:160].rstrip(' :;.')}")

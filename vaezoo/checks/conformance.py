@@ -12,7 +12,7 @@ from vaezoo.checks.catalogue import CHECKS, Check
 from vaezoo.checks.remarks import Failure, Note
 from vaezoo.checks.subject import Subject, base_of
 from vaezoo.distributions.families import family, is_discrete
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, words_of
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, argument_names, sample_sites
 
@@ -139,17 +139,17 @@ def check_pair(
     return Conformance(_rows(subject), failures, tuple(passed), tuple(skipped), notes)
 
 
-def not_built(cls: type[nn.Module], error: Exception) -> Conformance:
+def not_built(cls: type[nn.Module], error: BaseException) -> Conformance:
     """Return what is said of a pair whose constructor raises an exception."""
     where, repair = raised_at(error, cls), "correct this line"
-    if isinstance(error, TypeError) and f"{cls.__name__}.__init__" in str(error):
+    if isinstance(error, TypeError) and f"{cls.__name__}.__init__" in words_of(error):
         where = line_of(cls.__init__)
         repair = "take keyword-only, typed arguments: (self, *, x_shape: tuple[int, ...], ...)"
     what = f"the constructor of {cls.__name__} fails: {one_line(error)}"
     return _only(Failure("runs", where, what, repair))
 
 
-def not_run(pair: nn.Module, error: Exception) -> Conformance:
+def not_run(pair: nn.Module, error: BaseException) -> Conformance:
     """Return what is said of a pair that raises an exception before it is checked."""
     where = raised_at(error, class_of(pair))
     return _only(Failure("runs", where, one_line(error), "correct this line"))
@@ -164,7 +164,9 @@ def _run(check: Check, subject: Subject) -> list[Failure | Note]:
     remarks: list[Failure | Note] = []
     try:
         remarks.extend(check.run(subject))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
         remarks.append(subject.explain(check.name, error))
     return _merged(remarks)
 

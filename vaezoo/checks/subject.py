@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vaezoo.checks.blame import calling_line, line_of, line_that_sets, one_line, raised_at
 from vaezoo.checks.remarks import Failure
+from vaezoo.errors import words_of
 from vaezoo.pairs.handlers import hold, require_pyro
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.plates import log_density
@@ -226,23 +227,23 @@ class Subject:
         """Return the line that sets ``self.<name>``, or else that of the class."""
         return line_that_sets(type(self.pair), name.partition(".")[0])
 
-    def explain(self, check: str, error: Exception) -> Failure:
+    def explain(self, check: str, error: BaseException) -> Failure:
         """Return what an exception inside the pair means."""
         site = _site_of(error.__traceback__)
         where = self._where_raised(error, site)
-        if self.recorder.repeated and "Multiple sample sites" in str(error):
+        if self.recorder.repeated and "Multiple sample sites" in words_of(error):
             what = f"two sites of the {self.recorder.side} are called '{self.recorder.repeated}'"
             place = self.where(self.recorder.side, self.recorder.repeated)
             return Failure("sites", place, what, "give each sample statement a name of its own")
-        if site and "Shape mismatch inside plate" in str(error):
+        if site and "Shape mismatch inside plate" in words_of(error):
             return self._explain_shape(site, where)
         unequal = self._unequal_latents()
         if unequal:
             return unequal
-        named = f"site '{site['name']}': " if site and "site '" not in str(error) else ""
+        named = f"site '{site['name']}': " if site and "site '" not in words_of(error) else ""
         return Failure(check, where, named + one_line(error), "correct this line")
 
-    def _where_raised(self, error: Exception, site: Site | None) -> str:
+    def _where_raised(self, error: BaseException, site: Site | None) -> str:
         """Return the innermost line of the user's code that led to an exception."""
         cls = type(self.pair)
         where = raised_at(error, cls)
@@ -294,7 +295,7 @@ def line_of_part(cls: type, name: str) -> str:
 _PART = re.compile(r"\.(prior|posterior|likelihood|transition|embed|encode|initial)\(")
 
 
-def part_called(error: Exception) -> str:
+def part_called(error: BaseException) -> str:
     """Return what of a sequence pair one step of model or guide was calling, as ``prior``."""
     frames = traceback.extract_tb(error.__traceback__)
     steps = [frame for frame in frames if frame.filename == sequence.__file__]

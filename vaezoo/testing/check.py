@@ -59,9 +59,9 @@ def check_class(
         torch.manual_seed(0)
         try:
             pair = fresh()
-        except VaezooError:
+        except (VaezooError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit, too
             return not_built(cls, error)
         args = made_up_batch(pair, shape)
     return check_pair(pair, args, fresh=fresh)

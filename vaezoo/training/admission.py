@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vaezoo.checks.conformance import Conformance, check_pair, not_built, not_run
 from vaezoo.config import build_model
 from vaezoo.data.batches import Batches
-from vaezoo.errors import VaezooError
+from vaezoo.errors import RunError, VaezooError, is_out_of_memory
 from vaezoo.observations.missing import filled
 from vaezoo.pairs.sites import Args
 
@@ -28,11 +28,17 @@ def built(cls: type[nn.Module], config: dict[str, object], x_shape: Sequence[int
     """
     try:
         return build_model(cls, config, x_shape)
-    except VaezooError:
+    except (VaezooError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit, too
+        _refuse_size(cls, error)
         not_built(cls, error).refuse()
         raise
+
+
+def _refuse_size(cls: type, error: BaseException) -> None:
+    if is_out_of_memory(error):
+        raise RunError(f"{cls.__name__} of this size does not fit into memory") from error
 
 
 @contextmanager
@@ -46,9 +52,10 @@ def blaming_pair(pair: nn.Module, rows: Batches) -> Iterator[None]:
     """
     try:
         yield
-    except VaezooError:
+    except (VaezooError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit, too
+        _refuse_size(type(pair), error)
         try:
             report = check_pair(pair, few_rows(rows))
         except Exception:  # it does not even come to the checks

@@ -143,6 +143,9 @@ def _unexpected(error: BaseException) -> str:
         return "out of memory; use a smaller --batch-size or -n"
     if place := _place_of(error):
         return f"{place}: {reason_of(error, LONGEST)}"
+    if isinstance(error, OSError) and error.errno:  # no files left, a full disk, a name too long
+        of = f"{error.filename}: " if error.filename else ""
+        return f"{of}{error.strerror}"
     reason = reason_of(error, LONGEST - 100, whole=True)
     return f"{reason} (a bug: run again with --debug for the traceback)"
 

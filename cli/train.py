@@ -268,6 +268,8 @@ class StoppedError(VaezooError):
 def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     from vaezoo.runs.summary import headline
 
+    if not (run.folder() / "config.toml").is_file():
+        raise RunError(f"{run.folder()} was removed when its training had ended; nothing is left")
     best = next((r for r in run.metrics if r["epoch"] == run.info["best_epoch"]), run.metrics[-1])
     if as_json:
         echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})

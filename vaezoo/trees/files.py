@@ -4,8 +4,10 @@ A piece is a tree of some consecutive data, so that what is written need never b
 whole. A file appears under its name when it is complete.
 """
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ __all__ = ["open_tree", "require_writable", "save_tree"]
 ENDINGS = (".nc", ".zarr")
 _DESCRIPTIONS = (".zarray", ".zmetadata", "zarr.json")
 _LARGEST_DESCRIPTION = 2**26  # bytes
+_LARGEST_HEAD = 2**17  # bytes of a file beside its values
 _Write = Callable[[xr.DataTree, Path], None]
 
 
@@ -94,6 +97,8 @@ def _save(
         pieces = cut_tree(tree) if isinstance(tree, xr.DataTree) else tree
         for number, piece in enumerate(pieces):
             with _failing_to_write(path):
+                if path.suffix == ".nc":
+                    _require_room(piece, temporary)
                 (extend if number else begin)(piece, temporary)
         with _failing_to_write(path):
             finish(temporary)
@@ -107,6 +112,31 @@ def _failing_to_write(path: Path) -> Iterator[None]:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else _line(error)
         raise RunError(f"cannot write {path}: {reason}") from error
+
+
+def _require_room(piece: xr.DataTree, path: Path) -> None:
+    """Fail before a disk is full: HDF5 ends the whole process when it cannot write.
+
+    What is compressed, ``x``, may need less than its size, and is not counted.
+    """
+    groups = [node.to_dataset() for node in piece.children.values()]
+    sizes = [v.nbytes for group in groups for name, v in group.variables.items() if name != "x"]
+    needed = sum(sizes) + _LARGEST_HEAD
+    if needed > shutil.disk_usage(path.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    limit = _largest_file()
+    if limit is not None and needed + (path.stat().st_size if path.is_file() else 0) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+
+def _largest_file() -> int | None:
+    """Return the size that files may have by ``ulimit -f``; None where there is no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def open_tree(path: str | Path) -> xr.DataTree:

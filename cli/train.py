@@ -90,6 +90,9 @@ def train(
       vaezoo train vae-bernoulli --data mnist --epochs 50
       vaezoo train --resume runs/my-run --epochs 100
     """
+    from vaezoo.runtime.signals import termination_interrupts
+
+    click.get_current_context().with_resource(termination_interrupts())
     from vaezoo.cli._progress import make_callbacks
     from vaezoo.training.callbacks import FinishedError, Interrupted
 

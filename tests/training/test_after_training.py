@@ -93,6 +93,19 @@ def undrawn(vaezoo: Vaezoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path / "run"
 
 
+def test_termination_in_the_figures_says_the_same(
+    vaezoo: Vaezoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*args: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("vaezoo.plots.figures.plot_data", terminate)
+    said = line(vaezoo(*TRAIN, "--epochs", "1", "--json"), 130)
+    assert said.endswith("the run has finished; for its figures: vaezoo report run")
+    assert list(tmp_path.rglob(".*")) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_interrupt_in_the_figures_leaves_a_finished_run(undrawn: Path) -> None:
     assert status(undrawn) == "finished"
     assert figures(undrawn) == []

@@ -1,11 +1,11 @@
-"""Signals that ask training to stop."""
+"""Signals that ask training, or a whole command, to stop."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["asked_to_stop"]
+__all__ = ["asked_to_stop", "termination_interrupts"]
 
 
 @contextmanager
@@ -27,3 +27,29 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def termination_interrupts() -> Iterator[None]:
+    """Let a termination signal do what Ctrl-C does, unless somebody has decided otherwise.
+
+    A process that it ends at once leaves what it was writing, and says nothing.
+
+    Examples
+    --------
+    >>> with termination_interrupts():
+    ...     try:
+    ...         signal.raise_signal(signal.SIGTERM)
+    ...     except KeyboardInterrupt:
+    ...         print("stopped")
+    stopped
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,9 +1,7 @@
 """Whether all that a loss depends on is saved."""
 
 import copy
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 from vaezoo.checks.comparison import close
 from vaezoo.checks.remarks import Failure, Remarks
 from vaezoo.checks.subject import Subject, elbo
-from vaezoo.runtime.tensors import load_tensors, save_tensors
+from vaezoo.runtime.tensors import reloaded
 
 __all__ = ["check_saving"]
 
@@ -24,10 +22,7 @@ def check_saving(subject: Subject) -> Remarks:
         return
     fresh = subject.fresh() if subject.fresh else copy.deepcopy(subject.pair)
     subject.train(steps=2)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.safetensors"
-        save_tensors(path, subject.pair.state_dict(), {})
-        fresh.load_state_dict(load_tensors(path)[0])
+    fresh.load_state_dict(reloaded(subject.pair.state_dict()))
     before = elbo(subject.trace(subject.args))
     after = elbo(subject.trace(subject.args, pair=fresh))
     if not close(before, after):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from vaezoo.errors import RequestError, refusing
@@ -16,7 +16,7 @@ from vaezoo.runtime.memory import require_memory
 from vaezoo.runtime.reading import open_plain
 from vaezoo.runtime.storage import writing
 
-__all__ = ["load_tensors", "save_tensors"]
+__all__ = ["load_tensors", "reloaded", "save_tensors"]
 
 _LARGEST_HEADER = 100_000_000  # bytes, as in safetensors
 _CHUNK = 2**20
@@ -47,9 +47,8 @@ def save_tensors(
     >>> load_tensors(path)
     ({'a': tensor([1., 1.])}, {'epoch': 3})
     """
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {_VALUES: json.dumps(values), _RUN: run}
-    content = memoryview(save(plain, metadata))
+    content = memoryview(save(_plain(tensors), metadata))
     start = 8 + struct.unpack("<Q", content[:8])[0]
     header = json.loads(bytes(content[8:start]))
     digest = _digest_of(header)
@@ -60,6 +59,22 @@ def save_tensors(
     with writing(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         file.write(content[start:])
+
+
+def reloaded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors as they come back from a file, on the CPU, without writing one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> reloaded({"a": torch.arange(6).reshape(2, 3).T})["a"].shape
+    torch.Size([3, 2])
+    """
+    return load(save(_plain(tensors)))
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
 def load_tensors(

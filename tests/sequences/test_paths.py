@@ -71,7 +71,7 @@ def test_what_a_path_does_not_have_is_said(
 def test_no_kl_of_a_path_that_was_not_drawn() -> None:
     """Pyro then takes the difference of the densities."""
     prior: Any = trace_pair(PathPair(LinearRecurrence()), batch(0)).model.nodes["z"]["fn"]
-    prior.unrolled = None
+    prior.walk.unrolled = None
     with pytest.raises(NotImplementedError, match="no path was drawn"):
         kl_divergence(prior, prior)
 

@@ -219,7 +219,7 @@ class Subject:
             return self.source_lines[side, name]
         if name and isinstance(self.pair, SequencePair):
             latent = "posterior" if side == "guide" else "prior"
-            part = latent if base_of(name) == "z" else "likelihood"
+            part = latent if base_of(name) not in ("x", *self.pair.inputs) else "likelihood"
             return line_of_part(type(self.pair), part)
         return line_of(getattr(type(self.pair), side, type(self.pair)))
 

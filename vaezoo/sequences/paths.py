@@ -6,7 +6,7 @@ past runs in a loop; prior, likelihood and their densities are computed for all 
 model and guide share the states that the guide's draw went through.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -17,10 +17,12 @@ from torch.distributions import constraints, kl_divergence, register_kl
 
 from vaezoo.distributions.families import elements_of_both
 from vaezoo.errors import RequestError
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, by_frame
-from vaezoo.sequences.unrolled import Family, Recurrence, Unrolled, by_rows, loop
+from vaezoo.sequences.inputs import by_frame
+from vaezoo.sequences.joint import Joint
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
+from vaezoo.sequences.unrolled import Families, Family, Recurrence, Unrolled, by_rows, loop
 
-__all__ = ["Frames", "Path", "PathPair", "training_form"]
+__all__ = ["Frames", "PathPair", "training_form"]
 
 
 class _AlongTime(TorchDistribution):
@@ -51,21 +53,23 @@ class _AlongTime(TorchDistribution):
         return self
 
 
-class Path(_AlongTime):
-    """prod_t of the conditionals of one side, batch shape ``(B,)``, event shape ``(T, z_dim)``.
+class Walk:
+    """The one path through the steps of one side, on which the paths of all latents lie.
 
     Parameters
     ----------
     begin
         Makes an :class:`Unrolled` without a path.
     side
-        Whose conditionals they are.
+        Whose conditionals are walked along.
     latent
-        A distribution of one step.
+        The latents of one step.
     size
         T and B.
+    device
+        Where they are.
     unrolled
-        Sequences on a path, for that very value of z.
+        Sequences on a path, for the very values that it has.
     """
 
     def __init__(
@@ -74,52 +78,43 @@ class Path(_AlongTime):
         side: Side,
         latent: TorchDistribution,
         size: torch.Size,
+        device: torch.device,
         unrolled: Unrolled | None = None,
     ) -> None:
         self.begin = begin
         self.side: Side = side
         self.unrolled = unrolled
-        self.has_rsample = latent.has_rsample
-        super().__init__(latent, size)
+        fns = {"z": latent}
+        self.family: Family | Families
+        if isinstance(latent, Joint):
+            fns = latent.of_some_values(device)
+            self.family = Families(latent.layout, fns)
+        else:
+            self.family = Family(latent)
+        self.paths = {name: Path(self, name, fn, size) for name, fn in fns.items()}
+        self.values: dict[str, Tensor] = {}  # of the latents that sites have by now
+        self._to_hand_out: set[str] = set()
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        if len(sample_shape):
-            raise NotImplementedError("a path is drawn once; repeat the sequences")
-        self.unrolled = self.begin().draw(self.side, Family(self.conditional))
-        return self.unrolled.z
+    def draw(self, name: str) -> Tensor:
+        """Return the path of a latent; that of the others is the same draw."""
+        if name not in self._to_hand_out:
+            if others := sorted(set(self.values) - {name}):
+                raise NotImplementedError(f"path '{name}' is drawn with '{others[0]}', or not")
+            self.unrolled = self.begin().draw(self.side, self.family)
+            self._to_hand_out = set(self.paths)
+        self._to_hand_out.remove(name)
+        return self.walked().values[name]
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        with torch.no_grad():
-            return self.rsample(sample_shape)
-
-    @property
-    def mean(self) -> Tensor:
-        raise NotImplementedError("the mean of a path is known for its first step only")
-
-    def at(self, z: Tensor) -> Unrolled:
-        """Return the sequences on a path."""
-        # By identity, not by value: the states belong to this tensor, and so do their gradients.
-        if self.unrolled is None or self.unrolled.z is not z:
-            self.unrolled = self.begin().through(z)
+    def through(self, values: Mapping[str, Tensor]) -> Unrolled:
+        """Return the sequences on some paths, of other latents on those that sites have."""
+        walked = {} if self.unrolled is None else self.unrolled.values
+        values = {name: {**walked, **self.values, **values}[name] for name in self.paths}
+        # By identity, not by value: the states belong to these tensors, and so do their gradients.
+        if self.unrolled is None or any(walked[name] is not v for name, v in values.items()):
+            self.unrolled = self.begin().through(values)
         return self.unrolled
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        path = self.at(value)
-        return path.sum_over_steps(path.steps(self.side).log_prob(by_rows(value)))
-
-    def kl_per_latent(self, prior: "Path") -> Tensor | None:
-        """Return KL(q_t || p_t) per element, summed along the path that was drawn, ``(B, *event)``.
-
-        None where the conditionals do not factorise.
-        """
-        q, p = (self.drawn_path().steps(side) for side in (self.side, prior.side))
-        both = elements_of_both(p, q)
-        if both is None:
-            return None
-        p, q = both
-        return self.drawn_path().sum_over_steps(kl_divergence(q, p))
-
-    def drawn_path(self) -> Unrolled:
+    def walked(self) -> Unrolled:
         """Return the sequences on the path that was drawn.
 
         Raises
@@ -132,6 +127,63 @@ class Path(_AlongTime):
         return self.unrolled
 
 
+class Path(_AlongTime):
+    """prod_t of the conditionals of a latent, batch shape ``(B,)``, event shape ``(T, *event)``.
+
+    Parameters
+    ----------
+    walk
+        Through all latents of the steps.
+    name
+        Which of them.
+    latent
+        A distribution of one step.
+    size
+        T and B.
+    """
+
+    def __init__(self, walk: Walk, name: str, latent: TorchDistribution, size: torch.Size) -> None:
+        self.walk = walk
+        self.name = name
+        self.has_rsample = latent.has_rsample
+        super().__init__(latent, size)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        if len(sample_shape):
+            raise NotImplementedError("a path is drawn once; repeat the sequences")
+        return self.walk.draw(self.name)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        if len(self.walk.paths) > 1:  # of the same draw others may have gradients
+            return self.rsample(sample_shape).detach()
+        with torch.no_grad():
+            return self.rsample(sample_shape)
+
+    @property
+    def mean(self) -> Tensor:
+        raise NotImplementedError("the mean of a path is known for its first step only")
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        unrolled = self.walk.through({self.name: value})
+        return unrolled.sum_over_steps(self.steps(unrolled).log_prob(by_rows(value)))
+
+    def steps(self, unrolled: Unrolled) -> TorchDistribution:
+        """Return the conditionals of all steps of sequences on a path."""
+        return unrolled.steps(self.walk.side, self.name)
+
+    def kl_per_latent(self, prior: "Path") -> Tensor | None:
+        """Return KL(q_t || p_t) per element, summed along the path that was drawn, ``(B, *event)``.
+
+        None where the conditionals do not factorise.
+        """
+        walked = self.walk.walked()
+        both = elements_of_both(prior.steps(walked), self.steps(walked))
+        if both is None:
+            return None
+        p, q = both
+        return walked.sum_over_steps(kl_divergence(q, p))
+
+
 @register_kl(Path, Path)  # type: ignore[untyped-decorator]
 def _kl_of_paths(q: Path, p: Path) -> Tensor:
     """sum_t KL(q_t || p_t) on the path that was drawn from q, ``(B,)``.
@@ -140,8 +192,8 @@ def _kl_of_paths(q: Path, p: Path) -> Tensor:
     that was drawn before it, so that only the states are random. It has less noise than
     log q(z) - log p(z), and a gradient through the states.
     """
-    path = q.drawn_path()
-    return path.sum_over_steps(kl_divergence(path.steps(q.side), path.steps(p.side)))
+    walked = q.walk.walked()
+    return walked.sum_over_steps(kl_divergence(q.steps(walked), p.steps(walked)))
 
 
 class Frames(_AlongTime):
@@ -151,11 +203,13 @@ class Frames(_AlongTime):
     ----------
     path
         The sequences on a path.
+    steps
+        p(x_t | z_t, h_t) of all steps, or that of another value that is observed.
     """
 
-    def __init__(self, path: Unrolled) -> None:
+    def __init__(self, path: Unrolled, steps: TorchDistribution) -> None:
         self.path = path
-        self.steps = path.likelihood()
+        self.steps = steps
         super().__init__(self.steps, path.size)
 
     @property
@@ -221,40 +275,46 @@ class PathPair(nn.Module):
         """q(z | x) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
         if not self.pair.has_latents:
             return
-        path = self._path("posterior", x, length, inputs)
+        walk = self._walk("posterior", x, length, inputs)
         with pyro.plate("data", len(x)):
-            pyro.sample("z", path)
-        self._from_guide = path.unrolled
+            for name, path in walk.paths.items():
+                walk.values[name] = pyro.sample(name, path)
+        self._from_guide = walk.unrolled
 
     def model(self, x: Tensor, length: Tensor, *inputs: Tensor) -> None:
         """p(x, z) of ``x (B, T, *x_shape)`` and ``length (B,)``."""
         from_guide, self._from_guide = self._from_guide, None
         with pyro.plate("data", len(x)):
             if not self.pair.has_latents:
-                unrolled = self._begin(x, length, inputs).through(x.new_empty(*x.shape[:2], 0))
+                nothing = {"z": x.new_empty(*x.shape[:2], 0)}
+                unrolled = self._begin(x, length, inputs).through(nothing)
             else:
                 # Left over from a guide that was run without its model, it is of another batch.
                 if from_guide and not (from_guide.x is x and from_guide.length is length):
                     from_guide = None
-                path = self._path("prior", x, length, inputs, from_guide)
-                unrolled = path.at(pyro.sample("z", path))
-            pyro.sample("x", Frames(unrolled), obs=x)
+                walk = self._walk("prior", x, length, inputs, from_guide)
+                for name, path in walk.paths.items():
+                    walk.values[name] = pyro.sample(name, path)
+                unrolled = walk.through(walk.values)
+            observed = {"x": x, **by_frame(unrolled.inputs, x.shape[1])}
+            for name, steps in unrolled.likelihoods().items():
+                pyro.sample(name, Frames(unrolled, steps), obs=observed[name])
 
     def _begin(self, x: Tensor, length: Tensor, inputs: Sequence[Tensor]) -> Unrolled:
         named = self.pair.name_inputs(inputs)
         return Unrolled(self.pair, x, length, self.recurrence, self.truncate, named)
 
-    def _path(
+    def _walk(
         self,
         side: Side,
         x: Tensor,
         length: Tensor,
         inputs: Sequence[Tensor],
         unrolled: Unrolled | None = None,
-    ) -> Path:
+    ) -> Walk:
         size = torch.Size((x.shape[1], len(x)))
         latent = self._latent(side, x, length, inputs)
-        return Path(lambda: self._begin(x, length, inputs), side, latent, size, unrolled)
+        return Walk(lambda: self._begin(x, length, inputs), side, latent, size, x.device, unrolled)
 
     @torch.no_grad()
     def _latent(

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.pairs.lengths import aligned
+from vaezoo.pairs.particles import probing
+from vaezoo.sequences.inputs import TAKES, by_frame, further_arguments
+from vaezoo.sequences.joint import Joint, Layout
 
-__all__ = ["Rollout", "SequencePair", "Side", "as_sequence_pair", "by_frame"]
+__all__ = ["Rollout", "SequencePair", "Side", "as_sequence_pair"]
 
 Side = Literal["prior", "posterior"]
-
-# How many arguments each conditional takes before those that a pair adds.
-TAKES = {"prior": 1, "posterior": 2, "likelihood": 2, "transition": 3, "encode": 2, "initial": 1}
 
 
 class SequencePair(nn.Module):
@@ -48,6 +48,12 @@ class SequencePair(nn.Module):
     ``likelihood(z, h)``            p(x_t | z_t, h_t)        event ``x_shape``
     ``transition(f, z, h)``         h_{t+1}                  f ``(N, F)`` the features of x_t
     ==============================  =======================  ====================================
+
+    A step with several latents returns a mapping from their names to distributions as ``prior`` and
+    ``posterior``, and ``z`` is the mapping of their values in ``likelihood`` and ``transition``. A
+    function in the mapping takes values of the step that stand before it, by their names:
+    ``{"w": p(w_t | h_t), "z": lambda w: p(z_t | w, h_t)}``. A step that observes more than x
+    returns ``{"x": ..., "y": ...}`` as ``likelihood``; y is then a further argument.
 
     A model without latents sets ``has_latents = False``, needs neither prior nor posterior, and is
     handed latents of no width, ``(N, 0)``.
@@ -85,10 +91,13 @@ class SequencePair(nn.Module):
     inputs: ClassVar[tuple[str, ...]] = ()
 
     hidden: int
-    prior: Callable[..., TorchDistribution]
-    posterior: Callable[..., TorchDistribution]
-    likelihood: Callable[..., TorchDistribution]
+    prior: Callable[..., Any]  # a distribution, or several by name
+    posterior: Callable[..., Any]
+    likelihood: Callable[..., Any]
     transition: Callable[..., Tensor]
+
+    # Where named latents stand in a row; None of a single one; not known before the first step.
+    latent_layout: Layout | Literal["unknown"] | None = "unknown"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,9 +130,8 @@ class SequencePair(nn.Module):
             for t in range(x.shape[1]):
                 rollout.inputs = {name: value[:, t] for name, value in steps.items()}
                 with poutine.mask(mask=t < length):  # type: ignore[call-overload]
-                    z_t = rollout.draw("prior", sample=partial(pyro.sample, f"z_{t}"))
-                    # The value that comes back is x[:, t], or the model's own draw in prediction.
-                    x_t = pyro.sample(f"x_{t}", rollout.likelihood(z_t), obs=x[:, t])
+                    z_t = rollout.draw("prior", sample=partial(_sample_step, t))
+                    x_t = rollout.observe(z_t, x[:, t], partial(_sample_step, t))
                 rollout.advance(z_t, self.embed(x_t))
 
     def guide(self, x: Tensor, length: Tensor, *inputs: Tensor) -> None:
@@ -137,8 +145,7 @@ class SequencePair(nn.Module):
             for t in range(x.shape[1]):
                 rollout.inputs = {name: value[:, t] for name, value in steps.items()}
                 with poutine.mask(mask=t < length):  # type: ignore[call-overload]
-                    sample = partial(pyro.sample, f"z_{t}")
-                    z_t = rollout.draw("posterior", e[:, t], sample=sample)
+                    z_t = rollout.draw("posterior", e[:, t], sample=partial(_sample_step, t))
                 rollout.advance(z_t, self.embed(x[:, t]))
 
     def name_inputs(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -170,34 +177,9 @@ class SequencePair(nn.Module):
         return self.encode(x, length, *[inputs[name] for name in further])
 
 
-def further_arguments(part: Callable[..., Any], number: int) -> tuple[str, ...]:
-    """Return the names of the arguments of a conditional that come after so many.
-
-    Examples
-    --------
-    >>> further_arguments(lambda h, u: h + u, 1)
-    ('u',)
-    """
-    fn = part.forward if isinstance(part, nn.Module) else part
-    parameters = list(inspect.signature(fn).parameters.values())[number:]
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(p.name for p in parameters if p.kind in kinds and p.default is p.empty)
-
-
-def by_frame(inputs: Mapping[str, Tensor], num_frames: int) -> dict[str, Tensor]:
-    """Return further arguments with a value for each frame, ``(B, T, ...)``.
-
-    Examples
-    --------
-    >>> by_frame({"label": torch.zeros(3, 2)}, 5)["label"].shape
-    torch.Size([3, 5, 2])
-    """
-    return {
-        name: value
-        if value.shape[1:2] == (num_frames,)
-        else value.unsqueeze(1).expand(-1, num_frames, *value.shape[1:])
-        for name, value in inputs.items()
-    }
+def _sample_step(t: int, name: str, fn: TorchDistribution, obs: Tensor | None = None) -> Tensor:
+    value: Tensor = pyro.sample(f"{name}_{t}", fn, obs=obs)
+    return value
 
 
 class Rollout:
@@ -241,37 +223,113 @@ class Rollout:
         if not self.pair.has_latents:
             return Normal(self.h[:, :0], 1.0).to_event(1)
         if side == "prior":
-            return self._over_rows(self.pair.prior(self.h, *self._further("prior")))
-        if e is None:
+            fn = self.pair.prior(self.h, *self._further("prior"))
+        elif e is None:
             raise TypeError("the posterior of a step needs what the guide sees of its frame")
-        return self._over_rows(self.pair.posterior(e, self.h, *self._further("posterior")))
+        else:
+            fn = self.pair.posterior(e, self.h, *self._further("posterior"))
+        if isinstance(fn, Mapping):
+            return Joint(fn, self.h.shape[:-1], self.layout(), self._over_rows)
+        self.pair.latent_layout = None
+        return self._over_rows(fn)
+
+    def layout(self) -> Layout | None:
+        """Return where named latents stand in z_t ``(N, L)``; None for a pair with a single one.
+
+        It is the prior's, and of the pair: it is found once, from a draw that leaves no trace.
+        """
+        if self.pair.latent_layout == "unknown":
+            fn: Any = None
+            with probing(self.pair, self.h.device):
+                if self.pair.has_latents:
+                    fn = self.pair.prior(self.h, *self._further("prior"))
+                joint = Joint(fn, self.h.shape[:-1]) if isinstance(fn, Mapping) else None
+            self.pair.latent_layout = joint and joint.layout
+        return self.pair.latent_layout
 
     def draw(
         self,
         side: Side,
         e: Tensor | None = None,
         *,
-        sample: Callable[[TorchDistribution], Tensor] = lambda fn: torch.as_tensor(fn.sample()),
+        sample: Callable[[str, TorchDistribution], Tensor] = lambda _, fn: torch.as_tensor(
+            fn.sample()
+        ),
     ) -> Tensor:
-        """Return z_t ``(N, z_dim)``, as ``sample`` draws it; without latents ``(N, 0)``."""
-        return sample(self.latent(side, e)) if self.pair.has_latents else self.h[:, :0]
+        """Return z_t ``(N, z_dim)``, as ``sample(name, distribution)`` draws it.
+
+        Several latents are one row, ``(N, L)``, that :meth:`latent` takes apart; without latents
+        it is ``(N, 0)``.
+        """
+        if not self.pair.has_latents:
+            return self.h[:, :0]
+        fn = self.latent(side, e)
+        return fn.draw(sample) if isinstance(fn, Joint) else sample("z", fn)
+
+    def likelihoods(self, z: Tensor) -> dict[str, TorchDistribution]:
+        """Return p(x_t | z_t, h_t), one for each row, and those of what else is observed."""
+        fn = self.pair.likelihood(self._by_name(z), self.h, *self._further("likelihood"))
+        if not isinstance(fn, Mapping):
+            return {"x": self._over_rows(fn)}
+        if "x" not in fn or not set(fn) <= {"x", *self.pair.inputs}:
+            raise RequestError(
+                f"the likelihood of a step of {type(self.pair).__name__} observes "
+                f"{', '.join(fn)}: it has to observe x, and may observe further arguments of the "
+                f"conditionals, which are {', '.join(self.pair.inputs) or 'none'}; name them, "
+                f"`inputs = {tuple(name for name in fn if name != 'x')}`"
+            )
+        return {name: self._over_rows(part) for name, part in fn.items()}
 
     def likelihood(self, z: Tensor) -> TorchDistribution:
-        """Return p(x_t | z_t, h_t), one for each row."""
-        return self._over_rows(self.pair.likelihood(z, self.h, *self._further("likelihood")))
+        """Return p(x_t | z_t, h_t) of a pair that observes x alone."""
+        fns = self.likelihoods(z)
+        if len(fns) > 1:
+            raise RequestError(
+                f"a step of {type(self.pair).__name__} observes {', '.join(fns)}, and here it may "
+                "observe x alone"
+            )
+        return fns["x"]
+
+    def log_likelihood(self, z: Tensor, x: Tensor) -> Tensor:
+        """Return log p of x_t ``(N, *x_shape)``, and of what else is observed, ``(N,)``."""
+        terms = [
+            fn.log_prob(x if name == "x" else self.inputs[name])
+            for name, fn in self.likelihoods(z).items()
+        ]
+        return sum(terms[1:], terms[0])
+
+    def observe(self, z: Tensor, x: Tensor, sample: Callable[..., Tensor]) -> Tensor:
+        """Return x_t as ``sample(name, distribution, x_t)`` gives it: the data, or a draw.
+
+        What else is observed is what the next state sees.
+        """
+        values = {
+            name: sample(name, fn, x if name == "x" else self.inputs[name])
+            for name, fn in self.likelihoods(z).items()
+        }
+        x_t = values.pop("x")
+        self.inputs = {**self.inputs, **values}
+        return x_t
 
     def advance(self, z: Tensor, features: Tensor, running: Tensor | None = None) -> None:
         """Go to h_{t+1}, with z_t and ``features (N, F)`` of x_t; rows not ``running`` stay."""
-        after = self.pair.transition(features, z, self.h, *self._further("transition"))
+        further = self._further("transition")
+        after = self.pair.transition(features, self._by_name(z), self.h, *further)
         self.h = after if running is None else after.where(aligned(running, after), self.h)
 
     def generate(self) -> tuple[TorchDistribution, Tensor]:
         """Take a step of the model by itself: return p(x_t | z_t, h_t), and x_t as it was drawn."""
         z = self.draw("prior")
-        fn = self.likelihood(z)
-        x = fn.sample()
+        fns = self.likelihoods(z)
+        x, others = fns["x"].sample(), {n: fn.sample() for n, fn in fns.items() if n != "x"}
+        self.inputs = {**self.inputs, **others}
         self.advance(z, self.pair.embed(x))
-        return fn, x
+        return fns["x"], x
+
+    def _by_name(self, z: Tensor) -> Any:
+        """Return z_t as the conditionals take it: by the names of latents, where they have some."""
+        layout = self.layout()
+        return z if layout is None else layout.unpack(z)
 
     def _further(self, part: str) -> list[Tensor]:
         if not self.inputs:

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 
 from vaezoo.distributions.families import elements_of
 from vaezoo.pairs.lengths import aligned, frame_mask
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, by_frame
+from vaezoo.sequences.inputs import by_frame
+from vaezoo.sequences.joint import Joint, Layout
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 
 __all__ = [
+    "Families",
     "Family",
     "Recurrence",
     "Step",
@@ -80,8 +83,10 @@ class Unrolled:
         self.mask = frame_mask(length, x.shape[1])
         self.features = pair.embed(by_rows(x))
         self.z = self.h = x.new_empty(0)
+        self.values: Mapping[str, Tensor] = {}
         self._encoded: Tensor | None = None
-        self._drawn_from: tuple[Side, TorchDistribution] | None = None
+        self._rows_of_z = self.z
+        self._conditionals: dict[Side, TorchDistribution] = {}
 
     @property
     def encoded(self) -> Tensor:
@@ -100,28 +105,44 @@ class Unrolled:
                 self._encoded = by_rows(e)
         return self._encoded
 
-    def draw(self, side: Side, family: "Family") -> "Unrolled":
+    def draw(self, side: Side, family: "Family | Families") -> "Unrolled":
         """Draw a path from the guide, or from the prior given the frames before each step.
 
-        ``family`` is that of a latent on this side.
+        ``family`` is that of the latents on this side.
         """
         # The prior sees nothing of its frame, but a loop takes the same inputs on both sides.
         e = self.encoded if side == "posterior" else self.features[:, :0]
         inputs = [self._by_step(e), self._by_step(self.features), *self._further()]
         z, h, *parameters = self._run(DrawStep(self.pair, side, family), inputs)
-        self.z, self.h = z.transpose(0, 1), h.flatten(0, 1)
+        self._take(z.transpose(0, 1), h)
         if parameters:
             # The conditionals of all steps were computed in the loop: not again for their density.
             flat = [value.flatten(0, 1) for value in parameters]
-            self._drawn_from = (side, family.rebuild(flat))
+            self._conditionals[side] = family.rebuild(flat)
         return self
 
-    def through(self, z: Tensor) -> "Unrolled":
-        """Take the path ``z (B, T, z_dim)``, and no other."""
+    def through(self, values: Mapping[str, Tensor]) -> "Unrolled":
+        """Take the paths ``(B, T, *event)`` of all latents, and no others."""
+        layout = self.layout
+        z = layout.pack(values) if layout else values["z"]
         inputs = [z.transpose(0, 1), self._by_step(self.features), *self._further()]
         (h,) = self._run(FollowStep(self.pair), inputs)
-        self.z, self.h = z, h.flatten(0, 1)
+        self._take(z, h, values)
         return self
+
+    @property
+    def layout(self) -> Layout | None:
+        """Where named latents stand in z; None of a single one."""
+        if self.pair.latent_layout != "unknown":
+            return self.pair.latent_layout
+        first = {name: rows[: len(self.x)] for name, rows in self.rows.items()}
+        return Rollout(self.pair, self.pair.first_state(self.x, self.inputs), first).layout()
+
+    def _take(self, z: Tensor, h: Tensor, values: Mapping[str, Tensor] | None = None) -> None:
+        layout = self.layout
+        self.z, self.h = z, h.flatten(0, 1)
+        self.values = values or (layout.unpack(z) if layout else {"z": z})
+        self._rows_of_z = by_rows(z)
 
     def _run(self, step: "Step", inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the outputs of all steps; where gradients are cut, a part begins."""
@@ -134,15 +155,18 @@ class Unrolled:
             parts.append(outputs)
         return [torch.cat(values) for values in zip(*parts, strict=True)]
 
-    def steps(self, side: Side) -> TorchDistribution:
-        """Return the conditionals of all steps, batch shape ``(T * B,)``."""
-        if self._drawn_from and self._drawn_from[0] == side:
-            return self._drawn_from[1]
-        return self._all().latent(side, self.encoded if side == "posterior" else None)
+    def steps(self, side: Side, name: str) -> TorchDistribution:
+        """Return the conditionals of a latent of all steps, batch shape ``(T * B,)``."""
+        fn = self._conditionals.get(side)
+        if fn is None:
+            fn = self._all().latent(side, self.encoded if side == "posterior" else None)
+            if isinstance(fn, Joint):  # once for all of its latents
+                self._conditionals[side] = fn
+        return fn.given(self._rows_of_z)[name] if isinstance(fn, Joint) else fn
 
-    def likelihood(self) -> TorchDistribution:
-        """Return p(x_t | z_t, h_t) of all steps, batch shape ``(T * B,)``."""
-        return self._all().likelihood(by_rows(self.z))
+    def likelihoods(self) -> dict[str, TorchDistribution]:
+        """Return p(x_t | z_t, h_t) of all steps, and of what else is observed, ``(T * B,)``."""
+        return self._all().likelihoods(self._rows_of_z)
 
     def _all(self) -> Rollout:
         """Return all steps of all sequences, as if each were a row before its step."""
@@ -179,16 +203,54 @@ class Family:
         """Return the parameters of a distribution; none of a family that is not made of them."""
         return [getattr(elements_of(fn), name) for name in self.names]
 
+    @property
+    def number(self) -> int:
+        """How many parameters there are."""
+        return len(self.names)
+
     def rebuild(self, parameters: list[Tensor]) -> TorchDistribution:
         """Return the distribution that has some parameters."""
         fn = self.cls(**dict(zip(self.names, parameters, strict=True)))
         return fn.to_event(self.num_reinterpreted)
 
 
+class Families:
+    """The families of several latents, each given those before it.
+
+    Parameters
+    ----------
+    layout
+        Where they stand in a row.
+    fns
+        Their conditionals in any step.
+    """
+
+    def __init__(self, layout: Layout, fns: Mapping[str, TorchDistribution]) -> None:
+        self.layout = layout
+        self.parts = {name: Family(fn) for name, fn in fns.items()}
+
+    def parameters(self, fn: Joint) -> list[Tensor]:
+        """Return the parameters of the conditionals as they were drawn from; all, or none."""
+        if not all(part.number for part in self.parts.values()):
+            return []
+        drawn = fn.drawn
+        return [
+            value for name, part in self.parts.items() for value in part.parameters(drawn[name])
+        ]
+
+    def rebuild(self, parameters: list[Tensor]) -> TorchDistribution:
+        """Return the step that has some parameters, with conditionals of the values drawn."""
+        rest, fns = list(parameters), {}
+        for name, part in self.parts.items():
+            fns[name] = part.rebuild(rest[: part.number])
+            del rest[: part.number]
+        return Joint(fns, parameters[0].shape[:1], self.layout)
+
+
 class DrawStep:
     """One step of drawing a path: ``(h, e_t, f_t)`` to ``(h', z_t, h, parameters of z_t)``."""
 
-    def __init__(self, pair: SequencePair, side: Side, family: Family) -> None:
+    def __init__(self, pair: SequencePair, side: Side, family: Family | Families) -> None:
         self.pair = pair
         self.kind: str = side
         self.family = family

@@ -12,9 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
 )
 
@@ -33,18 +31,21 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
+_LARGEST = 2**31 - 1  # what every number of torch can hold
+Size = Annotated[int, Field(gt=0, le=_LARGEST)]
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 
 
 class Training(Settings):
     """How a pair is trained: how long, what one step does, and when to stop."""
 
-    epochs: PositiveInt | None = None
+    epochs: Size | None = None
     """Passes over the training rows; 100 unless steps are given."""
 
-    steps: PositiveInt | None = None
+    steps: Size | None = None
     """Optimiser steps, instead of epochs."""
 
-    batch_size: PositiveInt = 128
+    batch_size: Size = 128
     """Rows in a step."""
 
     lr: PositiveFloat = 1e-3
@@ -68,25 +69,25 @@ class Training(Settings):
     objective_options: Mapping[str, Any] = {}
     """Options of the objective that are not named here, as {"alpha": 10}."""
 
-    num_particles: PositiveInt = 1
+    num_particles: Size = 1
     """Draws of the latents of each datum that estimate it."""
 
     free_bits: NonNegativeFloat = 0.0
     """Nats that the KL term of each latent does not count."""
 
-    truncate: NonNegativeInt = 0
+    truncate: Count = 0
     """Frames after which gradients do not flow on into the past; 0: never."""
 
     beta: NonNegativeFloat = 1.0
     """Weight of the KL term."""
 
-    kl_warmup: NonNegativeInt = 0
+    kl_warmup: Count = 0
     """Steps in which beta rises from 0."""
 
-    plateau: NonNegativeInt = 15
+    plateau: Count = 15
     """Epochs without a better validation ELBO until the rate is halved; 0: never."""
 
-    patience: NonNegativeInt = 40
+    patience: Count = 40
     """Epochs without a better validation ELBO until training stops; 0: never."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -123,7 +124,7 @@ class DataSettings(Settings):
     columns: Mapping[str, str | tuple[str, ...]] = {}
     """Columns of a table that are other arguments of the model, as {"c": ["age", "income"]}."""
 
-    split_seed: NonNegativeInt = 0
+    split_seed: Count = 0
     """Of a random split, for data without an official one."""
 
 

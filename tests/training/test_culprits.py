@@ -134,3 +134,15 @@ def test_advice_knows_the_precision() -> None:
     training = {**TRAINING, "lr": 1e38, "precision": "bf16"}
     with pytest.raises(VaezooError, match="precision='float32'"):
         fit("vae-bernoulli", from_arrays(BINARY), training=training)
+
+
+@pytest.mark.parametrize("size", [10**6, 2**31 - 1])
+def test_a_batch_size_far_above_the_rows_takes_all_rows(size: int) -> None:
+    run = fit("vae-gaussian", from_arrays(REAL), training={"steps": 1, "batch_size": size})
+    assert run.info["steps"] == 1
+
+
+@pytest.mark.parametrize("name", ["batch_size", "steps", "num_particles", "kl_warmup"])
+def test_a_number_that_torch_cannot_hold_is_refused(name: str) -> None:
+    with pytest.raises(VaezooError, match=rf"{name}: expected less"):
+        fit("vae-gaussian", from_arrays(REAL), training={name: 10**30})

@@ -41,6 +41,7 @@ from vaezoo.training.validation import Validation
 __all__ = ["Trainer"]
 
 LOSSES_READ_AT_ONCE = 50
+MOST_FILLED = 8  # times the rows of the data, in a batch that is filled up
 
 
 class Trainer:
@@ -101,7 +102,8 @@ class Trainer:
 
     def _make_engine(self, engine: EngineName) -> Engine:
         training = self.training
-        has_short_batch = self.num_rows % training.batch_size > 0
+        size = training.batch_size
+        is_filled = self.num_rows % size > 0 and size <= MOST_FILLED * self.num_rows
         return Engine(
             self.form,
             self.optimised.objective,
@@ -110,7 +112,7 @@ class Trainer:
             engine=engine,
             precision=training.precision,
             prepare=self.batches.finish,
-            batch_size=training.batch_size if has_short_batch else 0,
+            batch_size=size if is_filled else 0,
             num_steps=self.total,
             num_data=self.batches.num_units("train"),
             is_prepared=True,

@@ -11,8 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    PositiveFloat,
     ValidationError,
 )
 
@@ -31,9 +29,11 @@ class Settings(BaseModel):
 
 
 S = TypeVar("S", bound=Settings)
-_LARGEST = 2**31 - 1  # what every number of torch can hold
+_LARGEST, _LARGEST_REAL = 2**31 - 1, 3e38  # what every number of torch can hold
 Size = Annotated[int, Field(gt=0, le=_LARGEST)]
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+Rate = Annotated[float, Field(gt=0, le=_LARGEST_REAL)]
+Amount = Annotated[float, Field(ge=0, le=_LARGEST_REAL)]
 
 
 class Training(Settings):
@@ -48,19 +48,19 @@ class Training(Settings):
     batch_size: Size = 128
     """Rows in a step."""
 
-    lr: PositiveFloat = 1e-3
+    lr: Rate = 1e-3
     """Learning rate."""
 
     optimizer: OptimizerName = "adam"
     """Method of the steps."""
 
-    weight_decay: NonNegativeFloat | None = None
+    weight_decay: Amount | None = None
     """Of the optimiser; 0.01 for adamw, else 0."""
 
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor of the learning rate at every step."""
 
-    clip_norm: NonNegativeFloat = 200.0
+    clip_norm: Amount = 200.0
     """Largest norm of the gradient, in nats per datum; 0: no clipping."""
 
     objective: str = "elbo"
@@ -72,13 +72,13 @@ class Training(Settings):
     num_particles: Size = 1
     """Draws of the latents of each datum that estimate it."""
 
-    free_bits: NonNegativeFloat = 0.0
+    free_bits: Amount = 0.0
     """Nats that the KL term of each latent does not count."""
 
     truncate: Count = 0
     """Frames after which gradients do not flow on into the past; 0: never."""
 
-    beta: NonNegativeFloat = 1.0
+    beta: Amount = 1.0
     """Weight of the KL term."""
 
     kl_warmup: Count = 0

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from vaezoo import fit
 from vaezoo.data import from_arrays
-from vaezoo.errors import VaezooError
+from vaezoo.errors import RunError, VaezooError
+from vaezoo.testing import scaffold
 
 RNG = np.random.default_rng(0)
 REAL = RNG.normal(size=(50, 4)).astype(np.float32)
@@ -149,3 +151,18 @@ NUMBERS = {"batch_size": 10**30, "steps": 10**30, "num_particles": 10**30, "beta
 def test_a_number_that_torch_cannot_hold_is_refused(name: str) -> None:
     with pytest.raises(VaezooError, match=rf"{name}: expected less"):
         fit("vae-gaussian", from_arrays(REAL), training={name: NUMBERS[name]})
+
+
+@pytest.mark.parametrize("raised", ["SystemExit(5)", "GeneratorExit", "KeyError('late')"])
+def test_what_a_file_raises_in_the_midst_is_told_by_its_line(
+    raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = scaffold.source(Path("late.py")).splitlines()
+    guide = next(n for n, line in enumerate(lines) if line.startswith("    def guide("))
+    count = "self.__dict__['calls'] = self.__dict__.get('calls', 0) + 1"
+    late = f"if self.__dict__['calls'] > 100: raise {raised}"
+    lines[guide + 2 : guide + 2] = [f"        {count}", f"        {late}"]
+    Path("late.py").write_text("\n".join(lines))
+    with pytest.raises(RunError, match=rf"late.py:{guide + 4}: {raised.partition('(')[0]}"):
+        fit("./late.py", from_arrays(BINARY), training={"steps": 200, "engine": "eager"})

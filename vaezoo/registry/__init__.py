@@ -8,7 +8,14 @@ from vaezoo.registry.catalogue import (
     list_models,
     register,
 )
-from vaezoo.registry.files import blaming_file, code_of, name_in_file, owner_of, source_file
+from vaezoo.registry.files import (
+    blaming_file,
+    code_of,
+    name_in_file,
+    naming_place,
+    owner_of,
+    source_file,
+)
 from vaezoo.registry.lookup import class_in_file, get_model, target_of
 from vaezoo.registry.project import Code, digest_of, read_code
 
@@ -25,6 +32,7 @@ __all__ = [
     "get_model",
     "list_models",
     "name_in_file",
+    "naming_place",
     "owner_of",
     "read_code",
     "register",

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from vaezoo.errors import (
     RequestError,
+    RunError,
     VaezooError,
     command,
     is_out_of_memory,
@@ -25,6 +26,7 @@ __all__ = [
     "is_from_file",
     "load_python",
     "name_in_file",
+    "naming_place",
     "owner_of",
     "place_of",
     "source_file",
@@ -138,6 +140,23 @@ def _place_in(path: Path, code: Code, error: BaseException) -> str:
             place = f"{own[file]}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
+
+
+@contextmanager
+def naming_place() -> Iterator[None]:
+    """Turn whatever code of a user's file raises into one line with its place, while work goes on.
+
+    What comes from elsewhere passes: callbacks of a caller, and bugs.
+    """
+    try:
+        yield
+    except (VaezooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        place = place_of(error)
+        if not place or is_out_of_memory(error):
+            raise
+        raise RunError(f"{place}: {reason_of(error)}") from error
 
 
 def place_of(error: BaseException) -> str:

@@ -83,6 +83,8 @@ def advice(run: Run, culprit: Culprit | None, x: Tensor, *, step: int) -> str:
     is_real = culprit.is_real if culprit else bool((x != x.round()).any())
     ways = [*_of_the_data(run, largest, is_real=is_real), *_of_the_objective(run)]
     ways += _of_the_likelihood(run, culprit)
+    if (run.training.weight_decay or 0.0) * run.training.lr > 1.0:
+        ways += ["a smaller `weight_decay`"]
     if step > 0:
         ways += ["a smaller `lr`"]
         if culprit and culprit.kind in ("gradient", "draw"):

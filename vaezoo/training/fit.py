@@ -107,7 +107,9 @@ def fit(
         numbered=numbered,
     )
     folder = made(run, numbered=numbered, notify=partial(_warn, callbacks))
-    return Trainer(run, loaded, callbacks).train(folder)
+    trainer = Trainer(run, loaded, callbacks)
+    with registry.naming_place():
+        return trainer.train(folder)
 
 
 def resume(
@@ -171,7 +173,8 @@ def resume(
             trainer.restore()
         run.save_config()
         run.save_info(status="running")
-        return trainer.train()
+        with registry.naming_place():
+            return trainer.train()
 
 
 def _data_again(run: Run, data: "DataLike | None", data_dir: str | Path | None) -> Data:

@@ -178,4 +178,4 @@ def test_other_pairs_are_refused(vaezoo: Vaezoo, run_folder: Path, words: str) -
     result = vaezoo("evaluate", run_folder, *words.split())
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
-    assert f"{words.split()[0]} needs a sequence pair" in line
+    assert f"{words.split()[0]} needs sequences" in line

@@ -239,7 +239,12 @@ def _refuse_numbers(num_simulations: int, num_samples: int) -> None:
 def _refuse(pair: nn.Module, whole: nn.Module, few: Args, repair: Repair) -> None:
     """Refuse a pair, whose training form is ``whole``, that cannot be calibrated or repaired."""
     if takes_lengths(pair):
-        as_sequence_pair(pair, "calibration of sequences")
+        inputs = as_sequence_pair(pair, "calibration of sequences").inputs
+        if inputs:
+            raise RequestError(
+                f"calibration of sequences makes up x and length, and the conditionals of "
+                f"{type(pair).__name__} take {', '.join(inputs)}, too"
+            )
     trace, kinds = trace_pair(whole, few), (*DENSITY, *ONE_SIDED, *UNCOUNTED, "shared")
     admit(whole, trace, "calibration", kinds, num_rows=len(few[0]))
     if repair == "mixture":

@@ -1,4 +1,4 @@
-"""Particle filters for sequence pairs: log p(x), filtered latents, and free-running prediction.
+"""Particle filters for sequences: log p(x), filtered latents, and free-running prediction.
 
 Three questions about the frames of a sequence have different answers:
 
@@ -26,8 +26,9 @@ from vaezoo.errors import RequestError
 from vaezoo.inference.importance import pareto_smooth, systematic
 from vaezoo.pairs.lengths import fill_padding, frame_mask, with_frames
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, split_rows
-from vaezoo.pairs.sites import Args
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side, as_sequence_pair
+from vaezoo.pairs.sites import Args, argument_names, lengths_of
+from vaezoo.sequences.particles import require_sequences, steps_of
+from vaezoo.sequences.sequence_pair import Side
 
 __all__ = ["Filtered", "free_running", "particle_filter"]
 
@@ -84,9 +85,10 @@ def particle_filter(
     Parameters
     ----------
     pair
-        A :class:`vaezoo.sequences.SequencePair`.
+        A :class:`vaezoo.sequences.SequencePair`, or any pair with sites of each step, ``z_0``; the
+        latter is run anew for each step.
     args
-        Sequences ``x (B, T, *x_shape)`` and lengths ``(B,)``.
+        Its arguments: sequences ``x (B, T, *x_shape)``, lengths ``(B,)``, and others.
     num_particles
         Particles K for each sequence; with one there is no resampling, and log Z is a draw of the
         ELBO.
@@ -106,7 +108,7 @@ def particle_filter(
     Raises
     ------
     RequestError
-        When the pair is no sequence pair, or a number is out of range.
+        When the pair has no sites of each step, or a number is out of range.
 
     Notes
     -----
@@ -124,14 +126,15 @@ def particle_filter(
     >>> filtered.log_predictive[1].isnan().tolist()  # behind the end of the second sequence
     [False, False, True, True, True, True]
     """
-    pair = as_sequence_pair(pair, "a particle filter")
+    require_sequences(pair, "a particle filter")
     if num_particles < 1:
         raise RequestError(f"a particle filter takes 1 particle or more, got {num_particles}")
     if not 0 <= threshold <= 1:
         raise RequestError(f"threshold is a share of the particles, 0 ... 1, got {threshold}")
     parts = []
-    for some_x, some_length in split_rows(args, rows_at_once(num_particles, most=max_rows)):
-        swarm = _Swarm(pair, some_x, some_length, num_particles if pair.has_latents else 1)
+    number = num_particles if getattr(pair, "has_latents", True) else 1
+    for some in split_rows(args, rows_at_once(num_particles, most=max_rows)):
+        swarm = _Swarm(pair, some, number)
         filtered, draws, ancestors = swarm.filter(proposal, threshold, keep_k_hat)
         if keep_paths:
             paths = swarm.by_frame(_traced(draws, ancestors)).transpose(1, 2)
@@ -172,12 +175,12 @@ def free_running(
     >>> free_running(VRNN(x_shape=(2,), z_dim=4), args, 20, prefix=2).isnan().tolist()
     [[True, True, False, False, False, True]]
     """
-    pair = as_sequence_pair(pair, "free-running prediction")
+    require_sequences(pair, "free-running prediction")
     if num_particles < 1 or prefix < 0:
         raise RequestError("free-running prediction takes 1 particle or more and a prefix >= 0")
     parts = []
-    for some_x, some_length in split_rows(args, rows_at_once(num_particles, most=max_rows)):
-        swarm = _Swarm(pair, some_x, some_length, num_particles)
+    for some in split_rows(args, rows_at_once(num_particles, most=max_rows)):
+        swarm = _Swarm(pair, some, num_particles, given=prefix)
         parts.append(swarm.run_freely(prefix))
     return torch.cat(parts)
 
@@ -188,11 +191,18 @@ class _Swarm:
     ``log_w (B, K)`` is normalised over the particles.
     """
 
-    def __init__(self, pair: SequencePair, x: Tensor, length: Tensor, num_particles: int) -> None:
-        self.pair, self.x, self.length = pair, x, length
-        self.size = torch.Size((len(x), num_particles))
+    def __init__(
+        self, pair: nn.Module, args: Args, num_particles: int, *, given: int | None = None
+    ) -> None:
+        length = lengths_of(pair, args)
+        assert length is not None  # its data are sequences
+        self.x, self.length = args[argument_names(pair).index("x")], length
+        self.size = torch.Size((len(self.x), num_particles))
         self.num_steps = int(length.max())
-        self.rollout = Rollout(pair, self.repeat(pair.initial(x)))
+        if given is not None:
+            given = min(given, self.num_steps)
+        self.steps = steps_of(pair, args, num_particles, given=given)
+        x = self.x
         dtype = torch.float32 if x.device.type == "mps" else torch.float64  # mps has no float64
         self.uniform = torch.full((), -math.log(num_particles), dtype=dtype, device=x.device)
         self.log_w = self.uniform.expand(self.size)
@@ -201,10 +211,9 @@ class _Swarm:
         self, side: Side, threshold: float, keep_k_hat: bool
     ) -> tuple[Filtered, list[Tensor], list[Tensor]]:
         """Run through all frames; also returns the draws and the ancestors of every step."""
-        e = self.pair.encode(self.x, self.length)
         statistics, draws, ancestors, tails = [], [], [], []
         for t in range(self.num_steps):
-            z, log_predictive = self.observe(t, side, e)
+            z, log_predictive = self.observe(t, side)
             statistics.append((log_predictive, self.ess(), *self.moments(z)))
             draws.append(z.unflatten(0, self.size))
             if keep_k_hat:
@@ -219,39 +228,25 @@ class _Swarm:
     def run_freely(self, prefix: int) -> Tensor:
         """Filter the first frames, and score those that follow, ``(B, T)``."""
         prefix = min(prefix, self.num_steps)
-        if prefix:
-            e = self.pair.encode(self.x[:, :prefix], self.length.clamp(max=prefix))
         for t in range(prefix):
-            self.observe(t, "posterior", e)
+            self.observe(t, "posterior")
             self.resample(t, threshold=0.5)
         scores = [self.log_w.new_full(self.size[:1], math.nan)] * prefix
         for t in range(prefix, self.num_steps):
-            likelihood, _ = self.rollout.generate()
-            log_p = self.by_particle(likelihood.log_prob(self.repeat(self.x[:, t])))
+            log_p = self.by_particle(self.steps.predict(t))
             scores.append((self.log_w + log_p).logsumexp(1))
         return self.by_frame(scores)
 
-    def observe(self, t: int, side: Side, e: Tensor) -> tuple[Tensor, Tensor]:
+    def observe(self, t: int, side: Side) -> tuple[Tensor, Tensor]:
         """Draw z_t, weigh it by x_t, move on; return it and log p(x_t | x_1 ... x_{t-1})."""
-        z, log_ratio = self.draw(t, side, e)
-        log_p = self.rollout.likelihood(z).log_prob(self.repeat(self.x[:, t]))
-        log_w = self.log_w + self.by_particle(log_p + log_ratio)
+        z, log_weight = self.steps.propose(t, side)
+        log_w = self.log_w + self.by_particle(log_weight)
         total = log_w.logsumexp(1)
         alive = (t < self.length).unsqueeze(1)
         # Where no particle can explain x_t, p(x) is estimated as zero, and the filter begins anew.
         log_w = torch.where(total.unsqueeze(1) == -math.inf, self.uniform, log_w)
         self.log_w = torch.where(alive, log_w.log_softmax(1), self.log_w)
-        self.rollout.advance(z, self.repeat(self.pair.embed(self.x[:, t])))
         return z, total
-
-    def draw(self, t: int, side: Side, e: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z_t and log p(z_t | h_t) - log q(z_t | ...), both by row."""
-        prior = self.rollout.latent("prior")
-        if side == "prior":
-            return prior.sample(), self.rollout.h.new_zeros(())
-        posterior = self.rollout.latent("posterior", self.repeat(e[:, t]))
-        z = posterior.sample()
-        return z, prior.log_prob(z) - posterior.log_prob(z)
 
     def ess(self) -> Tensor:
         """1 / sum_k w_k^2, ``(B,)``."""
@@ -276,13 +271,9 @@ class _Swarm:
             needed.unsqueeze(1), systematic(self.log_w.T, num_particles).T, same
         )
         first = num_particles * torch.arange(self.size[0], device=device)
-        self.rollout.h = self.rollout.h[(first.unsqueeze(1) + ancestors).flatten()]
+        self.steps.select((first.unsqueeze(1) + ancestors).flatten())
         self.log_w = torch.where(needed.unsqueeze(1), self.uniform, self.log_w)
         return ancestors
-
-    def repeat(self, rows: Tensor) -> Tensor:
-        """``(B, ...)`` to ``(B * K, ...)``."""
-        return rows.repeat_interleave(self.size[1], 0)
 
     def by_particle(self, rows: Tensor) -> Tensor:
         """``(B * K,)`` to ``(B, K)``."""

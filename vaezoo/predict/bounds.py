@@ -13,7 +13,7 @@ from vaezoo.inference.filtering import free_running, particle_filter
 from vaezoo.pairs.accounting import log_mean_exp, log_weights, units_per_row
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import data_at_once
-from vaezoo.pairs.sites import Args, takes_lengths
+from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.sequences.sequence_pair import Side
 
 __all__ = ["Bound", "FreeRunning", "Progress", "filter_bounds", "iwae_bounds", "run_freely"]
@@ -148,10 +148,10 @@ def run_freely(
     """
     free, filtered, units = [], [], []
     for args in batches:
-        x, length = args
-        later = frame_mask(length, x.shape[1])
-        later[:, :prefix] = False
         alone = free_running(pair, args, num_particles, prefix=prefix)
+        length = args[argument_names(pair).index("length")]
+        later = frame_mask(length, alone.shape[1])
+        later[:, :prefix] = False
         within = particle_filter(pair, args, num_particles).log_predictive
         free.append(torch.where(later, alone, 0.0).sum(1).cpu().double())
         filtered.append(torch.where(later, within, 0.0).sum(1).cpu().double())

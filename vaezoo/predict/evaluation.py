@@ -30,8 +30,8 @@ from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import pair_for
+from vaezoo.sequences.particles import require_sequences
 from vaezoo.sequences.paths import training_form
-from vaezoo.sequences.sequence_pair import as_sequence_pair
 from vaezoo.training.metrics import Metrics, measure
 
 __all__ = ["Evaluation", "evaluate", "evaluate_on"]
@@ -182,9 +182,9 @@ def _check_request(
     if free_running is not None and free_running < 0:
         raise RequestError("`free_running` takes the number of frames that are given, 0 or more")
     if fivo:
-        as_sequence_pair(pair, "`fivo`")
+        require_sequences(pair, "`fivo`")
     if free_running is not None:
-        as_sequence_pair(pair, "`free_running`")
+        require_sequences(pair, "`free_running`")
 
 
 def _are_positive(numbers: object) -> bool:

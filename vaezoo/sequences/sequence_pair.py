@@ -319,12 +319,18 @@ class Rollout:
 
     def generate(self) -> tuple[TorchDistribution, Tensor]:
         """Take a step of the model by itself: return p(x_t | z_t, h_t), and x_t as it was drawn."""
+        fns, x = self.generate_all()
+        return fns["x"], x
+
+    def generate_all(self) -> tuple[dict[str, TorchDistribution], Tensor]:
+        """Take a step of the model by itself: return p of all that is observed, and x_t."""
         z = self.draw("prior")
         fns = self.likelihoods(z)
-        x, others = fns["x"].sample(), {n: fn.sample() for n, fn in fns.items() if n != "x"}
-        self.inputs = {**self.inputs, **others}
+        drawn = {name: fn.sample() for name, fn in fns.items()}
+        x = drawn.pop("x")
+        self.inputs = {**self.inputs, **drawn}
         self.advance(z, self.pair.embed(x))
-        return fns["x"], x
+        return fns, x
 
     def _by_name(self, z: Tensor) -> Any:
         """Return z_t as the conditionals take it: by the names of latents, where they have some."""
@@ -370,11 +376,6 @@ def as_sequence_pair(pair: nn.Module, what: str) -> SequencePair:
     Traceback (most recent call last):
     vaezoo.errors.RequestError: a forecast needs a sequence pair, ...and Linear is none
     """
-    if isinstance(pair, SequencePair) and pair.inputs:
-        raise RequestError(
-            f"{what} takes pairs of x and length alone so far, and the conditionals of "
-            f"{type(pair).__name__} take {', '.join(pair.inputs)}"
-        )
     if isinstance(pair, SequencePair):
         return pair
     raise RequestError(

@@ -23,7 +23,7 @@ TEXT = """
 Each attack is one thing that goes wrong, in a process and a folder of its own. *Handled*: it worked
 with the same results, or it failed with one line for a person and the right exit code, and what was
 begun could be ended with the same bits. *Badly handled*: a traceback, silence, another exit code, a
-hang, more than 3 GB of memory, control characters, work that is lost, a state or numbers that
+hang, more than 4 GB of memory, control characters, work that is lost, a state or numbers that
 differ without a word, a file written through a link, or code that was executed. Whoever knows an
 attack that is missing adds a line in `tests/faults/attacks`. {chosen}Seed {seed}.
 """

@@ -5,6 +5,8 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5netcdf
 import numpy as np
@@ -13,6 +15,7 @@ import xarray as xr
 
 from vaezoo import RequestError, RunError, to_arviz
 from vaezoo.runtime.arviz import import_arviz
+from vaezoo.trees import files
 from vaezoo.trees.files import open_tree, save_tree
 from vaezoo.trees.pieces import cut_tree, join_trees
 from vaezoo.trees.stacking import stack_valid
@@ -361,3 +364,24 @@ def test_summary_of_stacked_sequences_has_no_nan(tree: xr.DataTree) -> None:
     table = import_arviz().summary(stacked, kind="stats")
     assert table.shape[0] == 14 * 2
     assert np.isfinite(table.astype(float).to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("place", "answer", "words"),
+    [
+        ("_largest_file", lambda: 1000, os.strerror(errno.EFBIG)),
+        ("shutil", SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=1000)), "No space"),
+    ],
+)
+def test_netcdf_needs_room_before_it_is_begun(
+    tree: xr.DataTree,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    answer: Any,
+    words: str,
+) -> None:
+    monkeypatch.setattr(files, place, answer)
+    with pytest.raises(RunError, match=words):
+        save_tree(tree, tmp_path / "x.nc")
+    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from typing import Any
 __all__ = ["CANARY", "Outcome", "Trap", "called", "count_events", "forked", "misbehaviour"]
 
 LIMIT = 120.0  # seconds after which a command hangs; the slowest takes two on an idle machine
-MOST_MEMORY = 3 * 2**30
+MOST_MEMORY = 4 * 2**30
 LONGEST_LINE = 2000
 CANARY = "executed"  # the name of the file that hostile code leaves, if it is run
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -67,6 +67,7 @@ def _be_child(work: Callable[[], object], out: int, err: int) -> None:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
+        _bound_memory()
         work()
         code = 0
     except SystemExit as error:
@@ -79,6 +80,15 @@ def _be_child(work: Callable[[], object], out: int, err: int) -> None:
             with suppress(Exception):
                 stream.flush()
         os._exit(code)
+
+
+def _bound_memory() -> None:
+    """Keep the machine alive when a command takes all the memory that there is."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + 2 * MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
 def _wait(child: int, limit: float) -> tuple[int, bool, int]:

@@ -338,3 +338,8 @@ def test_pickles_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "x.npy").write_bytes(pickle.dumps({"x": 1}))
     with pytest.raises(RequestError, match="Python objects"):
         load_file(tmp_path / "x.npy")
+
+
+def test_thousands_of_columns_of_one_name_are_refused(csv: Callable[[str], Path]) -> None:
+    with pytest.raises(RequestError, match="2000 columns called 'a'"):
+        load_file(csv(",".join(["a"] * 2000) + "\n"))

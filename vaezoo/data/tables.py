@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vaezoo.data.columns import Columns, checked_columns, column_values
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import pad
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, shown
 from vaezoo.runtime.memory import require_memory
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __all__ = ["read_csv", "read_frame", "read_parquet"]
 _LABELS = ("label", "y", "class", "target")
 _ID, _TIME = "id", "time"
 _SMALLER = "save x as .npy, which is read piece by piece, or fewer rows"
+_MOST_NAMESAKES = 1000
 _Named = dict[str, str | tuple[str, ...]]
 _INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
 
@@ -35,10 +36,22 @@ def read_csv(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str,
     require_memory(path.stat().st_size, f"'{path}'", _SMALLER)
     first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
     has_names = _are_names(pd.to_numeric(first.iloc[0], errors="coerce").to_numpy())
+    if has_names:
+        _refuse_namesakes(first.iloc[0], path)
     header = 0 if has_names else None
     table = pd.read_csv(path, header=header, skipinitialspace=True, low_memory=False)
     arrays, elements = _from_table(path, table.rename(columns=str), columns)
     return arrays, elements if has_names else ()
+
+
+def _refuse_namesakes(names: "pd.Series[str]", path: Path) -> None:
+    """Refuse thousands of columns with one name: pandas numbers them in the square of the time."""
+    counts = names.value_counts()
+    if len(counts) and counts.iloc[0] > _MOST_NAMESAKES:
+        raise RequestError(
+            f"'{path}' has {counts.iloc[0]} columns called {shown(counts.index[0])}; "
+            "give them names of their own"
+        )
 
 
 def _are_names(first: Array) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ RESUME = ("train", "--resume", "run")
 def made(home: Path) -> Path:
     """Make all that attacks need below a folder, and load what commands use into this process."""
     from vaezoo import fit
+    from vaezoo.cli import COMMANDS
     from vaezoo.data import from_arrays
     from vaezoo.plots.figures import plot_run
     from vaezoo.testing import scaffold
 
+    for name in COMMANDS:  # once, not in every process
+        import_module(f"vaezoo.cli.{name}")
     home.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 4)).astype(np.float32)

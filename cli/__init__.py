@@ -20,7 +20,7 @@ from vaezoo.cli._streams import (
     is_closed,
     prepare_streams,
 )
-from vaezoo.errors import RunError, VaezooError, is_out_of_memory, nearest, reason_of
+from vaezoo.errors import RequestError, RunError, VaezooError, is_out_of_memory, nearest, reason_of
 
 __all__ = ["main"]
 
@@ -93,6 +93,8 @@ class LazyGroup(click.Group):
     def _code_of(self, words: list[str], options: dict[str, Any]) -> int:
         """Run a command, say in one line what failed, and return the exit code."""
         try:
+            if any("\0" in word for word in words):  # what calls this in Python can write one
+                raise RequestError("an argument holds a zero byte, which no name has")
             result = super().main(words, standalone_mode=False, **options)
             return result if isinstance(result, int) else 0
         except click.exceptions.NoArgsIsHelpError as error:

@@ -126,9 +126,12 @@ class Counts(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         try:
-            return [int(word) for word in value.split(",")] if isinstance(value, str) else value
+            numbers = [int(word) for word in value.split(",")] if isinstance(value, str) else value
         except ValueError:
             self.fail(f"'{value}' is no list of {self.what}", param, ctx)
+        if any(number >= 2**31 for number in numbers):
+            self.fail(f"'{value}' would never end", param, ctx)
+        return numbers
 
 
 def takes_run(command: Callable[..., Any]) -> Callable[..., Any]:

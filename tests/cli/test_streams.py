@@ -180,3 +180,14 @@ def test_commands_after_a_training_can_be_pasted() -> None:
     assert shlex.split(command) == ["vaezoo", "evaluate", "my run"]
     again = vaezoo("train", "vae-gaussian", "--data", "x.npy", *STEPS, "--out", "my run")
     assert "vaezoo train --resume 'my run'" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["sample", "run", "-o", "a\0.npz"], ["evaluate", "run", "--iwae", "9" * 30]],
+    ids=["zero byte", "endless"],
+)
+def test_what_no_command_can_do_is_refused(words: list[str]) -> None:
+    result = vaezoo(*words)
+    assert result.exit_code == 2
+    assert re.fullmatch(r"vaezoo: .*(zero byte|never end).*\n", result.stderr)

@@ -32,11 +32,11 @@ def show(model: str, as_json: bool) -> None:
 
     cls = get_model(model)
     entry = entry_of(cls)
-    settings, objectives = _settings(cls), _objectives(cls)
+    settings, objectives, commands = _settings(cls), _objectives(cls), _commands(cls)
     if as_json:
         presets = {name: dict(values) for name, values in entry.presets.items()}
         values = {"name": entry.name, "settings": settings, "presets": presets}
-        echo_json({**values, "objectives": objectives})
+        echo_json({**values, "objectives": objectives, "commands": commands})
         return
     echo(f"{entry.name}  {entry.reference}\n")
     echo(_as_text(appendix_of(cls)) + "\n")
@@ -52,6 +52,8 @@ def show(model: str, as_json: bool) -> None:
         for option, value in options.items()
     ]
     table([("objective", "option", "default", "type or choices"), *rows_of_all])
+    echo()
+    table([("of sequences", "answered"), *commands.items()])
 
 
 def _as_text(page: str) -> str:
@@ -82,6 +84,30 @@ def _objectives(cls: "type[nn.Module]") -> dict[str, dict[str, dict[str, Any]]]:
 
     choices = OBJECTIVES.choices_for(cls)
     return {name: _of_class(choice, _defaults_of(choice)) for name, choice in choices.items()}
+
+
+def _commands(cls: "type[nn.Module]") -> dict[str, str]:
+    """Return which commands about time a pair can answer, and what its form has to be for them.
+
+    It is what a class says; what its sites say only a run knows, and each command.
+    """
+    from vaezoo.pairs.sites import takes_lengths
+    from vaezoo.sequences import SequencePair
+
+    asked = ("forecast", "sample --prefix", "impute --gap", "evaluate --fivo, --free-running")
+    if not takes_lengths(cls):
+        return dict.fromkeys(asked, "no: it takes no `length`")
+    through_latents = "where frames depend on each other through latents alone"
+    if issubclass(cls, SequencePair):
+        answers = dict.fromkeys(asked, "yes: it is written as one step")
+        return answers | ({"impute --gap": through_latents} if cls.inputs else {})
+    by_sites = "where its sites are numbered by their step"
+    return {
+        "forecast": f"{by_sites}, or a path goes on",
+        "sample --prefix": f"{by_sites}, or a path goes on",
+        "impute --gap": through_latents,
+        "evaluate --fivo, --free-running": by_sites,
+    }
 
 
 def _defaults_of(cls: type) -> dict[str, Any]:

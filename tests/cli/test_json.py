@@ -70,6 +70,12 @@ def test_models(vaezoo: Vaezoo) -> None:
     assert entries["vae-bernoulli"]["summary"]
 
 
+@pytest.mark.parametrize(("model", "answer"), [("vrnn", "yes"), ("vae-linear", "no")])
+def test_a_model_says_which_commands_it_answers(vaezoo: Vaezoo, model: str, answer: str) -> None:
+    commands = parsed(vaezoo("show", model, "--json"))["commands"]
+    assert {line.partition(":")[0] for line in commands.values()} == {answer}
+
+
 def test_settings_are_those_that_train_takes(vaezoo: Vaezoo) -> None:
     settings = parsed(vaezoo("show", "vae-gaussian", "--json"))["settings"]
     assert settings["z_dim"]["default"] == 10

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
 from vaezoo import RequestError
+from vaezoo.diagnostics.sequences import check_sequences
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.sites import trace_pair
@@ -204,6 +205,15 @@ def test_two_latents_have_a_plan() -> None:
     assert not recurrence.failed
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_an_analysis_has_the_paths_of_each_latent() -> None:
+    pair, args = made(SwitchingSystem)
+    draws = check_sequences(pair, args, num_particles=50).draws
+    assert {name: tuple(value.shape) for name, value in draws.items()} == {
+        "s": (100, 4, 5),
+        "z": (100, 4, 5, 2),
+    }
 
 
 def test_what_a_model_draws_is_what_its_next_state_hears() -> None:

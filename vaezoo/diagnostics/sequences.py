@@ -37,6 +37,7 @@ from vaezoo.inference.kalman import KalmanModel
 from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
+from vaezoo.sequences.joint import Layout
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.sequence_pair import SequencePair, as_sequence_pair
 
@@ -76,7 +77,7 @@ class SequenceCheck:
     ancestors
         Different first frames among the paths, ``(B,)``.
     draws
-        Paths from the filters, resampled by importance: ``z (R, B, T, z_dim)``.
+        Paths from the filters by latent, resampled by importance: ``z (R, B, T, z_dim)``.
     seconds
         What it took.
     """
@@ -148,6 +149,7 @@ def check_sequences(
         apart = particle_filter(pair, args, num_particles, threshold=0.0)
         values = {"elbo": _elbo(pair, args), "iwae": apart.log_evidence.cpu().double()}
         draws, ancestors = _paths(first, second)
+        by_name = _by_name(pair, draws)
     values |= {"length": args[1].cpu(), "ancestors": ancestors, **_of_both(first, second)}
     grades = _grades(values, num_particles)
     return SequenceCheck(
@@ -155,7 +157,7 @@ def check_sequences(
         grades=grades,
         num_particles=num_particles,
         exact=_exact(pair, args),
-        draws={"z": draws},
+        draws=by_name,
         seconds=time.perf_counter() - begun,
         **values,
     )
@@ -200,6 +202,12 @@ def _paths(first: Filtered, second: Filtered) -> tuple[Tensor, Tensor]:
     paths = torch.cat(resampled, 1).transpose(0, 1)
     beginnings = paths[:, :, 0].cpu().unbind(1)
     return paths, torch.tensor([len(torch.unique(z, dim=0)) for z in beginnings])
+
+
+def _by_name(pair: SequencePair, paths: Tensor) -> dict[str, Tensor]:
+    """Return paths by the names of the latents of a step, each ``(2K, B, T, *event)``."""
+    layout = pair.latent_layout  # known: the filters went through its steps
+    return layout.unpack(paths) if isinstance(layout, Layout) else {"z": paths}
 
 
 def _grades(values: Mapping[str, Tensor], num_particles: int) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ import pooch
 from torch import nn
 
 from vaezoo import registry
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, source_of
 from vaezoo.runtime.private import is_private_file, is_private_folder, make_private
 from vaezoo.runtime.storage import inside, write_bytes
 
@@ -37,7 +37,7 @@ def named_class(
     stored: str,
     model: str | Path | None = None,
     *,
-    way_out: Callable[[str], str] = "`model={!r}`".format,
+    way_out: Callable[[str], str] = lambda code: f"`model={source_of(code)}`",
 ) -> tuple[str, type[nn.Module]]:
     """Return the class of the pair that a file names, unless nobody has vouched for its code.
 

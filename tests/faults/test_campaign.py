@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from attacks import FIELDS, attacks_of
 from attacks.bench import CANARY, called, forked, misbehaviour
+from attacks.fields import FIELDS, attacks_of
 from attacks.home import copied, hostile_pair
 from attacks.table import Attack, Row, chosen, tried
 

@@ -126,9 +126,8 @@ def require_held_out(data: Data, trained: NDArray[np.int64], run: str) -> None:
     Examples
     --------
     >>> from vaezoo.data import from_arrays
-    >>> require_held_out(from_arrays(np.zeros((20, 3))), np.arange(20), "mine")
-    Traceback (most recent call last):
-    vaezoo.errors.RequestError: array: 2 of the 2 rows of 'validation' are rows that mine was ...
+    >>> held_out = from_arrays(np.zeros((20, 3)))
+    >>> require_held_out(held_out, held_out.rows("train"), "mine")
     """
     for name, rows in data.splits.items():
         common = 0 if name == "train" else int(np.isin(rows, trained).sum())

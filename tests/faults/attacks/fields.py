@@ -1,4 +1,4 @@
-"""Attacks on vaezoo, by kind: a campaign that anybody can repeat."""
+"""The fields of the campaign, a file each."""
 
 from importlib import import_module
 from pathlib import Path

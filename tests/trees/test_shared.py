@@ -10,7 +10,6 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 import vaezoo
-from vaezoo import RequestError
 from vaezoo.runs import Run
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
@@ -94,7 +93,11 @@ class Slash(Shared):
             pyro.sample("a/z", dist.Normal(self.encoder(x), 1.0).to_event(1))
 
 
-def test_a_name_with_a_slash_is_refused() -> None:
+def test_a_name_with_a_slash_is_escaped_and_goes_through_a_file(tmp_path: Path) -> None:
     run = vaezoo.fit(Slash, X, training={"steps": 2})
-    with pytest.raises(RequestError, match=r"takes 'a/z' for a path; .* as 'a_z'"):
-        vaezoo.draw_posterior(run, X[:2], num_samples=4)
+    tree = vaezoo.draw_posterior(run, X[:2], num_samples=4)
+    vaezoo.save_tree(tree, tmp_path / "q.nc")
+    with vaezoo.open_tree(tmp_path / "q.nc") as read:
+        assert read["posterior"].ds["a%2Fz"].shape == (4, 1, 2, 3)
+        assert read["posterior"].ds["a%2Fz"].attrs["site"] == "a/z"
+        assert "a%2Fz_mean" in read["guide"].ds

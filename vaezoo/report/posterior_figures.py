@@ -24,6 +24,7 @@ from vaezoo.report.canvas import (
 )
 from vaezoo.report.captions import captioned
 from vaezoo.report.findings import Report
+from vaezoo.trees.coordinates import variable_of
 
 __all__ = ["posterior_figures"]
 
@@ -112,8 +113,8 @@ class _Worst:
 def _find_worst(check: PosteriorCheck, tree: xr.DataTree) -> _Worst:
     """Return the datum with the largest shift that is not hopeless."""
     worst = int(torch.where(check.verdict < 2, check.mean_shift, -1.0).argmax())
-    names, posterior = list(check.draws), tree["posterior"].to_dataset()
-    of_q = [torch.from_numpy(posterior[n].isel(datum=worst).values.copy()) for n in names]
+    names, posterior = list(check.draws), tree["posterior"].to_dataset().isel(datum=worst)
+    of_q = [torch.from_numpy(posterior[variable_of(name)].values.copy()) for name in names]
     chains = [check.chains[n][:, :, worst].cpu() for n in names]
     checked = [check.draws[n][:, worst].cpu() for n in names]
     return _Worst(

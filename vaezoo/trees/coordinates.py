@@ -10,13 +10,26 @@ import xarray as xr
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
 
-__all__ = ["DIMS", "WITHOUT_DATA", "Coordinates"]
+__all__ = ["DIMS", "WITHOUT_DATA", "Coordinates", "variable_of"]
 
 DIMS = ("chain", "draw", "datum", "time", "latent", "element")
 WITHOUT_DATA = {"prior", "prior_predictive"}
 _WITHOUT_DRAWS = {"guide", "observed_data", "constant_data"}
 _OF_THE_TRANSFORM = ("x_mean", "x_std")  # one for all data
 _IMAGE = ("channel", "height", "width")
+
+
+def variable_of(site: str) -> str:
+    """Return the name of a site in a tree, where a slash would be a path: as in an address.
+
+    ``urllib.parse.unquote`` turns it back; the attribute ``site`` of such a variable has it, too.
+
+    Examples
+    --------
+    >>> variable_of("vae/z"), variable_of("z_1")
+    ('vae%2Fz', 'z_1')
+    """
+    return site.replace("%", "%25").replace("/", "%2F")
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,8 @@ class Coordinates:
             return ("element",)[:count] if count < 2 else _IMAGE[-count:]
         if name in self.latents and count == 1:
             widths = {shape for shape in self.latents.values() if len(shape) == 1}
-            return ("latent",) if len(widths) == 1 else (f"{name}_latent",)
-        return tuple(f"{name}_dim_{i}" for i in range(count))
+            return ("latent",) if len(widths) == 1 else (f"{variable_of(name)}_latent",)
+        return tuple(f"{variable_of(name)}_dim_{i}" for i in range(count))
 
     def dataset(
         self, group: str, values: Mapping[str, Array], start: int, length: Array | None
@@ -87,7 +100,10 @@ class Coordinates:
             Lengths of sequences: behind their ends stands nan.
         """
         dataset = xr.Dataset(
-            {name: (self.dims(group, name, value.ndim), value) for name, value in values.items()}
+            {
+                variable_of(name): (self.dims(group, name, value.ndim), value, _attributes(name))
+                for name, value in values.items()
+            }
         )
         if length is not None:
             dataset = dataset.map(self._ended, length=length)
@@ -107,3 +123,7 @@ class Coordinates:
         # Without a value to pad with, whole numbers become floats, which have a nan.
         values = values.pad(time=(0, missing)) if missing else values
         return values.where(xr.DataArray(is_frame(length, self.frames), dims=("datum", "time")))
+
+
+def _attributes(name: str) -> dict[str, str]:
+    return {} if variable_of(name) == name else {"site": name}

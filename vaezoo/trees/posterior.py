@@ -143,11 +143,6 @@ def _refuse_names(names: set[str]) -> None:
         raise RequestError(
             f"'{name}' is a dimension of a tree of draws; give the site or array another name"
         )
-    for name in sorted(name for name in names if "/" in name):
-        raise RequestError(
-            f"a tree of draws takes '{name}' for a path; give the site a name without a slash, as "
-            f"'{name.replace('/', '_')}'"
-        )
 
 
 def _checked_groups(groups: str | Sequence[str]) -> tuple[str, ...]:

@@ -67,7 +67,8 @@ def require_sequences(pair: nn.Module, what: str) -> None:
 
     Examples
     --------
-    >>> require_sequences(nn.Linear(2, 2), "a particle filter")  # doctest: +ELLIPSIS
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> require_sequences(LinearPair(), "a particle filter")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     vaezoo.errors.RequestError: a particle filter needs sequences, ...
     """

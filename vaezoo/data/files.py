@@ -32,7 +32,9 @@ def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None
                             arrays of N rows, by the name of the model's argument
     ``.csv``, ``.parquet``  one row a datum; a column ``label``, ``y``, ``class`` or ``target``
                             of text or whole numbers is the label, all others are numbers; a
-                            first column without a name (row numbers) is left out
+                            first column without a name (row numbers) is left out; fields of a
+                            ``.csv`` are separated by a comma, semicolon, tab or bar, and decimals
+                            have a point or, but between commas, a comma
     the same, with columns  sequences, one row a frame: ``id`` tells which sequence, ``time`` (a
     ``id`` and ``time``     number or an ISO 8601 date) orders its frames and does nothing else; a
                             label is constant in each sequence

@@ -1,6 +1,7 @@
 """Tables: one row a datum, or one row a frame of a sequence."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from vaezoo.data.columns import Columns, checked_columns, column_values
 from vaezoo.data.dataset import Array
+from vaezoo.data.dialect import dialect_of
 from vaezoo.data.padding import pad
 from vaezoo.errors import RequestError, shown
 from vaezoo.runtime.memory import require_memory
@@ -34,12 +36,14 @@ def read_csv(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str,
     import pandas as pd
 
     require_memory(path.stat().st_size, f"'{path}'", _SMALLER)
-    first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
-    has_names = _are_names(pd.to_numeric(first.iloc[0], errors="coerce").to_numpy())
+    separator, decimal = dialect_of(path)
+    read = partial(pd.read_csv, path, sep=separator, skipinitialspace=True)
+    first = read(header=None, nrows=1, dtype=str).iloc[0]
+    points = first.str.replace(decimal, ".", regex=False)
+    has_names = _are_names(pd.to_numeric(points, errors="coerce").to_numpy())
     if has_names:
-        _refuse_namesakes(first.iloc[0], path)
-    header = 0 if has_names else None
-    table = pd.read_csv(path, header=header, skipinitialspace=True, low_memory=False)
+        _refuse_namesakes(first, path)
+    table = read(header=0 if has_names else None, decimal=decimal, low_memory=False)
     arrays, elements = _from_table(path, table.rename(columns=str), columns)
     return arrays, elements if has_names else ()
 

@@ -232,6 +232,16 @@ def test_names_of_prior_and_posterior_have_to_agree() -> None:
         Other().guide(X, LENGTH)
 
 
+def test_one_side_with_names_alone_is_refused() -> None:
+    class Half(TwoLatents):
+        def posterior(self, e: Tensor, h: Tensor) -> Any:
+            return Normal(h, 1.0).to_event(1)
+
+    pair = PathPair(Half())
+    with pytest.raises(RequestError, match=r"prior .* a mapping .* posterior one distribution"):
+        pair.guide(X, LENGTH)
+
+
 def test_a_value_that_comes_later_is_named() -> None:
     class Backwards(TwoLatents):
         def prior(self, h: Tensor) -> dict[str, Any]:

@@ -228,9 +228,16 @@ class Rollout:
             raise TypeError("the posterior of a step needs what the guide sees of its frame")
         else:
             fn = self.pair.posterior(e, self.h, *self._further("posterior"))
+        layout = self.layout()
+        if isinstance(fn, Mapping) != (layout is not None):
+            forms = ("a mapping from names to distributions", "one distribution")
+            prior, posterior = forms if layout else reversed(forms)
+            raise RequestError(
+                f"the prior of a step of {type(self.pair).__name__} gives {prior}, and its "
+                f"posterior {posterior}: give both the same"
+            )
         if isinstance(fn, Mapping):
-            return Joint(fn, self.h.shape[:-1], self.layout(), self._over_rows)
-        self.pair.latent_layout = None
+            return Joint(fn, self.h.shape[:-1], layout, self._over_rows)
         return self._over_rows(fn)
 
     def layout(self) -> Layout | None:

@@ -102,7 +102,7 @@ def register(
             _replace_defaults(cls, defaults)
         target = f"{cls.__module__}:{cls.__qualname__}"
         _refuse_duplicate(name, target)
-        summary = (cls.__doc__ or "").strip().partition("\n")[0]
+        summary = _text_of(cls).strip().partition("\n")[0]
         entry = Entry(name, target, data, reference, summary, dict(presets or {}))
         cls.__vaezoo_entry__ = entry  # type: ignore[attr-defined]
         if source_file(cls) is None:
@@ -163,7 +163,7 @@ def entry_of(cls: type) -> Entry:
         return entry
     parameters = list(inspect.signature(cls.model).parameters)  # type: ignore[attr-defined]
     kind: DataKind = "sequences" if "length" in parameters else "vectors"
-    summary = (cls.__doc__ or "").strip().partition("\n")[0]
+    summary = _text_of(cls).strip().partition("\n")[0]
     return Entry(cls.__name__.lower(), f"{cls.__module__}:{cls.__qualname__}", kind, "", summary)
 
 
@@ -178,8 +178,8 @@ def appendix_of(cls: type) -> str:
     >>> print(appendix_of(VRNN)[:41])
     The variational recurrent neural network.
     """
-    of_class = inspect.cleandoc(cls.__doc__ or "")
-    of_module = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "")
+    of_class = inspect.cleandoc(_text_of(cls))
+    of_module = inspect.cleandoc(_text_of(sys.modules.get(cls.__module__)))
     return of_class if "\n" in of_class else of_module or of_class
 
 
@@ -234,3 +234,9 @@ def _read_entry(module: str, node: ast.ClassDef, decorator: ast.expr) -> Entry |
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
     name = ast.literal_eval(decorator.args[0])
     return Entry(name, f"vaezoo.models.{module}:{node.name}", summary=summary, **values)
+
+
+def _text_of(documented: object) -> str:
+    """Return a docstring; a user's class may call anything so, and its module may be gone."""
+    text = getattr(documented, "__doc__", None)
+    return text if isinstance(text, str) else ""

@@ -9,7 +9,7 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo.observations.roles import Roles, by_argument, roles_of
+from vaezoo.observations.roles import Observation, Roles, by_argument, roles_of
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
 
@@ -98,3 +98,10 @@ def test_frames_of_a_sequence_are_one_argument() -> None:
     assert taken is not None
     assert (taken.argument, taken.elements) == ("x", None)
     assert roles.conditions == ("u",)
+
+
+def test_categories_do_not_make_the_reals_beside_them_whole() -> None:
+    sites = {"kind": torch.ones(2, 1, dtype=torch.long), "real": torch.full((2, 1), 0.5)}
+    taken = {name: Observation("x", torch.tensor([i])) for i, name in enumerate(sites)}
+    x = by_argument(Roles(taken, ()), sites, {"x": torch.zeros(2, 2)})["x"]
+    assert x[0].tolist() == [1.0, 0.5]

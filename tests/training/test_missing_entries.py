@@ -74,6 +74,14 @@ def test_one_line_says_how_many_are_missing() -> None:
     assert describe_missing(from_arrays(X)) == ""
 
 
+def test_the_line_counts_what_is_missing_of_every_argument() -> None:
+    w = np.where(np.arange(len(X)) % 4 == 0, np.nan, 1.0)
+    data = from_arrays(X, w=w)
+    number = int(np.isnan(w).sum())
+    assert f"{number} missing entries of w (25 %)" in describe_missing(data, ("x", "w"))
+    assert describe_missing(data) == ""
+
+
 def test_the_bound_is_below_the_density_of_what_is_there() -> None:
     run = fit("vae-linear", GAPS, config={"z_dim": 2}, training={**SHORT, "epochs": 60})
     pair: Any = run.pair

@@ -4,7 +4,7 @@ What a pair can explain is the support of the distributions of its observed site
 the pair is looked at.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,8 +226,15 @@ def refuse_missing(data: Data) -> None:
         )
 
 
-def describe_missing(data: Data) -> str:
-    """Return how many entries of x are missing, in one line; empty when none is.
+def describe_missing(data: Data, names: Sequence[str] = ("x",)) -> str:
+    """Return how many entries of what is observed are missing, in one line; empty when none is.
+
+    Parameters
+    ----------
+    data
+        Rows.
+    names
+        The arguments that count.
 
     Examples
     --------
@@ -235,16 +242,30 @@ def describe_missing(data: Data) -> str:
     >>> describe_missing(from_arrays(np.array([[1.0, np.nan], [2.0, 3.0]])))
     '1 of 2 rows have 1 missing entry of x (25 %): it is left out of the likelihood'
     """
-    if "x" not in data.incomplete:
+    numbers = {name: _num_missing(data, name) for name in names if name in data.incomplete}
+    if not numbers:
         return ""
-    rows, number = len(data.incomplete["x"]), summarize(data).num_missing
-    frames = len(data.x) if data.length is None else int(data.length.sum())
-    share = number / (frames * int(np.prod(data.x_shape)))
-    entries, are = ("entry", "it is") if number == 1 else ("entries", "they are")
-    return (
-        f"{rows} of {len(data.x)} rows have {number} missing {entries} of x ({100 * share:.2g} %): "
-        f"{are} left out of the likelihood"
+    rows = np.unique(np.concatenate([data.incomplete[name] for name in numbers])).size
+    entries = " and ".join(
+        f"{number} missing {'entry' if number == 1 else 'entries'} of {name} "
+        f"({100 * number / _num_entries(data, name):.2g} %)"
+        for name, number in numbers.items()
     )
+    are = "it is" if sum(numbers.values()) == 1 else "they are"
+    return f"{rows} of {len(data.x)} rows have {entries}: {are} left out of the likelihood"
+
+
+def _num_missing(data: Data, name: str) -> int:
+    if name == "x":
+        return summarize(data).num_missing
+    array = data.arrays[name]
+    return sum(int(np.isnan(array[some]).sum()) for some in slices(array))
+
+
+def _num_entries(data: Data, name: str) -> int:
+    if name == "x" and data.length is not None:  # its padding is no entry
+        return int(data.length.sum()) * int(np.prod(data.x_shape))
+    return data.arrays[name].size
 
 
 def _check(transform: Transform, pair: nn.Module, data: Data, summary: Summary) -> None:

@@ -190,7 +190,9 @@ def by_argument(
             arguments[taken.argument] = value.reshape(arg.shape)
             continue
         size = len(taken.elements)
-        whole = arguments.setdefault(taken.argument, arg.to(value.dtype).clone())
+        # Columns of one table: whichever site comes first, categories do not make its reals whole.
+        before = arguments.get(taken.argument, arg.clone())
+        whole = before.to(torch.promote_types(before.dtype, value.dtype))
         lead = value.numel() // size
         flat = whole.reshape(lead, -1)
         flat[:, taken.elements.to(flat.device)] = value.reshape(lead, size).to(flat.dtype)

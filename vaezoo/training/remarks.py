@@ -72,7 +72,7 @@ def remarks(
     """
     if num_rows < batches.size("train"):
         yield "row", "one row is left out of each epoch, since it would be a batch of its own"
-    if line := describe_missing(batches.data):
+    if line := describe_missing(batches.data, batches.names):
         yield "missing", line
     for line in filter(None, (*info.get("notes", ()), noise)):
         yield line, line

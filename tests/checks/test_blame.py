@@ -19,6 +19,7 @@ from vaezoo.checks.blame import (
     location,
     one_line,
     raised_at,
+    repair_of,
 )
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.sequences import PathPair
@@ -111,3 +112,18 @@ def test_a_line_is_relative_below_the_working_folder(
 def test_a_message_is_one_line() -> None:
     error = ValueError("at site z:\n  expected (3,)\nTrace Shapes:\n Param Sites:")
     assert one_line(error) == "ValueError: at site z: expected (3,)"
+
+
+DTYPE_ERRORS: dict[str, Callable[[Tensor], object]] = {
+    "linear": lambda x: nn.Linear(3, 2).double()(x),
+    "product": lambda x: x @ torch.ones(3, 2, dtype=torch.float64),
+    "convolution": lambda x: nn.Conv1d(4, 2, 2).double()(x[None]),
+    "recurrent": lambda x: nn.GRU(3, 2).double()(x),
+}
+
+
+@pytest.mark.parametrize("name", DTYPE_ERRORS)
+def test_weights_of_float64_are_told_how_to_get_their_data(name: str) -> None:
+    with pytest.raises((RuntimeError, ValueError)) as failure:
+        DTYPE_ERRORS[name](torch.ones(4, 3))
+    assert "x = x.double()" in repair_of(failure.value)

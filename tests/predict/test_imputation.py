@@ -7,7 +7,7 @@ import pyro
 import pytest
 import torch
 from pyro import distributions as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.data import from_arrays, from_sequences
@@ -224,3 +224,29 @@ def test_rows_without_gaps_stay_as_they_are() -> None:
     missing[0, 1] = True
     samples, _ = draw_missing(pair, (x, length), missing, num_samples=3, burn_in=1)
     assert (samples[:, 1] == 1).all()
+
+
+class TwoSites(nn.Module):
+    """x and w, both observed, of one latent."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(x_shape[0], 2)
+
+    def model(self, x: Tensor, w: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+            pyro.sample("w", dist.Normal(z, 1.0).to_event(1), obs=w)
+
+    def guide(self, x: Tensor, w: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x), 1.0).to_event(1))
+
+
+def test_entries_that_are_missing_beside_x_are_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    w = np.where(np.arange(80).reshape(40, 2) % 3, x, np.nan)
+    run = fit(TwoSites, {"x": x, "w": w}, training={"steps": 2})
+    with pytest.raises(RequestError, match="entries of w are missing"):
+        impute(run, fraction=0.5)

@@ -23,10 +23,12 @@ __all__ = [
     "location",
     "one_line",
     "raised_at",
+    "repair_of",
 ]
 
 _OWN = tuple(str(path) for path in Path(__file__).parents[1].iterdir() if path.name != "models")
 _FORMS = ("vaezoo.sequences.paths", "vaezoo.sequences.missing", "vaezoo.observations.missing")
+_DTYPES = re.compile(r"\b(?:float(?:32|64)?|double|half|bfloat16|long|int)\b", re.IGNORECASE)
 _LIBRARIES = (*pyro.__path__, *torch.__path__, contextlib.__file__, *_OWN)
 
 
@@ -140,3 +142,19 @@ def one_line(error: BaseException) -> str:
     """
     message = " ".join(words_of(error).partition("Trace Shapes:")[0].split())
     return printable(f"{type(error).__name__}: {message[:160].rstrip(' :;.')}")
+
+
+def repair_of(error: BaseException) -> str:
+    """Return what to do about an exception of a pair, where its words say what was wrong.
+
+    Examples
+    --------
+    >>> repair_of(RuntimeError("mat1 and mat2 must have the same dtype, but got Float and Double"))
+    'data are float32: begin model and guide with x = x.double(), or leave out .double()'
+    >>> repair_of(ValueError("no"))
+    'correct this line'
+    """
+    dtypes = {word.lower() for word in _DTYPES.findall(words_of(error))}
+    if dtypes in ({"float", "double"}, {"float32", "float64"}):
+        return "data are float32: begin model and guide with x = x.double(), or leave out .double()"
+    return "correct this line"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from vaezoo.checks.blame import class_of, line_of, one_line, raised_at
+from vaezoo.checks.blame import class_of, line_of, one_line, raised_at, repair_of
 from vaezoo.checks.catalogue import CHECKS, Check
 from vaezoo.checks.remarks import Failure, Note
 from vaezoo.checks.subject import Subject, base_of
@@ -152,7 +152,7 @@ def not_built(cls: type[nn.Module], error: BaseException) -> Conformance:
 def not_run(pair: nn.Module, error: BaseException) -> Conformance:
     """Return what is said of a pair that raises an exception before it is checked."""
     where = raised_at(error, class_of(pair))
-    return _only(Failure("runs", where, one_line(error), "correct this line"))
+    return _only(Failure("runs", where, one_line(error), repair_of(error)))
 
 
 def _only(failure: Failure) -> Conformance:

@@ -16,7 +16,14 @@ from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 
-from vaezoo.checks.blame import calling_line, line_of, line_that_sets, one_line, raised_at
+from vaezoo.checks.blame import (
+    calling_line,
+    line_of,
+    line_that_sets,
+    one_line,
+    raised_at,
+    repair_of,
+)
 from vaezoo.checks.remarks import Failure
 from vaezoo.errors import words_of
 from vaezoo.pairs.handlers import hold, require_pyro
@@ -241,7 +248,7 @@ class Subject:
         if unequal:
             return unequal
         named = f"site '{site['name']}': " if site and "site '" not in words_of(error) else ""
-        return Failure(check, where, named + one_line(error), "correct this line")
+        return Failure(check, where, named + one_line(error), repair_of(error))
 
     def _where_raised(self, error: BaseException, site: Site | None) -> str:
         """Return the innermost line of the user's code that led to an exception."""

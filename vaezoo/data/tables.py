@@ -37,7 +37,8 @@ def read_csv(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str,
 
     require_memory(path.stat().st_size, f"'{path}'", _SMALLER)
     separator, decimal = dialect_of(path)
-    read = partial(pd.read_csv, path, sep=separator, skipinitialspace=True)
+    # Its stubs have a reader in pieces, too, which this is not.
+    read: Callable[..., Any] = partial(pd.read_csv, path, sep=separator, skipinitialspace=True)
     first = read(header=None, nrows=1, dtype=str).iloc[0]
     points = first.str.replace(decimal, ".", regex=False)
     has_names = _are_names(pd.to_numeric(points, errors="coerce").to_numpy())

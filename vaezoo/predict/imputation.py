@@ -114,6 +114,7 @@ def impute(
     require_positive("num_samples", num_samples, "draw")
     require_positive("limit", limit, "row")
     rows, unknown = _rows(run, data, split, limit, data_dir)
+    _refuse_others(run, rows)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
     batches = run.batches(_masked(rows, missing) if "mask" in run.shapes else rows)
     if not missing.any():
@@ -160,6 +161,16 @@ def _rows(
     # Not with the checksum of the whole, whose rows have other numbers.
     test = {"test": np.arange(len(rows))}
     return replace(whole, arrays=arrays, splits=test, checksum=f"rows of {whole.checksum}"), unknown
+
+
+def _refuse_others(run: Run, rows: Data) -> None:
+    """Refuse entries that are missing of what the pair gets beside x, which no draw fills."""
+    others = [name for name in rows.incomplete if name in run.shapes and name not in ("x", "mask")]
+    if others:
+        raise RequestError(
+            f"entries of {others[0]} are missing in {rows.name}, and only those of x are drawn; "
+            "fill them first, with what reconstruct says of them"
+        )
 
 
 def _with_some_value(x: Array, unknown: Array) -> Array:

@@ -168,3 +168,26 @@ def test_pair_without_latents_is_refused() -> None:
 def test_no_draws_are_refused(x: Tensor) -> None:
     with pytest.raises(RequestError, match="takes 1 draw or more, got 0"):
         collapse(Known(), (x,), num_samples=0)
+
+
+class Scalar(nn.Module):
+    """A latent and a datum that are one number each, of a family without a KL in closed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(()))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            tau = pyro.sample("tau", dist.LogNormal(x.new_zeros(()), 1.0))
+            pyro.sample("x", dist.Normal(0.0, tau), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("tau", dist.Gamma(self.loc.exp() + 1, 1.0))
+
+
+def test_a_latent_of_one_number_has_a_kl() -> None:
+    latents = collapse(Scalar(), (torch.randn(20),), num_samples=50)
+    assert list(latents.kl_per_element) == ["tau"]
+    assert math.isfinite(latents.kl_per_element["tau"])

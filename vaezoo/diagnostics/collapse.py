@@ -151,7 +151,9 @@ def _by_draw(trace: PairTrace, name: str) -> Tensor | None:
     p_fn, q_fn = both
     elements = q_fn.log_prob(q["value"]) - p_fn.log_prob(q["value"])
     difference = log_density(q) - log_density(p)
-    is_whole = torch.allclose(elements.flatten(1).sum(1), difference, rtol=1e-3, atol=1e-3)
+    is_whole = torch.allclose(
+        elements.reshape(len(difference), -1).sum(1), difference, rtol=1e-3, atol=1e-3
+    )
     return elements if is_whole else None
 
 

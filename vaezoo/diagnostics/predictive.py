@@ -60,7 +60,7 @@ Statistic = Callable[[Tensor], Tensor]
 
 def _sparsity(x: Tensor) -> Tensor:
     """0 where all elements are alike, 1 where one is not zero (Hoyer 2004, section 3.1)."""
-    flat = x.flatten(1)
+    flat = x.reshape(len(x), -1)
     root = flat.shape[1] ** 0.5
     norm = flat.norm(dim=1).clamp(min=torch.finfo(x.dtype).tiny)
     return (root - flat.abs().sum(1) / norm) / max(root - 1, 1e-9)
@@ -73,8 +73,8 @@ def _total_variation(x: Tensor) -> Tensor:
 
 
 STATISTICS: Mapping[str, Statistic] = {
-    "mean": lambda x: x.flatten(1).mean(1),
-    "variance": lambda x: x.flatten(1).var(1, correction=0),
+    "mean": lambda x: x.reshape(len(x), -1).mean(1),
+    "variance": lambda x: x.reshape(len(x), -1).var(1, correction=0),
     "sparsity": _sparsity,
     "total variation": _total_variation,
 }

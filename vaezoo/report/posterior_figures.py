@@ -119,9 +119,9 @@ def _find_worst(check: PosteriorCheck, tree: xr.DataTree) -> _Worst:
     checked = [check.draws[n][:, worst].cpu() for n in names]
     return _Worst(
         worst,
-        torch.cat([z.flatten(2) for z in of_q], -1).flatten(0, 1),
-        torch.cat([z.flatten(2) for z in chains], -1),
-        torch.cat([z.flatten(1) for z in checked], -1),
+        torch.cat([z.reshape(*z.shape[:2], -1) for z in of_q], -1).flatten(0, 1),
+        torch.cat([z.reshape(*z.shape[:2], -1) for z in chains], -1),
+        torch.cat([z.reshape(len(z), -1) for z in checked], -1),
     )
 
 

@@ -342,3 +342,10 @@ def test_own_statistics_and_nothing_is_touched() -> None:
 def test_few_replicates_are_refused() -> None:
     with pytest.raises(RequestError, match="take 20 replicates or more, got 3"):
         predictive_checks(Linear(), (linear(5),), num_replicates=3)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_one_number_a_datum_has_every_statistic(name: str) -> None:
+    values = STATISTICS[name](torch.arange(5.0))
+    assert values.shape == (5,)
+    assert values.isfinite().all()

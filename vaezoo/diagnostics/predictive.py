@@ -68,8 +68,10 @@ def _sparsity(x: Tensor) -> Tensor:
 
 def _total_variation(x: Tensor) -> Tensor:
     """Sum of the steps between neighbours; of an image along both axes."""
+    if x.dim() == 1:  # one number has no neighbours
+        return torch.zeros_like(x)
     axes = [-1] if x.dim() == 2 else [-2, -1]
-    return torch.stack([x.diff(dim=a).abs().flatten(1).sum(1) for a in axes if x.dim() > 1]).sum(0)
+    return torch.stack([x.diff(dim=a).abs().reshape(len(x), -1).sum(1) for a in axes]).sum(0)
 
 
 STATISTICS: Mapping[str, Statistic] = {

@@ -120,6 +120,18 @@ def test_missing_records_are_said(file: Path) -> None:
     assert any("no record of 1 of 2 epochs" in line for line in callback.lines)
 
 
+@pytest.mark.parametrize("other", ["a number", "another run"])
+def test_records_that_are_not_those_of_the_state_are_refused(file: Path, other: str) -> None:
+    """They can be parsed, and their epochs are the same."""
+    first, second = file.read_text().splitlines(keepends=True)
+    changed = first.replace(json.loads(first)["train"]["elbo"].__repr__(), "-1.5")
+    file.write_text({"a number": changed + second, "another run": record(1) + record(2)}[other])
+    before = file.read_bytes()
+    with pytest.raises(RequestError, match=r"its records are not those of the state; .* delete it"):
+        resume(file.parent, epochs=3)
+    assert file.read_bytes() == before
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no FIFO")
 def test_fifo_is_not_waited_for(file: Path) -> None:
     file.unlink()

@@ -28,6 +28,7 @@ EXPECTED = {
     "changing_number": ("saving", "self.scale", "register_buffer"),
     "constructor": ("runs", "Linaer", "correct this line"),
     "duplicate_site": ("sites", "'z'", "a name of its own"),
+    "extra_state": ("saving", "encoder._extra_state", "register_buffer"),
     "fixed_plate": ("plate", "128", "len(x)"),
     "fixed_seed": ("seeds", "'z'", "torch.manual_seed"),
     "guide_extra_site": ("sites", "'zz'", "did you mean 'z'?"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vaezoo.checks.blame import class_of, line_of, one_line, raised_at, repair_of
 from vaezoo.checks.catalogue import CHECKS, Check
@@ -122,6 +122,8 @@ def check_pair(
     if len(args[0]) < 3:
         raise RequestError(f"the checks need a batch of at least 3 rows, got {len(args[0])}")
     materialise(pair, args)
+    if unsaved := [n for n, v in pair.state_dict().items() if not isinstance(v, Tensor)]:
+        return _only(_not_a_tensor(pair, str(unsaved[0])))
     subject = Subject(pair, args, names, fresh)
     remarks: list[Failure | Note] = []
     passed: list[str] = []
@@ -137,6 +139,12 @@ def check_pair(
     names_failed = {failure.check for failure in failures}
     skipped = [c.name for c in CHECKS if c.name not in passed and c.name not in names_failed]
     return Conformance(_rows(subject), failures, tuple(passed), tuple(skipped), notes)
+
+
+def _not_a_tensor(pair: nn.Module, name: str) -> Failure:
+    what = f"its state_dict holds '{name}', which is no tensor and cannot be saved"
+    repair = "keep all state in nn.Parameter or self.register_buffer"
+    return Failure("saving", line_of(class_of(pair)), what, repair)
 
 
 def not_built(cls: type[nn.Module], error: BaseException) -> Conformance:

@@ -1,5 +1,6 @@
 """The records of a training, a line of ``metrics.jsonl`` for each epoch."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ __all__ = [
     "METRICS",
     "Record",
     "append_record",
+    "digest_of_records",
     "flush_records",
     "read_metrics",
     "rewind",
@@ -103,7 +105,13 @@ def flush_records(path: Path) -> None:
         append_bytes(inside(path, METRICS), b"")
 
 
-def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]:
+def digest_of_records(path: Path) -> str:
+    """Return the sha256 of the records of a run folder as they are; empty where there are none."""
+    file = path / METRICS
+    return hashlib.sha256(read_plain(file, LARGEST_FILE)).hexdigest() if file.is_file() else ""
+
+
+def rewind(path: Path, *, epoch: int, step: int, digest: str, notify: Notify) -> list[Record]:
     """Keep the records up to an epoch only, from which a resumed run goes on, and return them.
 
     Parameters
@@ -112,9 +120,16 @@ def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]
         The run folder.
     epoch, step
         Whole epochs and steps of the state.
+    digest
+        Of the records when the state was saved.
     notify
         Is told of a last line that was cut short, of epochs that are trained again since they are
         younger than the state, and of those without a record.
+
+    Raises
+    ------
+    RequestError
+        When they are others than those that the state was saved with.
     """
     records = read_metrics(path, notify=notify)
     again = [record["epoch"] for record in records if record["step"] > step]
@@ -123,6 +138,11 @@ def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]
     kept = [record for record in records if record["epoch"] <= epoch]
     if len(kept) < epoch:
         notify(f"{path / METRICS} has no record of {epoch - len(kept)} of {epoch} epochs")
+    elif _digest(kept) != digest:
+        raise RequestError(
+            f"{path / METRICS} was changed, or is of another run: its records are not those of the "
+            "state; put the right ones back, or delete it to go on without them"
+        )
     write_records(path, kept)
     return kept
 
@@ -130,6 +150,10 @@ def rewind(path: Path, *, epoch: int, step: int, notify: Notify) -> list[Record]
 def write_records(path: Path, records: Sequence[Record]) -> None:
     """Write records in the place of those that are there."""
     write_bytes(inside(path, METRICS), b"".join(map(_line, records)))
+
+
+def _digest(records: Sequence[Record]) -> str:
+    return hashlib.sha256(b"".join(map(_line, records))).hexdigest() if records else ""
 
 
 def _line(record: Record) -> bytes:

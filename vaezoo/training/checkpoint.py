@@ -23,7 +23,8 @@ class State:
     """Where training stands; with weights, optimiser and random states, all that is needed.
 
     ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
-    ``loss_sums`` the sums of each loss over its steps.
+    ``loss_sums`` the sums of each loss over its steps; ``records`` is a digest of the records of
+    the epochs.
     """
 
     step: int = 0
@@ -39,6 +40,7 @@ class State:
     since_decay: int = 0
     best_train_elbo: float = -math.inf
     warned: str = ""
+    records: str = ""
     compiled: bool = False
     compiled_steps: bool = False
 

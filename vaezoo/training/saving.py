@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -11,7 +11,13 @@ from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError, RunError, VaezooError, source_of
 from vaezoo.runs import Run
 from vaezoo.runs.ownership import made
-from vaezoo.runs.records import Record, flush_records, write_records
+from vaezoo.runs.records import (
+    Record,
+    digest_of_records,
+    flush_records,
+    rewind,
+    write_records,
+)
 from vaezoo.runs.stamps import stamps_in
 from vaezoo.runs.weights import STATE, WEIGHTS, require_weights_of
 from vaezoo.runtime.storage import inside
@@ -129,6 +135,7 @@ class Saver:
         self.require_folder()
         self.write_best(state)
         path = inside(self.run.path, STATE)
+        state.records = digest_of_records(self.run.path)
         save_checkpoint(
             path,
             self.run.pair,
@@ -167,6 +174,16 @@ class Saver:
         checkpoint = load_checkpoint(path, run.pair, self.optimizer, networks, run=run.id)
         self.good.restore(checkpoint.best)
         return checkpoint, self._mend_best(checkpoint.state)
+
+    def rewind(self, state: State, notify: Callable[[str], object]) -> None:
+        """Go back to the records of a state."""
+        self.run.records = rewind(
+            self.run.folder(),
+            epoch=state.epoch,
+            step=state.step,
+            digest=state.records,
+            notify=notify,
+        )
 
     def _mend_best(self, state: State) -> str:
         """Write the best weights of a state where their own file cannot be used; say so."""

@@ -16,7 +16,6 @@ from vaezoo.errors import NonFiniteError, RunError
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
-from vaezoo.runs.records import rewind
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
@@ -176,9 +175,7 @@ class Trainer:
                 f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
                 "longer, give more `epochs` or `steps`"
             )
-        self.run.records = rewind(
-            self.run.folder(), epoch=self.state.epoch, step=self.state.step, notify=self._warn
-        )
+        self.saver.rewind(self.state, self._warn)
 
     def save_state(self) -> None:
         """Save all that is needed to go on; nothing for a run without a folder."""

@@ -48,6 +48,7 @@ def campaign(folder: Path, most: int, seed: int) -> list:  # type: ignore[type-a
     os.environ.pop("VAEZOO_DATA", None)
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "faults"))
     import torch
+
     from attacks.fields import FIELDS, attacks_of
     from attacks.home import made
     from attacks.table import chosen, tried

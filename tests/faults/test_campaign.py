@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from attacks.bench import CANARY, called, forked, misbehaviour
 from attacks.fields import FIELDS, attacks_of
 from attacks.home import copied, hostile_pair

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from vaezoo.errors import is_out_of_memory
 from vaezoo.pairs.accounting import log_mean_exp
 from vaezoo.pairs.sites import Args, run_guide, sample_sites, takes_lengths
 
@@ -27,7 +28,10 @@ def mutual_information(pair: nn.Module, args: Args) -> float | None:
     fn, z = sites[0]["fn"], sites[0]["value"]
     try:
         pairwise = torch.cat([fn.log_prob(chunk.unsqueeze(1)) for chunk in z.split(100)])
-    except (KeyError, NotImplementedError):  # a flow that cannot be inverted
+    except (KeyError, NotImplementedError, RuntimeError) as error:
+        # A flow that cannot be inverted, or whose context is that of its own row only.
+        if is_out_of_memory(error):
+            raise
         return None
     information = float((pairwise.diagonal() - log_mean_exp(pairwise, 1)).mean())
     return information if math.isfinite(information) else None

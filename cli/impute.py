@@ -7,6 +7,7 @@ import click
 
 import vaezoo
 from vaezoo.cli._flags import in_flags
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     choice_option,
     data_dir_option,
@@ -64,6 +65,7 @@ class GapType(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Steps of the chain before them.",
 )
+@given_option
 @out_option(*(".png", ".npz"), text="A .png or .npz file.  [default: RUN/figures/imputed.png]")
 @seed_option
 @takes_run

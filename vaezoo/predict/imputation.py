@@ -18,6 +18,7 @@ from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, takes_lengths
 from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.conditions import Given, given_rows
 from vaezoo.runtime.device import seeded
 
 __all__ = ["Imputation", "impute"]
@@ -66,6 +67,7 @@ def impute(
     burn_in: int = 100,
     correct: bool = True,
     limit: int | None = None,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
 ) -> Imputation:
@@ -92,6 +94,8 @@ def impute(
         As for :func:`draw_missing`.
     limit
         Only the first so many rows; by default 16 of the run's data, and all of other data.
+    given
+        Conditions in the place of those of the data, by name: a value for all rows, or for each.
     seed
         Seed of the draws, and of what is hidden.
     data_dir
@@ -100,7 +104,8 @@ def impute(
     Raises
     ------
     RequestError
-        When nothing is missing, or what is to be hidden lies outside the data.
+        When nothing is missing, what is to be hidden lies outside the data, or what is given is no
+        condition of the pair.
 
     Examples
     --------
@@ -114,6 +119,7 @@ def impute(
     require_positive("num_samples", num_samples, "draw")
     require_positive("limit", limit, "row")
     rows, unknown = _rows(run, data, split, limit, data_dir)
+    rows = _under(run, rows, given or {})
     _refuse_others(run, rows)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
     batches = run.batches(_masked(rows, missing) if "mask" in run.shapes else rows)
@@ -161,6 +167,14 @@ def _rows(
     # Not with the checksum of the whole, whose rows have other numbers.
     test = {"test": np.arange(len(rows))}
     return replace(whole, arrays=arrays, splits=test, checksum=f"rows of {whole.checksum}"), unknown
+
+
+def _under(run: Run, rows: Data, given: Given) -> Data:
+    """Return rows under other conditions than those that stand in the data."""
+    tensors = {name: torch.as_tensor(rows.arrays[name]) for name in run.shapes}
+    conditions = given_rows(given, tensors, run.roles.conditions)
+    arrays = {name: tensor.numpy().copy() for name, tensor in conditions.items()}
+    return replace(rows, arrays={**rows.arrays, **arrays}) if arrays else rows
 
 
 def _refuse_others(run: Run, rows: Data) -> None:

@@ -15,6 +15,8 @@ from vaezoo.settings import Settings
 
 __all__ = ["nested", "parse_settings", "setting_options", "typed_settings", "typed_words"]
 
+MOST_SHOWN = 1e6
+
 
 def setting_options(kind: type[Settings], *, leave_out: Sequence[str] = ()) -> Decorator:
     """Return the options of a kind of settings: types, ranges, choices, defaults and help."""
@@ -49,7 +51,7 @@ def _without_none(field: FieldInfo) -> tuple[Any, list[Any]]:
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is Annotated:
         annotation, *bounds = get_args(annotation)
-        return annotation, bounds
+        return annotation, [b for each in bounds for b in getattr(each, "metadata", [each])]
     return annotation, field.metadata
 
 
@@ -60,6 +62,8 @@ def _type(annotation: Any, bounds: Sequence[Any]) -> Any:
         return annotation
     names = ("ge", "gt", "le", "lt")
     limits = {n: getattr(bound, n) for bound in bounds for n in names if hasattr(bound, n)}
+    if limits.get("le", 0) > MOST_SHOWN:  # what no number exceeds is no help to a reader
+        del limits["le"]
     kind = click.IntRange if annotation is int else click.FloatRange
     return kind(
         min=limits.get("ge", limits.get("gt")),

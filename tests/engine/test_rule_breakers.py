@@ -52,7 +52,7 @@ UNOWNED = ("unowned", "unowned_item")
 @pytest.fixture(autouse=True)
 def admits_all(monkeypatch: pytest.MonkeyPatch) -> None:
     report = Conformance((), (), ())
-    monkeypatch.setattr("vaezoo.training.fit.admit_to_training", lambda pair, rows: report)
+    monkeypatch.setattr("vaezoo.training.fit.admit_to_training", lambda pair, rows, fresh: report)
 
 
 class Record(Callback):

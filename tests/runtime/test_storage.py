@@ -242,7 +242,7 @@ def _writes(call: ast.Call) -> bool:
         return bool(re.search(r"['\"][rb]*[wax+][rb+]*['\"]|O_WRONLY|O_RDWR|O_CREAT", text))
     if text.endswith(".rename(columns=str)"):  # a table's
         return False
-    into_memory = call.args and ast.unparse(call.args[0]) in ("content", "whole", "plain")
+    into_memory = call.args and ast.unparse(call.args[0]) in ("content", "whole", "_plain(tensors)")
     return not into_memory and not text.startswith("self.saver.save(")
 
 

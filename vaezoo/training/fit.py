@@ -231,11 +231,7 @@ def prepare(
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
-
-        def fresh() -> nn.Module:
-            return built(cls, values, loaded.x_shape)
-
-        pair = model if isinstance(model, nn.Module) else fresh()
+        pair = model if isinstance(model, nn.Module) else built(cls, values, loaded.x_shape)
         names = argument_names(pair)
         loaded = with_mask(loaded) if "mask" in names else loaded
         rows = Batches(loaded, Transform(), names, device_of(pair))
@@ -247,6 +243,12 @@ def prepare(
             transform = choose_transform(
                 pair, loaded, binarize=settings.binarize, standardize=settings.standardize
             )
+
+        def fresh() -> nn.Module:
+            other = built(cls, values, loaded.x_shape)
+            materialise(other, tuple(arg[:2] for arg in few))
+            return other
+
         ready = Batches(loaded, transform, names, device_of(pair))
         report = admit_to_training(pair, ready, fresh=None if pair is model else fresh)
         with probing(pair, device_of(pair)):

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ _HOMES = (
     "LOCALAPPDATA",
 )
 _HOME_VARIABLE = "VAEZOO_TEST_HOME"
+
+
+# Ctrl-C does nothing to what runs in the background of a script, or under nohup; here it is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -105,10 +105,16 @@ def flush_records(path: Path) -> None:
         append_bytes(inside(path, METRICS), b"")
 
 
-def digest_of_records(path: Path) -> str:
-    """Return the sha256 of the records of a run folder as they are; empty where there are none."""
-    file = path / METRICS
-    return hashlib.sha256(read_plain(file, LARGEST_FILE)).hexdigest() if file.is_file() else ""
+def digest_of_records(records: Sequence[Record], epoch: int) -> str:
+    """Return the sha256 of records up to an epoch, by which a state knows them again.
+
+    Examples
+    --------
+    >>> digest_of_records([], 3)[:8]
+    'e3b0c442'
+    """
+    kept = (_line(record) for record in records if record["epoch"] <= epoch)
+    return hashlib.sha256(b"".join(kept)).hexdigest()
 
 
 def rewind(path: Path, *, epoch: int, step: int, digest: str, notify: Notify) -> list[Record]:
@@ -121,7 +127,7 @@ def rewind(path: Path, *, epoch: int, step: int, digest: str, notify: Notify) ->
     epoch, step
         Whole epochs and steps of the state.
     digest
-        Of the records when the state was saved.
+        Of the records up to that epoch when the state was saved.
     notify
         Is told of a last line that was cut short, of epochs that are trained again since they are
         younger than the state, and of those without a record.
@@ -138,7 +144,7 @@ def rewind(path: Path, *, epoch: int, step: int, digest: str, notify: Notify) ->
     kept = [record for record in records if record["epoch"] <= epoch]
     if len(kept) < epoch:
         notify(f"{path / METRICS} has no record of {epoch - len(kept)} of {epoch} epochs")
-    elif _digest(kept) != digest:
+    elif digest_of_records(kept, epoch) != digest:
         raise RequestError(
             f"{path / METRICS} was changed, or is of another run: its records are not those of the "
             "state; put the right ones back, or delete it to go on without them"
@@ -150,10 +156,6 @@ def rewind(path: Path, *, epoch: int, step: int, digest: str, notify: Notify) ->
 def write_records(path: Path, records: Sequence[Record]) -> None:
     """Write records in the place of those that are there."""
     write_bytes(inside(path, METRICS), b"".join(map(_line, records)))
-
-
-def _digest(records: Sequence[Record]) -> str:
-    return hashlib.sha256(b"".join(map(_line, records))).hexdigest() if records else ""
 
 
 def _line(record: Record) -> bytes:

@@ -135,7 +135,7 @@ class Saver:
         self.require_folder()
         self.write_best(state)
         path = inside(self.run.path, STATE)
-        state.records = digest_of_records(self.run.path)
+        state.records = digest_of_records(self.run.metrics, state.epoch)
         save_checkpoint(
             path,
             self.run.pair,

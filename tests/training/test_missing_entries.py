@@ -170,3 +170,9 @@ def test_masked_guides_impute_the_exact_conditional() -> None:
     spread = (covariance[2, 2] - gain @ covariance[:2, 2]).sqrt()
     error = (draws[-1][:, 2].double().mean() - exact) / (spread / 20)
     assert float(error.abs()) < 5
+
+
+def test_a_pair_with_a_mask_fills_in_rows_of_data_without_one() -> None:
+    run = fit(MIWAE, GAPS, training=SHORT)
+    filled = vaezoo.impute(run, limit=5, num_samples=2, burn_in=1)
+    assert np.isfinite(filled.x).all()

@@ -119,7 +119,7 @@ def impute(
     require_positive("num_samples", num_samples, "draw")
     require_positive("limit", limit, "row")
     rows, unknown = _rows(run, data, split, limit, data_dir)
-    rows = _under(run, rows, given or {})
+    rows = _under(run, rows, given) if given else rows
     _refuse_others(run, rows)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
     batches = run.batches(_masked(rows, missing) if "mask" in run.shapes else rows)
@@ -171,10 +171,10 @@ def _rows(
 
 def _under(run: Run, rows: Data, given: Given) -> Data:
     """Return rows under other conditions than those that stand in the data."""
-    tensors = {name: torch.as_tensor(rows.arrays[name]) for name in run.shapes}
+    tensors = {name: torch.as_tensor(array) for name, array in rows.arrays.items()}
     conditions = given_rows(given, tensors, run.roles.conditions)
     arrays = {name: tensor.numpy().copy() for name, tensor in conditions.items()}
-    return replace(rows, arrays={**rows.arrays, **arrays}) if arrays else rows
+    return replace(rows, arrays={**rows.arrays, **arrays})
 
 
 def _refuse_others(run: Run, rows: Data) -> None:

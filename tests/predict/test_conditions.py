@@ -131,9 +131,9 @@ def test_what_is_given_wrongly_is_refused(conditional: vaezoo.Run, name: str) ->
 
 def test_missing_entries_are_drawn_under_what_is_given(conditional: vaezoo.Run) -> None:
     """x given label and c is 10 label + c, with an sd of 0.14: 200 draws. Failure rate 1e-6."""
-    given = {"label": 1, "c": [0.5, -0.5]}
+    conditions = {"label": 1, "c": [0.5, -0.5]}
     options = {"fraction": 1.0, "num_samples": 200, "limit": 4}
-    filled = vaezoo.impute(conditional, given=given, **options)
+    filled = vaezoo.impute(conditional, given=conditions, **options)
     np.testing.assert_allclose(filled.mean, np.tile([10.5, 9.5], (4, 1)), atol=0.2)
 
 

@@ -10,7 +10,7 @@ asks any pair whose sites are numbered by their step, ``z_3``, by holding what w
 of the sites of step t; a latent of the whole sequence is one of the first step.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -21,7 +21,7 @@ from vaezoo.errors import RequestError
 from vaezoo.observations.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.plates import log_density
+from vaezoo.pairs.plates import log_density, total_log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -146,9 +146,8 @@ class RolledOut:
     def predict(self, t: int) -> Tensor:
         self._begin(t)
         true = {"x": self.repeat(self.x[:, t]), **self.rollout.inputs}
-        return sum_of(
-            fn.log_prob(true[name]) for name, fn in self.rollout.generate_all()[0].items()
-        )
+        fns, _ = self.rollout.generate_all()
+        return torch.stack([fn.log_prob(true[name]) for name, fn in fns.items()]).sum(0)
 
     def select(self, rows: Tensor) -> None:
         self.rollout.h = self.rollout.h[rows]
@@ -183,7 +182,7 @@ class Conditioned:
             self._require_causes(some)
         self.args = repeat_rows(args, number)
         self.seen = self.args if given is None else self._until(self.args, given)
-        self.drawn = self.args  # the arguments, with frames of the model's own
+        self.heard = self.args  # with frames of the model's own
         self.past: dict[str, Tensor] = {}
 
     def propose(self, t: int, side: Side) -> tuple[Tensor, Tensor]:
@@ -193,15 +192,15 @@ class Conditioned:
             with hold(self.past):
                 guide = poutine.trace(guide_of(self.pair)).get_trace(*self.seen)
             mine = self._of_step(sample_sites(guide), t)
-            log_q = sum_of(log_density(site) for site in mine.values())
+            log_q = total_log_density(mine.values())
             self.past |= {name: site["value"] for name, site in mine.items()}
         mine = self._of_step(self._run(until), t)
         self.past |= {n: s["value"] for n, s in mine.items() if not s["is_observed"]}
         counted = [s for s in mine.values() if s["is_observed"] or side == "posterior"]
-        return self._row(t), sum_of(log_density(site) for site in counted) - log_q
+        return self._row(t), total_log_density(counted) - log_q
 
     def predict(self, t: int) -> Tensor:
-        until = self._until(self.drawn, t + 1)
+        until = self._until(self.heard, t + 1)
         sites = self._run(until)
         mine = self._of_step(sites, t)
         self.past |= {n: s["value"] for n, s in mine.items() if not s["is_observed"]}
@@ -209,11 +208,11 @@ class Conditioned:
         whole = {n: s["value"] for n, s in sites.items() if s["is_observed"]}
         whole |= {name: site["fn"].sample() for name, site in observed.items()}
         self._hear(whole, until)
-        return sum_of(log_density(site) for site in observed.values())
+        return total_log_density(observed.values())
 
     def select(self, rows: Tensor) -> None:
         self.past = {name: value[rows] for name, value in self.past.items()}
-        self.drawn = tuple(arg[rows] for arg in self.drawn)
+        self.heard = tuple(arg[rows] for arg in self.heard)
 
     def _row(self, t: int) -> Tensor:
         """Return the latents of the sequence, and the last of each step ``(B * K, L)``."""
@@ -233,13 +232,13 @@ class Conditioned:
         """Put frames that were drawn into the arguments, the last of those of ``until``."""
         named = dict(zip(self.names, until, strict=True))
         frames = by_argument(self.roles, site_values(self.pair, values), named)
-        drawn = dict(zip(self.names, self.drawn, strict=True))
+        heard = dict(zip(self.names, self.heard, strict=True))
         for name in self.in_time:
             if name in frames:
-                drawn[name] = drawn[name].clone()
+                heard[name] = heard[name].clone()
                 last = frames[name].shape[1] - 1
-                drawn[name][:, last] = frames[name][:, last]
-        self.drawn = tuple(drawn.values())
+                heard[name][:, last] = frames[name][:, last]
+        self.heard = tuple(heard.values())
 
     def _run(self, args: Args) -> dict[str, Site]:
         with hold(self.past):
@@ -310,8 +309,3 @@ class Conditioned:
                         f"{type(self.pair).__name__} depends on later ones: take "
                         "`vaezoo.evaluate(run, iwae=[100])`"
                     )
-
-
-def sum_of(terms: Iterable[Tensor]) -> Tensor:
-    """Return the sum of log-densities."""
-    return torch.stack(list(terms)).sum(0)

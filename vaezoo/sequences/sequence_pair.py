@@ -333,9 +333,9 @@ class Rollout:
         """Take a step of the model by itself: return p of all that is observed, and x_t."""
         z = self.draw("prior")
         fns = self.likelihoods(z)
-        drawn = {name: fn.sample() for name, fn in fns.items()}
-        x = drawn.pop("x")
-        self.inputs = {**self.inputs, **drawn}
+        values = {name: fn.sample() for name, fn in fns.items()}
+        x = values.pop("x")
+        self.inputs = {**self.inputs, **values}
         self.advance(z, self.pair.embed(x))
         return fns, x
 

@@ -233,10 +233,8 @@ class Families:
         """Return the parameters of the conditionals as they were drawn from; all, or none."""
         if not all(part.number for part in self.parts.values()):
             return []
-        drawn = fn.drawn
-        return [
-            value for name, part in self.parts.items() for value in part.parameters(drawn[name])
-        ]
+        fns = fn.drawn
+        return [value for name, part in self.parts.items() for value in part.parameters(fns[name])]
 
     def rebuild(self, parameters: list[Tensor]) -> TorchDistribution:
         """Return the step that has some parameters, with conditionals of the values drawn."""

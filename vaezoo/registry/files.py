@@ -4,10 +4,10 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from vaezoo.errors import (
     RequestError,
@@ -129,15 +129,18 @@ def blaming_file(cls: type) -> Iterator[None]:
 
 def _place_in(path: Path, code: Code, error: BaseException) -> str:
     """Return file and line of the innermost place in a user's files that led to an exception."""
-    files = [path, *(path.parent / name for name in code if name)]
-    own = {str(file): file for file in files}
+    own = {str(path), *(str(path.parent / name) for name in code if name)}
     if isinstance(error, SyntaxError) and error.lineno:
-        return f"{own.get(error.filename or '', path)}:{error.lineno}"
-    trace, place = error.__traceback__, str(path)
+        return f"{error.filename if error.filename in own else path}:{error.lineno}"
+    return _innermost(error, lambda frame: frame.f_code.co_filename in own) or str(path)
+
+
+def _innermost(error: BaseException, is_own: Callable[[FrameType], bool]) -> str:
+    """Return file and line of the last of some frames that led to an exception; empty if none."""
+    trace, place = error.__traceback__, ""
     while trace:
-        file = trace.tb_frame.f_code.co_filename
-        if file in own:
-            place = f"{own[file]}:{trace.tb_lineno}"
+        if is_own(trace.tb_frame):
+            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
 
@@ -161,12 +164,7 @@ def naming_place() -> Iterator[None]:
 
 def place_of(error: BaseException) -> str:
     """Return the innermost line of a user's file that led to an exception; empty when none did."""
-    trace, place = error.__traceback__, ""
-    while trace:
-        if is_from_file(str(trace.tb_frame.f_globals.get("__name__"))):
-            place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place
+    return _innermost(error, lambda frame: is_from_file(str(frame.f_globals.get("__name__"))))
 
 
 def source_file(cls: type) -> Path | None:

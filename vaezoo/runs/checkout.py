@@ -4,11 +4,13 @@ Git itself is never run: ``git describe --dirty`` executes what the settings of 
 its ``core.fsmonitor`` or a clean filter, and the checkout may be a stranger's.
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from vaezoo.errors import RequestError
+from vaezoo.runtime.reading import read_plain
 
 __all__ = ["commit_of"]
 
@@ -16,7 +18,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"refs/(?:[\w-][\w.@+-]*/)*[\w-][\w.@+-]*")
 _LINE = 4096  # more than HEAD, a ref or the path of a worktree can have
 _PACKED = 2**24
-_NOT_FOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def commit_of(folder: Path, *, above: bool = True) -> str | None:
@@ -95,12 +96,6 @@ def _of_ref(folder: Path, name: str) -> Iterator[str]:
 
 def _text(file: Path, limit: int = _LINE) -> str:
     """Return what a plain file holds, or nothing: no link is followed, and no pipe waited for."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | _NOT_FOLLOWED)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            return ""
-        return stream.read(limit).decode("ascii", "replace")
+    with suppress(RequestError):
+        return read_plain(file, limit, follow=False).decode("ascii", "replace")
+    return ""

@@ -13,10 +13,18 @@ from vaezoo.errors import RequestError
 __all__ = ["open_plain", "read_plain", "require_plain"]
 
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # Windows has none that need no privilege
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path, *, follow: bool = True) -> BinaryIO:
     """Open a file to read; a refusal for what is none, as a pipe, which is not waited for.
+
+    Parameters
+    ----------
+    path
+        The file.
+    follow
+        Whether it may be a link.
 
     Raises
     ------
@@ -30,7 +38,7 @@ def open_plain(path: Path) -> BinaryIO:
     vaezoo.errors.RequestError: cannot read '/': it is a folder, not a file
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _NO_WAITING)
+        descriptor = os.open(path, os.O_RDONLY | _NO_WAITING | (0 if follow else _NO_LINKS))
     except (OSError, ValueError) as error:
         if path.is_dir():  # Windows opens no folder
             raise RequestError(f"cannot read '{path}': it is a folder, not a file") from error
@@ -48,7 +56,7 @@ def require_plain(path: Path) -> None:
     open_plain(path).close()
 
 
-def read_plain(path: Path, limit: int) -> bytes:
+def read_plain(path: Path, limit: int, *, follow: bool = True) -> bytes:
     """Return what a file holds; a refusal when that is more than so many bytes.
 
     Examples
@@ -59,7 +67,7 @@ def read_plain(path: Path, limit: int) -> bytes:
     >>> read_plain(path, 3)
     b'abc'
     """
-    with open_plain(path) as file:
+    with open_plain(path, follow=follow) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise RequestError(f"cannot read '{path}': it has more than {limit} bytes")

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from _report import write
 
@@ -41,7 +42,7 @@ def main() -> None:
     write("faults", "What was attacked, and how was it met?", text, as_cells(rows), began)
 
 
-def campaign(folder: Path, most: int, seed: int) -> list:  # type: ignore[type-arg]
+def campaign(folder: Path, most: int, seed: int) -> list[Any]:
     """Return the rows of the table; nothing of the user's own home is touched."""
     homes = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
     os.environ.update(dict.fromkeys(homes, str(folder)), MPLBACKEND="Agg", OMP_NUM_THREADS="1")

@@ -1,6 +1,6 @@
 """Training: stochastic variational inference from data to a run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from vaezoo.observations.missing import filled
 from vaezoo.observations.roles import roles_of
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import argument_names
+from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runs.ownership import made, owned, require_free
@@ -234,27 +234,8 @@ def prepare(
         pair = model if isinstance(model, nn.Module) else built(cls, values, loaded.x_shape)
         names = argument_names(pair)
         loaded = with_mask(loaded) if "mask" in names else loaded
-        rows = Batches(loaded, Transform(), names, device_of(pair))
-        few = tuple(map(filled, next(rows.fixed("train", limit=TRIAL_ROWS))))
-        if settings.missing == "refuse":
-            refuse_missing(loaded)
-        with blaming_pair(pair, rows):
-            materialise(pair, tuple(arg[:2] for arg in few))
-            transform = choose_transform(
-                pair, loaded, binarize=settings.binarize, standardize=settings.standardize
-            )
-
-        def fresh() -> nn.Module:
-            other = built(cls, values, loaded.x_shape)
-            materialise(other, tuple(arg[:2] for arg in few))
-            return other
-
-        ready = Batches(loaded, transform, names, device_of(pair))
-        report = admit_to_training(pair, ready, fresh=None if pair is model else fresh)
-        with probing(pair, device_of(pair)):
-            observed = roles_of(pair, few).to_dict()
-        told = [str(note) for note in report.notes if note.check != "reparameterised"]
-        told += _unused(loaded, names)
+        again = None if pair is model else partial(built, cls, values, loaded.x_shape)
+        transform, known = _admitted(pair, loaded, settings, again)
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
@@ -269,11 +250,40 @@ def prepare(
         info={
             **_info(cls, loaded, names, device, schedule),
             "own_splits": isinstance(data, Data) and not are_default(loaded, settings.split_seed),
-            "observed": observed,
-            "notes": told,
+            **known,
         },
     )
     return run, loaded
+
+
+def _admitted(
+    pair: nn.Module, data: Data, settings: DataSettings, again: Callable[[], nn.Module] | None
+) -> tuple[Transform, dict[str, Any]]:
+    """Return how a pair gets its data, and what is known of it; ``again`` builds it once more."""
+    names, device = argument_names(pair), device_of(pair)
+    rows = Batches(data, Transform(), names, device)
+    few = tuple(map(filled, next(rows.fixed("train", limit=TRIAL_ROWS))))
+    two = tuple(arg[:2] for arg in few)
+    if settings.missing == "refuse":
+        refuse_missing(data)
+    with blaming_pair(pair, rows):
+        materialise(pair, two)
+        transform = choose_transform(
+            pair, data, binarize=settings.binarize, standardize=settings.standardize
+        )
+    fresh = partial(_materialised, again, two) if again else None
+    ready = Batches(data, transform, names, device)
+    report = admit_to_training(pair, ready, fresh=fresh)
+    with probing(pair, device):
+        observed = roles_of(pair, few).to_dict()
+    notes = [str(note) for note in report.notes if note.check != "reparameterised"]
+    return transform, {"observed": observed, "notes": notes + _unused(data, names)}
+
+
+def _materialised(make: Callable[[], nn.Module], args: Args) -> nn.Module:
+    pair = make()
+    materialise(pair, args)
+    return pair
 
 
 def _unused(data: Data, names: Sequence[str]) -> list[str]:

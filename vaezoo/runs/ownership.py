@@ -187,28 +187,43 @@ def _make_beside(run: Run, path: Path) -> Ownership:
     with _refusing_to_make(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        # Not by tempfile: the mode is that which the umask gives.
-        name = f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}{NEW}"
-        temporary = path.with_name(name)
-        temporary.mkdir()
-    ownership = None
+        ownership = _take_new(path)
+    temporary = ownership.folder
     try:
         run.path = temporary
-        ownership = take(temporary)
         ownership.say()
         _write(run)
         with _refusing_to_make(path):
             ownership.move(path)
     except BaseException as error:
-        if ownership is not None:
-            ownership.release(keep=True)
+        ownership.release(keep=True)
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, RunError):  # nobody has heard of the other name
-            raise RunError(str(error).replace(temporary.name, path.name)) from error
+        if isinstance(error, RunError):
+            raise _of(path, temporary, error) from error
         raise
     finally:
         run.path = path
     return ownership
+
+
+def _take_new(path: Path) -> Ownership:
+    """Make an empty folder beside a path, and lock it before anybody takes it for left."""
+    while True:
+        # Not by tempfile: the mode is that which the umask gives.
+        name = f".{path.name[:LONGEST_NAME]}.{secrets.token_hex(8)}{NEW}"
+        folder = path.with_name(name)
+        folder.mkdir()
+        try:
+            return take(folder)
+        except RunError as error:
+            if folder.is_dir():  # else somebody took it for left, and it is made again
+                shutil.rmtree(folder, ignore_errors=True)
+                raise _of(path, folder, error) from error
+
+
+def _of(path: Path, temporary: Path, error: RunError) -> RunError:
+    """Return a failure that names the folder to be: nobody has heard of the other name."""
+    return RunError(str(error).replace(temporary.name, path.name))
 
 
 def _write(run: Run) -> None:
@@ -233,6 +248,10 @@ def _sweep(folder: Path) -> None:
     for path in folder.glob(f".*{NEW}"):
         with suppress(OSError):
             status = path.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                continue
             is_old = time.time() - status.st_mtime > A_DAY and owner_of(path) is None
-            if stat.S_ISDIR(status.st_mode) and (is_old or is_left(path)):
+            if is_old or is_left(path):
                 shutil.rmtree(path)
+            else:
+                path.rmdir()  # when it is empty: its process died before it could lock it

@@ -245,9 +245,8 @@ def last_owner(folder: Path) -> Owner | None:
 
 
 def is_left(folder: Path) -> bool:
-    """Whether the process that held a folder is dead, and nobody holds it now."""
-    owner, locked = _look(folder)
-    return owner is not None and locked is True
+    """Whether a folder has a lock that nobody holds now, as its process is dead."""
+    return _look(folder)[1] is True
 
 
 def _look(folder: Path) -> tuple[Owner | None, bool | None]:

@@ -93,7 +93,6 @@ NOT_COMPARED = {
     "started",
     "finished",
     "commits",
-    "git",
     "python",
     "platform",
     "versions",

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,8 @@ class Trap:
 
     ======== =================================================================================
     kill     the process dies at once
-    torn     half of what was written reaches the disk, then it dies; else as kill
+    torn     half of what was written since the last flush reaches the disk, then it dies; else as
+             kill
     int      Ctrl-C
     term     a termination signal
     full     the disk is full from here on
@@ -143,9 +144,12 @@ class Trap:
     number: int
     act: str | Callable[[], object]
     seen: int = 0
+    flushed: dict[int, int] = field(default_factory=dict)  # sizes on the disk, by inode
 
     def __call__(self) -> None:
         fsync = os.fsync
+        there = [file.stat() for file in self.folder.rglob("*") if file.is_file()]
+        self.flushed = {status.st_ino: status.st_size for status in there}
 
         def audit(event: str, args: tuple[Any, ...]) -> None:
             writes = event == "open" and isinstance(args[2], int) and bool(args[2] & WRITING)
@@ -155,6 +159,8 @@ class Trap:
         def audited(descriptor: int) -> None:
             self._happen(can_be_full=True, descriptor=descriptor)
             fsync(descriptor)
+            status = os.fstat(descriptor)
+            self.flushed[status.st_ino] = status.st_size
 
         os.fsync = audited
         sys.addaudithook(audit)
@@ -175,7 +181,9 @@ class Trap:
             return
         if self.act == "torn" and descriptor is not None:
             with suppress(OSError):
-                os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+                status = os.fstat(descriptor)
+                before = min(self.flushed.get(status.st_ino, 0), status.st_size)
+                os.ftruncate(descriptor, before + (status.st_size - before) // 2)
         if self.act in ("kill", "torn"):
             os.kill(os.getpid(), signal.SIGKILL)
         signal.raise_signal(signal.SIGINT if self.act == "int" else signal.SIGTERM)

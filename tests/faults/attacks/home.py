@@ -83,8 +83,14 @@ def differences(run: Path, whole: Path) -> str:
 
 
 def _records(run: Path) -> list[Mapping[str, Any]]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{**json.loads(line), "seconds": 0} for line in lines]
+    return [_record(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _record(line: str) -> Mapping[str, Any]:
+    try:
+        return {**json.loads(line), "seconds": 0}
+    except ValueError:  # cut short
+        return {"line": line}
 
 
 def hostile_pair(canary: Path) -> str:

@@ -68,9 +68,11 @@ def copied(home: Path, place: Path, *names: str) -> Path:
 
 def differences(run: Path, whole: Path) -> str:
     """Return in what a run differs from the one that was never disturbed, or ""."""
-    for name in ("weights.safetensors", "last/state.safetensors"):
+    tensors = ("weights.safetensors", "last/state.safetensors")
+    for name in (*tensors, "metrics.jsonl", "run.json"):
         if not (run / name).is_file():
             return f"no {name}"
+    for name in tensors:
         one, other = load_file(run / name), load_file(whole / name)
         if one.keys() != other.keys():
             return f"{name} has other names"

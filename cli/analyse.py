@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._flags import in_flags
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     choice_option,
     echo_json,
@@ -54,6 +55,7 @@ EXIT_POOR = 3
     type=click.Choice(["poor", "fair"]),
     help=f"Exit with code {EXIT_POOR} if the posteriors are poor, or no better than fair.",
 )
+@given_option
 @seed_option
 @json_option
 @takes_run

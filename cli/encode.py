@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import vaezoo
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     echo_points,
     limit_option,
@@ -49,6 +50,7 @@ __all__ = ["encode"]
     text="A .npz or .csv file of latents, or .nc or .zarr: posterior draws for ArviZ.",
     required=True,
 )
+@given_option
 @seed_option
 @takes_run
 def encode(

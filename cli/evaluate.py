@@ -6,6 +6,7 @@ import click
 
 import vaezoo
 from vaezoo.cli._flags import in_flags
+from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     Counts,
     echo_json,
@@ -51,6 +52,7 @@ __all__ = ["evaluate"]
     help="Predict sequences from their first frames only, the model running by itself.",
 )
 @limit_option()
+@given_option
 @seed_option
 @json_option
 @takes_run

@@ -129,6 +129,51 @@ def test_what_is_given_wrongly_is_refused(conditional: vaezoo.Run, name: str) ->
         vaezoo.sample(conditional, 5, given=given)
 
 
+QUESTIONS: dict[str, Any] = {
+    "reconstruct": lambda run, **of: vaezoo.reconstruct(run, **of),
+    "encode": lambda run, **of: vaezoo.encode(run, **of),
+    "evaluate": lambda run, **of: vaezoo.evaluate(run, iwae=(1,), **of),
+    "draw_posterior": lambda run, **of: vaezoo.draw_posterior(run, num_samples=8, **of),
+    "analyse": lambda run, **of: vaezoo.analyse(run, level="quick", **of),
+    "impute": lambda run, **of: vaezoo.impute(run, fraction=0.5, num_samples=2, burn_in=1, **of),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_every_question_takes_conditions_and_refuses_others(
+    conditional: vaezoo.Run, question: str
+) -> None:
+    assert QUESTIONS[question](conditional, limit=4, given={"label": 1, "c": np.zeros((4, 2))})
+    with pytest.raises(RequestError, match="'lable' is no condition of the model; did you mean"):
+        QUESTIONS[question](conditional, limit=4, given={"lable": 1})
+    with pytest.raises(RequestError, match=r"'c' has 3 rows, and 4 are wanted"):
+        QUESTIONS[question](conditional, limit=4, given={"c": np.zeros((3, 2))})
+
+
+def test_a_bound_under_the_conditions_of_the_data_is_the_same(conditional: vaezoo.Run) -> None:
+    rows = conditional.find_data().rows("test")[:5]
+    own = {"label": LABEL[rows], "c": C[rows]}
+    of_data, same, other = (
+        vaezoo.evaluate(conditional, iwae=(10,), limit=5, given=given).iwae[0].value
+        for given in (None, own, {"label": LABEL[rows] + 1})
+    )
+    assert of_data == same
+    assert other < of_data - 100
+
+
+def test_draws_of_the_prior_follow_the_conditions_too(conditional: vaezoo.Run) -> None:
+    given = {"label": [0, 1], "c": [0.0, 0.0]}
+    tree = vaezoo.draw_posterior(conditional, limit=2, num_samples=8, groups="all", given=given)
+    x = np.asarray(tree["prior_predictive"]["x"]).reshape(8, 2)
+    np.testing.assert_allclose(x, 10.0 * np.tile([0, 1], 4)[:, None].repeat(2, 1), atol=0.8)
+
+
+@pytest.mark.parametrize("value", [1.5, "three"])
+def test_a_condition_is_of_its_type(conditional: vaezoo.Run, value: Any) -> None:
+    with pytest.raises(RequestError, match="'label' takes"):
+        vaezoo.sample(conditional, 5, given={"label": value})
+
+
 def test_missing_entries_are_drawn_under_what_is_given(conditional: vaezoo.Run) -> None:
     """x given label and c is 10 label + c, with an sd of 0.14: 200 draws. Failure rate 1e-6."""
     conditions = {"label": 1, "c": [0.5, -0.5]}

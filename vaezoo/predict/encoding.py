@@ -15,7 +15,7 @@ from vaezoo.options import PointValue
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.predict.points import shared_latents
 from vaezoo.runs import RunLike, as_run
-from vaezoo.runs.conditions import Given, given_rows
+from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 
 __all__ = ["Reconstructions", "encode", "reconstruct"]
@@ -90,15 +90,12 @@ def reconstruct(
     ((3, 8, 8), (3, 8, 8))
     """
     run = as_run(run)
-    batches = run.batches(data, data_dir=data_dir)
+    batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
     run = run.explaining(batches)
     originals, made = [], []
     with seeded(seed, run.device):
         for args in batches.fixed(split, limit=limit):
             named = dict(zip(batches.names, args, strict=True))
-            if given:
-                named |= given_rows(given, named, run.roles.conditions)
-            args = tuple(named.values())
             sites = predictions.reconstruct(run.pair, args, z=z, x=x)
             rebuilt = observed_values(run, sites, args)
             originals.append(in_data_units(run, _like(named, rebuilt), named.get("length")))
@@ -118,6 +115,7 @@ def encode(
     split: str = "test",
     limit: int | None = None,
     z: PointValue = "mean",
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
 ) -> dict[str, Array]:
@@ -135,6 +133,8 @@ def encode(
         Only the first so many rows; None for all.
     z
         What is taken of q(z | x): the ``mean``, or a ``sample``.
+    given
+        Other conditions than those of the data, by name: a value for all rows, or for each.
     seed
         Seed of the draws.
     data_dir
@@ -150,7 +150,7 @@ def encode(
     Raises
     ------
     RequestError
-        When the data do not fit the run, or the pair has no latents.
+        When the data do not fit the run, the pair has no latents, or what is given is no condition.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def encode(
     {'z': (180, 2), 'label': (180,)}
     """
     run = as_run(run)
-    batches = run.batches(data, data_dir=data_dir)
+    batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
     run = run.explaining(batches)
     parts: dict[str, list[Tensor]] = {}
     with seeded(seed, run.device):

@@ -28,6 +28,7 @@ from vaezoo.predict.bounds import (
 )
 from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import RunLike, as_run
+from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import pair_for
 from vaezoo.sequences.particles import require_sequences
@@ -107,6 +108,7 @@ def evaluate(
     fivo: Sequence[int] = (),
     free_running: int | None = None,
     limit: int | None = None,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
@@ -131,6 +133,8 @@ def evaluate(
         the largest number of ``fivo``, or 100.
     limit
         Only the first so many rows.
+    given
+        Other conditions than those of the data, by name: a value for all rows, or for each.
     seed
         Seed of the draws.
     data_dir
@@ -142,7 +146,7 @@ def evaluate(
     ------
     RequestError
         When the data do not fit the run, or a K is not positive, or something for sequences is
-        asked of another pair.
+        asked of another pair, or what is given is no condition.
 
     Examples
     --------
@@ -159,7 +163,7 @@ def evaluate(
     _check_request(run.pair, iwae, fivo, free_running)
     return evaluate_on(
         run.pair,
-        run.batches(data, data_dir=data_dir),
+        run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit),
         split=split,
         iwae=iwae,
         fivo=fivo,

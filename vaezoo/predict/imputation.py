@@ -18,7 +18,7 @@ from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, takes_lengths
 from vaezoo.runs import Run, RunLike, as_run
-from vaezoo.runs.conditions import Given, given_rows
+from vaezoo.runs.conditions import Given, under_conditions
 from vaezoo.runtime.device import seeded
 
 __all__ = ["Imputation", "impute"]
@@ -119,7 +119,8 @@ def impute(
     require_positive("num_samples", num_samples, "draw")
     require_positive("limit", limit, "row")
     rows, unknown = _rows(run, data, split, limit, data_dir)
-    rows = _under(run, rows, given) if given else rows
+    if given:
+        rows = under_conditions(rows, given, run.roles.conditions, "test")
     _refuse_others(run, rows)
     missing = unknown | _hidden(run, rows, fraction, gap, seed)
     batches = run.batches(_masked(rows, missing) if "mask" in run.shapes else rows)
@@ -167,14 +168,6 @@ def _rows(
     # Not with the checksum of the whole, whose rows have other numbers.
     test = {"test": np.arange(len(rows))}
     return replace(whole, arrays=arrays, splits=test, checksum=f"rows of {whole.checksum}"), unknown
-
-
-def _under(run: Run, rows: Data, given: Given) -> Data:
-    """Return rows under other conditions than those that stand in the data."""
-    tensors = {name: torch.as_tensor(array) for name, array in rows.arrays.items()}
-    conditions = given_rows(given, tensors, run.roles.conditions)
-    arrays = {name: tensor.numpy().copy() for name, tensor in conditions.items()}
-    return replace(rows, arrays={**rows.arrays, **arrays})
 
 
 def _refuse_others(run: Run, rows: Data) -> None:

@@ -27,6 +27,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, is_autoencoder, trace_pair
 from vaezoo.report.findings import Report, Scope
 from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.conditions import Given
 from vaezoo.runs.stamps import stamp_of_weights
 from vaezoo.runtime.device import seeded
 from vaezoo.runtime.optional import reason_of
@@ -56,6 +57,7 @@ def analyse(
     limit: int | None = 100,
     level: Level = "standard",
     budget: float | None = None,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
@@ -78,6 +80,8 @@ def analyse(
         chains, annealing with bounds from both sides, and classifiers.
     budget
         Seconds that it may take: fewer data are looked at, if need be.
+    given
+        Other conditions than those of the data, by name: a value for all rows, or for each.
     seed
         Seed of all draws.
     data_dir
@@ -88,7 +92,8 @@ def analyse(
     Raises
     ------
     RequestError
-        When the data do not fit the run, or the budget is too short for ten data.
+        When the data do not fit the run, what is given is no condition, or the budget is too short
+        for ten data.
 
     Examples
     --------
@@ -107,6 +112,7 @@ def analyse(
         limit=limit,
         level=level,
         budget=budget,
+        given=given,
         seed=seed,
         data_dir=data_dir,
     )
@@ -121,6 +127,7 @@ def prepare(
     limit: int | None = 100,
     level: Level = "standard",
     budget: float | None = None,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
 ) -> "Analysis":
@@ -140,7 +147,7 @@ def prepare(
         raise RequestError(f"an analysis takes 1 datum or more, got {limit}")
     run = as_run(run)
     with seeded(seed, run.device):
-        batches = run.batches(data, data_dir=data_dir)
+        batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
         run = run.explaining(batches)
         total = batches.size(split)
         some = batches.whole(split, limit=min(DATA_FOR_TIMING, limit or total))

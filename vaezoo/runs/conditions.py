@@ -1,6 +1,7 @@
 """The arguments of a pair that are no data: what a run remembers of them, and what is given."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ from torch import Tensor
 
 from vaezoo.data import Data
 from vaezoo.data.batches import to_tensor
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError, nearest, shown
 from vaezoo.pairs.lengths import with_frames
 
-__all__ = ["Given", "describe_examples", "draw_examples", "given_rows"]
+__all__ = ["Given", "describe_examples", "draw_examples", "given_rows", "under_conditions"]
 
 Given = Mapping[str, Any]
 
@@ -86,17 +87,69 @@ def given_rows(
     >>> given_rows({"c": 3}, {"c": torch.tensor([0, 1])}, ["c"])
     {'c': tensor([3, 3])}
     """
-    rows = {}
-    for name, value in given.items():
+    _require_conditions(given, conditions)
+    return {
+        name: _rows_of(name, value, arguments[name], num_frames) for name, value in given.items()
+    }
+
+
+def _require_conditions(given: Given, conditions: Sequence[str]) -> None:
+    if not isinstance(given, Mapping):
+        raise RequestError(
+            f"`given` takes conditions by name, as {{'label': 3}}, not {shown(given)}"
+        )
+    for name in given:
         if name not in conditions:
             hint = nearest(name, conditions) if conditions else "it has none"
             raise RequestError(f"`given`: '{name}' is no condition of the model; {hint}")
-        rows[name] = _rows_of(name, value, arguments[name], num_frames)
-    return rows
+
+
+def under_conditions(
+    data: Data, given: Given, conditions: Sequence[str], split: str, limit: int | None = None
+) -> Data:
+    """Return data in which rows of a split have other conditions than they came with.
+
+    Parameters
+    ----------
+    data
+        Any; its other rows and arrays stay as they are.
+    given
+        By name: one value for all rows, or one for each.
+    conditions
+        Which arrays may be given.
+    split, limit
+        Which rows.
+
+    Raises
+    ------
+    RequestError
+        As :func:`given_rows` does.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> data = from_arrays(np.zeros((20, 3)), c=np.arange(20))
+    >>> other = under_conditions(data, {"c": 3}, ["c"], "test", 2)
+    >>> other.arrays["c"][other.rows("test")[:2]]
+    array([3, 3])
+    """
+    _require_conditions(given, conditions)
+    rows = data.rows(split)[:limit]
+    frames = None if data.length is None else int(data.length[rows].max())
+    arrays = dict(data.arrays)
+    for name, value in given.items():
+        like = {n: to_tensor(arrays[n][rows], n) for n in conditions if n in arrays}
+        in_time = frames is not None and arrays[name].shape[1:2] == data.x.shape[1:2]
+        chosen = given_rows({name: value}, like, conditions, num_frames=frames if in_time else None)
+        tensor = with_frames(chosen[name], data.x.shape[1]) if in_time else chosen[name]
+        whole = np.array(arrays[name]).astype(tensor.numpy().dtype)
+        whole[rows] = tensor.numpy()
+        arrays[name] = whole
+    return replace(data, arrays=arrays)
 
 
 def _rows_of(name: str, value: Any, like: Tensor, num_frames: int | None) -> Tensor:
-    tensor = torch.as_tensor(np.asarray(value)).to(like.dtype).to(like.device)
+    tensor = _typed(name, value, like)
     in_time = num_frames is not None and like.dim() > 1
     if tensor.dim() == like.dim() - 1:
         tensor = tensor.expand(len(like), *tensor.shape)
@@ -115,3 +168,16 @@ def _rows_of(name: str, value: Any, like: Tensor, num_frames: int | None) -> Ten
             )
         tensor = with_frames(tensor, num_frames)
     return tensor
+
+
+def _typed(name: str, value: Any, like: Tensor) -> Tensor:
+    """Return a value in the type of a condition; a refusal where it is none of that type."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise RequestError(f"`given`: '{name}' takes numbers, not {shown(value)}")
+    tensor = torch.as_tensor(np.array(array))
+    typed = tensor.to(like.dtype)
+    if not like.is_floating_point() and not bool((typed == tensor).all()):
+        kind = "true or false, 1 or 0" if like.dtype == torch.bool else "whole numbers"
+        raise RequestError(f"`given`: '{name}' takes {kind}, not {shown(value)}")
+    return typed.to(like.device)

@@ -26,7 +26,7 @@ from vaezoo.errors import RequestError, source_of
 from vaezoo.observations.roles import Roles
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
-from vaezoo.runs.conditions import Given, draw_examples, given_rows
+from vaezoo.runs.conditions import Given, draw_examples, given_rows, under_conditions
 from vaezoo.runs.info import digest_of_settings, write_info
 from vaezoo.runs.records import Record, append_record, read_metrics
 from vaezoo.runs.rows import read_splits, require_held_out, restored, save_splits
@@ -144,20 +144,30 @@ class Run:
         return self.path
 
     def batches(
-        self, data: DataLike | None = None, *, data_dir: str | Path | None = None
+        self,
+        data: DataLike | None = None,
+        *,
+        data_dir: str | Path | None = None,
+        given: Given | None = None,
+        split: str = "test",
+        limit: int | None = None,
     ) -> Batches:
         """Return batches of the run's data, or of other data of the same shape, on its device.
+
+        ``given`` are conditions of the first ``limit`` rows of ``split``, in the place of theirs.
 
         Raises
         ------
         RequestError
-            When the data have another shape, or are not the bytes that the run was trained on.
+            When the data are of another shape or have changed, or what is given is no condition.
         """
         loaded = self.find_data(data, data_dir=data_dir)
         if "mask" in self.shapes:
             loaded = with_mask(loaded)
         if data is not None:
             self._check_other(loaded)
+        if given:
+            loaded = under_conditions(loaded, given, self.roles.conditions, split, limit)
         return Batches(loaded, self.transform, argument_names(self.pair), self.device)
 
     def pair_for(self, batches: Batches) -> nn.Module:

@@ -9,6 +9,7 @@ from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, nearest, require_positive
 from vaezoo.pairs.admission import DENSITY, admit
 from vaezoo.runs import RunLike, as_run
+from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 from vaezoo.trees.coordinates import DIMS
 from vaezoo.trees.drawing import MOST_GIB, Draws
@@ -26,6 +27,7 @@ def draw_posterior(
     split: str = "test",
     limit: int | None = 100,
     num_samples: int = 1000,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
     groups: str | Sequence[str] = DEFAULT_GROUPS,
@@ -45,6 +47,8 @@ def draw_posterior(
         Only the first so many rows; None for all.
     num_samples
         Draws for each datum, and from the prior; a multiple of 4.
+    given
+        Other conditions than those of the data, by name: a value for all rows, or for each.
     seed
         Seed of the draws. Those of a group do not depend on which others are asked for.
     data_dir
@@ -82,7 +86,7 @@ def draw_posterior(
     ------
     RequestError
         When the pair has no latents, or its guide one value for each as an autoencoder has, a group
-        is unknown, or the tree would be too large.
+        is unknown, what is given is no condition, or the tree would be too large.
 
     Examples
     --------
@@ -97,6 +101,7 @@ def draw_posterior(
         split=split,
         limit=limit,
         num_samples=num_samples,
+        given=given,
         seed=seed,
         data_dir=data_dir,
         groups=groups,
@@ -112,6 +117,7 @@ def plan_draws(
     split: str = "test",
     limit: int | None = 100,
     num_samples: int = 1000,
+    given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
     groups: str | Sequence[str] = DEFAULT_GROUPS,
@@ -130,9 +136,12 @@ def plan_draws(
     require_positive("limit", limit, "row")
     run = as_run(run)
     with seeded(seed, run.device):
-        batches = run.batches(data, data_dir=data_dir)
+        batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
         run = run.explaining(batches)
-    names, rows = _checked_groups(groups), Rows(run, batches, split, limit, seed)
+    names, rows = (
+        _checked_groups(groups),
+        Rows(run, batches, split, limit, seed, tuple(given or ())),
+    )
     admit(run.pair, rows.example, "a tree of draws", DENSITY)
     _refuse_names({*rows.latents, *rows.example.observed, *batches.data.arrays})
     return Draws(rows, num_samples, names)

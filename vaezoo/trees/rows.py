@@ -32,6 +32,8 @@ class Rows:
         Which rows.
     seed
         Seed of all draws.
+    given
+        Names of conditions that were given, for draws from the prior, too.
     """
 
     run: Run
@@ -39,6 +41,7 @@ class Rows:
     split: str
     limit: int | None
     seed: int
+    given: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.batches.size(self.split, self.limit)
@@ -58,7 +61,13 @@ class Rows:
     def placeholder(self, count: int) -> dict[str, Tensor]:
         """Return arguments to draw from the model; all sequences are as long as the longest."""
         args = self.run.placeholder(count, self.frames if self.is_sequence else None)
-        return dict(zip(self.batches.names, args, strict=True))
+        named = dict(zip(self.batches.names, args, strict=True))
+        if self.given:
+            positions = torch.arange(count) % len(self)
+            rows = self.batches.whole(self.split, positions=positions)
+            mine = dict(zip(self.batches.names, rows, strict=True))
+            named |= {name: mine[name] for name in self.given}
+        return named
 
     def in_data_units(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Undo the transform of x: pixels become grey levels again."""

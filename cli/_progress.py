@@ -20,6 +20,8 @@ from rich.progress import (
 from vaezoo.cli._flags import in_flags
 from vaezoo.cli._streams import LONGEST, echo
 from vaezoo.errors import RequestError, RunError, printable
+from vaezoo.observations.roles import describe_arguments
+from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
 from vaezoo.runs.summary import headline
 from vaezoo.runtime.storage import inside
@@ -54,6 +56,15 @@ def _kl(record: Mapping[str, Any]) -> str:
     return f"  KL {values['kl']:.2f}" if "kl" in values else ""
 
 
+def _arguments(run: Run) -> str:
+    """Return what becomes of each argument of the model, in one line."""
+    data = run.find_data()
+    columns = {n: (c,) if isinstance(c, str) else c for n, c in run.data.columns.items()}
+    names = argument_names(run.pair)
+    line = describe_arguments(run.roles, data.arrays, names, {"x": data.columns, **columns})
+    return f"arguments: {line}"
+
+
 class Lines(Callback):
     """A line every two seconds at most, and for the first and the last epoch."""
 
@@ -64,6 +75,8 @@ class Lines(Callback):
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self.total = num_steps
         echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
+        if first_step == 0:
+            echo(_arguments(run), err=True)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         now = time.monotonic()
@@ -110,6 +123,8 @@ class Bar(Callback):
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self._print(f"training {run.name} on {run.device}")
+        if first_step == 0:
+            self._print(_arguments(run))
         self.task = self.bar.add_task("", total=num_steps, completed=first_step)
         self.bar.start()
 

@@ -9,7 +9,13 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo.observations.roles import Observation, Roles, by_argument, roles_of
+from vaezoo.observations.roles import (
+    Observation,
+    Roles,
+    by_argument,
+    describe_arguments,
+    roles_of,
+)
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
 
@@ -105,3 +111,19 @@ def test_categories_do_not_make_the_reals_beside_them_whole() -> None:
     taken = {name: Observation("x", torch.tensor([i])) for i, name in enumerate(sites)}
     x = by_argument(Roles(taken, ()), sites, {"x": torch.zeros(2, 2)})["x"]
     assert x[0].tolist() == [1.0, 0.5]
+
+
+def test_arguments_are_described_by_what_takes_them() -> None:
+    """Of a table in parts, a computed site, frames, a condition, and an array that is left out."""
+    observed = {"r": Observation("x", torch.tensor([0])), "b": Observation("x", torch.tensor([1]))}
+    names = ["x", "length", "u"]
+    shapes = {"x": (9, 5, 2), "length": (9,), "u": (9, 5), "label": (9,)}
+    arrays = {name: torch.zeros(shape).numpy() for name, shape in shapes.items()}
+    roles = Roles.of({**observed, "s": None}, names)
+    assert describe_arguments(roles, arrays, names, {"x": "abcdefgh"}).split("; ") == [
+        "x observed by r, b (5x2 float32: a, b, c, d, e, f, ...)",
+        "length: frames of each row",
+        "u condition (5 float32)",
+        "site s observes what is computed",
+        "label not used",
+    ]

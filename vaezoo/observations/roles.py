@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from vaezoo.pairs.sites import Args, argument_names, step_of, takes_lengths, trace_pair
 
-__all__ = ["SHAPES", "Observation", "Roles", "by_argument", "roles_of"]
+__all__ = ["SHAPES", "Observation", "Roles", "by_argument", "describe_arguments", "roles_of"]
 
 SHAPES = ("length", "mask")
+MEANINGS = {"length": "length: frames of each row", "mask": "mask: which entries are there"}
+MOST_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -198,3 +200,58 @@ def by_argument(
         flat[:, taken.elements.to(flat.device)] = value.reshape(lead, size).to(flat.dtype)
         arguments[taken.argument] = flat.reshape(arg.shape)
     return arguments
+
+
+def describe_arguments(
+    roles: Roles,
+    arrays: Mapping[str, Any],
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
+) -> str:
+    """Return what becomes of each argument of a pair, in one line.
+
+    Parameters
+    ----------
+    roles
+        Of the pair.
+    arrays
+        The data by name, ``(N, ...)`` each.
+    names
+        The arguments, in order.
+    columns
+        What the elements of some of them are called.
+
+    Examples
+    --------
+    >>> arrays = {"x": torch.zeros(9, 4).numpy(), "c": torch.zeros(9, 2).numpy(), "label": []}
+    >>> roles = Roles.of({"x": Observation("x")}, ["x", "c"])
+    >>> describe_arguments(roles, arrays, ["x", "c"], {"c": ["age", "income"]})
+    'x observed (4 float32); c condition (2 float32: age, income); label not used'
+    """
+    parts = [
+        MEANINGS.get(name)
+        or f"{name} {_role(roles, name)} ({_size(arrays[name], columns.get(name))})"
+        for name in names
+    ]
+    computed = [site for site, taken in roles.observed.items() if taken is None]
+    parts += [f"site {site} observes what is computed" for site in computed]
+    if "label" in arrays and "label" not in names:
+        parts.append("label not used")
+    return "; ".join(parts)
+
+
+def _role(roles: Roles, name: str) -> str:
+    sites = [site for site, taken in roles.observed.items() if taken and taken.argument == name]
+    if not sites:
+        return "condition"
+    return "observed" if sites == [name] else f"observed by {_some(sites)}"
+
+
+def _size(array: Any, columns: Sequence[str] | None) -> str:
+    size = "x".join(map(str, array.shape[1:]))
+    kind = f"{size} {array.dtype}".strip()
+    return f"{kind}: {_some(columns)}" if columns else kind
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")

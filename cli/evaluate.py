@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vaezoo.predict.bounds import Bound
     from vaezoo.predict.evaluation import Evaluation
     from vaezoo.runs import Run
-
+    from vaezoo.training.metrics import Metrics
 
 __all__ = ["evaluate"]
 
@@ -95,7 +95,9 @@ def _print(run: "Run", result: "Evaluation") -> None:
         _print_sequence_bounds(run, result)
     for line in result.left_out:
         echo(f"  left out: {in_flags(line)}")
-    echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
+    if metrics.bits_per_dim is not None:
+        echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
+    _print_sites(metrics)
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])
         more = " ..." if len(values) > 10 else ""
@@ -111,6 +113,14 @@ def _print(run: "Run", result: "Evaluation") -> None:
         )
 
 
+def _print_sites(metrics: "Metrics") -> None:
+    """Print how well each of several observed sites is explained."""
+    for name, site in metrics.sites.items():
+        kind = "probability" if site.is_discrete else "density"
+        bits = f"{site.bits_per_dim:.4f} bits per dim, {site.num_elements:.4g} dims"
+        echo(f"  {name:<14} {site.recon:10.3f}  log p({name} | z), a {kind}: {bits}")
+
+
 def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     unit = "datum" if result.num_frames is None else "frame"
@@ -118,6 +128,7 @@ def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
     echo(f"  reconstruction {metrics.recon:10.3f}  log p(x | z)")
     if metrics.penalty:
         echo(f"  penalty        {metrics.penalty:10.3f}  by the prior and by factors")
+    _print_sites(metrics)
     for line in result.left_out:
         echo(f"  left out: {in_flags(line)}")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.pairs.sites import Args, argument_names, step_of, takes_lengths, trace_pair
+from vaezoo.pairs.sites import Args, PairTrace, argument_names, step_of, takes_lengths, trace_pair
 
 __all__ = ["SHAPES", "Observation", "Roles", "by_argument", "describe_arguments", "roles_of"]
 
@@ -83,8 +83,8 @@ class Roles:
         return tuple(dict.fromkeys(names))
 
 
-def roles_of(pair: nn.Module, args: Args) -> Roles:
-    """Return the roles of the arguments of a pair, from running it on a batch.
+def roles_of(pair: nn.Module, args: Args, trace: PairTrace | None = None) -> Roles:
+    """Return the roles of the arguments of a pair, from running it on a batch, or its trace.
 
     Use it inside :func:`vaezoo.pairs.particles.probing`, on real rows: a copy, as ``x.float()`` or
     ``x.nan_to_num()``, is recognised by its values.
@@ -97,7 +97,7 @@ def roles_of(pair: nn.Module, args: Args) -> Roles:
     (('x',), ('c',))
     """
     observed: dict[str, Observation | None] = {}
-    for name, site in trace_pair(pair, args).observed.items():
+    for name, site in (trace or trace_pair(pair, args)).observed.items():
         step = step_of(name) if takes_lengths(pair) else None
         base = step[0] if step else name
         if observed.get(base) is None:

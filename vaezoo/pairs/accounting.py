@@ -111,6 +111,8 @@ class Terms:
         What ``pyro.factor`` adds, ``(B,)``: to log p in the model, to -log q in the guide.
     kl_global
         KL of the sites that all data share, ``()``, each once for the whole data set.
+    recon_by_site
+        ``recon`` of each observed site, the steps of a sequence as one, where it was asked for.
     """
 
     recon: Tensor
@@ -118,6 +120,7 @@ class Terms:
     kl_per_latent: Mapping[str, Tensor]
     factors: Mapping[str, Tensor] = field(default_factory=dict)
     kl_global: Mapping[str, Tensor] = field(default_factory=dict)
+    recon_by_site: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def kl_total(self) -> Tensor:
@@ -137,6 +140,7 @@ def elbo_terms(
     trace: PairTrace | None = None,
     closed_form: Collection[str] | None = None,
     rows: Tensor | None = None,
+    by_site: bool = False,
 ) -> Terms:
     """Return the plain ELBO of each datum, split into its terms, from one draw of the guide.
 
@@ -153,6 +157,8 @@ def elbo_terms(
         :func:`closed_form_sites`.
     rows
         Which rows count, ``(B,)``, boolean.
+    by_site
+        Whether log p(x | z) of each observed site is wanted, too.
 
     Examples
     --------
@@ -165,17 +171,17 @@ def elbo_terms(
     trace = trace or trace_pair(pair, args)
     enumeration = enumeration_of(trace)
     if enumeration is not None:
-        return _mean_terms(pair, args, enumeration, rows)
-    return _terms_of(pair, trace, closed_form, rows)
+        return _mean_terms(pair, args, enumeration, rows, by_site)
+    return _terms_of(pair, trace, closed_form, rows, by_site)
 
 
 def _mean_terms(
-    pair: nn.Module, args: Args, enumeration: Enumeration, rows: Tensor | None
+    pair: nn.Module, args: Args, enumeration: Enumeration, rows: Tensor | None, by_site: bool
 ) -> Terms:
     """Return the terms whose mean over the values of marked latents is exact."""
     trace, weights = enumeration.trace(Particles(), model_of(pair), guide_of(pair), args)
     kept = None if rows is None else enumeration.repeat((rows,))[0]
-    terms = _terms_of(pair, trace, None, kept)
+    terms = _terms_of(pair, trace, None, kept, by_site)
 
     def mean(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         dims = {name: weights.dim() - 1 - value.dim() for name, value in values.items()}
@@ -183,7 +189,7 @@ def _mean_terms(
 
     (recon,) = mean({"x": terms.recon}).values()
     kl, per_latent, factors = map(mean, (terms.kl, terms.kl_per_latent, terms.factors))
-    return Terms(recon, kl, per_latent, factors, terms.kl_global)
+    return Terms(recon, kl, per_latent, factors, terms.kl_global, mean(terms.recon_by_site))
 
 
 def _terms_of(
@@ -191,6 +197,7 @@ def _terms_of(
     trace: PairTrace,
     closed_form: Collection[str] | None,
     rows: Tensor | None,
+    by_site: bool,
 ) -> Terms:
     closed_form = closed_form_sites(trace) if closed_form is None else closed_form
     recon = total_log_density(trace.observed.values(), rows=rows)
@@ -207,7 +214,13 @@ def _terms_of(
             per_latent[name] = elements
     if takes_lengths(pair):
         kl, per_latent = sum_over_steps(kl), sum_over_steps(per_latent)
-    return Terms(recon, kl, per_latent, factors, shared)
+    sites = _recon_by_site(pair, trace, rows) if by_site else {}
+    return Terms(recon, kl, per_latent, factors, shared, sites)
+
+
+def _recon_by_site(pair: nn.Module, trace: PairTrace, rows: Tensor | None) -> dict[str, Tensor]:
+    values = {name: log_density(site, rows=rows) for name, site in trace.observed.items()}
+    return sum_over_steps(values) if takes_lengths(pair) else values
 
 
 def _factor_terms(

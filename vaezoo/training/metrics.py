@@ -2,27 +2,55 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vaezoo.data.transform import Transform
+from vaezoo.distributions.families import is_discrete
+from vaezoo.observations.roles import Observation, Roles, roles_of
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units
+from vaezoo.pairs.lengths import aligned, frame_mask
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
     argument_names,
     is_autoencoder,
+    step_of,
     takes_lengths,
     trace_pair,
 )
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
 
-__all__ = ["Metrics", "measure"]
+__all__ = ["Metrics", "SiteMetrics", "measure"]
 
 ACTIVE_VARIANCE = 0.01
+
+
+@dataclass(frozen=True)
+class SiteMetrics:
+    """How well one of several observed sites is explained.
+
+    Attributes
+    ----------
+    recon
+        log p(x | z) of its values, in nats per datum, per frame for sequences.
+    bits_per_dim
+        Negative ``recon`` in bits per element that is not missing, in units of the stored data. No
+        KL term is part of it, since no site has one of its own.
+    num_elements
+        Elements per datum, or frame, that are not missing.
+    is_discrete
+        Whether ``recon`` is of probabilities; it is of densities otherwise.
+    """
+
+    recon: float
+    bits_per_dim: float
+    num_elements: float
+    is_discrete: bool
 
 
 @dataclass(frozen=True)
@@ -39,7 +67,8 @@ class Metrics:
         Latents whose posterior mean varies over the data by more than 0.01 (Burda et al. 2016,
         arXiv:1509.00519); None where the guide has no closed-form means.
     bits_per_dim
-        Negative ELBO in bits per element that is not missing, in units of the stored data.
+        Negative ELBO in bits per element that is not missing, in units of the stored data. None
+        where probabilities and densities would be added up; ``sites`` has those of each.
     at_floor
         Share of outputs of a Gaussian likelihood whose sigma lies at its floor.
     factors
@@ -52,6 +81,8 @@ class Metrics:
     is_autoencoder
         Whether the guide gives each latent one value: then there is no ELBO. ``recon`` is the
         reconstruction, and ``elbo`` what is trained, which priors and factors are part of.
+    sites
+        Of each observed site, where there are several.
     """
 
     elbo: float
@@ -59,12 +90,13 @@ class Metrics:
     kl: float
     kl_per_latent: Mapping[str, list[float]]
     active_units: int | None
-    bits_per_dim: float
+    bits_per_dim: float | None
     at_floor: float
     factors: float | None = None
     kl_global: float | None = None
     num_data: float | None = None
     is_autoencoder: bool = False
+    sites: Mapping[str, SiteMetrics] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what there is; terms that few pairs have only where they have them.
@@ -73,9 +105,10 @@ class Metrics:
         """
         if self.is_autoencoder:
             values = {"reconstruction": self.recon, "penalty": self.penalty}
-            return {**values, "at_floor": self.at_floor}
-        few = ("factors", "kl_global", "num_data")
-        values = {n: v for n, v in asdict(self).items() if v is not None or n not in few}
+            sites = {name: asdict(site) for name, site in self.sites.items()}
+            return {**values, "at_floor": self.at_floor, **({"sites": sites} if sites else {})}
+        few = ("factors", "kl_global", "num_data", "bits_per_dim", "sites")
+        values = {n: v for n, v in asdict(self).items() if v not in (None, {}) or n not in few}
         del values["is_autoencoder"]
         return values
 
@@ -137,10 +170,14 @@ class _Sums:
         self.num_missing = 0
         self.missing_volume = 0.0
         self.is_autoencoder = False
+        self.by_site = _SiteSums(pair, transform)
 
     def add(self, args: Args) -> None:
         trace = trace_pair(self.pair, args)
-        terms = elbo_terms(self.pair, args, trace=trace)
+        several = _several_sites(self.pair, trace)
+        terms = elbo_terms(self.pair, args, trace=trace, by_site=several)
+        if several:
+            self.by_site.add(args, trace, terms)
         self.units += int(num_units(self.pair, args))
         self.rows += len(args[0])
         self.recon += float(terms.recon.cpu().double().sum())
@@ -189,8 +226,10 @@ class _Sums:
             except NotImplementedError:
                 self.means.pop(name, None)
 
-    def _bits_per_dim(self, elbo: float) -> float:
+    def _bits_per_dim(self, elbo: float) -> float | None:
         """Return -ELBO in bits per entry that is there, in units of the stored data."""
+        if self.by_site.recon:
+            return self.by_site.bits_per_dim(elbo * self.units)
         counts = self.transform.binarize == "none"
         volume = self.transform.log_volume if counts else 0.0
         if not self.num_missing:
@@ -221,6 +260,7 @@ class _Sums:
             kl_global=shared,
             num_data=None if shared is None else self.num_data,
             is_autoencoder=self.is_autoencoder,
+            sites=self.by_site.average(self.units),
         )
 
     def _active_units(self) -> int | None:
@@ -228,6 +268,87 @@ class _Sums:
             return None
         means = [torch.cat(parts) for parts in self.means.values()]
         return sum(int((mean.var(0) > ACTIVE_VARIANCE).sum()) for mean in means if len(mean) > 1)
+
+
+def _several_sites(pair: nn.Module, trace: PairTrace) -> bool:
+    """Return whether more than one site is observed, the steps of a sequence being one."""
+    names = trace.observed
+    if takes_lengths(pair):
+        return len({(step_of(name) or (name,))[0] for name in names}) > 1
+    return len(names) > 1
+
+
+class _SiteSums:
+    """Sums over the data of each observed site: log p(x | z), entries, and what units are worth."""
+
+    def __init__(self, pair: nn.Module, transform: Transform) -> None:
+        self.names, self.in_time = argument_names(pair), takes_lengths(pair)
+        self.pair, self.transform = pair, transform
+        self.roles: Roles | None = None
+        self.recon: dict[str, float] = {}
+        self.entries: dict[str, float] = {}
+        self.volume: dict[str, float] = {}
+        self.is_discrete: dict[str, bool] = {}
+
+    def add(self, args: Args, trace: PairTrace, terms: Terms) -> None:
+        if self.roles is None:
+            self.roles = roles_of(self.pair, args, trace)
+            for name, site in trace.observed.items():
+                self.is_discrete.setdefault(self._base(name), is_discrete(site["fn"]))
+        for name, recon in terms.recon_by_site.items():
+            taken = self.roles.observed[name]
+            count, volume = self._count(args, taken) if taken else self._computed(trace, name)
+            volume = 0.0 if self.is_discrete[name] else volume
+            new = {"recon": float(recon.cpu().double().sum()), "entries": count, "volume": volume}
+            for what, value in new.items():
+                sums = getattr(self, what)
+                sums[name] = sums.get(name, 0.0) + value
+
+    def _base(self, name: str) -> str:
+        step = step_of(name) if self.in_time else None
+        return step[0] if step else name
+
+    def _computed(self, trace: PairTrace, name: str) -> tuple[float, float]:
+        values = [s["value"].numel() for n, s in trace.observed.items() if self._base(n) == name]
+        return float(sum(values)), 0.0
+
+    def _count(self, args: Args, taken: Observation) -> tuple[float, float]:
+        """Return the entries of an argument that a site takes, and the nats of their units."""
+        arg, x = args[self.names.index(taken.argument)], args[self.names.index("x")]
+        present = ~arg.isnan()
+        frames = self.in_time and arg.shape[1:2] == x.shape[1:2]
+        if frames:
+            length = args[self.names.index("length")]
+            present = present & aligned(frame_mask(length, arg.shape[1]), present)
+        event = arg.shape[1 + frames :]
+        flat = present.reshape(-1, max(1, event.numel()))
+        places = torch.arange(flat.shape[1]) if taken.elements is None else taken.elements
+        chosen = flat.index_select(1, places.to(flat.device)).double()
+        if taken.argument != "x" or self.transform.binarize != "none":
+            return float(chosen.sum()), 0.0
+        volumes = torch.from_numpy(np.broadcast_to(self.transform.log_volumes, event).copy())
+        return float(chosen.sum()), float((chosen.sum(0).cpu() * volumes.flatten()[places]).sum())
+
+    def bits_per_dim(self, elbo: float) -> float | None:
+        """Return minus the sum of all ELBOs in bits per entry; None of unlike sites."""
+        if len(set(self.is_discrete.values())) > 1:
+            return None
+        entries = max(1e-9, sum(self.entries.values()))
+        return (sum(self.volume.values()) - elbo) / entries / math.log(2)
+
+    def average(self, units: int) -> dict[str, SiteMetrics]:
+        """Return the numbers of each site, per datum or frame."""
+        return {
+            name: SiteMetrics(
+                recon=recon / units,
+                bits_per_dim=(self.volume[name] - recon)
+                / max(1e-9, self.entries[name])
+                / math.log(2),
+                num_elements=self.entries[name] / units,
+                is_discrete=self.is_discrete[name],
+            )
+            for name, recon in self.recon.items()
+        }
 
 
 def _share_at_floor(pair: nn.Module, trace: PairTrace) -> float:

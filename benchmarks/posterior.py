@@ -21,8 +21,8 @@ import vaezoo
 from vaezoo.diagnostics.calibration import COVERAGE_LEVELS, calibrate
 from vaezoo.diagnostics.checking import check_posteriors
 from vaezoo.diagnostics.costs import LEVELS
+from vaezoo.exact.quadrature import quadrature
 from vaezoo.inference.hmc import convergence, hmc
-from vaezoo.inference.quadrature import quadrature
 from vaezoo.pairs.sites import Args, model_of
 from vaezoo.report import prepare, verdict
 from vaezoo.runs import Run

@@ -17,7 +17,7 @@ from _report import write
 from vaezoo import fit
 from vaezoo.data import Data, load_data
 from vaezoo.data.batches import Batches
-from vaezoo.inference.linear_gaussian import fit_ppca
+from vaezoo.exact.linear_gaussian import fit_ppca
 from vaezoo.predict.evaluation import evaluate_on
 
 parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

@@ -11,7 +11,7 @@ z_t   ``(z_dim,)``  latent, t = 0 ... T - 1
 x_t   ``x_shape``   observed frame, real
 ====  ============  ===========================================
 
-Its log p(x) and the moments of its latents are known exactly (:mod:`vaezoo.inference.kalman`), so
+Its log p(x) and the moments of its latents are known exactly (:mod:`vaezoo.exact.kalman`), so
 that whatever vaezoo estimates of a sequence can be compared with the truth. The true posterior of a
 long sequence has the form of the guide: its matrices change near the last frame only. In a sequence
 pair the state is h_t = (z_{t-1}, 1), and zeros at the first step.
@@ -31,7 +31,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from vaezoo import SequencePair, register
-from vaezoo.inference.kalman import KalmanModel
+from vaezoo.exact.kalman import KalmanModel
 from vaezoo.parts import sigma_of
 from vaezoo.sequences import read_backwards
 

@@ -10,7 +10,7 @@ z     ``(z_dim,)``  latent
 x     ``x_shape``   observed, real
 ====  ============  ===========================================
 
-Its log p(x) and posterior are known in closed form (:mod:`vaezoo.inference.linear_gaussian`), and
+Its log p(x) and posterior are known in closed form (:mod:`vaezoo.exact.linear_gaussian`), and
 at the optimum the guide is exact, so that everything that vaezoo estimates can be compared with the
 truth.
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 if TYPE_CHECKING:
     from torch import nn
 
-    from vaezoo.inference.linear_gaussian import LinearGaussian
+    from vaezoo.exact.linear_gaussian import LinearGaussian
 
 _HOMES = (
     "HOME",

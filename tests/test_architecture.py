@@ -62,7 +62,7 @@ def below(name: str, package: str) -> bool:
 RANKS = (
     *("lazy", "errors", "options", "settings", "runtime", "registry", "parts", "distributions"),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
-    *("runs", "training", "inference"),
+    *("runs", "training", "inference", "exact"),
     *("predict", "diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 14, 400
@@ -160,7 +160,7 @@ def test_only_the_registry_names_the_models() -> None:
 
 def test_models_know_nothing_of_training() -> None:
     rooms = {room_of(name) for path in MODELS for name in imported_modules(path)}
-    assert rooms <= {"registry", "parts", "sequences", "inference"}
+    assert rooms <= {"registry", "parts", "sequences", "exact"}
 
 
 def test_commands_do_not_import_models() -> None:

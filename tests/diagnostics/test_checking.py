@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
-from vaezoo.inference.hmc import hmc
+from vaezoo.exact.quadrature import Quadrature, quadrature
 from vaezoo.inference.importance import (
     effective_share,
     importance_weights,
@@ -25,8 +25,8 @@ from vaezoo.inference.importance import (
     resample,
 )
 from vaezoo.inference.local_fits import local_elbo
-from vaezoo.inference.proposals import StudentTMixture, mixture_weights, short_chains
-from vaezoo.inference.quadrature import Quadrature, quadrature
+from vaezoo.inference.proposals import StudentTMixture, mixture_weights, scout
+from vaezoo.inference.scouts import ScoutSettings
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.testing.pairs import CORRELATED, FoldedPair, LinearPair
 
@@ -95,25 +95,32 @@ def test_quadrature_refuses_more_latents() -> None:
 
 
 def test_density_of_students_is_that_of_pyro() -> None:
-    chains = torch.randn(2, 60, 3, 4, dtype=torch.float64)
-    mixture, u = (
-        StudentTMixture.fit(chains, chains[:, 0]),
-        torch.randn(7, 3, 4, dtype=torch.float64),
-    )
-    df = torch.tensor(5.0, dtype=torch.float64)
+    factor = torch.randn(2, 3, 4, 4, dtype=torch.float64).tril(-1) + 2 * torch.eye(4).double()
+    shares = torch.tensor([[0.2, 0.5, 1.0], [0.8, 0.5, 0.0]], dtype=torch.float64)
+    mixture = StudentTMixture(torch.randn(2, 3, 4, dtype=torch.float64), factor, shares)
+    u, df = torch.randn(7, 3, 4, dtype=torch.float64), torch.tensor(5.0, dtype=torch.float64)
     each = dist.MultivariateStudentT(df, mixture.loc, mixture.factor).log_prob(u.unsqueeze(1))
-    shares = torch.tensor([[1 / 3], [1 / 3], [1 / 6], [1 / 6]], dtype=torch.float64)
     expected = (each + shares.log()).logsumexp(1)
     torch.testing.assert_close(mixture.log_prob(u), expected)
 
 
-def test_students_have_the_moments_of_their_chains() -> None:
+def test_students_have_the_moments_of_their_parameters() -> None:
     """Variance 5/3 of the scale; 200,000 draws. Failure rate below 1e-4."""
-    chain = torch.randn(1, 5000, 1, 2, dtype=torch.float64) * torch.tensor([1.0, 3.0]) + 2
-    draws = StudentTMixture.fit(chain, chain.mean(1)).draw(200_000)
-    torch.testing.assert_close(draws.mean((0, 1)), chain.mean((0, 1, 2)), atol=0.05, rtol=0)
-    ratio = draws.var((0, 1)) / chain.var((0, 1, 2))
+    scale = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    mixture = StudentTMixture(2 * torch.ones(1, 1, 2).double(), scale.diag()[None, None], one)
+    draws = mixture.draw(200_000)
+    torch.testing.assert_close(draws.mean((0, 1)), 2 * one[0].expand(2), atol=0.05, rtol=0)
+    ratio = draws.var((0, 1)) / scale.square()
     torch.testing.assert_close(ratio, torch.full_like(ratio, 5 / 3), atol=0.1, rtol=0)
+
+
+def test_students_are_drawn_by_their_shares() -> None:
+    """Systematic: of 1,000 draws of two components far apart, 300 +- 1 are of the first."""
+    loc = torch.tensor([-100.0, 100.0], dtype=torch.float64)[:, None, None]
+    shares = torch.tensor([[0.3], [0.7]], dtype=torch.float64)
+    mixture = StudentTMixture(loc, torch.ones(2, 1, 1, 1, dtype=torch.float64), shares)
+    assert abs(int((mixture.draw(1000) < 0).sum()) - 300) <= 1
 
 
 def test_mixture_finds_the_evidence_that_a_guide_misses(
@@ -125,8 +132,7 @@ def test_mixture_finds_the_evidence_that_a_guide_misses(
     torch.testing.assert_close(
         folded.log_evidence - guide, torch.full_like(guide, math.log(2)), atol=0.05, rtol=0
     )
-    chains = short_chains(pair, (folded_x,))
-    weighted = mixture_weights(pair, (folded_x,), chains)
+    weighted = mixture_weights(pair, (folded_x,), scout(pair, (folded_x,)))
     difference = log_evidence(weighted.log_weights) - folded.log_evidence
     assert float(difference.abs().max()) < 0.1
     errors = difference / log_evidence_error(weighted.log_weights)
@@ -134,11 +140,12 @@ def test_mixture_finds_the_evidence_that_a_guide_misses(
     assert float(effective_share(weighted.log_weights).median()) > 0.3
 
 
-def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadrature) -> None:
-    """Chains that went nowhere: less precise, and still right. Failure rate 1e-4."""
+def test_mixture_weights_do_not_need_good_scouts(folded_x: Tensor, folded: Quadrature) -> None:
+    """Few scouts that hardly moved: less precise, and still right. Failure rate 1e-4."""
     pair = FoldedPair("right")
-    chains = hmc(pair, (folded_x,), num_samples=5, num_warmup=0, start="guide")
-    weighted = mixture_weights(pair, (folded_x,), chains, 20_000)
+    few = ScoutSettings(from_prior=4, num_warmup=6, num_samples=6)
+    scouts = scout(pair, (folded_x,), settings=few)
+    weighted = mixture_weights(pair, (folded_x,), scouts, 20_000)
     difference = log_evidence(weighted.log_weights) - folded.log_evidence
     assert float((difference / log_evidence_error(weighted.log_weights)).abs().max()) < 5
 
@@ -146,8 +153,7 @@ def test_mixture_weights_do_not_need_good_chains(folded_x: Tensor, folded: Quadr
 def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> None:
     """Half of the draws on each side; sds within 10 %. Failure rate below 1e-3."""
     pair = FoldedPair("right")
-    chains = short_chains(pair, (folded_x,))
-    weighted = mixture_weights(pair, (folded_x,), chains)
+    weighted = mixture_weights(pair, (folded_x,), scout(pair, (folded_x,)))
     smoothed = pareto_smooth(weighted.log_weights)
     z = resample(weighted.latents, smoothed.log_weights, 2000)["z"]
     right = (z[..., 0] > 0).double().mean(0)
@@ -155,13 +161,13 @@ def test_mixture_draws_have_both_modes(folded_x: Tensor, folded: Quadrature) -> 
     torch.testing.assert_close(z.std(0) / folded.sd, torch.ones_like(folded.sd), atol=0.1, rtol=0)
 
 
-def test_mixture_refuses_chains_of_other_data(folded_x: Tensor) -> None:
+def test_mixture_refuses_scouts_of_other_data(folded_x: Tensor) -> None:
     pair = FoldedPair("both")
-    chains = hmc(pair, (folded_x[:3],), num_samples=5, num_warmup=0)
-    with pytest.raises(RequestError, match="chains are of other data"):
-        mixture_weights(pair, (folded_x,), chains)
+    scouts = scout(pair, (folded_x[:3],), settings=ScoutSettings(num_warmup=6, num_samples=6))
+    with pytest.raises(RequestError, match="scouts are of other data"):
+        mixture_weights(pair, (folded_x,), scouts)
     with pytest.raises(RequestError, match=r"add up to one, got 1\.5"):
-        mixture_weights(pair, (folded_x[:3],), chains, shares=(0.5, 0.5, 0.5))
+        mixture_weights(pair, (folded_x[:3],), scouts, shares=(0.5, 0.5, 0.5))
 
 
 # The alarms
@@ -272,7 +278,7 @@ def test_same_seed_same_report_and_batches_join(untrained: VAEBernoulli) -> None
     assert torch.equal(whole.draws["z"][:, :5], first.draws["z"])
     assert whole.draws["z"].shape == (20, 7, 3)
     assert len(whole.verdicts) == sum(whole.counts.values()) == 7
-    for values in (whole.k_hat, whole.r_hat, whole.local_elbo, *whole.grades.values()):
+    for values in (whole.k_hat, whole.unconfirmed, whole.local_elbo, *whole.grades.values()):
         assert values is not None
         assert values.shape == (7,)
     assert first.approximation_gap is None

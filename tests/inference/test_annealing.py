@@ -10,9 +10,9 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
+from vaezoo.exact.quadrature import Quadrature, quadrature
 from vaezoo.inference.annealing import Annealed, Annealing, annealed_evidence, bidirectional_bounds
 from vaezoo.inference.importance import log_evidence, resample
-from vaezoo.inference.quadrature import Quadrature, quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.testing.pairs import (

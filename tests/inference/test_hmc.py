@@ -12,8 +12,8 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo import RequestError
+from vaezoo.exact.quadrature import quadrature
 from vaezoo.inference.hmc import HMCResult, convergence, hmc, largest_r_hat
-from vaezoo.inference.quadrature import quadrature
 from vaezoo.inference.target import Target
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.vae import VAEBernoulli

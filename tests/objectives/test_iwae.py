@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
+from vaezoo.exact.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective
 from vaezoo.pairs.accounting import log_weights

@@ -15,7 +15,7 @@ from vaezoo import evaluate, fit, load_run
 from vaezoo.data import Data, from_sequences
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
-from vaezoo.inference.kalman import KalmanModel
+from vaezoo.exact.kalman import KalmanModel
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.predict.bounds import filter_bounds, iwae_bounds
 from vaezoo.predict.evaluation import Evaluation, evaluate_on

@@ -21,7 +21,7 @@ from vaezoo import RequestError, RunError, load_run
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.transform import Transform
 from vaezoo.diagnostics.sequences import check_sequences
-from vaezoo.inference.quadrature import quadrature
+from vaezoo.exact.quadrature import quadrature
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.models.rnn import RNN
 from vaezoo.pairs.sites import argument_names
@@ -267,7 +267,7 @@ def saved(digits: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_files_and_figures(saved: Path) -> None:
     names = {path.name for path in saved.iterdir()}
     assert names == {
-        "q.nc", "mcmc.nc", "checked.nc", "diagnostics.nc", "report.json", "report.html",
+        "q.nc", "checked.nc", "diagnostics.nc", "report.json", "report.html",
     }  # fmt: skip
     content = (saved / "report.html").read_text(encoding="utf-8")
     assert re.search(r"Weights of epoch \d+, step \d+", content)
@@ -302,7 +302,7 @@ def test_json_has_no_nan(digits: Report, saved: Path) -> None:
 def test_verdict_has_its_lines(digits: Report) -> None:
     lines = verdict(digits).splitlines()
     labels = [line.split()[0] for line in lines if re.match(r"  \S", line)]
-    assert labels[-8:-3] == ["posterior", "log", "gap", "k-hat", "chains"]
+    assert labels[-8:-3] == ["posterior", "log", "gap", "k-hat", "modes"]
     assert labels[-3:] == ["calibration", "latents", "data"]
     assert max(map(len, lines)) <= 80
 

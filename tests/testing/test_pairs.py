@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from vaezoo.exact.quadrature import quadrature
 from vaezoo.inference.importance import importance_weights, log_evidence, log_evidence_error
-from vaezoo.inference.quadrature import quadrature
 from vaezoo.testing import check_pair
 from vaezoo.testing.pairs import (
     CORRELATED,

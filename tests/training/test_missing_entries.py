@@ -14,7 +14,7 @@ from vaezoo.data import from_arrays
 from vaezoo.data.contract import describe_missing
 from vaezoo.data.dataset import with_mask
 from vaezoo.errors import RequestError
-from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.exact.linear_gaussian import LinearGaussian
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.settings import DataSettings
 from vaezoo.training.callbacks import Callback

@@ -15,7 +15,7 @@ from vaezoo import RequestError, fit, load_run
 from vaezoo.data import SPLITS, Data, from_sequences
 from vaezoo.data.dataset import Array
 from vaezoo.data.transform import Transform
-from vaezoo.inference.kalman import Moments
+from vaezoo.exact.kalman import Moments
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.pairs.sites import argument_names
 from vaezoo.predict.encoding import encode

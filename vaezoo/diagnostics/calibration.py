@@ -40,7 +40,7 @@ from vaezoo.diagnostics.collapse import element_names
 from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
 from vaezoo.errors import RequestError, nearest
 from vaezoo.inference.importance import Weighted, pareto_smooth
-from vaezoo.inference.proposals import mixture_weights, short_chains
+from vaezoo.inference.proposals import mixture_weights, scout
 from vaezoo.inference.target import Target
 from vaezoo.observations.simulation import simulate
 from vaezoo.pairs.accounting import log_joint
@@ -262,8 +262,8 @@ def _weigh(pair: nn.Module, args: Args, num_samples: int, seed: int) -> Weighted
     """Return draws of the mixture of :mod:`vaezoo.inference.proposals` for each datum."""
     parts = []
     for first, part in numbered_rows(args, DATA_AT_ONCE):
-        chains = short_chains(pair, part, seed=seed + first)
-        parts.append(mixture_weights(pair, part, chains, num_samples, seed=seed + first))
+        scouts = scout(pair, part, seed=seed + first)
+        parts.append(mixture_weights(pair, part, scouts, num_samples, seed=seed + first))
     return join(parts, 1)
 
 

@@ -8,23 +8,23 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from vaezoo.diagnostics.checking import CHAINS, SHORT
 from vaezoo.errors import RequestError
 from vaezoo.inference.annealing import Annealing
 from vaezoo.inference.filtering import particle_filter
 from vaezoo.inference.hmc import ChainSettings
 from vaezoo.inference.importance import importance_weights
 from vaezoo.inference.local_fits import NUM_DRAWS, NUM_STEPS
+from vaezoo.inference.scouts import ScoutSettings
 from vaezoo.inference.target import Target
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args
 from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["LEVELS", "LONG", "SHARE_ANNEALED", "AnalysisPlan", "plan_analysis"]
+__all__ = ["CHAINS", "LEVELS", "LONG", "SHARE_ANNEALED", "AnalysisPlan", "plan_analysis"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-LONG = ChainSettings(num_samples=1000, num_warmup=300)
+CHAINS, LONG = 4, ChainSettings(num_samples=1000, num_warmup=300)
 SHARE_ANNEALED = 0.1
 FEWEST_DATA, FEWEST_SEQUENCES = 10, 2
 ROWS_OF_TRIAL = 2000
@@ -81,10 +81,10 @@ class _Costs:
             paths = (plan.num_kept + 3 * plan.num_particles + 40) * plan.num_data
             return self.particle * (paths + RANKED * plan.num_simulations * plan.num_ranked)
         ranked = plan.num_simulations * plan.num_ranked
-        weighed = (1 if plan.level == "quick" else 2.5) * plan.num_samples * plan.num_data
+        weighed = (1 if plan.level == "quick" else 2.75) * plan.num_samples * plan.num_data
         gradients = 0.0
         if plan.level != "quick":
-            gradients += _gradients(SHORT) * CHAINS + NUM_STEPS * NUM_DRAWS
+            gradients += ScoutSettings().num_gradients + NUM_STEPS * NUM_DRAWS
         if plan.level == "full":
             gradients += _gradients(LONG) * CHAINS + SHARE_ANNEALED * _annealing()
             gradients += 2 * _annealing() * plan.num_bidirectional / plan.num_data
@@ -175,11 +175,11 @@ def _measure(pair: nn.Module, args: Args) -> _Costs:
 def _of_real_latents(pair: nn.Module, args: Args) -> _Costs:
     with probing(pair, args[0].device):
         target = Target(pair, args, "an analysis")
-        chains = target.draw_guide(CHAINS)
+        scouts = target.draw_guide(ScoutSettings().number)
         many = target.draw_guide(max(1, ROWS_OF_TRIAL // target.num_data))
-        gradient = _fastest(lambda: _differentiate(target, chains))
+        gradient = _fastest(lambda: _differentiate(target, scouts))
         density = _fastest(lambda: target.log_joint(many).sum() + target.log_guide(many).sum())
-    return _Costs(gradient / chains[..., 0].numel(), density / many[..., 0].numel())
+    return _Costs(gradient / scouts[..., 0].numel(), density / many[..., 0].numel())
 
 
 def _of_any(pair: nn.Module, args: Args) -> _Costs:

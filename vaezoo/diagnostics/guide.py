@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from vaezoo.diagnostics.checking import grade_guide
+from vaezoo.diagnostics.grading import grade_guide
 from vaezoo.inference.importance import importance_weights, pareto_smooth, summary
 from vaezoo.pairs.pieces import join, numbered_rows
 from vaezoo.pairs.sites import Args
@@ -29,7 +29,7 @@ class GuideCheck:
     Attributes
     ----------
     grades
-        Place in :data:`vaezoo.diagnostics.checking.GRADES` of each check, ``(B,)``.
+        Place in :data:`vaezoo.diagnostics.grading.GRADES` of each check, ``(B,)``.
     elbo, iwae, psis
         ``(B,)``, in nats: mean log weight, log mean weight, and that of smoothed weights.
     k_hat, ess

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from vaezoo.diagnostics.checking import CHAINS, PosteriorCheck
+from vaezoo.diagnostics.checking import PosteriorCheck
 from vaezoo.diagnostics.comparison import Comparison, compare_draws
-from vaezoo.diagnostics.costs import LONG, SHARE_ANNEALED, AnalysisPlan
+from vaezoo.diagnostics.costs import CHAINS, LONG, SHARE_ANNEALED, AnalysisPlan
 from vaezoo.inference.annealing import Annealing, Bounds, annealed_evidence, bidirectional_bounds
 from vaezoo.inference.hmc import Convergence, HMCResult, convergence, hmc
 from vaezoo.inference.importance import importance_weights, resample

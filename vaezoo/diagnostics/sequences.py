@@ -29,11 +29,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vaezoo.diagnostics.checking import VERDICTS, Verdict, grade, verdict
+from vaezoo.diagnostics.grading import VERDICTS, Verdict, grade, verdict
 from vaezoo.errors import RequestError
+from vaezoo.exact.kalman import KalmanModel
 from vaezoo.inference.filtering import Filtered, particle_filter
 from vaezoo.inference.importance import largest_good_k, systematic
-from vaezoo.inference.kalman import KalmanModel
 from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args

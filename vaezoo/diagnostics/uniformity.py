@@ -7,7 +7,7 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.checking import GRADES
+from vaezoo.diagnostics.grading import GRADES
 
 __all__ = ["ecdf_band", "grade_of", "uniform_p_value"]
 

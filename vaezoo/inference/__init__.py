@@ -2,15 +2,14 @@
 
 =======================  ==========================================================================
 :mod:`.importance`       importance weights of the guide, Pareto smoothing, resampling
-:mod:`.proposals`        a mixture of short chains, guide and prior, for what the guide misses
+:mod:`.scouts`           many short chains that share nothing, which find modes
+:mod:`.clusters`         the modes that chains lie in
+:mod:`.proposals`        a mixture of these modes, guide and prior, for what the guide misses
 :mod:`.hmc`              Hamiltonian Monte Carlo, all data and chains at once
 :mod:`.annealing`        annealed importance sampling, bounds of log p(x) from both sides: slow
 :mod:`.local_fits`       the best Gaussian guide of each datum
 :mod:`.filtering`        particle filters of sequences
 :mod:`.metropolis`       Metropolis within Gibbs, for parts of data that are missing
-:mod:`.quadrature`       one or two latents, exact
-:mod:`.linear_gaussian`  probabilistic PCA, exact
-:mod:`.kalman`           linear-Gaussian state space models, exact
 =======================  ==========================================================================
 
 What they stand on: :mod:`.target` makes one vector of reals of all latents of a datum,

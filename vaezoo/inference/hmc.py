@@ -38,9 +38,11 @@ __all__ = [
     "ChainSettings",
     "Convergence",
     "HMCResult",
+    "Placed",
     "convergence",
     "hmc",
     "largest_r_hat",
+    "placed",
     "run_chains",
 ]
 
@@ -219,16 +221,39 @@ def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCRes
     )
 
 
+def placed(log_density: Callable[[Tensor], Tensor], w: Tensor) -> "Placed":
+    """Return the place of a position; its log-density is -inf where it is not finite.
+
+    One call of the pair and one backward pass give the gradients of all chains of all data, since
+    rows do not meet: the gradient of the sum is made of those of the rows. A row that is not finite
+    is rejected by its density; its gradient is 0, so that it spoils no later step.
+
+    Examples
+    --------
+    >>> place = placed(lambda w: -0.5 * w.square().sum(-1), torch.ones(1, 1, 2))
+    >>> place.log_density, place.gradient
+    (tensor([[-1.]]), tensor([[[-1., -1.]]]))
+    """
+    with torch.enable_grad():
+        w = w.detach().requires_grad_()
+        log_p = log_density(w)
+        (gradient,) = torch.autograd.grad(log_p.sum(), w)
+    log_p = log_p.detach()
+    log_p = torch.where(log_p.isfinite(), log_p, -math.inf)
+    return Placed(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))
+
+
 @dataclass(frozen=True)
-class _Place:
+class Placed:
     """Where chains are ``(C, B, L)``, with log-density ``(C, B)`` and its gradient."""
 
     position: Tensor
     log_density: Tensor
     gradient: Tensor
 
-    def where(self, accepted: Tensor, old: "_Place") -> "_Place":
-        return _Place(
+    def where(self, accepted: Tensor, old: "Placed") -> "Placed":
+        """Return this place for the chains that go there ``(C, B)``, the old one for others."""
+        return Placed(
             torch.where(accepted[..., None], self.position, old.position),
             torch.where(accepted, self.log_density, old.log_density),
             torch.where(accepted[..., None], self.gradient, old.gradient),
@@ -250,21 +275,10 @@ class _Sampler:
         self.step_size = StepSize(first_step_size(start), settings.target_acceptance)
         self.place = self.at(frame.inside(start))
 
-    def at(self, w: Tensor) -> _Place:
-        """Return the place of a position; its log-density is -inf where it is not finite.
-
-        One call of the pair and one backward pass give the gradients of all chains of all data,
-        since rows do not meet: the gradient of the sum is made of those of the rows. A row that is
-        not finite is rejected by its density; its gradient is 0, so that it spoils no later step.
-        """
+    def at(self, w: Tensor) -> Placed:
+        """Return the place of a position."""
         self.num_gradients += 1
-        with torch.enable_grad():
-            w = w.detach().requires_grad_()
-            log_p = self.log_density(self.frame.outside(w))
-            (gradient,) = torch.autograd.grad(log_p.sum(), w)
-        log_p = log_p.detach()
-        log_p = torch.where(log_p.isfinite(), log_p, -math.inf)
-        return _Place(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))
+        return placed(lambda w: self.log_density(self.frame.outside(w)), w)
 
     def warm_up(self) -> None:
         """Find step sizes, and twice the metric, from the draws of all chains of a datum."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions.transforms import IndependentTransform, identity_transform
 
 from vaezoo.distributions.supports import real_coordinates
 from vaezoo.errors import RequestError
@@ -102,6 +103,11 @@ class Target:
             )
         self.num_latents = self.latents[-1].stop
         self._refuse_edges(whole, what)
+
+    @property
+    def is_unconstrained(self) -> bool:
+        """Whether the latents are reals, which nothing needs to carry there."""
+        return all(_is_identity(latent.transform) for latent in self.latents)
 
     def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the latents by site ``(S, B, *event)``, and the log volume log |dz / du|."""
@@ -220,6 +226,12 @@ class Target:
             values = {name: particles.by_datum(sites[name]["value"]) for name in names}
             pieces.append(self.unconstrain(values))
         return join(pieces)
+
+
+def _is_identity(transform: Any) -> bool:
+    while isinstance(transform, IndependentTransform):
+        transform = transform.base_transform
+    return bool(transform == identity_transform)
 
 
 def _for_all(

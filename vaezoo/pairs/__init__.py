@@ -11,6 +11,7 @@
 :mod:`.handlers`      effect handlers: hold sites at values or means, scale latents, mask rows
 :mod:`.particles`     several draws of the latents of every datum, through a pair at once
 :mod:`.pieces`        rows in pieces, and pieces joined
+:mod:`.precision`     any pair in double precision
 :mod:`.lengths`       which entries of padded sequences are frames
 ====================  =============================================================================
 """

@@ -322,9 +322,6 @@ class Analysis:
         if report.second_opinion is not None:
             chains = report.second_opinion.chains
             trees["mcmc"] = chains_tree(self._draws, q, chains.latents, chains.log_joint)
-        elif report.posteriors is not None:
-            short = report.posteriors
-            trees["mcmc"] = chains_tree(self._draws, q, short.chains, short.chain_log_joint)
         return replace(report, trees=trees)
 
     def _check(self, name: str, check: Callable[..., Result], **sizes: int) -> Result | None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.checking import VERDICTS
+from vaezoo.diagnostics.grading import VERDICTS
 
 __all__ = ["CHECKED", "COLOURS", "GREY", "GUIDE", "LIGHT", "Figure", "add_legend", "by_verdict"]
 

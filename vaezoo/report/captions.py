@@ -34,8 +34,8 @@ def captioned(
 
     Examples
     --------
-    >>> captioned("trace_worst", None, {"worst": 7}).title
-    'Short chains of datum 7'
+    >>> captioned("pair_worst", None, {"worst": 7}).title
+    'The guide at its worst: datum 7'
     """
     title, text = CAPTIONS[caption]
     return Figure(name or caption, title.format_map(values), text.format_map(values), picture)
@@ -71,11 +71,12 @@ CAPTIONS = {
         "misses most, in the two latents that differ most. Green where there is no blue is "
         "what the guide missed: a second mode, a bend, a tail.",
     ),
-    "trace_worst": (
-        "Short chains of datum {worst}",
-        "Four HMC chains, each in a colour, in the latent that differs most. Chains that mix "
-        "are four fuzzy lines on top of each other; chains that stay on different levels are "
-        "modes that lie apart, which the mixture then weighs.",
+    "scouts_worst": (
+        "Where {number} scouts of datum {worst} ended",
+        "Short chains that share nothing, most of them from the prior, in the two latents that "
+        "differ most. Dots of one colour are one mode. What no scout reached was not looked "
+        "for; how much of the posterior is in each mode, the mixture says, and not the number of "
+        "dots.",
     ),
     "sbc_ecdf": (
         "Is the guide calibrated on data that the model made?",

@@ -7,9 +7,10 @@ from typing import Literal
 import xarray as xr
 
 from vaezoo.diagnostics.calibration import Calibration
-from vaezoo.diagnostics.checking import VERDICTS, PosteriorCheck
+from vaezoo.diagnostics.checking import PosteriorCheck
 from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.costs import AnalysisPlan
+from vaezoo.diagnostics.grading import VERDICTS
 from vaezoo.diagnostics.guide import GuideCheck
 from vaezoo.diagnostics.predictive import PredictiveCheck
 from vaezoo.diagnostics.second_opinion import SecondOpinion

@@ -3,7 +3,7 @@
 import base64
 from html import escape
 
-from vaezoo.diagnostics.checking import GRADES
+from vaezoo.diagnostics.grading import GRADES
 from vaezoo.plots.paper import as_png
 from vaezoo.report.canvas import Figure
 from vaezoo.report.figures import figures_of

@@ -40,7 +40,7 @@ def posterior_figures(report: Report) -> Iterator[Figure]:
     if check and "q" in report.trees:
         worst = _find_worst(check, report.trees["q"])
         yield _pair_of(worst)
-        yield _trace_of(worst)
+        yield _scouts_of(worst)
 
 
 def _k_hat(k_hat: Tensor, check: PosteriorCheck | None, limit: float) -> Figure:
@@ -95,12 +95,16 @@ def _moments(check: PosteriorCheck) -> Figure:
 
 @dataclass(frozen=True)
 class _Worst:
-    """A datum, draws of its guide ``(S, L)``, chains ``(4, S, L)`` and checked draws ``(R, L)``."""
+    """A datum, draws of its guide ``(S, L)``, checked draws ``(R, L)``, and where scouts ended.
+
+    These are ``(N, L)``, each in a mode, ``(N,)``.
+    """
 
     datum: int
     q: Tensor
-    chains: Tensor
     checked: Tensor
+    scouts: Tensor
+    mode: Tensor
 
     @property
     def latents(self) -> list[int]:
@@ -115,13 +119,16 @@ def _find_worst(check: PosteriorCheck, tree: xr.DataTree) -> _Worst:
     worst = int(torch.where(check.verdict < 2, check.mean_shift, -1.0).argmax())
     names, posterior = list(check.draws), tree["posterior"].to_dataset().isel(datum=worst)
     of_q = [torch.from_numpy(posterior[variable_of(name)].values.copy()) for name in names]
-    chains = [check.chains[n][:, :, worst].cpu() for n in names]
-    checked = [check.draws[n][:, worst].cpu() for n in names]
+    checked, scouts = (
+        torch.cat([z[n][:, worst].cpu().reshape(len(z[n]), -1) for n in names], -1)
+        for z in (check.draws, check.scouts)
+    )
     return _Worst(
         worst,
         torch.cat([z.reshape(*z.shape[:2], -1) for z in of_q], -1).flatten(0, 1),
-        torch.cat([z.reshape(*z.shape[:2], -1) for z in chains], -1),
-        torch.cat([z.reshape(len(z), -1) for z in checked], -1),
+        checked,
+        scouts,
+        check.mode[:, worst],
     )
 
 
@@ -147,13 +154,16 @@ def _plot_two_latents(axis: Any, worst: _Worst) -> None:
     axis.set(xlabel=f"latent {first}", ylabel=f"latent {second}")
 
 
-def _trace_of(worst: _Worst) -> Figure:
-    latent = worst.latents[0]
+def _scouts_of(worst: _Worst) -> Figure:
     picture, axis = new_figure()
-    for chain in worst.chains:
-        axis.plot(chain[:, latent].numpy(), linewidth=0.8)
-    low, high = (float(worst.checked[:, latent].quantile(level)) for level in (0.05, 0.95))
-    axis.axhspan(low, high, color=CHECKED, alpha=0.15, linewidth=0, label="90 %, checked")
-    axis.set(xlabel="draw", ylabel=f"latent {latent}")
+    first, second = (*worst.latents, worst.latents[0])[:2]
+    is_line = worst.q.shape[1] == 1
+    for mode in worst.mode.unique().tolist():
+        ends = worst.scouts[worst.mode == mode].numpy()
+        height = np.arange(len(ends)) if is_line else ends[:, second]
+        name, colour = (f"mode {mode + 1}", None) if mode >= 0 else ("in no mode", GREY)
+        axis.plot(ends[:, first], height, ".", color=colour, label=name)
+    axis.set(xlabel=f"latent {first}", ylabel="scout" if is_line else f"latent {second}")
     add_legend(axis)
-    return captioned("trace_worst", picture, {"worst": worst.datum})
+    values = {"worst": worst.datum, "number": len(worst.scouts)}
+    return captioned("scouts_worst", picture, values)

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from vaezoo.diagnostics.calibration import Ranks
-from vaezoo.diagnostics.checking import GRADES, VERDICTS
+from vaezoo.diagnostics.grading import GRADES, VERDICTS
 from vaezoo.report.findings import Report
 from vaezoo.report.words import verdict
 
@@ -110,7 +110,7 @@ def _of_each(report: Report) -> dict[str, Tensor]:
     tensors = {
         name: value
         for name, value in values.items()
-        if isinstance(value, Tensor) and name not in ("verdict", "chain_log_joint")
+        if isinstance(value, Tensor) and name not in ("verdict", "mode")
     }
     if report.second_opinion:
         for result in (report.second_opinion.comparison, report.second_opinion.convergence):

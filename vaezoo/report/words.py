@@ -107,11 +107,14 @@ def _of_posteriors(check: PosteriorCheck, num_samples: int) -> Iterator[tuple[st
             f"amortisation {amortised:.2f}{share}",
         )
     yield "k-hat", _of_k_hat(check.k_hat, check.ess, num_samples)
-    met, divergences = _met(check.r_hat), int(check.divergences.sum())
-    yield (
-        "chains",
-        f"short; R-hat <= {GOOD_R_HAT} for {_share(met)}, divergences {divergences}",
-    )
+    yield "modes", _of_modes(check.num_modes)
+
+
+def _of_modes(num_modes: Tensor) -> str:
+    several = int((num_modes > 1).sum())
+    if not several:
+        return f"one for each of {len(num_modes)}, as far as scouts from the prior saw"
+    return f"several for {several} of {len(num_modes)}, up to {int(num_modes.max())}"
 
 
 def _of_guide(check: GuideCheck) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,7 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from vaezoo.inference.linear_gaussian import LinearGaussian
+from vaezoo.exact.linear_gaussian import LinearGaussian
 
 __all__ = [
     "CORRELATED",
@@ -213,7 +213,7 @@ class FoldedPair(nn.Module):
     """z ~ N(0, I), x ~ N((z_1^2, z_2), 0.3^2 I): the posterior has a mode on each side of zero.
 
     The posterior is symmetric in z_1; log p(x) is known by
-    :func:`vaezoo.inference.quadrature.quadrature`. A guide that misses a side is lower by log 2,
+    :func:`vaezoo.exact.quadrature.quadrature`. A guide that misses a side is lower by log 2,
     which none of its own draws can tell.
 
     Parameters

@@ -14,7 +14,7 @@ from pyro import distributions as dist
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from vaezoo.inference.kalman import KalmanModel
+from vaezoo.exact.kalman import KalmanModel
 from vaezoo.sequences.sequence_pair import SequencePair
 
 __all__ = ["KalmanPair", "LinearRecurrence", "damped_rotation"]

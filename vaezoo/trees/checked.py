@@ -7,7 +7,8 @@ import xarray as xr
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.checking import VERDICTS, PosteriorCheck
+from vaezoo.diagnostics.checking import PosteriorCheck
+from vaezoo.diagnostics.grading import VERDICTS
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.trees.drawing import Draws
 from vaezoo.trees.groups import NUM_CHAINS

@@ -19,7 +19,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
-from vaezoo.inference.linear_gaussian import LinearGaussian, fit_ppca
+from vaezoo.exact.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO
 from vaezoo.observations.predictions import encode

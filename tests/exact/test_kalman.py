@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vaezoo import fit
 from vaezoo.data import from_sequences
+from vaezoo.exact.kalman import KalmanModel, Moments
 from vaezoo.inference.filtering import particle_filter
-from vaezoo.inference.kalman import KalmanModel, Moments
 from vaezoo.models.lgssm import LGSSM
 from vaezoo.pairs.accounting import log_weights
 from vaezoo.pairs.sites import Args

@@ -23,6 +23,7 @@ from vaezoo.data.dataset import (
 from vaezoo.data.load import load_data
 from vaezoo.data.tables import read_frame
 from vaezoo.errors import RequestError, refusing
+from vaezoo.settings import DataSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +47,7 @@ def as_data(
     scale: float | None = None,
     whole: bool = False,
     columns: Columns | None = None,
+    settings: DataSettings | None = None,
 ) -> Data:
     """Return data in any form as a data set.
 
@@ -75,6 +77,8 @@ def as_data(
         Take all rows of values in memory, whatever split is asked for, instead of splitting them.
     columns
         Columns of a table that are other arguments of the model, as ``{"c": ["age", "income"]}``.
+    settings
+        All about how data are read, instead of ``seed`` and ``columns``.
 
     Raises
     ------
@@ -90,14 +94,14 @@ def as_data(
     >>> as_data("digits").name
     'digits'
     """
-    columns = columns or {}
+    how = settings or DataSettings(name="", split_seed=seed, columns=columns or {})
     if isinstance(value, Data):
-        refuse_unread(columns, value.arrays, value.name)
+        refuse_unread(how.columns, value.arrays, value.name)
         return _checked(value)
     if isinstance(value, str | Path):
-        return load_data(value, data_dir=data_dir, seed=seed, columns=columns)
+        return load_data(value, data_dir=data_dir, settings=how)
     with refusing("these data cannot be used"):
-        data = _in_memory(value, seed, scale, columns)
+        data = _in_memory(value, how, scale)
     if not whole:
         return data
     rows = np.arange(len(data.x))
@@ -112,7 +116,8 @@ def _checked(data: Data) -> Data:
     return replace(data, splits=splits, checksum=data.checksum or checksum_of(data.arrays))
 
 
-def _in_memory(value: Any, seed: int, scale: float | None, columns: Columns) -> Data:
+def _in_memory(value: Any, how: DataSettings, scale: float | None) -> Data:
+    seed, columns = how.split_seed, how.columns
     elements: tuple[str, ...] = ()
     if _is_frame(value):
         named, elements = read_frame(value, columns)

@@ -1,17 +1,18 @@
-"""Columns of a table that stand for an argument of the model, as ``{"c": ["age", "income"]}``."""
+"""Columns of a table: those that stand for an argument of the model, and the order of the rest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError, nearest
+from vaezoo.data.dataset import Array, Data, checksum_of
+from vaezoo.errors import RequestError, nearest, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Columns", "checked_columns", "column_values", "refuse_unread"]
+__all__ = ["Columns", "checked_columns", "column_values", "in_order", "refuse_unread"]
 
 Columns: TypeAlias = Mapping[str, str | tuple[str, ...] | list[str]]
 
@@ -100,3 +101,51 @@ def refuse_unread(columns: Columns, arrays: Iterable[str], where: object) -> Non
         raise RequestError(
             f"`columns` takes a table, and {where} is none; give it an array '{missing[0]}'"
         )
+
+
+def in_order(data: Data, columns: Sequence[str]) -> Data:
+    """Return data with the elements of ``x`` in the order of a table that was read before.
+
+    Data without names stay as they are.
+
+    Parameters
+    ----------
+    data
+        Rows, perhaps of a table.
+    columns
+        Names of the elements in the other table; none where it had none.
+
+    Raises
+    ------
+    RequestError
+        When a column is missing, is too many, or stands twice under one name.
+
+    Examples
+    --------
+    >>> from vaezoo.data import as_data
+    >>> import pandas as pd
+    >>> data = as_data(pd.DataFrame({"weight": [60.0, 70.0], "height": [1.6, 1.8]}))
+    >>> in_order(data, ["height", "weight"]).x[0].tolist()
+    [1.600000023841858, 60.0]
+    """
+    if not (columns and data.columns) or tuple(columns) == data.columns:
+        return data
+    missing = [name for name in columns if name not in data.columns]
+    extra = [name for name in data.columns if name not in columns]
+    if missing or extra or len(data.columns) != len(columns):
+        lacks = f"has no column {_listed(missing)}" if missing else ""
+        more = f"has a column {_listed(extra)} more" if extra else ""
+        found = " and ".join(filter(None, (lacks, more))) or "names a column twice"
+        raise RequestError(
+            f"{data.name} {found} than what was trained on: {_listed(columns)}; "
+            "give the same columns, in any order"
+        )
+    x = data.x[..., [data.columns.index(name) for name in columns]]
+    arrays = {**data.arrays, "x": x}
+    # A frame in memory is known again by its values, whatever their order was.
+    return replace(data, arrays=arrays, columns=tuple(columns), checksum=checksum_of(arrays))
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    """Return the first names of some, as ``'a', 'b', ...``."""
+    return ", ".join([*map(shown, names[:most]), *(["..."] if len(names) > most else [])])

@@ -14,6 +14,7 @@ from vaezoo.data.tables import read_csv, read_parquet
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.arrays import load_arrays
 from vaezoo.runtime.reading import require_plain
+from vaezoo.settings import DataSettings
 
 __all__ = ["load_file"]
 
@@ -21,7 +22,13 @@ _LABELS = ("label", "y")
 _LENGTHS = ("length", "lengths")
 
 
-def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None) -> Data:
+def load_file(
+    path: str | Path,
+    *,
+    seed: int = 0,
+    columns: Columns | None = None,
+    settings: DataSettings | None = None,
+) -> Data:
     """Return a user's own data, split at random by ``seed`` into 80 % / 10 % / 10 %.
 
     ======================  ==================================================================
@@ -48,6 +55,7 @@ def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None
     Columns of a table may stand for other arguments of the model: ``{"c": ["age", "income"]}`` is
     ``c`` of shape ``(N, 2)``, ``{"c": "age"}`` of shape ``(N,)``. Of sequences, what differs in
     some sequence from frame to frame is ``(N, T, k)``, all else has one value a sequence.
+    ``settings`` say all of this, instead of ``seed`` and ``columns``.
 
     Raises
     ------
@@ -63,10 +71,12 @@ def load_file(path: str | Path, *, seed: int = 0, columns: Columns | None = None
     (20, 3)
     """
     with _refusing_file(path):
-        return _load(Path(path).expanduser(), seed, columns or {})
+        how = settings or DataSettings(name=str(path), split_seed=seed, columns=columns or {})
+        return _load(Path(path).expanduser(), how)
 
 
-def _load(path: Path, seed: int, columns: Columns) -> Data:
+def _load(path: Path, how: DataSettings) -> Data:
+    seed, columns = how.split_seed, how.columns
     if path.is_dir():
         refuse_unread(columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, seed)

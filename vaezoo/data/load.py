@@ -8,6 +8,7 @@ from vaezoo.data.dataset import Data
 from vaezoo.data.files import load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
 from vaezoo.errors import RequestError, nearest, printable, refusing, shown
+from vaezoo.settings import DataSettings
 
 __all__ = ["list_data", "load_data"]
 
@@ -18,6 +19,7 @@ def load_data(
     data_dir: str | Path | None = None,
     seed: int = 0,
     columns: Columns | None = None,
+    settings: DataSettings | None = None,
 ) -> Data:
     """Return a data set by its name, or the user's own by its path.
 
@@ -34,6 +36,8 @@ def load_data(
         Of the split of the user's own data. Named data sets have a fixed split.
     columns
         Columns of a table that are other arguments of the model, as ``{"c": ["age", "income"]}``.
+    settings
+        All about how a file is read, instead of ``seed`` and ``columns``.
 
     Raises
     ------
@@ -49,14 +53,15 @@ def load_data(
     """
     if not isinstance(spec, str | Path):
         raise RequestError(f"data are named by a text or a path, not by {shown(spec)}")
+    how = settings or DataSettings(name=str(spec), split_seed=seed, columns=columns or {})
     if spec in SOURCES:
         data = load_source(str(spec), data_dir=data_dir)
-        refuse_unread(columns or {}, data.arrays, data.name)
+        refuse_unread(how.columns, data.arrays, data.name)
         return data
     with refusing(f"cannot look for '{printable(str(spec), 100)}'"):
         is_there = Path(spec).expanduser().exists()
     if is_there:
-        return load_file(spec, seed=seed, columns=columns)
+        return load_file(spec, settings=how)
     looks_like_path = Path(spec).suffix or os.sep in str(spec)
     missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"
     hint = nearest(Path(spec).stem, SOURCES)

@@ -19,6 +19,7 @@ from vaezoo.config import layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
+from vaezoo.data.columns import in_order
 from vaezoo.data.contract import check_transform
 from vaezoo.data.dataset import random_splits, with_mask
 from vaezoo.data.transform import Transform
@@ -205,14 +206,9 @@ class Run:
         """
         if data is None:
             return self.fitted_to or self._load_again(data_dir or self.data.dir)
-        loaded = as_data(
-            data,
-            data_dir=data_dir,
-            seed=self.data.split_seed,
-            scale=self.transform.scale,
-            whole=True,
-            columns=self.data.columns,
-        )
+        scale, how = self.transform.scale, self.data
+        loaded = as_data(data, data_dir=data_dir, scale=scale, whole=True, settings=how)
+        loaded = in_order(loaded, self.info.get("columns", ()))
         if not self._are_own(loaded):
             return loaded
         if isinstance(data, str | Path):
@@ -251,9 +247,7 @@ class Run:
                 f"{self.name} was fitted to {self._describe_fitted()}, which is not saved; in "
                 f"Python, pass it as data=x, or as data=from_arrays(x{own}) for the same splits"
             )
-        data = load_data(
-            name, data_dir=data_dir, seed=self.data.split_seed, columns=self.data.columns
-        )
+        data = load_data(name, data_dir=data_dir, settings=self.data)
         if not self._is_fitted_to(data):
             changed = f"{data.name} has changed since {self.name} was trained on it"
             raise RequestError(f"{changed}; name other data with `data`")
@@ -261,6 +255,7 @@ class Run:
 
     def remember(self, data: Data) -> Data:
         """Keep the data that the run was trained on, and return them; a refusal for others."""
+        data = in_order(data, self.info.get("columns", ()))
         if not self._is_fitted_to(data):
             raise RequestError(
                 f"{self.name} was trained on {self._describe_fitted()}, not on this {data.name}"

@@ -181,7 +181,7 @@ def _data_again(run: Run, data: "DataLike | None", data_dir: str | Path | None) 
     """Return the data of a run, from where they were, or as they are given again."""
     if data is None:
         return run.find_data(data_dir=data_dir)
-    return as_data(data, data_dir=data_dir, seed=run.data.split_seed, columns=run.data.columns)
+    return as_data(data, data_dir=data_dir, settings=run.data)
 
 
 def _has_no_state(run: Run) -> bool:
@@ -343,7 +343,7 @@ def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[D
     if not isinstance(data, DataSettings):
         loaded = as_data(data)
         return DataSettings(name=loaded.name), loaded
-    loaded = load_data(data.name, data_dir=data.dir, seed=data.split_seed, columns=data.columns)
+    loaded = load_data(data.name, data_dir=data.dir, settings=data)
     if data.name not in SOURCES:
         path = str(Path(data.name).expanduser().absolute())
         data = data.model_copy(update={"name": path})

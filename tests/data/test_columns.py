@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from vaezoo.data.coercion import as_data
-from vaezoo.data.columns import Columns
-from vaezoo.data.files import load_file
+from vaezoo.data.files.columns import Columns
+from vaezoo.data.files.reader import load_file
 from vaezoo.data.load import load_data
 from vaezoo.errors import RequestError
 

@@ -8,7 +8,7 @@ import pytest
 
 from vaezoo import RequestError
 from vaezoo.data import load_file
-from vaezoo.data.dialect import dialect_of
+from vaezoo.data.files.dialect import dialect_of
 
 ROWS = np.array([[1.5, -0.25], [2.5, 3.0], [0.125, 4.0]], dtype=np.float32)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vaezoo.data.files import load_file
+from vaezoo.data.files.reader import load_file
 from vaezoo.errors import RequestError
 
 REAL = np.random.default_rng(0).standard_normal((20, 3))

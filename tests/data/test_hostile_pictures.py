@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vaezoo.data import from_arrays, pictures
-from vaezoo.data.files import load_file
-from vaezoo.data.pictures import read_pictures
+from vaezoo.data.files.pictures import read_pictures
+from vaezoo.data.files.reader import load_file
 from vaezoo.errors import RequestError
 from vaezoo.runtime import memory
 

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import (
     SPLITS,
     Data,
@@ -20,8 +19,9 @@ from vaezoo.data.dataset import (
     from_arrays,
     from_sequences,
 )
+from vaezoo.data.files.columns import Columns, refuse_unread
+from vaezoo.data.files.tables import read_frame
 from vaezoo.data.load import load_data
-from vaezoo.data.tables import read_frame
 from vaezoo.errors import RequestError, refusing
 from vaezoo.settings import DataSettings
 

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from vaezoo.data.columns import Columns, refuse_unread
 from vaezoo.data.dataset import Data
-from vaezoo.data.files import load_file
+from vaezoo.data.files.columns import Columns, refuse_unread
+from vaezoo.data.files.reader import load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
 from vaezoo.errors import RequestError, nearest, printable, refusing, shown
 from vaezoo.settings import DataSettings

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaezoo.data.columns import Columns, checked_columns, column_values
 from vaezoo.data.dataset import Array
-from vaezoo.data.dialect import dialect_of
+from vaezoo.data.files.columns import Columns, checked_columns, column_values
+from vaezoo.data.files.dialect import dialect_of
 from vaezoo.data.padding import pad
 from vaezoo.errors import RequestError, shown
 from vaezoo.runtime.memory import require_memory

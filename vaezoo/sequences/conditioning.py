@@ -18,14 +18,12 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.distributions import LowRankMultivariateNormal, MultivariateNormal
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor, nn
-from torch.distributions import Independent
 
-from vaezoo.distributions.families import family, is_boolean, point_of
+from vaezoo.distributions.families import is_boolean, point_of
 from vaezoo.errors import RequestError
 from vaezoo.observations.roles import SHAPES, Roles, by_argument
 from vaezoo.pairs.sites import (
@@ -37,6 +35,7 @@ from vaezoo.pairs.sites import (
     site_values,
     trace_pair,
 )
+from vaezoo.sequences.frames import lengthened
 
 __all__ = ["Continuation", "along_time", "continue_by_conditioning"]
 
@@ -281,54 +280,9 @@ class _Continue(Messenger):
         elif past.shape == shape:
             value = point = past
         else:
-            value, point = _lengthened(name, fn, past, torch.Size(shape))
+            value, point = lengthened(name, fn, past, torch.Size(shape))
         if was_observed:
             msg["infer"] = {**msg["infer"], "was_observed": True}
             self.points[name] = point.expand(value.shape)
         msg["is_observed"] = False
         msg["value"], msg["done"] = value, True
-
-
-def _lengthened(name: str, fn: Any, past: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Draw a path given its first frames; and its mean given them, or what stands for it."""
-    dims = [
-        dim
-        for dim in range(len(shape))
-        if past.dim() == len(shape) and shape[dim] != past.shape[dim]
-    ]
-    if len(dims) != 1:
-        raise RequestError(
-            f"site '{name}' has shape {tuple(past.shape)} of the beginning, and {tuple(shape)} "
-            "with what comes: no dimension of it is the time"
-        )
-    dim, start = dims[0], past.shape[dims[0]]
-    base = fn
-    while isinstance(base, Independent) or type(base).__name__ == "MaskedDistribution":
-        base = base.base_dist
-    if dim < len(shape) - len(base.event_shape):  # independent frames
-        last = shape[dim] - start
-        new, mean = (v.narrow(dim, start, last) for v in (fn.sample(), point_of(fn)[0]))
-    elif hasattr(base, "prefix_condition") and dim == len(shape) - 2:
-        new = mean = base.prefix_condition(past).sample()
-    elif isinstance(base, MultivariateNormal | LowRankMultivariateNormal) and dim == len(shape) - 1:
-        conditional = _normal_given(base, past)
-        new, mean = conditional.sample(), conditional.mean
-    else:
-        raise RequestError(
-            f"site '{name}' is one {family(fn)} over time, and vaezoo cannot draw its next frames "
-            "given the first: of one site for all frames this is known for independent frames, "
-            "multivariate normals and Pyro's GaussianHMM; give each frame a site of its own"
-        )
-    return torch.cat([past, new], dim), torch.cat([past, mean], dim)
-
-
-def _normal_given(fn: Any, past: Tensor) -> MultivariateNormal:
-    """p(z_{>T} | z_{1:T}) of a multivariate normal: Rasmussen & Williams 2006, eq. A.6."""
-    start, covariance = past.shape[-1], fn.covariance_matrix
-    first, cross = covariance[..., :start, :start], covariance[..., start:, :start]
-    factor = torch.linalg.cholesky(first)
-    weights = torch.cholesky_solve(cross.mT, factor).mT
-    residual = (past - fn.mean[..., :start]).unsqueeze(-1)
-    mean = fn.mean[..., start:] + (weights @ residual).squeeze(-1)
-    rest = covariance[..., start:, start:] - weights @ cross.mT
-    return MultivariateNormal(mean, (rest + rest.mT) / 2)

@@ -3,11 +3,13 @@
 A filter needs three things of a pair at each step: latents from a proposal and their weight, the
 score of a frame that the model predicts by itself, and that some particles go on in the place of
 others. :class:`RolledOut` asks the conditionals of a :class:`SequencePair`. :class:`Conditioned`
-asks any pair whose sites are numbered by their step, ``z_3``, by holding what was drawn before:
+asks any pair whose sites are numbered by their step, ``z_3``, or that has one site for all frames,
+by holding what was drawn before:
 
     log w_t = log p(x_t, z_t | z_{<t}, x_{<t}) - log q(z_t | z_{<t}, x)
 
-of the sites of step t; a latent of the whole sequence is one of the first step.
+of the sites of step t, or of frame t of a path; a latent of the whole sequence is one of the first
+step.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ from vaezoo.errors import RequestError
 from vaezoo.observations.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.plates import log_density, total_log_density
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -38,6 +40,7 @@ from vaezoo.pairs.sites import (
     trace_pair,
 )
 from vaezoo.sequences.conditioning import along_time
+from vaezoo.sequences.frames import continue_paths, density_of_frame, lengthened, time_of
 from vaezoo.sequences.inputs import by_frame
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 
@@ -171,12 +174,13 @@ class Conditioned:
         with probing(pair, args[0].device):
             self.roles: Roles = roles_of(pair, some)
             trace = trace_pair(pair, some)
-            self._require_steps(trace, some)
+            self._refuse_shared(trace)
+            self.times = self._times(trace, some)
             observed = [step_of(name) for name in trace.observed]
             self.first = min((step[1] for step in observed if step), default=0)
             # How many numbers a row holds of each latent; of one of each step, as of the last.
             self.bases = {
-                (step_of(name) or (name, 0))[0]: p["value"][0].numel()
+                (step_of(name) or (name, 0))[0]: self._frame_of(name, p["value"], 0)[0].numel()
                 for name, (p, _) in trace.latents.items()
             }
             self._require_causes(some)
@@ -189,30 +193,61 @@ class Conditioned:
         until = self._until(self.args, t + 1)
         log_q = self.args[0].new_zeros(())
         if side == "posterior":
-            with hold(self.past):
+            with continue_paths(self.past, self.times):
                 guide = poutine.trace(guide_of(self.pair)).get_trace(*self.seen)
             mine = self._of_step(sample_sites(guide), t)
-            log_q = total_log_density(mine.values())
-            self.past |= {name: site["value"] for name, site in mine.items()}
+            log_q = self._density(mine, t)
+            self._keep(mine, t)
         mine = self._of_step(self._run(until), t)
-        self.past |= {n: s["value"] for n, s in mine.items() if not s["is_observed"]}
-        counted = [s for s in mine.values() if s["is_observed"] or side == "posterior"]
-        return self._row(t), total_log_density(counted) - log_q
+        self._keep(mine, t)
+        counted = {n: s for n, s in mine.items() if s["is_observed"] or side == "posterior"}
+        return self._row(t), self._density(counted, t) - log_q
 
     def predict(self, t: int) -> Tensor:
         until = self._until(self.heard, t + 1)
         sites = self._run(until)
         mine = self._of_step(sites, t)
-        self.past |= {n: s["value"] for n, s in mine.items() if not s["is_observed"]}
+        self._keep(mine, t)
         observed = {n: s for n, s in mine.items() if s["is_observed"]}
         whole = {n: s["value"] for n, s in sites.items() if s["is_observed"]}
-        whole |= {name: site["fn"].sample() for name, site in observed.items()}
+        whole |= {name: self._next(name, site, t) for name, site in observed.items()}
         self._hear(whole, until)
-        return total_log_density(observed.values())
+        return self._density(observed, t)
 
     def select(self, rows: Tensor) -> None:
         self.past = {name: value[rows] for name, value in self.past.items()}
         self.heard = tuple(arg[rows] for arg in self.heard)
+
+    def _next(self, name: str, site: Site, t: int) -> Tensor:
+        """Draw what is observed in a step; of a path the frames before stay."""
+        fn, value = site["fn"], site["value"]
+        if name not in self.times:
+            return torch.as_tensor(fn.sample())
+        return lengthened(name, fn, value.narrow(self.times[name], 0, t), value.shape)[0]
+
+    def _density(self, sites: Mapping[str, Site], t: int) -> Tensor:
+        """Return the log-density of the sites of a step, of paths that of its frame."""
+        parts = [self._density_of(name, site, t) for name, site in sites.items()]
+        return torch.stack(parts).sum(0) if parts else self.args[0].new_zeros(len(self.args[0]))
+
+    def _density_of(self, name: str, site: Site, t: int) -> Tensor:
+        time = self.times.get(name)
+        return log_density(site) if time is None else density_of_frame(site, time, t)
+
+    def _keep(self, sites: Mapping[str, Site], t: int) -> None:
+        """Hold the latents of a step from here on, of paths the frames up to it."""
+        for name, site in sites.items():
+            if not site["is_observed"]:
+                self.past[name] = self._first(name, site["value"], t + 1)
+
+    def _first(self, name: str, value: Tensor, number: int) -> Tensor:
+        """Return a value with so many frames, if it has any."""
+        time = self.times.get(name)
+        return value if time is None else value.narrow(time, 0, number)
+
+    def _frame_of(self, name: str, value: Tensor, t: int) -> Tensor:
+        time = self.times.get(name)
+        return value if time is None else value.select(time, t)
 
     def _row(self, t: int) -> Tensor:
         """Return the latents of the sequence, and the last of each step ``(B * K, L)``."""
@@ -221,7 +256,8 @@ class Conditioned:
         for name, value in self.past.items():
             base, step = step_of(name) or (name, 0)
             if base in last and last[base] < step <= t + self.first:
-                last[base], values[base] = step, value.reshape(number, -1)
+                last[base] = step
+                values[base] = self._frame_of(name, value, t).reshape(number, -1)
         rows = [
             values.get(n, self.args[0].new_full((number, s), torch.nan))
             for n, s in self.bases.items()
@@ -241,7 +277,7 @@ class Conditioned:
         self.heard = tuple(heard.values())
 
     def _run(self, args: Args) -> dict[str, Site]:
-        with hold(self.past):
+        with continue_paths(self.past, self.times):
             return sample_sites(poutine.trace(model_of(self.pair)).get_trace(*args))
 
     def _until(self, args: Args, number: int) -> Args:
@@ -260,36 +296,43 @@ class Conditioned:
         mine = {}
         for name, site in sites.items():
             numbered = step_of(name)
-            if t == (max(numbered[1] - self.first, 0) if numbered else 0):
+            if name in self.times or t == (max(numbered[1] - self.first, 0) if numbered else 0):
                 mine[name] = site
         return mine
 
-    def _require_steps(self, trace: PairTrace, args: Args) -> None:
-        """Refuse sites of all frames, and of all data."""
-        cls = type(self.pair).__name__
+    def _refuse_shared(self, trace: PairTrace) -> None:
         if shared := list(trace.global_latents):
             raise RequestError(
                 f"a particle filter asks each sequence by itself, and all share site '{shared[0]}' "
-                f"of {cls}: take `vaezoo.evaluate(run, iwae=[100])`"
+                f"of {type(self.pair).__name__}: take `vaezoo.evaluate(run, iwae=[100])`"
             )
-        for name, site in sample_sites(trace.model).items():
-            if step_of(name):
-                continue
-            if site["is_observed"] or self._is_path(name, site, args):
-                raise RequestError(
-                    f"a particle filter needs a site for each step, and '{name}' of {cls} is one "
-                    "for all frames: number its sites by the step (z_0, z_1, ...), write the pair "
-                    "as one step (vaezoo.SequencePair), or take `vaezoo.evaluate(run, iwae=[100])`"
-                )
 
-    def _is_path(self, name: str, site: Site, args: Args) -> bool:
-        """Return whether the shape of a site is another with fewer frames."""
+    def _times(self, trace: PairTrace, args: Args) -> dict[str, int]:
+        """Return which dimension is time, of the sites that are one for all frames."""
         number = dict(zip(self.names, args, strict=True))["x"].shape[1]
         if number < 2:
-            return False
-        fewer = trace_pair(self.pair, self._until(args, number - 1))
-        other = sample_sites(fewer.model).get(name)
-        return other is None or other["value"].shape != site["value"].shape
+            return {}
+        fewer = sample_sites(trace_pair(self.pair, self._until(args, number - 1)).model)
+        times: dict[str, int] = {}
+        for name, site in sample_sites(trace.model).items():
+            other = fewer.get(name)
+            if step_of(name) or (other and other["value"].shape == site["value"].shape):
+                continue
+            time = time_of(other["value"].shape, site["value"].shape) if other else None
+            sides = [site] if site["is_observed"] else [site, trace.guide.nodes.get(name, site)]
+            try:
+                if time is None:
+                    raise RequestError(f"no dimension of site '{name}' is the time")
+                for side in sides:
+                    density_of_frame(side, time, 0)
+            except RequestError as error:
+                raise RequestError(
+                    f"a particle filter of {type(self.pair).__name__} goes from frame to frame, "
+                    f"and {error}: number its sites by the step (z_0, z_1, ...), write the pair as "
+                    "one step (vaezoo.SequencePair), or take `vaezoo.evaluate(run, iwae=[100])`"
+                ) from error
+            times[name] = time
+        return times
 
     def _require_causes(self, args: Args) -> None:
         """Refuse a model in which what comes later changes the density of a step."""
@@ -299,10 +342,11 @@ class Conditioned:
         length = lengths_of(self.pair, args)
         assert length is not None  # its data are sequences
         for t in range(int(length.max())):
-            with hold(latents):
+            past = {n: self._first(n, value, t + 1) for n, value in latents.items()}
+            with hold(past):
                 model = poutine.trace(model_of(self.pair)).get_trace(*self._until(args, t + 1))
             for name, site in self._of_step(sample_sites(model), t).items():
-                ours, theirs = (log_density(s) for s in (site, sites[name]))
+                ours, theirs = (self._density_of(name, s, t) for s in (site, sites[name]))
                 if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3, equal_nan=True):
                     raise RequestError(
                         f"a particle filter goes from step to step, and site '{name}' of "

@@ -16,6 +16,7 @@ from typing import Any
 from _report import RESULTS, environment, markdown
 
 import vaezoo
+from vaezoo.config import layers
 from vaezoo.settings import DataSettings
 from vaezoo.training.alarms import COLLAPSED_KL
 
@@ -26,54 +27,28 @@ parser.add_argument("--seeds", default="0,1,2")
 parser.add_argument("--folder", type=Path, default=Path("sequence-results"))
 parser.add_argument("--write", action="store_true")
 
-MUSIC = {"batch_size": 16, "lr": 3e-3, "epochs": 200, "clip_norm": 10.0}
-SPEECH = {"batch_size": 32, "lr": 1e-3, "epochs": 40, "clip_norm": 10.0}
-PEN = {"batch_size": 64, "lr": 1e-3, "epochs": 6, "clip_norm": 10.0}
-
 
 @dataclass(frozen=True)
 class Row:
-    """A model on a data set, how it is trained, and what its likelihood is."""
+    """A model with its preset for a data set, and what differs from that."""
 
     model: str
-    config: Mapping[str, Any]
-    training: Mapping[str, Any]
-    likelihood: str = "bernoulli"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def paper(size: Mapping[str, Any], training: Mapping[str, Any], likelihood: str) -> dict[str, Row]:
-    """Return the rows of the claim of Chung et al. 2015 (arXiv:1506.02216), table 1."""
-    rest = (training, likelihood, {"standardize": True})
-    width = {"hidden": size["hidden"]}
-    return {
-        "RNN": Row("rnn", width, *rest),
-        "VRNN-I": Row("vrnn", {**size, "prior": "static"}, *rest),
-        "VRNN": Row("vrnn", size, *rest),
-    }
-
-
-SMALL = {"z_dim": 32, "hidden": 32}
-DMM = Row(
-    "dmm",
-    {"z_dim": 64, "hidden": 200, "transition_hidden": 128, "emission_hidden": 100},
-    {**MUSIC, "lr": 1e-3, "epochs": 1500, "kl_warmup": 6000, "plateau": 40, "patience": 120},
-)
-ROWS: dict[str, dict[str, Row]] = {
-    "jsb": {
-        "vrnn": Row("vrnn", SMALL, MUSIC),
-        "srnn": Row("srnn", SMALL, MUSIC),
-        "storn": Row("storn", SMALL, MUSIC),
-        "rnn": Row("rnn", {"hidden": 32}, MUSIC),
-        "dmm": DMM,
-    },
-    "nottingham": {
-        "vrnn": Row("vrnn", {"z_dim": 64, "hidden": 64}, {**MUSIC, "epochs": 30}),
-        "rnn": Row("rnn", {"hidden": 64}, {**MUSIC, "epochs": 30}),
-    },
-    "spoken-digits": paper({"z_dim": 32, "hidden": 128}, SPEECH, "gaussian"),
-    "pendigits": paper({"z_dim": 16, "hidden": 64}, PEN, "gaussian"),
+# The claim of Chung et al. 2015 (arXiv:1506.02216), table 1.
+PAPER = {
+    "RNN": Row("rnn"),
+    "VRNN-I": Row("vrnn", {"prior": "static"}),
+    "VRNN": Row("vrnn"),
 }
+ROWS: dict[str, dict[str, Row]] = {
+    "jsb": {name: Row(name) for name in ("vrnn", "srnn", "storn", "rnn", "dmm")},
+    "nottingham": {"vrnn": Row("vrnn"), "rnn": Row("rnn")},
+    "spoken-digits": PAPER,
+    "pendigits": PAPER,
+}
+STANDARDIZED = ("spoken-digits", "pendigits")
 TITLES = {
     "jsb": "JSB chorales, 77 test sequences, 4,725 frames (floor: Markov chain, -10.47)",
     "nottingham": "Nottingham, 170 test sequences, 44,463 frames (floor: Markov chain, -5.16)",
@@ -91,9 +66,10 @@ def run(data: str, name: str, seed: int, folder: Path) -> None:
     began = time.monotonic()
     trained = vaezoo.fit(
         row.model,
-        DataSettings(name=data, **row.settings),
-        config={**row.config, "likelihood": {"name": row.likelihood}},
-        training={**row.training, "seed": seed},
+        DataSettings(name=data, standardize=data in STANDARDIZED),
+        config=row.config,
+        preset=data,
+        training={"seed": seed},
         out=folder / path.stem,
     )
     seconds = time.monotonic() - began
@@ -167,9 +143,12 @@ def report(folder: Path) -> str:
 def _settings(data: str) -> str:
     lines = []
     for name, row in ROWS[data].items():
-        values = {**row.config, **row.training}
-        words = ", ".join(f"{key} {value}" for key, value in values.items())
-        lines.append(f"- `{name}`: {row.likelihood}, {words}")
+        config, training = layers(vaezoo.get_model(row.model), data, row.config)
+        likelihood = config.pop("likelihood")["name"]
+        values = {**config, **training.model_dump(include=training.model_fields_set)}
+        plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+        words = ", ".join(f"{name} {value}" for name, value in plain.items())
+        lines.append(f"- `{name}`: {likelihood}, {words}")
     return "\n".join(lines)
 
 

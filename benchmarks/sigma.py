@@ -88,7 +88,7 @@ def frey(epochs: int, device: str) -> None:
         run = fit(
             "vae-gaussian",
             data,
-            preset="paper-frey",
+            preset="frey",
             config={"z_dim": z_dim},
             training={"epochs": epochs, "patience": 100, "plateau": 30, "device": device},
         )
@@ -107,7 +107,7 @@ def frey(epochs: int, device: str) -> None:
         print(rows[-1], flush=True)
     text = (
         "Nats per face of 28 x 20 pixels in [0, 1], higher is better. `vae-gaussian`, preset "
-        "`paper-frey`: 200 tanh units, mean squashed by a sigmoid, a sigma for each pixel (App. "
+        "`frey`: 200 tanh units, mean squashed by a sigmoid, a sigma for each pixel (App. "
         f"C.2 of the paper), floor 0.01; Adam 1e-3, batch 100, at most {epochs} epochs, seed 0. "
         "Frames stay in the order of the film: 1,365 for training, 200 for validation (the best "
         "epoch), the last 400 for test. Linear: closed-form probabilistic PCA, fitted to the "

@@ -179,7 +179,7 @@ def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback
         data,
         config=settings,
         preset=words.get("preset", file.get("preset")),
-        training=_one_length(settings, typed_settings(Training)),
+        training=typed_settings(Training),
         out=words.get("out") or _new_folder(model, data.name),
         numbered="out" not in words,
         callbacks=callbacks,
@@ -205,16 +205,6 @@ def _pair_settings(file: dict[str, Any], words: dict[str, Any]) -> dict[str, Any
     if "objective" in words:  # before its options
         settings = merge(settings, nested(("training", "objective"), words["objective"]))
     return merge(settings, parse_settings(words.get("settings", ())))
-
-
-def _one_length(settings: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
-    """A length given as a flag replaces the one of a configuration file."""
-    training = settings.get("training", {})
-    if "steps" in schedule and "epochs" not in schedule:
-        training.pop("epochs", None)
-    if "epochs" in schedule and "steps" not in schedule:
-        training.pop("steps", None)
-    return schedule
 
 
 def _same_model(
@@ -269,11 +259,11 @@ class StoppedError(VaezooError):
 
 
 def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
-    from vaezoo.runs.summary import headline
+    from vaezoo.runs.summary import best_record, headline
 
     if not (run.folder() / "config.toml").is_file():
         raise RunError(f"{run.folder()} was removed when its training had ended; nothing is left")
-    best = next((r for r in run.metrics if r["epoch"] == run.info["best_epoch"]), run.metrics[-1])
+    best = best_record(run.metrics, run.info["best_epoch"])
     if as_json:
         echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})
         return

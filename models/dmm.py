@@ -80,6 +80,19 @@ class GatedTransition(nn.Module):
             "emission_hidden": 100,
             "training": {"lr": 8e-4, "kl_warmup": 5000},
         },
+        "jsb": {
+            "z_dim": 64,
+            "hidden": 200,
+            "transition_hidden": 128,
+            "emission_hidden": 100,
+            "training": {
+                "batch_size": 16,
+                "epochs": 1500,
+                "kl_warmup": 6000,
+                "plateau": 40,
+                "patience": 120,
+            },
+        },
     },
 )
 class DMM(SequencePair):

@@ -42,7 +42,18 @@ __all__ = ["RNN"]
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"hidden": 32},
-        "speech": {"hidden": 128, "likelihood": {"name": "gaussian"}},
+        "jsb": {"hidden": 32, "training": {"batch_size": 16, "lr": 3e-3, "epochs": 200}},
+        "nottingham": {"hidden": 64, "training": {"batch_size": 16, "lr": 3e-3, "epochs": 30}},
+        "spoken-digits": {
+            "hidden": 128,
+            "likelihood": {"name": "gaussian"},
+            "training": {"batch_size": 32, "epochs": 40},
+        },
+        "pendigits": {
+            "hidden": 64,
+            "likelihood": {"name": "gaussian"},
+            "training": {"batch_size": 64, "epochs": 6},
+        },
     },
 )
 class RNN(SequencePair):

@@ -46,6 +46,11 @@ __all__ = ["SRNN"]
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32},
         "paper": {"z_dim": 100, "hidden": 300},
+        "jsb": {
+            "z_dim": 32,
+            "hidden": 32,
+            "training": {"batch_size": 16, "lr": 3e-3, "epochs": 200},
+        },
     },
 )
 class SRNN(SequencePair):

@@ -43,7 +43,17 @@ __all__ = ["STORN"]
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32},
-        "speech": {"z_dim": 32, "hidden": 128, "likelihood": {"name": "gaussian"}},
+        "jsb": {
+            "z_dim": 32,
+            "hidden": 32,
+            "training": {"batch_size": 16, "lr": 3e-3, "epochs": 200},
+        },
+        "spoken-digits": {
+            "z_dim": 32,
+            "hidden": 128,
+            "likelihood": {"name": "gaussian"},
+            "training": {"batch_size": 32, "epochs": 40},
+        },
     },
 )
 class STORN(SequencePair):

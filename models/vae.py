@@ -70,7 +70,12 @@ class VAE(nn.Module):
     reference="arXiv:1312.6114",
     presets={
         "paper-mnist": {"z_dim": 20, "hidden": [500], "training": {"batch_size": 100}},
-        "deep": {"z_dim": 128, "hidden": [256, 256], "activation": "relu"},
+        "mnist": {
+            "z_dim": 128,
+            "hidden": [256, 256],
+            "activation": "relu",
+            "training": {"batch_size": 128, "epochs": 166},
+        },
         "conv": {"z_dim": 32, "hidden": [256], "activation": "relu", "net": "conv"},
     },
 )
@@ -104,11 +109,11 @@ class VAEBernoulli(VAE):
     reference="arXiv:1312.6114",
     defaults={"z_dim": 10, "hidden": (200,), "likelihood": parts.Gaussian},
     presets={
-        "paper-frey": {
+        "frey": {
             "z_dim": 10,
             "hidden": [200],
             "likelihood": {"name": "gaussian", "sigma": "per-pixel", "mean": "sigmoid"},
-            "training": {"batch_size": 100},
+            "training": {"batch_size": 100, "epochs": 400, "plateau": 30, "patience": 100},
         },
         "conv": {"z_dim": 32, "hidden": [256], "activation": "relu", "net": "conv"},
     },

@@ -43,7 +43,28 @@ __all__ = ["VRNN"]
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32},
-        "speech": {"z_dim": 32, "hidden": 128, "likelihood": {"name": "gaussian"}},
+        "jsb": {
+            "z_dim": 32,
+            "hidden": 32,
+            "training": {"batch_size": 16, "lr": 3e-3, "epochs": 200},
+        },
+        "nottingham": {
+            "z_dim": 64,
+            "hidden": 64,
+            "training": {"batch_size": 16, "lr": 3e-3, "epochs": 30},
+        },
+        "spoken-digits": {
+            "z_dim": 32,
+            "hidden": 128,
+            "likelihood": {"name": "gaussian"},
+            "training": {"batch_size": 32, "epochs": 40},
+        },
+        "pendigits": {
+            "z_dim": 16,
+            "hidden": 64,
+            "likelihood": {"name": "gaussian"},
+            "training": {"batch_size": 64, "epochs": 6},
+        },
     },
 )
 class VRNN(SequencePair):

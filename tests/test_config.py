@@ -23,9 +23,18 @@ def test_a_resolved_configuration_resolves_to_itself() -> None:
 
 
 def test_a_setting_overrides_a_preset_overrides_a_default() -> None:
-    config, training = layers(VAEBernoulli, "deep", {"z_dim": 5})
+    config, training = layers(VAEBernoulli, "mnist", {"z_dim": 5})
     assert (config["z_dim"], config["hidden"], config["activation"]) == (5, [256, 256], "relu")
-    assert training == Training()
+    assert training == Training(batch_size=128, epochs=166)
+
+
+def test_a_length_that_is_asked_for_replaces_that_of_a_preset() -> None:
+    assert layers(VAEBernoulli, "mnist", {"training": {"steps": 5}})[1].epochs is None
+    assert layers(VAEBernoulli, "mnist", {"training": {"lr": 0.1}})[1].epochs == 166
+
+
+def test_the_preset_default_is_none_of_the_others() -> None:
+    assert layers(VAEBernoulli, "default") == layers(VAEBernoulli, None)
 
 
 def test_the_preset_default_always_applies() -> None:
@@ -80,8 +89,8 @@ def test_all_wrong_settings_are_named_at_once() -> None:
 
 
 def test_unknown_preset_is_refused() -> None:
-    with pytest.raises(RequestError, match="no preset 'dep'; did you mean 'deep'"):
-        layers(VAEBernoulli, "dep")
+    with pytest.raises(RequestError, match="no preset 'mnits'; did you mean 'mnist'"):
+        layers(VAEBernoulli, "mnits")
 
 
 def test_unknown_training_setting_is_refused() -> None:

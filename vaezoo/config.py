@@ -35,6 +35,7 @@ __all__ = [
 
 Config = dict[str, Any]
 GIVEN_BY_DATA = ("x_shape",)
+DEFAULT = "default"  # the preset that always applies
 SECTIONS = ("config", "data", "training")
 LARGEST_FILE = 2**20  # bytes of a configuration
 _PART_OF_KEY = r"""(?:"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\w-]++)[ \t]*+\.[ \t]*+"""
@@ -319,16 +320,24 @@ def layers(
     (8, 'conv', 0.01)
     """
     presets = entry_of(cls).presets
-    if preset is not None and preset not in presets:
-        named = [name for name in presets if name != "default"]
-        raise RequestError(f"no preset '{preset}'; {nearest(preset, named)}")
+    if preset not in (None, DEFAULT, *presets):
+        raise RequestError(f"no preset '{preset}'; {nearest(str(preset), presets)}")
+    chosen = {} if preset == DEFAULT else presets.get(preset or "", {})
     merged: Config = {}
-    for layer in (presets.get("default", {}), presets.get(preset or "", {}), *updates):
-        merged = merge(merged, _sorted_out(cls, layer))
+    for layer in (presets.get(DEFAULT, {}), chosen, *updates):
+        merged = merge(_without_length(merged, update := _sorted_out(cls, layer)), update)
     training = _with_options(merged.pop("training", {}))
     config, schedule = resolve(cls, merged), checked(Training, training)
     options = resolve_objective(cls, schedule.objective, schedule.objective_options)
     return config, schedule.model_copy(update={"objective_options": options})
+
+
+def _without_length(merged: Config, update: Config) -> Config:
+    """Return settings without the length of a training, where a later layer has another one."""
+    if {"epochs", "steps"}.isdisjoint(update.get("training", {})):
+        return merged
+    training = {n: v for n, v in merged.get("training", {}).items() if n not in ("epochs", "steps")}
+    return {**merged, "training": training}
 
 
 def _with_options(training: Mapping[str, Any]) -> Config:

@@ -40,13 +40,13 @@ class Training(Settings):
     """How a pair is trained: how long, what one step does, and when to stop."""
 
     epochs: Size | None = None
-    """Passes over the training rows; 100 unless steps are given."""
+    """Passes over the rows, unless steps are given; 100, more of few rows, fewer of many."""
 
     steps: Size | None = None
     """Optimiser steps, instead of epochs."""
 
-    batch_size: Size = 128
-    """Rows in a step."""
+    batch_size: Size | None = None
+    """Rows in a step; 128, of few rows fewer, so that an epoch has at least 10 steps."""
 
     lr: Rate = 1e-3
     """Learning rate."""

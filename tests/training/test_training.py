@@ -11,11 +11,12 @@ from pyro import distributions as dist
 from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 
-from vaezoo import Callback, RequestError, Training, fit, load_run
+from vaezoo import Callback, RequestError, Training, fit, load_run, register
 from vaezoo.data import from_arrays
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError
+from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
 from vaezoo.training.fit import prepare
 
@@ -34,6 +35,15 @@ class Record(Callback):
 
     def on_warning(self, message: str) -> None:
         self.warnings.append(message)
+
+
+@register(
+    "has-a-preset-for-digits",
+    data="images",
+    presets={"digits": {"z_dim": 3, "training": {"lr": 0.5, "kl_warmup": 50}}},
+)
+class HasPreset(VAEBernoulli):
+    """A pair with a preset named after the digits."""
 
 
 def weights(run: Any) -> list[Tensor]:
@@ -201,8 +211,42 @@ def test_collapsed_latents_are_warned_of() -> None:
 
 def test_latents_in_use_are_not_warned_of() -> None:
     record = Record()
-    fit("vae-bernoulli", config=SMALL, training={"epochs": 30}, callbacks=[record])
+    training = {"epochs": 30, "lr": 0.01}
+    fit("vae-bernoulli", config=SMALL, training=training, callbacks=[record])
     assert record.warnings == []
+
+
+def test_a_model_that_knows_no_more_than_independent_elements_is_warned_of() -> None:
+    record = Record()
+    fit("vae-bernoulli", config=SMALL, training={"epochs": 2}, callbacks=[record])
+    (message,) = record.warnings
+    assert "no better than that of independent elements, -26.8" in message
+    assert "`batch_size`" in message
+
+
+def test_rows_decide_on_the_defaults_of_length_and_batches() -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    few = prepare("vae-gaussian", from_arrays(rows), training=None)[0].training
+    digits = prepare("vae-bernoulli", None)[0].training
+    assert (few.batch_size, few.epochs) == (16, 500)
+    assert (digits.batch_size, digits.epochs) == (128, 100)
+
+
+def test_a_preset_named_after_the_data_goes_with_them() -> None:
+    run = prepare(HasPreset, "digits")[0]
+    assert (run.info["preset"], run.config["z_dim"], run.training.lr) == ("digits", 3, 0.5)
+    assert run.info["notes"][0].startswith("preset 'digits' goes with these data")
+
+
+def test_the_preset_default_leaves_that_of_the_data_out() -> None:
+    run = prepare(HasPreset, "digits", preset="default")[0]
+    assert (run.config["z_dim"], run.training.lr, run.info["notes"]) == (20, 1e-3, [])
+
+
+def test_the_warm_up_of_a_preset_is_cut_to_a_shorter_training() -> None:
+    assert prepare(HasPreset, "digits", training={"steps": 10})[0].training.kl_warmup == 5
+    with pytest.raises(RequestError, match="warm-up of 20 steps does not end"):
+        prepare(HasPreset, "digits", training={"steps": 10, "kl_warmup": 20})
 
 
 def test_a_built_pair_cannot_be_saved(tmp_path: Path) -> None:

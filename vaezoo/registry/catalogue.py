@@ -43,7 +43,8 @@ class Entry:
     """What the zoo knows of a pair without building it.
 
     ``presets`` maps a name to settings of the pair's configuration; the key ``"training"`` of a
-    preset holds training settings. The preset ``"default"`` always applies.
+    preset holds training settings. The preset ``"default"`` always applies; one named after a data
+    set applies to these data when no other is asked for.
     """
 
     name: str

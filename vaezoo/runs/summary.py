@@ -1,10 +1,10 @@
 """What a run is, in a few lines: as text, and as a table for a notebook."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["as_html", "as_text", "headline", "list_changes", "say_result"]
+__all__ = ["as_html", "as_text", "best_record", "headline", "list_changes", "say_result"]
 
 Rows = Mapping[str, str]
 
@@ -41,6 +41,19 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield above + name, value
 
 
+def best_record(metrics: Sequence[dict[str, Any]], epoch: int | None) -> dict[str, Any]:
+    """Return the record of the best epoch; when it is not told, the one of the best score.
+
+    Examples
+    --------
+    >>> records = [{"epoch": 1, "validation": {"elbo": -3.0}}]
+    >>> best_record([*records, {"epoch": 2, "validation": {"elbo": -2.0}}], None)["epoch"]
+    2
+    """
+    of_epoch = (record for record in metrics if record["epoch"] == epoch)
+    return next(of_epoch, None) or max(metrics, key=lambda r: headline(r["validation"])[1])
+
+
 def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str) -> str:
     """Return how long a run was trained, and its validation ELBO in the best epoch.
 
@@ -54,8 +67,7 @@ def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str
     if not metrics:
         return str(info.get("status", "not trained"))
     last, device = metrics[-1], info.get("device", "?")
-    best = next((r for r in metrics if r["epoch"] == info.get("best_epoch")), None)
-    best = best or max(metrics, key=lambda record: headline(record["validation"])[1])
+    best = best_record(metrics, info.get("best_epoch"))
     name, value = headline(best["validation"])
     status = info.get("status", "finished")
     length = f"{_count(last['epoch'], 'epoch')}, {_count(last['step'], 'step')}"

@@ -40,6 +40,7 @@ from vaezoo.training.trainer import Trainer
 __all__ = ["fit", "prepare", "resume"]
 
 TRIAL_ROWS = 16
+_WENT_WITH = "preset '{}' goes with these data; `preset='default'` trains without it"
 
 
 def fit(
@@ -66,7 +67,8 @@ def fit(
     config
         Settings of the pair.
     preset
-        Named settings of the pair to start from.
+        Named settings of the pair to start from; those named after the data set, if there are, by
+        default. ``"default"`` takes none.
     training
         How to train; a mapping is checked against :class:`vaezoo.settings.Training`.
     out
@@ -227,7 +229,8 @@ def prepare(
             require_free(path)
     cls = _class_of(model)
     settings, loaded = _load(data, cls)
-    values, schedule = _layers(cls, preset, config, training, loaded)
+    chosen = _preset_of(cls, settings) if preset is None else preset
+    values, schedule = _layers(cls, chosen, config, training, loaded)
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
     with seeded(schedule.seed, device), registry.blaming_file(cls):
@@ -251,9 +254,17 @@ def prepare(
             **_info(cls, loaded, names, device, schedule),
             "own_splits": isinstance(data, Data) and not are_default(loaded, settings.split_seed),
             **known,
+            "preset": chosen,
+            "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *known["notes"]],
         },
     )
     return run, loaded
+
+
+def _preset_of(cls: type[nn.Module], settings: DataSettings) -> str | None:
+    """Return the preset of a pair that is named after its data, for those of the library."""
+    is_there = settings.name in SOURCES and settings.name in registry.entry_of(cls).presets
+    return settings.name if is_there else None
 
 
 def _admitted(
@@ -304,9 +315,11 @@ def _layers(
     """Return the settings of a pair, and those of a training that goes with the data."""
     if isinstance(training, Training):
         training = training.model_dump(exclude_unset=True)
+    asked = (config or {}, {"training": training or {}})
     with registry.blaming_file(cls):
-        values, schedule = layers(cls, preset, config or {}, {"training": training or {}})
-    schedule = checked_schedule(schedule, len(data.rows("train")), cls)
+        values, schedule = layers(cls, preset, *asked)
+        is_asked = layers(cls, "default", *asked)[1].kl_warmup == schedule.kl_warmup
+    schedule = checked_schedule(schedule, len(data.rows("train")), cls, is_asked=is_asked)
     if len(data.splits.get("validation", ())) == 0:
         raise RequestError(
             f"{data.name} has no rows for validation; give at least 3 rows, or your own split"

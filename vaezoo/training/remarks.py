@@ -1,5 +1,6 @@
 """What is looked at and said before training: rows left out, missing entries, noisy gradients."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ from vaezoo.pairs.plates import score_function
 from vaezoo.pairs.sites import Args, PairTrace, trace_pair
 from vaezoo.runtime.isolation import isolated
 
-__all__ = ["noise_of", "remarks", "rows_of_an_epoch", "trace_of_few"]
+__all__ = ["last_remarks", "noise_of", "remarks", "rows_of_an_epoch", "trace_of_few"]
 
 EVALUATIONS = 10
+HARDLY_MORE = 0.05  # nats
 
 
 def rows_of_an_epoch(pair: nn.Module, batches: Batches, batch_size: int) -> int:
@@ -76,6 +78,30 @@ def remarks(
         yield "missing", line
     for line in filter(None, (*info.get("notes", ()), noise)):
         yield line, line
+
+
+def last_remarks(best: Mapping[str, Any], floor: float | None) -> Iterator[tuple[str, str]]:
+    """Yield what deserves a word after training, each by a short name.
+
+    Parameters
+    ----------
+    best
+        Validation metrics of the best epoch.
+    floor
+        What independent elements have there, in nats per datum; None when that is not known.
+
+    Examples
+    --------
+    >>> [name for name, _ in last_remarks({"elbo": -10.97}, -10.98)]
+    ['floor of elements']
+    """
+    if floor is not None and best.get("elbo", math.inf) < floor + HARDLY_MORE:
+        yield (
+            "floor of elements",
+            f"the validation ELBO, {best['elbo']:.2f} nats, is no better than that of "
+            f"independent elements, {floor:.2f}: the latents have taught the model nothing yet; "
+            "train longer (`steps`), with a smaller `batch_size`, or another `lr`",
+        )
 
 
 def _takes(pair: nn.Module, batches: Batches, num_rows: int) -> bool:

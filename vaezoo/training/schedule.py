@@ -14,6 +14,7 @@ from vaezoo.training.checkpoint import State
 
 __all__ = [
     "advance",
+    "batch_size_of",
     "checked_schedule",
     "is_out_of_patience",
     "kl_weight",
@@ -21,7 +22,38 @@ __all__ = [
     "objective_of",
 ]
 
+# Defaults are sized in updates, whatever the number of rows.
 DEFAULT_EPOCHS = 100
+FEWEST_STEPS, MOST_STEPS = 1_000, 50_000
+SMALLEST_BATCH, LARGEST_BATCH = 16, 128
+STEPS_OF_AN_EPOCH = 10
+
+
+def batch_size_of(training: Training, num_rows: int) -> int:
+    """Return the rows of a step: those asked for, or a power of two by the number of rows.
+
+    Examples
+    --------
+    >>> [batch_size_of(vaezoo.Training(), num_rows) for num_rows in (20, 229, 1437, 60_000)]
+    [16, 16, 128, 128]
+    """
+    if training.batch_size:
+        return training.batch_size
+    largest = max(num_rows // STEPS_OF_AN_EPOCH, SMALLEST_BATCH)
+    return min(2 ** (largest.bit_length() - 1), LARGEST_BATCH)
+
+
+def default_epochs(training: Training, num_rows: int) -> int:
+    """Return the epochs of a schedule that says nothing of its length.
+
+    Examples
+    --------
+    >>> [default_epochs(vaezoo.Training(), num_rows) for num_rows in (20, 229, 60_000, 10**6)]
+    [500, 100, 100, 6]
+    """
+    steps = math.ceil(num_rows / batch_size_of(training, num_rows))
+    most = max(MOST_STEPS // steps, 1)
+    return min(max(DEFAULT_EPOCHS, math.ceil(FEWEST_STEPS / steps)), most)
 
 
 def num_steps(training: Training, num_rows: int) -> int:
@@ -34,7 +66,8 @@ def num_steps(training: Training, num_rows: int) -> int:
     """
     if training.steps:
         return training.steps
-    return (training.epochs or DEFAULT_EPOCHS) * math.ceil(num_rows / training.batch_size)
+    epochs = training.epochs or default_epochs(training, num_rows)
+    return epochs * math.ceil(num_rows / batch_size_of(training, num_rows))
 
 
 def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
@@ -49,8 +82,10 @@ def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
         )
 
 
-def checked_schedule(training: Training, num_rows: int, owner: type[nn.Module]) -> Training:
-    """Return a schedule with a length; a refusal when its parts do not go together.
+def checked_schedule(
+    training: Training, num_rows: int, owner: type[nn.Module], *, is_asked: bool = True
+) -> Training:
+    """Return a schedule with length and batch size; a refusal when its parts do not go together.
 
     Parameters
     ----------
@@ -60,13 +95,19 @@ def checked_schedule(training: Training, num_rows: int, owner: type[nn.Module]) 
         Of the training set.
     owner
         The class of the pair, whose file may have an objective of its own.
+    is_asked
+        Whether somebody asked for its KL warm-up; one of a preset is cut to a shorter training.
     """
     if training.epochs and training.steps:
         raise RequestError("give `epochs` or `steps`, not both")
+    sizes = {"batch_size": batch_size_of(training, num_rows)}
     if not (training.epochs or training.steps):
-        training = training.model_copy(update={"epochs": DEFAULT_EPOCHS})
+        sizes["epochs"] = default_epochs(training, num_rows)
+    training = training.model_copy(update=sizes)
     objective_of(training, owner)
     total = num_steps(training, num_rows)
+    if training.kl_warmup >= total and not is_asked:
+        return training.model_copy(update={"kl_warmup": total // 2})
     if training.kl_warmup >= total:
         raise RequestError(
             f"the KL warm-up of {training.kl_warmup} steps does not end before training does "

@@ -16,6 +16,7 @@ from vaezoo.errors import NonFiniteError, RunError
 from vaezoo.options import EngineName
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
+from vaezoo.runs.summary import best_record
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
@@ -26,10 +27,11 @@ from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
 from vaezoo.training.metrics import Metrics
 from vaezoo.training.optimised import prepared
-from vaezoo.training.remarks import noise_of, remarks, rows_of_an_epoch, trace_of_few
+from vaezoo.training.remarks import last_remarks, noise_of, remarks, rows_of_an_epoch, trace_of_few
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
     advance,
+    batch_size_of,
     is_out_of_patience,
     kl_weight,
     num_steps,
@@ -63,7 +65,8 @@ class Trainer:
         self.device = run.device
         self.callbacks = callbacks
         self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
-        self.num_rows = rows_of_an_epoch(run.pair, self.batches, self.training.batch_size)
+        self.batch_size = batch_size_of(self.training, self.batches.size("train"))
+        self.num_rows = rows_of_an_epoch(run.pair, self.batches, self.batch_size)
         self.total = num_steps(self.training, self.num_rows)
         self.form = planned_form(
             run.pair_for(self.batches),
@@ -100,8 +103,7 @@ class Trainer:
         self.saver = Saver(run, self.optimizer, self.optimised.networks, self.good)
 
     def _make_engine(self, engine: EngineName) -> Engine:
-        training = self.training
-        size = training.batch_size
+        training, size = self.training, self.batch_size
         is_filled = self.num_rows % size > 0 and size <= MOST_FILLED * self.num_rows
         return Engine(
             self.form,
@@ -204,7 +206,7 @@ class Trainer:
             return count_flops(lambda: self.engine.evaluate(raw))
 
     def _first_rows(self) -> Args:
-        rows = min(self.training.batch_size, self.batches.size("train"))
+        rows = min(self.batch_size, self.batches.size("train"))
         return self.batches.gather("train", torch.arange(rows))
 
     def _say_what_is_special(self) -> None:
@@ -233,8 +235,7 @@ class Trainer:
                 self.save_state()
 
     def _epoch(self) -> None:
-        state, began = self.state, time.monotonic()
-        size = self.training.batch_size
+        state, size, began = self.state, self.batch_size, time.monotonic()
         order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
         order = order[: self.num_rows].to(self.device)
         self.form.train()
@@ -281,7 +282,7 @@ class Trainer:
             missed = self.state.step - int(self.optimizer.step)
             self.state.step -= missed
             self.state.epoch_steps -= missed
-            self.state.position -= missed * self.training.batch_size
+            self.state.position -= missed * self.batch_size
             self.losses.clear()
             raise
 
@@ -383,6 +384,9 @@ class Trainer:
         if self.state.position == 0:
             self.save_state()
         self.saver.write_best(self.state)
+        best = best_record(self.run.metrics, self.state.best_epoch)["validation"]
+        for name, line in last_remarks(best, self.validation.floor()):
+            self._warn_once(name, line)
         self.run.save_info(
             status="finished",
             finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -10,6 +10,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.objectives.losses import PAIR, named_losses
+from vaezoo.observations.floors import independent_elements
 from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
@@ -99,6 +100,14 @@ class Validation:
             return self.judge(beta)[2]
         except NonFiniteError:
             return -math.inf
+
+    def floor(self) -> float | None:
+        """Return the score of independent elements on the validation rows, in nats per datum.
+
+        None where it is not known (:func:`vaezoo.observations.floors.independent_elements`).
+        """
+        train = self.batches.fixed("train", limit=MOST_ROWS)
+        return independent_elements(self.pair, train, self._measured("validation"))
 
     @torch.no_grad()
     def score(self, validation: Metrics, beta: float) -> float:

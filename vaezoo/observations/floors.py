@@ -1,0 +1,142 @@
+"""The least that a model should know of data: each element by itself, as if all were independent.
+
+Of a model that ends there, neither latents nor memory have learned anything.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import torch
+from pyro import distributions as dist
+from torch import Tensor, nn
+
+from vaezoo.distributions.families import family
+from vaezoo.observations.missing import filled
+from vaezoo.observations.roles import Observation, roles_of
+from vaezoo.pairs.accounting import num_units
+from vaezoo.pairs.lengths import frame_mask
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import trial_rows
+from vaezoo.pairs.sites import Args, argument_names, lengths_of, step_of, takes_lengths, trace_pair
+
+__all__ = ["independent_elements"]
+
+HALF_A_COUNT = 0.5  # so that what was never seen has a probability (Jeffreys' prior)
+SMALLEST_SIGMA = 0.01  # the floor of a Gaussian likelihood, so that constants compare alike
+
+
+@dataclass
+class _Moments:
+    """Sums of each element over the rows that have it, ``(D,)``."""
+
+    count: Tensor = field(default_factory=lambda: torch.zeros(()))
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    squares: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def add(self, x: Tensor) -> None:
+        """Count rows ``(M, D)``, missing entries nan."""
+        self.count = self.count + (~x.isnan()).double().sum(0)
+        self.total = self.total + x.nansum(0)
+        self.squares = self.squares + (x**2).nansum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.count.clamp(min=1)
+
+    @property
+    def sigma(self) -> Tensor:
+        variance = self.squares / self.count.clamp(min=1) - self.mean**2
+        return variance.clamp(min=SMALLEST_SIGMA**2).sqrt()
+
+    @property
+    def share(self) -> Tensor:
+        return (self.total + HALF_A_COUNT) / (self.count + 2 * HALF_A_COUNT)
+
+    @property
+    def rate(self) -> Tensor:
+        return (self.total + HALF_A_COUNT) / self.count.clamp(min=1)
+
+
+# The fit of an element by itself, for families that have one in closed form.
+_FITS: dict[str, Callable[[_Moments], Any]] = {
+    "Bernoulli": lambda of: dist.Bernoulli(of.share),
+    "Normal": lambda of: dist.Normal(of.mean, of.sigma),
+    "Poisson": lambda of: dist.Poisson(of.rate),
+}
+
+
+@torch.no_grad()
+def independent_elements(
+    pair: nn.Module, train: Iterable[Args], held_out: Iterable[Args]
+) -> float | None:
+    """Return the mean log-density of held-out data under independent elements, in nats per datum.
+
+    Each element of each observed site has the family that the model gives it, with parameters of
+    its own, fitted to the training data; frames of sequences share them. It is the ELBO of a pair
+    whose latents carry nothing and whose outputs are constant.
+
+    Parameters
+    ----------
+    pair
+        The pair; of it only the families of its observed sites are used.
+    train, held_out
+        Batches of arguments, missing entries nan.
+
+    Returns
+    -------
+    float or None
+        Nats per datum, per frame for sequences; None where the fit of a family is not known in
+        closed form, or a site observes what is computed.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x = torch.tensor([[1.0], [-1.0]]).expand(2, 4)
+    >>> round(independent_elements(LinearPair(), [(x,)], [(x,)]), 4)  # of 4 N(0, 1)
+    -5.6758
+    """
+    batches = iter(train)
+    first = next(batches)
+    with probing(pair, first[0].device):
+        kinds = _kinds(pair, tuple(map(filled, trial_rows(first))))
+    if kinds is None:
+        return None
+    moments = {site: _Moments() for site in kinds}
+    for args in chain([first], batches):
+        for site, (_, taken) in kinds.items():
+            moments[site].add(_rows(pair, args, taken))
+    fits = {site: _FITS[kind](moments[site]) for site, (kind, _) in kinds.items()}
+    total = units = 0.0
+    for args in held_out:
+        units += float(num_units(pair, args))
+        for site, (_, taken) in kinds.items():
+            x = _rows(pair, args, taken)
+            total += float((fits[site].log_prob(filled(x)) * ~x.isnan()).sum())
+    return total / units
+
+
+def _kinds(pair: nn.Module, few: Args) -> dict[str, tuple[str, Observation]] | None:
+    """Return family and observation of every observed site; None where one is not known."""
+    families: dict[str, set[str]] = {}
+    for name, site in trace_pair(pair, few).observed.items():
+        step = step_of(name) if takes_lengths(pair) else None
+        families.setdefault(step[0] if step else name, set()).add(family(site["fn"]))
+    kinds = {}
+    for site, taken in roles_of(pair, few).observed.items():
+        kind, *others = families.get(site, {""})
+        if taken is None or others or kind not in _FITS:
+            return None
+        kinds[site] = (kind, taken)
+    return kinds
+
+
+def _rows(pair: nn.Module, args: Args, taken: Observation) -> Tensor:
+    """Return what a site observes, a datum or frame in each row: ``(M, D)``."""
+    x = args[argument_names(pair).index(taken.argument)].double()
+    length = lengths_of(pair, args)
+    if length is not None and x.dim() > 1 and x.shape[1] == args[0].shape[1]:
+        x = x[frame_mask(length, x.shape[1])]
+    x = x.reshape(len(x), -1)
+    return x if taken.elements is None else x[:, taken.elements.to(x.device)]

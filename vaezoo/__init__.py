@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vaezoo.settings import Training
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
+    from vaezoo.trees.bridge.from_pyro import from_pyro
     from vaezoo.trees.files import open_tree, save_tree
     from vaezoo.trees.posterior import draw_posterior
     from vaezoo.trees.stacking import stack_valid
@@ -45,6 +46,7 @@ __all__ = [
     "evaluate",
     "fit",
     "forecast",
+    "from_pyro",
     "get_model",
     "impute",
     "list_models",

@@ -13,7 +13,13 @@ from vaezoo.runs.environment import describe_library
 from vaezoo.trees.groups import Groups, to_numpy
 from vaezoo.trees.rows import Rows
 
-__all__ = ["attributes", "data_groups", "guide_moments"]
+__all__ = ["MEANING_OF_LOO", "attributes", "data_groups", "guide_moments"]
+
+MEANING_OF_LOO = (
+    "log p(x | z) where each datum has a z of its own, drawn given that datum: loo and compare of "
+    "these say how well a datum is predicted from itself, not how well new data are; compare "
+    "models by log p(x), as of IWAE"
+)
 
 
 def guide_moments(run: Run, args: Args) -> dict[str, Array]:

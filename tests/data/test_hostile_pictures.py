@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vaezoo.data import from_arrays, pictures
+from vaezoo.data import from_arrays
+from vaezoo.data.files import pictures
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.reader import load_file
 from vaezoo.errors import RequestError

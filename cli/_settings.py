@@ -95,6 +95,8 @@ def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     --------
     >>> parse_settings(["z_dim=16", "hidden=[64, 64]", "likelihood.sigma=shared"])
     {'z_dim': 16, 'hidden': [64, 64], 'likelihood': {'sigma': 'shared'}}
+    >>> parse_settings(["hidden=200,100"])
+    {'hidden': [200, 100]}
     """
     from vaezoo.config import merge
 
@@ -125,7 +127,10 @@ def nested(path: Sequence[str], value: object) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):  # no TOML, or none that can be read
-        return text
+    # Numbers with commas between them are a list; names with commas stay a text.
+    for source in (text, f"[{text}]") if "," in text else (text,):
+        try:
+            return tomllib.loads(f"value = {source}")["value"]
+        except (ValueError, RecursionError):  # no TOML, or none that can be read
+            continue
+    return text

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from vaezoo.data.batches import Batches, epoch_order
     from vaezoo.data.coercion import DataLike, as_data
     from vaezoo.data.contract import Summary, choose_transform, summarize
-    from vaezoo.data.dataset import SPLITS, Data, from_arrays, from_sequences, random_splits
+    from vaezoo.data.dataset import Data, from_arrays, from_sequences
     from vaezoo.data.files.reader import load_file
     from vaezoo.data.load import list_data, load_data
     from vaezoo.data.sets.download import Remote, locate
     from vaezoo.data.sets.sources import SOURCES, Source, fetch_source, get_source
+    from vaezoo.data.splits import SPLITS, random_splits
     from vaezoo.data.transform import Transform, standardization
 
 __all__ = [

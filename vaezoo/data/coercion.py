@@ -11,17 +11,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vaezoo.data.dataset import (
-    SPLITS,
-    Data,
-    as_splits,
-    checksum_of,
-    from_arrays,
-    from_sequences,
-)
+from vaezoo.data.dataset import Data, checksum_of, from_arrays, from_sequences
 from vaezoo.data.files.columns import Columns, refuse_unread
 from vaezoo.data.files.tables import read_frame
 from vaezoo.data.load import load_data
+from vaezoo.data.splits import SPLITS, as_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.settings import DataSettings
 

@@ -10,27 +10,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaezoo.data.padding import clear_padding, is_frame, pad
+from vaezoo.data.splits import as_splits, random_splits
 from vaezoo.errors import RequestError, nearest, refusing
 from vaezoo.options import DataKind
 
 __all__ = [
-    "SPLITS",
     "Array",
     "Data",
-    "as_splits",
     "checked_arrays",
     "checksum_of",
-    "consecutive_splits",
     "from_arrays",
     "from_sequences",
     "grey_scale",
-    "random_splits",
     "slices",
     "with_mask",
 ]
 
 Array = NDArray[Any]
-SPLITS = ("train", "validation", "test")
 _ROWS_AT_A_TIME = 4096
 _BYTES_AT_A_TIME = 2**23
 
@@ -55,6 +51,10 @@ class Data:
         sha256 of the arrays' source; a run remembers it.
     columns
         Names of the elements of a datum, for tables.
+    categories
+        Values of text, in the order of their codes, of each column of a table that holds some.
+    notes
+        What was decided when they were read, a line each.
     """
 
     name: str
@@ -63,6 +63,8 @@ class Data:
     scale: float = 1.0
     checksum: str = ""
     columns: tuple[str, ...] = field(default=())
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def x(self) -> Array:
@@ -157,34 +159,6 @@ def with_mask(data: Data) -> Data:
     return replace(data, arrays={**data.arrays, "mask": np.concatenate(parts)})
 
 
-def random_splits(
-    num_rows: int, seed: int = 0, held_out: float = 0.1
-) -> dict[str, NDArray[np.int64]]:
-    """Split rows at random: the share ``held_out`` for validation, as much for test.
-
-    Examples
-    --------
-    >>> {name: len(rows) for name, rows in random_splits(50).items()}
-    {'train': 40, 'validation': 5, 'test': 5}
-    """
-    order = np.random.default_rng(seed).permutation(num_rows)
-    size = max(1, round(held_out * num_rows)) if num_rows > 2 else 0
-    test, validation, train = np.split(order, [size, 2 * size])
-    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
-
-
-def consecutive_splits(*sizes: int) -> dict[str, NDArray[np.int64]]:
-    """Split rows in their order: so many for training, for validation and for test.
-
-    Examples
-    --------
-    >>> consecutive_splits(3, 1, 1)["test"]
-    array([4])
-    """
-    parts = np.split(np.arange(sum(sizes), dtype=np.int64), np.cumsum(sizes)[:-1])
-    return dict(zip(SPLITS, parts, strict=True))
-
-
 def from_arrays(
     x: Array,
     *,
@@ -244,55 +218,6 @@ def checksum_of(arrays: Mapping[str, Array]) -> str:
         for some in slices(arrays[key]):  # an order of its own in memory is changed in pieces
             checksum.update(np.ascontiguousarray(arrays[key][some]).data)
     return checksum.hexdigest()
-
-
-def as_splits(
-    splits: Mapping[str, ArrayLike], num_rows: int, name: str
-) -> dict[str, NDArray[np.int64]]:
-    """Return splits of a user's own as row numbers.
-
-    Parameters
-    ----------
-    splits
-        By name, as ``train``, ``validation`` and ``test``: row numbers, or a mask of N rows.
-    num_rows
-        N.
-    name
-        What messages call the data.
-
-    Raises
-    ------
-    RequestError
-        For what is no row of the data.
-
-    Examples
-    --------
-    >>> as_splits({"train": [0, 2], "test": [False, True, False]}, 3, "array")
-    {'train': array([0, 2]), 'test': array([1])}
-    """
-    if not isinstance(splits, Mapping):
-        raise RequestError(
-            f"{name}: `splits` are rows by name, as {{'train': [0, 1], 'test': [2]}}"
-        )
-    return {str(split): _as_rows(split, rows, num_rows, name) for split, rows in splits.items()}
-
-
-def _as_rows(split: str, rows: ArrayLike, num_rows: int, name: str) -> NDArray[np.int64]:
-    try:
-        numbers = np.asarray(rows)
-    except ValueError as error:
-        raise RequestError(f"{name}: the rows of '{split}' are no list of numbers") from error
-    if numbers.dtype == bool and numbers.shape == (num_rows,):
-        return np.flatnonzero(numbers)
-    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
-        raise RequestError(
-            f"{name}: the rows of '{split}' are {numbers.dtype} of shape {numbers.shape}; "
-            f"expected row numbers, or a mask of shape ({num_rows},)"
-        )
-    wrong = numbers[(numbers < 0) | (numbers >= num_rows)]
-    if wrong.size:
-        raise RequestError(f"{name}: '{split}' has row {wrong[0]}, outside 0 ... {num_rows - 1}")
-    return numbers.astype(np.int64, copy=False)
 
 
 def _made_array(value: Any, name: str) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vaezoo.data.dataset import Data, random_splits
+from vaezoo.data.dataset import Data
+from vaezoo.data.splits import random_splits
 from vaezoo.errors import RequestError
 from vaezoo.runtime.storage import inside
 from vaezoo.runtime.tensors import load_tensors, save_tensors

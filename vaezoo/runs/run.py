@@ -20,8 +20,9 @@ from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
-from vaezoo.data.dataset import random_splits, with_mask
+from vaezoo.data.dataset import with_mask
 from vaezoo.data.files.columns import in_order
+from vaezoo.data.splits import random_splits
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, source_of
 from vaezoo.observations.roles import Roles

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale, random_splits
+from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale
 from vaezoo.data.files.arrays import codes_of, read_arrays
 from vaezoo.data.files.columns import Columns, refuse_unread
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.tables import read_csv, read_parquet
+from vaezoo.data.splits import random_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
 from vaezoo.settings import DataSettings

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vaezoo.data.dataset import Data, consecutive_splits
+from vaezoo.data.dataset import Data
 from vaezoo.data.padding import pad
 from vaezoo.data.sets.readers import decompress, is_matlab, read_matlab
+from vaezoo.data.splits import consecutive_splits
 from vaezoo.errors import RequestError, refusing
 
 __all__ = ["read_piano_rolls"]

@@ -9,12 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vaezoo.data.dataset import Data, checked_arrays, consecutive_splits, from_arrays
+from vaezoo.data.dataset import Data, checked_arrays, from_arrays
 from vaezoo.data.sets.download import Remote, fetch
 from vaezoo.data.sets.handwriting import read_pen_digits
 from vaezoo.data.sets.polyphonic import read_piano_rolls
 from vaezoo.data.sets.readers import decompress, is_matlab, read_idx, read_matlab
 from vaezoo.data.sets.speech import read_spoken_digits
+from vaezoo.data.splits import consecutive_splits
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import DataKind
 

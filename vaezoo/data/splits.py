@@ -1,0 +1,89 @@
+"""Which rows are for training, for validation and for test."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vaezoo.errors import RequestError
+
+__all__ = ["SPLITS", "as_splits", "consecutive_splits", "random_splits"]
+
+SPLITS = ("train", "validation", "test")
+
+
+def random_splits(
+    num_rows: int, seed: int = 0, held_out: float = 0.1
+) -> dict[str, NDArray[np.int64]]:
+    """Split rows at random: the share ``held_out`` for validation, as much for test.
+
+    Examples
+    --------
+    >>> {name: len(rows) for name, rows in random_splits(50).items()}
+    {'train': 40, 'validation': 5, 'test': 5}
+    """
+    order = np.random.default_rng(seed).permutation(num_rows)
+    size = max(1, round(held_out * num_rows)) if num_rows > 2 else 0
+    test, validation, train = np.split(order, [size, 2 * size])
+    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
+
+
+def consecutive_splits(*sizes: int) -> dict[str, NDArray[np.int64]]:
+    """Split rows in their order: so many for training, for validation and for test.
+
+    Examples
+    --------
+    >>> consecutive_splits(3, 1, 1)["test"]
+    array([4])
+    """
+    parts = np.split(np.arange(sum(sizes), dtype=np.int64), np.cumsum(sizes)[:-1])
+    return dict(zip(SPLITS, parts, strict=True))
+
+
+def as_splits(
+    splits: Mapping[str, ArrayLike], num_rows: int, name: str
+) -> dict[str, NDArray[np.int64]]:
+    """Return splits of a user's own as row numbers.
+
+    Parameters
+    ----------
+    splits
+        By name, as ``train``, ``validation`` and ``test``: row numbers, or a mask of N rows.
+    num_rows
+        N.
+    name
+        What messages call the data.
+
+    Raises
+    ------
+    RequestError
+        For what is no row of the data.
+
+    Examples
+    --------
+    >>> as_splits({"train": [0, 2], "test": [False, True, False]}, 3, "array")
+    {'train': array([0, 2]), 'test': array([1])}
+    """
+    if not isinstance(splits, Mapping):
+        raise RequestError(
+            f"{name}: `splits` are rows by name, as {{'train': [0, 1], 'test': [2]}}"
+        )
+    return {str(split): _as_rows(split, rows, num_rows, name) for split, rows in splits.items()}
+
+
+def _as_rows(split: str, rows: ArrayLike, num_rows: int, name: str) -> NDArray[np.int64]:
+    try:
+        numbers = np.asarray(rows)
+    except ValueError as error:
+        raise RequestError(f"{name}: the rows of '{split}' are no list of numbers") from error
+    if numbers.dtype == bool and numbers.shape == (num_rows,):
+        return np.flatnonzero(numbers)
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "ui"):
+        raise RequestError(
+            f"{name}: the rows of '{split}' are {numbers.dtype} of shape {numbers.shape}; "
+            f"expected row numbers, or a mask of shape ({num_rows},)"
+        )
+    wrong = numbers[(numbers < 0) | (numbers >= num_rows)]
+    if wrong.size:
+        raise RequestError(f"{name}: '{split}' has row {wrong[0]}, outside 0 ... {num_rows - 1}")
+    return numbers.astype(np.int64, copy=False)

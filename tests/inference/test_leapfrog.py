@@ -65,6 +65,17 @@ def test_moves_leave_the_distribution_as_it_is() -> None:
     assert float(place.position.var()) == pytest.approx(1.0, abs=5 * math.sqrt(2 / 20_000))
 
 
+def test_energy_is_that_of_the_place_and_its_momentum() -> None:
+    """Half of four squared standard normals, of position and momentum, is 2 on average.
+
+    Five standard errors: fails once in 1.7 million runs.
+    """
+    torch.manual_seed(0)
+    place = Point(torch.randn(20_000, 1, 2).double())
+    _, moved = move(Point, place, torch.tensor([[1.0]]).double(), 3)
+    assert float(moved.energy.mean()) == pytest.approx(2.0, abs=5 * math.sqrt(2 / 20_000))
+
+
 def test_chain_stays_where_it_is_when_a_trajectory_diverges() -> None:
     place = Point(torch.ones(3, 1, 1).double())
     after, moved = move(Point, place, torch.tensor([[1e200]]).double(), 4)

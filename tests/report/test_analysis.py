@@ -142,6 +142,10 @@ def test_full_level_asks_for_a_second_opinion(monkeypatch: pytest.MonkeyPatch) -
     assert float(report.second_opinion.convergence.r_hat.max()) < 1.05
     assert abs(report.second_opinion.bounds.mean_gap) < 0.3
     assert report.trees["mcmc"]["posterior"].sizes["draw"] == 300
+    stats = report.trees["mcmc"]["sample_stats"]
+    assert {"lp", "energy", "diverging", "acceptance_rate"} == set(stats.data_vars)
+    assert stats["energy"].dims == ("chain", "draw", "datum")
+    assert (stats["energy"] > -stats["lp"]).all()  # by the momentum
 
 
 def test_same_seed_same_report() -> None:

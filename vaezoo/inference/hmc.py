@@ -68,12 +68,14 @@ class HMCResult:
         Where the chains began, ``(C, B, L)``.
     log_joint
         log p(x, z) of the draws, ``(C, S, B)``, in nats.
-    acceptance
-        Mean acceptance probability, ``(B,)``.
+    acceptance_rate
+        Acceptance probability of the move to each draw, ``(C, S, B)``.
+    energy
+        Of each draw, with its momentum and in the space of the reals, ``(C, S, B)``, in nats.
+    diverging
+        Whether its trajectory was off by more than 1,000 nats, ``(C, S, B)``.
     step_size
         In units of the metric, ``(B,)``.
-    divergences
-        Draws whose trajectory was off by more than 1,000 nats, ``(B,)``.
     num_gradients
         Gradients that were taken, each of all data.
     """
@@ -82,10 +84,21 @@ class HMCResult:
     unconstrained: Tensor
     start: Tensor
     log_joint: Tensor
-    acceptance: Tensor
+    acceptance_rate: Tensor
+    energy: Tensor
+    diverging: Tensor
     step_size: Tensor
-    divergences: Tensor
     num_gradients: int
+
+    @property
+    def acceptance(self) -> Tensor:
+        """Mean acceptance probability, ``(B,)``."""
+        return self.acceptance_rate.mean((0, 1))
+
+    @property
+    def divergences(self) -> Tensor:
+        """How many draws diverged, ``(B,)``."""
+        return self.diverging.sum((0, 1))
 
 
 @dataclass(frozen=True)
@@ -206,7 +219,7 @@ def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCRes
     frame = Frame(loc, torch.diag_embed(scale) if settings.dense else scale)
     sampler = _Sampler(target.log_joint, frame, start, settings)
     sampler.warm_up()
-    draws, log_p, acceptance, divergent = sampler.draw()
+    draws, log_p, moved = sampler.draw()
     values, log_volume = in_pieces(target.constrain, draws.flatten(0, 1), target.rows_at_once())
     size = draws.shape[:2]
     return HMCResult(
@@ -214,9 +227,10 @@ def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCRes
         draws,
         start,
         log_p - log_volume.unflatten(0, size),
-        acceptance,
+        moved.acceptance,
+        moved.energy,
+        moved.error > DIVERGENT,
         sampler.step_size.averaged,
-        divergent,
         sampler.num_gradients,
     )
 
@@ -288,8 +302,7 @@ class _Sampler:
         # hundred moves suffice; where chains lie in several modes, the metric spans them.
         length, recent = self.settings.num_warmup, []
         for index in range(length):
-            acceptance, _ = self.move(self.step_size.current)
-            self.step_size.update(acceptance.mean(0))
+            self.step_size.update(self.move(self.step_size.current).acceptance.mean(0))
             if index >= length // 6:
                 recent.append(self.frame.outside(self.place.position))
             if index in (length // 3, 2 * length // 3) and len(recent) >= 10:
@@ -305,22 +318,16 @@ class _Sampler:
         self.place = self.at(self.frame.inside(u))
         self.step_size.restart(self.step_size.averaged)
 
-    def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return draws ``(C, S, B, L)``, log-densities, mean acceptance, divergences ``(B,)``."""
+    def draw(self) -> tuple[Tensor, Tensor, Moved]:
+        """Return draws ``(C, S, B, L)``, log-densities and how each was moved to ``(C, S, B)``."""
         step = self.step_size.averaged
-        draws, log_p, acceptances, divergent = [], [], [], []
+        draws, log_p, moves = [], [], []
         for _ in range(self.settings.num_samples):
-            acceptance, error = self.move(step)
+            moves.append(self.move(step))
             draws.append(self.frame.outside(self.place.position))
             log_p.append(self.place.log_density)
-            acceptances.append(acceptance.mean(0))
-            divergent.append((error > DIVERGENT).sum(0))
-        return (
-            torch.stack(draws, 1),
-            torch.stack(log_p, 1),
-            torch.stack(acceptances).mean(0),
-            torch.stack(divergent).sum(0),
-        )
+        moved = Moved(*(torch.stack(each, 1) for each in zip(*moves, strict=True)))
+        return torch.stack(draws, 1), torch.stack(log_p, 1), moved
 
     def move(self, step: Tensor) -> Moved:
         """Go along one trajectory with step sizes ``(B,)``."""

@@ -38,10 +38,15 @@ P = TypeVar("P", bound=Place)
 
 
 class Moved(NamedTuple):
-    """How a move went: acceptance probability, and error of the energy in nats, ``(C, B)``."""
+    """How a move went, ``(C, B)``: acceptance probability; error of the energy, and it, in nats.
+
+    The energy is that of the place where the chain then is, with the momentum it has there, as in
+    Stan; how it varies is what ``arviz.bfmi`` looks at (Betancourt 2016, arXiv:1604.00695).
+    """
 
     acceptance: Tensor
     error: Tensor
+    energy: Tensor
 
 
 def first_step_size(position: Tensor) -> Tensor:
@@ -87,10 +92,11 @@ def move(at: Callable[[Tensor], P], old: P, step: Tensor, max_leapfrog: int) -> 
     start = torch.randn_like(old.position)
     num_steps = int(torch.randint(1, max_leapfrog + 1, ()))
     new, end = leapfrog(at, old, start, step, num_steps)
-    kinetic = 0.5 * (start.square().sum(-1) - end.square().sum(-1))
+    before, after = 0.5 * start.square().sum(-1), 0.5 * end.square().sum(-1)
     # inf - inf, of a trajectory that diverged, is not a number: it is never accepted. The new place
     # comes first, since rand_like fills memory in the order that this difference inherits from it.
-    log_ratio = (new.log_density - old.log_density + kinetic).nan_to_num(-math.inf)
+    log_ratio = (new.log_density - old.log_density + (before - after)).nan_to_num(-math.inf)
     acceptance = log_ratio.clamp(max=0.0).exp()
     accepted = torch.rand_like(acceptance) < acceptance
-    return new.where(accepted, old), Moved(acceptance, -log_ratio)
+    energy = torch.where(accepted, after - new.log_density, before - old.log_density)
+    return new.where(accepted, old), Moved(acceptance, -log_ratio, energy)

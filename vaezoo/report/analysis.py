@@ -320,8 +320,7 @@ class Analysis:
         q, trees = report.trees["q"], dict(report.trees)
         trees["checked"] = checked_tree(self._draws, q, report.judged)
         if report.second_opinion is not None:
-            chains = report.second_opinion.chains
-            trees["mcmc"] = chains_tree(self._draws, q, chains.latents, chains.log_joint)
+            trees["mcmc"] = chains_tree(self._draws, q, report.second_opinion.chains)
         return replace(report, trees=trees)
 
     def _check(self, name: str, check: Callable[..., Result], **sizes: int) -> Result | None:

@@ -10,8 +10,9 @@ from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.checking import PosteriorCheck
 from vaezoo.diagnostics.grading import VERDICTS
 from vaezoo.diagnostics.sequences import SequenceCheck
+from vaezoo.inference.hmc import HMCResult
 from vaezoo.trees.drawing import Draws
-from vaezoo.trees.groups import NUM_CHAINS
+from vaezoo.trees.groups import NUM_CHAINS, to_numpy
 
 __all__ = ["chains_tree", "checked_tree"]
 
@@ -32,14 +33,22 @@ def checked_tree(
     return tree
 
 
-def chains_tree(
-    draws: Draws, q: xr.DataTree, latents: Mapping[str, Tensor], log_joint: Tensor
-) -> xr.DataTree:
-    """Return HMC chains, whose R-hat and effective sample size mean what they say."""
-    values = {name: z.cpu().numpy() for name, z in latents.items()}
+def chains_tree(draws: Draws, q: xr.DataTree, chains: HMCResult) -> xr.DataTree:
+    """Return HMC chains, whose R-hat and effective sample size mean what they say.
+
+    ``sample_stats`` has what ArviZ looks for: ``lp``, ``energy``, ``diverging`` and
+    ``acceptance_rate``, each ``(chain, draw, datum)``.
+    """
+    values = {name: z.cpu().numpy() for name, z in chains.latents.items()}
     tree = _tree(draws, q, values, "hmc")
-    lp = {"lp": log_joint.cpu().numpy()}
-    tree["sample_stats"] = xr.DataTree(draws.rows.coordinates.dataset("sample_stats", lp, 0, None))
+    stats = {
+        "lp": chains.log_joint,
+        "energy": chains.energy,
+        "diverging": chains.diverging,
+        "acceptance_rate": chains.acceptance_rate,
+    }
+    group = draws.rows.coordinates.dataset("sample_stats", to_numpy(stats), 0, None)
+    tree["sample_stats"] = xr.DataTree(group)
     tree.attrs["r_hat_is_meaningful"] = 1
     return tree
 

@@ -52,7 +52,9 @@ UNOWNED = ("unowned", "unowned_item")
 @pytest.fixture(autouse=True)
 def admits_all(monkeypatch: pytest.MonkeyPatch) -> None:
     report = Conformance((), (), ())
-    monkeypatch.setattr("vaezoo.training.fit.admit_to_training", lambda pair, rows, fresh: report)
+    monkeypatch.setattr(
+        "vaezoo.checks.admission.conformance_of", lambda pair, args, fresh=None: report
+    )
 
 
 class Record(Callback):

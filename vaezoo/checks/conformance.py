@@ -1,4 +1,7 @@
-"""Does a model/guide pair keep to the rules? What the checks say of it."""
+"""Does a model/guide pair keep to the rules? The checks, and what they say of it.
+
+A check looks at a :class:`Subject` and yields a :class:`Failure` for everything that is wrong.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,16 +10,64 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vaezoo.checks.agreement import check_agreement
+from vaezoo.checks.behaviour import (
+    check_finite,
+    check_gradients,
+    check_predictive,
+    check_rows,
+    check_seeds,
+)
 from vaezoo.checks.blame import class_of, line_of, one_line, raised_at, repair_of
-from vaezoo.checks.catalogue import CHECKS, Check
-from vaezoo.checks.remarks import Failure, Note
+from vaezoo.checks.density import check_density, check_reparameterised
+from vaezoo.checks.padding import check_padding
+from vaezoo.checks.remarks import Failure, Note, Remarks
+from vaezoo.checks.saving import check_saving
+from vaezoo.checks.structure import (
+    check_arguments,
+    check_plate,
+    check_runs,
+    check_shapes,
+    check_sites,
+    check_store,
+)
 from vaezoo.checks.subject import Subject, base_of
 from vaezoo.distributions.families import family, is_discrete
 from vaezoo.errors import RequestError, words_of
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, argument_names, sample_sites
 
-__all__ = ["Conformance", "SiteRow", "check_pair", "not_built", "not_run"]
+__all__ = ["Conformance", "ContractError", "SiteRow", "conformance_of", "not_built", "not_run"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check, and the checks without which its answer would mean nothing."""
+
+    name: str
+    run: Callable[[Subject], Remarks]
+    after: tuple[str, ...] = ()
+
+
+# In their order.
+CHECKS = (
+    Check("arguments", check_arguments),
+    Check("runs", check_runs, after=("arguments",)),
+    Check("sites", check_sites, after=("runs",)),
+    Check("plate", check_plate, after=("runs",)),
+    Check("shapes", check_shapes, after=("plate",)),
+    Check("reparameterised", check_reparameterised, after=("runs",)),
+    Check("density", check_density, after=("sites", "plate")),
+    Check("store", check_store, after=("runs",)),
+    Check("finite", check_finite, after=("sites", "shapes")),
+    Check("gradients", check_gradients, after=("finite",)),
+    Check("seeds", check_seeds, after=("finite",)),
+    Check("rows", check_rows, after=("seeds",)),
+    Check("padding", check_padding, after=("rows",)),
+    Check("agreement", check_agreement, after=("rows",)),
+    Check("predictive", check_predictive, after=("seeds",)),
+    Check("saving", check_saving, after=("seeds",)),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +89,8 @@ class Conformance:
     ----------
     shapes
         The sites of the model; empty when it did not run.
+    arguments
+        What becomes of each argument, in one line; of data that were given.
     failures
         What is wrong, in the order of the checks.
     notes
@@ -51,6 +104,7 @@ class Conformance:
     passed: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
+    arguments: str = ""
 
     @property
     def ok(self) -> bool:
@@ -67,8 +121,9 @@ class Conformance:
         return f"{failed} failed, {len(self.passed)} passed{later if self.skipped else ''}"
 
     def __str__(self) -> str:
-        lines = [*_table(self.shapes), *map(str, (*self.notes, *self.failures)), self.summary]
-        return "\n".join(lines)
+        lines = [*_table(self.shapes), self.arguments]
+        lines += [*map(str, (*self.notes, *self.failures)), self.summary]
+        return "\n".join(filter(None, lines))
 
     def raise_if_failed(self) -> None:
         """Raise an AssertionError that shows what is wrong, unless all is well."""
@@ -76,17 +131,16 @@ class Conformance:
             raise AssertionError(f"the pair fails its checks\n{self}")
 
     def refuse(self) -> None:
-        """Raise a RequestError that tells the first failure, unless all is well."""
+        """Raise an error that tells the first failure, unless all is well."""
         if not self.ok:
-            first, *others = self.failures
-            more = f" (and {len(others)} more; see `vaezoo.testing.check_pair`)" if others else ""
-            raise RequestError(f"{first}{more}")
+            raise ContractError(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
         return {
             "ok": self.ok,
             "sites": [asdict(row) for row in self.shapes],
+            "arguments": self.arguments,
             "failures": [asdict(failure) for failure in self.failures],
             "notes": [asdict(note) for note in self.notes],
             "passed": list(self.passed),
@@ -94,7 +148,23 @@ class Conformance:
         }
 
 
-def check_pair(
+class ContractError(RequestError):
+    """A pair does not keep the contract: its first failure, in one line.
+
+    Parameters
+    ----------
+    report
+        What the checks say, all of it.
+    """
+
+    def __init__(self, report: Conformance) -> None:
+        first, *others = report.failures
+        more = f" (and {len(others)} more; see `vaezoo.testing.check_pair`)" if others else ""
+        super().__init__(f"{first}{more}")
+        self.report = report
+
+
+def conformance_of(
     pair: nn.Module, args: Args, *, fresh: Callable[[], nn.Module] | None = None
 ) -> Conformance:
     """Check an instance of a pair on a batch.

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.checks.conformance import Conformance, SiteRow, check_pair
+    from vaezoo.checks.conformance import Conformance, SiteRow
     from vaezoo.checks.remarks import Failure, Note
-    from vaezoo.testing.check import check_class, made_up_batch
+    from vaezoo.testing.check import check_class, check_pair, made_up_batch
 
 __all__ = [
     "Conformance",

@@ -1,6 +1,8 @@
 """Check a class: build a pair and make up data that it can take."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice, product
 from typing import Any
 
@@ -8,17 +10,23 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vaezoo.checks.conformance import Conformance, check_pair, not_built
+from vaezoo.checks.admission import examine_on_data
+from vaezoo.checks.conformance import Conformance, ContractError, conformance_of
 from vaezoo.checks.subject import base_of
-from vaezoo.config import build_model, layers
+from vaezoo.config import layers
+from vaezoo.data import Data, DataLike
+from vaezoo.data.dataset import with_mask
 from vaezoo.distributions.families import is_boolean, support_of
-from vaezoo.errors import RequestError, VaezooError
+from vaezoo.errors import RequestError
+from vaezoo.observations.roles import describe_arguments
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, PairTrace, argument_names, takes_lengths, trace_pair
-from vaezoo.registry import entry_of
+from vaezoo.registry import blaming_file, entry_of
 from vaezoo.runtime.isolation import isolated
+from vaezoo.settings import DataSettings
+from vaezoo.training.admission import built, load_for, preset_of
 
-__all__ = ["check_class", "made_up_batch"]
+__all__ = ["check_class", "check_pair", "made_up_batch"]
 
 NUM_ROWS, NUM_STEPS = 7, 6
 MOST_TRIALS = 200
@@ -30,8 +38,9 @@ def check_class(
     *,
     settings: Mapping[str, Any] | None = None,
     x_shape: Sequence[int] | None = None,
+    data: DataLike | DataSettings | None = None,
 ) -> Conformance:
-    """Build a pair and check it on made-up data that fit its observed sites.
+    """Build a pair and check it, on data or on made-up data that fit its observed sites.
 
     Parameters
     ----------
@@ -40,18 +49,25 @@ def check_class(
     settings
         Arguments of its constructor; the others have their defaults.
     x_shape
-        Shape of one datum, or of one frame. Small by default.
+        Shape of one made-up datum, or of one frame. Small by default.
+    data
+        In any form that :func:`vaezoo.fit` takes, to say what that would say.
 
     Raises
     ------
     RequestError
-        When a setting is wrong, or an argument of the model is one that cannot be made up.
+        When a setting is wrong, or the pair cannot explain the data, or an argument of the model is
+        one that cannot be made up.
     """
+    if data is not None:
+        if x_shape is not None:
+            raise RequestError("`x_shape` is of made-up data; leave it out, or `data`")
+        return _on_data(cls, settings or {}, *load_for(cls, data))
     shape = tuple(x_shape or X_SHAPES[entry_of(cls).data])
     config, _ = layers(cls, None, settings or {})
 
     def fresh() -> nn.Module:
-        pair = build_model(cls, config, shape)
+        pair = built(cls, config, shape)
         materialise(pair, made_up_batch(pair, shape))
         return pair
 
@@ -59,12 +75,83 @@ def check_class(
         torch.manual_seed(0)
         try:
             pair = fresh()
-        except (VaezooError, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # SystemExit, too
-            return not_built(cls, error)
+        except ContractError as error:
+            return error.report
         args = made_up_batch(pair, shape)
-    return check_pair(pair, args, fresh=fresh)
+    return conformance_of(pair, args, fresh=fresh)
+
+
+def check_pair(
+    pair: nn.Module,
+    args: Args | None = None,
+    *,
+    data: DataLike | DataSettings | None = None,
+    fresh: Callable[[], nn.Module] | None = None,
+) -> Conformance:
+    """Check an instance of a pair on a batch, or on a few rows of data.
+
+    Weights, random states and the parameter store are afterwards what they were before.
+
+    Parameters
+    ----------
+    pair
+        The pair.
+    args
+        What model and guide take: tensors of ``(B, ...)``, at least three rows.
+    data
+        Instead of a batch, in any form that :func:`vaezoo.fit` takes.
+    fresh
+        Builds the pair once more. With it the check of saving also sees what the constructor
+        draws at random and nothing saves.
+
+    Raises
+    ------
+    RequestError
+        When the batch does not fit the arguments of the model, or the pair cannot explain the data.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> check_pair(LinearPair(), data=torch.randn(20, 4).numpy()).ok
+    True
+    """
+    if (args is None) == (data is None):
+        raise RequestError("check_pair needs either a batch, `args`, or `data`")
+    if args is not None:
+        return conformance_of(pair, args, fresh=fresh)
+    return _report(pair, *load_for(type(pair), data), fresh)
+
+
+def _on_data(
+    cls: type[nn.Module], values: Mapping[str, Any], settings: DataSettings, data: Data
+) -> Conformance:
+    """Build a pair as training does, and check it as training does."""
+    config, _ = layers(cls, preset_of(cls, settings), values)
+    again = partial(built, cls, config, data.x_shape)
+    with torch.random.fork_rng(devices=[]), blaming_file(cls):
+        torch.manual_seed(0)
+        try:
+            pair = again()
+        except ContractError as error:
+            return error.report
+        return _report(pair, settings, data, again)
+
+
+def _report(
+    pair: nn.Module,
+    settings: DataSettings,
+    data: Data,
+    again: Callable[[], nn.Module] | None,
+) -> Conformance:
+    try:
+        admission = examine_on_data(pair, data, settings, again=again)
+    except ContractError as error:
+        return error.report
+    names, arrays = argument_names(pair), with_mask(data).arrays
+    chosen = {n: [c] if isinstance(c, str) else c for n, c in settings.columns.items()}
+    columns = {"x": data.columns, **chosen}
+    line = describe_arguments(admission.roles, arrays, names, columns)
+    return replace(admission.report, arguments=line if admission.report.ok else "")
 
 
 def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:

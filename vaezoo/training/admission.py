@@ -1,29 +1,28 @@
-"""Before a training: the pair is checked on a few rows of its data, and refused in those words."""
+"""Before a training: what is asked for, a pair and its data, as the checks take it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vaezoo.checks.conformance import Conformance, check_pair, not_built, not_run
+from vaezoo import registry
+from vaezoo.checks.admission import refuse_size
+from vaezoo.checks.conformance import not_built
 from vaezoo.config import build_model
-from vaezoo.data.batches import Batches
-from vaezoo.errors import RunError, VaezooError, is_out_of_memory
-from vaezoo.observations.missing import filled
-from vaezoo.pairs.sites import Args
+from vaezoo.data import SOURCES, Data, DataLike, as_data, load_data
+from vaezoo.data.sets.sources import DEFAULT_SOURCES
+from vaezoo.errors import VaezooError
+from vaezoo.settings import DataSettings
 
-__all__ = ["admit_to_training", "blaming_pair", "built"]
-
-NUM_ROWS, MANY_ROWS, MOST_STEPS = 7, 500, 6
+__all__ = ["built", "load_for", "preset_of"]
 
 
-def built(cls: type[nn.Module], config: dict[str, object], x_shape: Sequence[int]) -> nn.Module:
+def built(cls: type[nn.Module], config: Mapping[str, object], x_shape: Sequence[int]) -> nn.Module:
     """Build a pair; an exception of its constructor is told by its line.
 
     Raises
     ------
-    RequestError
+    ContractError
         When the constructor fails.
     """
     try:
@@ -31,90 +30,38 @@ def built(cls: type[nn.Module], config: dict[str, object], x_shape: Sequence[int
     except (VaezooError, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit, too
-        _refuse_size(cls, error)
+        refuse_size(cls, error)
         not_built(cls, error).refuse()
         raise
 
 
-def _refuse_size(cls: type, error: BaseException) -> None:
-    if is_out_of_memory(error):
-        raise RunError(f"{cls.__name__} of this size does not fit into memory") from error
+def preset_of(cls: type[nn.Module], settings: DataSettings) -> str | None:
+    """Return the preset of a pair that is named after its data, for those of the library."""
+    is_there = settings.name in SOURCES and settings.name in registry.entry_of(cls).presets
+    return settings.name if is_there else None
 
 
-@contextmanager
-def blaming_pair(pair: nn.Module, rows: Batches) -> Iterator[None]:
-    """Tell exceptions of a pair by the check that finds them, on rows as they are.
-
-    Raises
-    ------
-    RequestError
-        Instead of whatever model or guide raise.
-    """
-    try:
-        yield
-    except (VaezooError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # SystemExit, too
-        _refuse_size(type(pair), error)
-        try:
-            report = check_pair(pair, few_rows(rows))
-        except Exception:  # it does not even come to the checks
-            report = not_run(pair, error)
-        (not_run(pair, error) if report.ok else report).refuse()
-
-
-def admit_to_training(
-    pair: nn.Module, rows: Batches, *, fresh: Callable[[], nn.Module] | None = None
-) -> Conformance:
-    """Check a pair on a few rows of its data, and refuse it for the first failure.
+def load_for(
+    cls: type[nn.Module], data: DataLike | DataSettings | None
+) -> tuple[DataSettings, Data]:
+    """Return the data for a pair, and the settings by which a run finds them again if it can.
 
     Parameters
     ----------
-    pair
-        In its initial state, which it keeps.
-    rows
-        Of its data, on its device.
-    fresh
-        Builds the pair once more, where its class and settings are known.
-
-    Returns
-    -------
-    Conformance
-        With what is worth a word.
-
-    Raises
-    ------
-    RequestError
-        With the line, what is wrong, and what to write instead.
+    cls
+        Class of the pair, whose default they are when none are named.
+    data
+        In any form that :func:`vaezoo.fit` takes.
     """
-    report = check_pair(pair, few_rows(rows), fresh=fresh)
-    report.refuse()
-    return report
-
-
-def few_rows(rows: Batches) -> Args:
-    """Return seven rows of training data, again and again if there are fewer, of 6 frames.
-
-    Missing entries are taken from other rows: what a pair does about them is asked elsewhere.
-    """
-    positions = torch.arange(MANY_ROWS) % rows.size("train")
-    args = rows.whole("train", positions=positions[:NUM_ROWS])
-    if any(bool(arg.isnan().any()) for arg in args):
-        args = tuple(map(_completed, rows.whole("train", positions=positions)))
-    named = {name: arg[:NUM_ROWS] for name, arg in zip(rows.names, args, strict=True)}
-    if "length" in named:
-        frames = named["x"].shape[1]
-        named = {name: _cut(arg, frames) for name, arg in named.items()}
-        named["length"] = named["length"].clamp(max=MOST_STEPS)
-    return tuple(named.values())
-
-
-def _completed(arg: Tensor) -> Tensor:
-    """Fill nan by the first value of its column, or 0 where there is none."""
-    there = ~arg.isnan()
-    first = there.int().argmax(0, keepdim=True)
-    return filled(torch.where(there, arg, arg.gather(0, first)))
-
-
-def _cut(arg: Tensor, frames: int) -> Tensor:
-    return arg[:, :MOST_STEPS] if arg.shape[1:2] == (frames,) else arg
+    if data is None:
+        data = DEFAULT_SOURCES[registry.entry_of(cls).data]
+    if isinstance(data, str | Path):
+        data = DataSettings(name=str(data))
+    if not isinstance(data, DataSettings):
+        loaded = as_data(data)
+        return DataSettings(name=loaded.name), loaded
+    loaded = load_data(data.name, data_dir=data.dir, settings=data)
+    if data.name not in SOURCES:
+        path = str(Path(data.name).expanduser().absolute())
+        data = data.model_copy(update={"name": path})
+    return data, loaded

@@ -1,6 +1,6 @@
 """Training: stochastic variational inference from data to a run folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,37 +9,31 @@ import torch
 from torch import nn
 
 from vaezoo import registry
+from vaezoo.checks.admission import Admission, examine_on_data
 from vaezoo.config import layers
-from vaezoo.data import SOURCES, Data, load_data
+from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
-from vaezoo.data.contract import choose_transform, refuse_missing
 from vaezoo.data.dataset import with_mask
-from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
-from vaezoo.observations.missing import filled
-from vaezoo.observations.roles import roles_of
-from vaezoo.pairs.materialise import materialise
-from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.environment import describe_data, describe_environment
 from vaezoo.runs.ownership import made, owned, require_free
 from vaezoo.runs.records import METRICS
 from vaezoo.runs.rows import are_default
 from vaezoo.runs.weights import STATE, WEIGHTS
-from vaezoo.runtime.device import device_of, find_device, seeded
+from vaezoo.runtime.device import find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
-from vaezoo.training.admission import admit_to_training, blaming_pair, built
+from vaezoo.training.admission import built, load_for, preset_of
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
 __all__ = ["fit", "prepare", "resume"]
 
-TRIAL_ROWS = 16
 _WENT_WITH = "preset '{}' goes with these data; `preset='default'` trains without it"
 
 
@@ -228,8 +222,8 @@ def prepare(
         if not numbered:
             require_free(path)
     cls = _class_of(model)
-    settings, loaded = _load(data, cls)
-    chosen = _preset_of(cls, settings) if preset is None else preset
+    settings, loaded = load_for(cls, data)
+    chosen = preset_of(cls, settings) if preset is None else preset
     values, schedule = _layers(cls, chosen, config, training, loaded)
     device = find_device(schedule.device)
     check_precision(schedule.precision, device)
@@ -238,14 +232,15 @@ def prepare(
         names = argument_names(pair)
         loaded = with_mask(loaded) if "mask" in names else loaded
         again = None if pair is model else partial(built, cls, values, loaded.x_shape)
-        transform, known = _admitted(pair, loaded, settings, again)
+        admission = examine_on_data(pair, loaded, settings, again=again)
+        known = _known(admission, loaded, names)
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
         config=values,
         data=settings,
         training=schedule,
-        transform=transform,
+        transform=admission.transform,
         fitted_to=loaded,
         shapes={name: loaded.arrays[name].shape[1:] for name in names},
         path=path,
@@ -261,40 +256,11 @@ def prepare(
     return run, loaded
 
 
-def _preset_of(cls: type[nn.Module], settings: DataSettings) -> str | None:
-    """Return the preset of a pair that is named after its data, for those of the library."""
-    is_there = settings.name in SOURCES and settings.name in registry.entry_of(cls).presets
-    return settings.name if is_there else None
-
-
-def _admitted(
-    pair: nn.Module, data: Data, settings: DataSettings, again: Callable[[], nn.Module] | None
-) -> tuple[Transform, dict[str, Any]]:
-    """Return how a pair gets its data, and what is known of it; ``again`` builds it once more."""
-    names, device = argument_names(pair), device_of(pair)
-    rows = Batches(data, Transform(), names, device)
-    few = tuple(map(filled, next(rows.fixed("train", limit=TRIAL_ROWS))))
-    two = tuple(arg[:2] for arg in few)
-    if settings.missing == "refuse":
-        refuse_missing(data)
-    with blaming_pair(pair, rows):
-        materialise(pair, two)
-        transform = choose_transform(
-            pair, data, binarize=settings.binarize, standardize=settings.standardize
-        )
-    fresh = partial(_materialised, again, two) if again else None
-    ready = Batches(data, transform, names, device)
-    report = admit_to_training(pair, ready, fresh=fresh)
-    with probing(pair, device):
-        observed = roles_of(pair, few).to_dict()
-    notes = [str(note) for note in report.notes if note.check != "reparameterised"]
-    return transform, {"observed": observed, "notes": notes + _unused(data, names)}
-
-
-def _materialised(make: Callable[[], nn.Module], args: Args) -> nn.Module:
-    pair = make()
-    materialise(pair, args)
-    return pair
+def _known(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:
+    """Return what ``run.json`` holds of an admission; a refusal where something is wrong."""
+    admission.report.refuse()
+    notes = [str(n) for n in admission.report.notes if n.check != "reparameterised"]
+    return {"observed": admission.roles.to_dict(), "notes": notes + _unused(data, names)}
 
 
 def _unused(data: Data, names: Sequence[str]) -> list[str]:
@@ -345,22 +311,6 @@ def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
     if isinstance(model, str):
         return registry.get_model(model)
     return type(model) if isinstance(model, nn.Module) else model
-
-
-def _load(data: DataLike | DataSettings | None, cls: type[nn.Module]) -> tuple[DataSettings, Data]:
-    """Return the data, and the settings by which a loaded run finds them again if it can."""
-    if data is None:
-        data = DEFAULT_SOURCES[registry.entry_of(cls).data]
-    if isinstance(data, str | Path):
-        data = DataSettings(name=str(data))
-    if not isinstance(data, DataSettings):
-        loaded = as_data(data)
-        return DataSettings(name=loaded.name), loaded
-    loaded = load_data(data.name, data_dir=data.dir, settings=data)
-    if data.name not in SOURCES:
-        path = str(Path(data.name).expanduser().absolute())
-        data = data.model_copy(update={"name": path})
-    return data, loaded
 
 
 def _require_settings(model: str | type[nn.Module] | nn.Module) -> None:

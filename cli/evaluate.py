@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+SIMPLE = {"independent": "elements by themselves", "linear": "probabilistic PCA"}
+
 
 @click.command()
 @takes_data
@@ -140,6 +142,8 @@ def _print_bounds(run: "Run", result: "Evaluation") -> None:
     for bound in result.iwae:
         value = _estimate(bound.value, bound.standard_error)
         echo(f"  {f'IWAE {bound.num_samples}':<14} {value}".rstrip())
+    for name, value in result.floors.items():
+        echo(f"  {name:<14} {value:10.3f}  {SIMPLE[name]}, fitted to training rows")
 
 
 def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
@@ -152,6 +156,8 @@ def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     for name, bounds in named:
         for bound in bounds:
             echo(_bound_row(name, bound))
+    for name, value in result.floors.items():
+        echo(f"  {name:<14} {value:10.3f}   {SIMPLE[name]}, fitted to training rows")
     alone = result.free_running
     if alone:
         value = _estimate(alone.value, alone.standard_error)

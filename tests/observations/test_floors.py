@@ -9,6 +9,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo.observations.floors import independent_elements
+from vaezoo.sequences import PathPair
 from vaezoo.testing.pairs import GammaPoisson, LinearPair, NoLatents
 from vaezoo.testing.sequence_pairs import LinearRecurrence
 
@@ -57,6 +58,15 @@ def test_of_sequences_is_per_frame_and_padding_counts_for_nothing() -> None:
     x[torch.arange(5) >= length[:, None]] = 99.0
     args = (x, length)
     assert independent_elements(LinearRecurrence(), [args], [args]) == pytest.approx(float(exact))
+
+
+def test_the_form_that_is_trained_has_the_same_floor() -> None:
+    x, length = torch.randn(6, 5, 1), torch.tensor([5, 1, 2, 3, 4, 5])
+    pair = LinearRecurrence()
+    floors = [
+        independent_elements(form, [(x, length)], [(x, length)]) for form in (pair, PathPair(pair))
+    ]
+    assert floors[0] == floors[1] is not None
 
 
 def test_held_out_data_do_not_enter_the_fit() -> None:

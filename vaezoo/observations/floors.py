@@ -21,7 +21,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.sites import Args, argument_names, lengths_of, step_of, takes_lengths, trace_pair
 
-__all__ = ["independent_elements"]
+__all__ = ["gaussian_rows", "independent_elements"]
 
 HALF_A_COUNT = 0.5  # so that what was never seen has a probability (Jeffreys' prior)
 SMALLEST_SIGMA = 0.01  # the floor of a Gaussian likelihood, so that constants compare alike
@@ -99,8 +99,7 @@ def independent_elements(
     """
     batches = iter(train)
     first = next(batches)
-    with probing(pair, first[0].device):
-        kinds = _kinds(pair, tuple(map(filled, trial_rows(first))))
+    kinds = _kinds(pair, first)
     if kinds is None:
         return None
     moments = {site: _Moments() for site in kinds}
@@ -117,19 +116,48 @@ def independent_elements(
     return total / units
 
 
-def _kinds(pair: nn.Module, few: Args) -> dict[str, tuple[str, Observation]] | None:
+def gaussian_rows(pair: nn.Module, batches: Iterable[Args]) -> Tensor | None:
+    """Return what a pair explains by a Gaussian, ``(N, D)`` in float64.
+
+    None where it explains something else, or more than one site, or where entries are missing.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x = torch.zeros(2, 4)
+    >>> gaussian_rows(LinearPair(), [(x,), (x,)]).shape
+    torch.Size([4, 4])
+    """
+    whole = iter(batches)
+    first = next(whole)
+    (kind, taken), *others = (_kinds(pair, first) or {"": ("", None)}).values()
+    if kind != "Normal" or taken is None or others:
+        return None
+    rows = torch.cat([_rows(pair, args, taken) for args in chain([first], whole)])
+    return None if rows.isnan().any() else rows
+
+
+def _kinds(pair: nn.Module, batch: Args) -> dict[str, tuple[str, Observation]] | None:
     """Return family and observation of every observed site; None where one is not known."""
+    few = tuple(map(filled, trial_rows(batch)))
     families: dict[str, set[str]] = {}
-    for name, site in trace_pair(pair, few).observed.items():
+    with probing(pair, batch[0].device):
+        observed, roles = trace_pair(pair, few).observed, roles_of(pair, few)
+    for name, site in observed.items():
         step = step_of(name) if takes_lengths(pair) else None
-        families.setdefault(step[0] if step else name, set()).add(family(site["fn"]))
+        families.setdefault(step[0] if step else name, set()).add(_family(site["fn"]))
     kinds = {}
-    for site, taken in roles_of(pair, few).observed.items():
+    for site, taken in roles.observed.items():
         kind, *others = families.get(site, {""})
         if taken is None or others or kind not in _FITS:
             return None
         kinds[site] = (kind, taken)
     return kinds
+
+
+def _family(fn: Any) -> str:
+    """Return the family of an observed site, of one for all frames that of a frame."""
+    return family(fn.base_dist if family(fn) == "Frames" else fn)
 
 
 def _rows(pair: nn.Module, args: Args, taken: Observation) -> Tensor:

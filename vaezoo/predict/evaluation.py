@@ -3,8 +3,8 @@
 Sequences also have the bounds of particle filters, and how well the model runs by itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from vaezoo.predict.bounds import (
     iwae_bounds,
     run_freely,
 )
+from vaezoo.predict.floors import floors_of
 from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
@@ -72,6 +73,10 @@ class Evaluation:
     left_out
         What the pair does not allow, and why, a line each. An autoencoder has a
         reconstruction only.
+    floors
+        log p(x) of the same rows under simple models that were fitted to the training rows, where
+        the data have them: ``independent`` elements, and ``linear``, probabilistic PCA with as many
+        latents (:func:`vaezoo.predict.floors.floors_of`).
     """
 
     split: str
@@ -85,6 +90,7 @@ class Evaluation:
     predictive: tuple[Bound, ...] = ()
     free_running: FreeRunning | None = None
     left_out: tuple[str, ...] = ()
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def elbo_per_sequence(self) -> float | None:
@@ -246,7 +252,18 @@ def evaluate_on(
         predictive=by_prior,
         free_running=alone,
         left_out=left_out,
+        floors=_floors(whole, batches, split, metrics, limit),
     )
+
+
+def _floors(
+    pair: nn.Module, batches: Batches, split: str, metrics: Metrics, limit: int | None
+) -> dict[str, float]:
+    """Return what simple models have; an autoencoder has no number to stand beside them."""
+    if metrics.is_autoencoder:
+        return {}
+    num_latents = sum(len(values) for values in metrics.kl_per_latent.values())
+    return floors_of(pair, batches, split, num_latents=num_latents, limit=limit)
 
 
 def _bounds(

@@ -22,7 +22,7 @@ from vaezoo.cli._streams import echo
 from vaezoo.options import Split
 
 if TYPE_CHECKING:
-    from vaezoo.predict.imputation import Imputation
+    from vaezoo.predict.imputation import Filled, Imputation
     from vaezoo.runs import Run
 
 __all__ = ["impute"]
@@ -52,9 +52,17 @@ class GapType(click.ParamType):  # type: ignore[type-arg]
     show_default=False,
     help="Which rows.  [default: test, or all rows of --data]",
 )
-@click.option("--fraction", type=float, metavar="SHARE", help="Hide this share of the entries.")
+@click.option(
+    "--fraction", type=float, metavar="SHARE", help="Hide this share of the entries of x."
+)
 @click.option(
     "--gap", type=GapType(), metavar="START:END", help="Hide these frames of each sequence."
+)
+@click.option(
+    "--hide",
+    multiple=True,
+    metavar="NAME",
+    help="Hide all of an observed argument, as of one of two modalities; repeatable.",
 )
 @limit_option(text="How many rows.  [default: 16, all of --data]")
 @num_samples_option(100, "Draws that are kept.")
@@ -73,13 +81,16 @@ def impute(run: "Run", out: Path | None, **options: Any) -> None:
     """Fill in missing entries of data: those that are nan, or that you hide.
 
     A Markov chain draws them from p(x_missing | x_observed). A .npz file has x, with the means of
-    the draws in place of what is missing, their deviation sd, the last draw, and missing.
+    the draws in place of what is missing, their deviation sd, the last draw, and missing; of
+    another observed argument w it has w (labels by the most frequent draw), w_sd, w_draw and
+    w_missing.
 
     \b
     Example:
       vaezoo impute runs/my-run --fraction 0.2
       vaezoo impute runs/my-run --gap 3:6 -n 8 -o filled.png
       vaezoo impute runs/my-run --data with_gaps.npz -o filled.npz
+      vaezoo impute runs/my-pair --hide w -o from_x.npz
     """
     path = out or run.folder() / "figures" / "imputed.png"
     imputation = vaezoo.impute(run, **options)
@@ -92,10 +103,17 @@ def impute(run: "Run", out: Path | None, **options: Any) -> None:
     else:
         _write_arrays(imputation, path)
     echo(
-        f"{int(imputation.missing.sum())} missing entries of {len(imputation.truth)} rows, "
-        f"{options['num_samples']} draws, {imputation.acceptance:.0%} of the steps taken -> {path}"
+        f"{_count(imputation)} of {len(imputation.truth)} rows, {options['num_samples']} draws, "
+        f"{imputation.acceptance:.0%} of the steps taken -> {path}"
     )
     _say_error(imputation)
+
+
+def _count(imputation: "Imputation") -> str:
+    numbers = {name: int(part.missing.sum()) for name, part in imputation.arguments.items()}
+    if numbers.keys() == {"x"}:
+        return f"{numbers['x']} missing entries"
+    return "missing entries: " + ", ".join(f"{n} of {name}" for name, n in numbers.items() if n)
 
 
 def _write_arrays(imputation: "Imputation", path: Path) -> None:
@@ -103,35 +121,47 @@ def _write_arrays(imputation: "Imputation", path: Path) -> None:
 
     from vaezoo.cli._files import write_npz
 
-    arrays = {
-        "x": np.where(imputation.missing, imputation.mean, imputation.truth),
-        "sd": imputation.x.std(0),
-        "draw": imputation.x[-1],
-        "missing": imputation.missing,
-    }
+    arrays = {}
+    for name, part in imputation.arguments.items():
+        before = "" if name == "x" else f"{name}_"
+        arrays |= {
+            name: np.where(part.missing, part.point, part.truth),
+            f"{before}sd": part.draws.std(0),
+            f"{before}draw": part.draws[-1],
+            f"{before}missing": part.missing,
+        }
     if imputation.length is not None:
         arrays["length"] = imputation.length
     write_npz(path, arrays)
 
 
 def _say_error(imputation: "Imputation") -> None:
-    """Print how far the means are from what is true, where that is known."""
-    import numpy as np
-
+    """Print how far the draws are from what is true, where that is known."""
     if imputation.acceptance < FEWEST_TAKEN:
         words = in_flags("the chain hardly moves; take more `num_samples` and `burn_in`")
         echo(f"warning: {words}", err=True)
-    truth, missing = imputation.truth, imputation.missing
-    hidden = missing & ~np.isnan(truth)
+    several = len(imputation.arguments) > 1
+    for name, part in imputation.arguments.items():
+        if line := _error(part):
+            echo(f"{name}: {line}" if several else line)
+
+
+def _error(part: "Filled") -> str:
+    """Return how far what was hidden is from its points; nothing where none is known."""
+    import numpy as np
+
+    hidden = part.missing & ~np.isnan(part.truth)
     if not hidden.any():
-        return
-    observed = truth[~missing]
-    error = truth[hidden] - imputation.mean[hidden]
-    plain = truth[hidden] - (np.nanmean(observed) if len(observed) else 0.0)
-    echo(
-        f"root mean square error {_root_mean_square(error):.4g}; of the mean of all that is "
-        f"observed {_root_mean_square(plain):.4g}"
-    )
+        return ""
+    error = part.truth[hidden] - part.point[hidden]
+    observed = part.truth[~part.missing]
+    if part.draws.dtype.kind != "f":
+        return f"{np.mean(error == 0):.0%} of what was hidden is the most frequent draw"
+    line = f"root mean square error {_root_mean_square(error):.4g}"
+    if not len(observed):
+        return line
+    plain = part.truth[hidden] - np.nanmean(observed)
+    return f"{line}; of the mean of all that is observed {_root_mean_square(plain):.4g}"
 
 
 def _root_mean_square(values: Any) -> float:

@@ -152,7 +152,8 @@ def test_a_missing_frame_is_drawn_given_both_sides() -> None:
     missing[:, 2] = True
     torch.manual_seed(0)
     args = (x.clone(), torch.full((400,), 5))
-    draws, _ = draw_missing(Walk(), args, missing, num_samples=60, burn_in=40)
+    draws, _ = draw_missing(Walk(), args, {"x": missing}, num_samples=60, burn_in=40)
+    draws = draws["x"]
     order = [0, 1, 3, 4, 2]
     joint = covariances(5)[1][order][:, order]
     mean, variance = normal_given(joint, x[0, order[:4], 0])
@@ -167,7 +168,7 @@ def test_a_frame_that_others_hear_is_not_drawn_by_itself(pair: nn.Module) -> Non
     x, missing = torch.randn(2, 5, 1), torch.zeros(2, 5, 1, dtype=torch.bool)
     missing[:, 2] = True
     with pytest.raises(RequestError, match="a frame is heard by the next ones"):
-        draw_missing(pair, (x, torch.full((2,), 5)), missing, num_samples=2)
+        draw_missing(pair, (x, torch.full((2,), 5)), {"x": missing}, num_samples=2)
 
 
 def test_frames_behind_the_prefix_do_not_matter() -> None:

@@ -165,7 +165,8 @@ def test_masked_guides_impute_the_exact_conditional() -> None:
     gain = covariance[2, :2] @ torch.linalg.inv(covariance[:2, :2])
     x = torch.tensor([0.5, -1.0, 7.0]).expand(400, 3)
     missing = torch.tensor([False, False, True]).expand(400, 3)
-    draws, _ = draw_missing(pair, (x, ~missing), missing, num_samples=20, burn_in=20)
+    draws, _ = draw_missing(pair, (x, ~missing), {"x": missing}, num_samples=20, burn_in=20)
+    draws = draws["x"]
     exact = bias[2] + gain @ (torch.tensor([0.5, -1.0]).double() - bias[:2])
     spread = (covariance[2, 2] - gain @ covariance[:2, 2]).sqrt()
     error = (draws[-1][:, 2].double().mean() - exact) / (spread / 20)

@@ -24,6 +24,7 @@ With ``correct=False`` everything is taken: the pseudo-Gibbs sampler of Rezende 
 (arXiv:1401.4082, App. F), which is right only as far as the guide is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,7 @@ from vaezoo.distributions.entries import fill_missing
 from vaezoo.distributions.families import elements_of
 from vaezoo.errors import RequestError
 from vaezoo.observations.missing import with_missing
-from vaezoo.observations.roles import by_argument, roles_of
+from vaezoo.observations.roles import Observation, by_argument, roles_of
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
@@ -61,24 +62,25 @@ __all__ = ["draw_missing"]
 def draw_missing(
     pair: nn.Module,
     args: Args,
-    missing: Tensor,
+    missing: Mapping[str, Tensor],
     *,
     num_samples: int,
     burn_in: int = 100,
     correct: bool = True,
-) -> tuple[Tensor, float]:
+) -> tuple[dict[str, Tensor], float]:
     """Draw the missing entries of a batch.
 
     Parameters
     ----------
     pair
-        Any pair whose sites observe x, each with elements that are independent given the latents;
-        those of a frame need not be where all of them are missing.
+        Any pair whose sites observe what has missing entries, each with elements that are
+        independent given the latents; those of a frame, or of a datum, need not be where all of
+        them are missing.
     args
-        A batch, tensors of ``(B, ...)``. The missing entries of x are where the chain starts, and
-        have to be values that the pair can explain.
+        A batch, tensors of ``(B, ...)``. Its missing entries are where the chain starts, and have
+        to be values that the pair can explain.
     missing
-        Which entries of x are not known, ``(B, *x_shape)``.
+        Which entries are not known, ``(B, ...)``, by the name of an argument.
     num_samples
         Draws S that are kept.
     burn_in
@@ -89,9 +91,15 @@ def draw_missing(
 
     Returns
     -------
-    tuple of Tensor and float
-        Draws of x, ``(S, B, *x_shape)``, and the share of proposals that were taken after the
-        burn-in.
+    tuple of dict and float
+        Draws of the arguments of ``missing``, ``(S, B, ...)``, and the share of proposals that were
+        taken after the burn-in.
+
+    Raises
+    ------
+    RequestError
+        When the pair gives no way to draw the entries: its parts depend on each other, or nothing
+        observes them.
 
     Examples
     --------
@@ -99,51 +107,97 @@ def draw_missing(
     >>> x = torch.randn(6, 4)
     >>> missing = torch.zeros(6, 4, dtype=torch.bool)
     >>> missing[:, 0] = True
-    >>> draws, accepted = draw_missing(LinearPair(), (x,), missing, num_samples=3, burn_in=2)
-    >>> draws.shape, torch.equal(draws[..., 1:], x[:, 1:].expand(3, 6, 3))
+    >>> draws, accepted = draw_missing(
+    ...     LinearPair(), (x,), {"x": missing}, num_samples=3, burn_in=2
+    ... )
+    >>> draws["x"].shape, torch.equal(draws["x"][..., 1:], x[:, 1:].expand(3, 6, 3))
     (torch.Size([3, 6, 4]), True)
     """
+    chain: _PathChain | _FlatChain
     if isinstance(pair, SequencePair) and not pair.inputs:
-        step = _PathChain(pair, args, missing).step
+        chain = _PathChain(pair, args, missing["x"])
     else:
-        step = _FlatChain(pair, args, missing).step
-    draws, taken = [], 0.0
+        chain = _FlatChain(pair, args, missing)
+    draws: dict[str, list[Tensor]] = {name: [] for name in missing}
+    taken = 0.0
     for index in range(burn_in + num_samples):
-        x, accepted = step(correct and index >= burn_in // 2)
+        values, accepted = chain.step(correct and index >= burn_in // 2)
         if index >= burn_in:
-            draws.append(x)
+            for name in missing:
+                draws[name].append(values[name])
             taken += float(accepted.float().mean()) / num_samples
-    return torch.stack(draws), taken
+    return {name: torch.stack(steps) for name, steps in draws.items()}, taken
 
 
 class _FlatChain:
-    """Metropolis within Gibbs of a pair in which x hears nothing of x: z given x, then x given z.
+    """Metropolis within Gibbs of a pair in which data hear nothing of data: z given x, x given z.
 
     Sequences that are not written as one step are such a pair as well, where frames depend on
     each other through the latents alone.
     """
 
-    def __init__(self, pair: nn.Module, args: Args, missing: Tensor) -> None:
-        names, length = argument_names(pair), lengths_of(pair, args)
-        self.place = names.index("x")
-        self.pair, self.args = pair, list(args)
-        x = args[self.place]
-        frames = None if length is None else aligned(frame_mask(length, x.shape[1]), x)
-        self.missing = missing if frames is None else missing & frames
-        with probing(pair, missing.device):
+    def __init__(self, pair: nn.Module, args: Args, missing: Mapping[str, Tensor]) -> None:
+        names = argument_names(pair)
+        self.pair = pair
+        self.args = dict(zip(names, args, strict=True))
+        self.missing = self._before_ends(missing)
+        with probing(pair, args[0].device):
             self.roles = roles_of(pair, args)
+        self._require_sites()
         self.trace = trace_pair(pair, args)
         self._require_own_latents()
-        if length is not None:
+        if takes_lengths(pair):
             self._require_frames_by_latents()
+        self._start_inside()
         # A pair that takes a mask knows what is missing: neither side of it sees what was drawn.
-        self.sees_draws = "mask" not in names
-        if self.sees_draws:
-            self._start_inside()
-        else:
-            self.args[self.place] = torch.where(self.missing, torch.nan, x)
-            self.pair = with_missing(pair, tuple(self.args))
-            self.trace = trace_pair(self.pair, tuple(self.args))
+        reals = [name for name in self.missing if self.args[name].is_floating_point()]
+        self.unseen = reals if "mask" in names else []
+        if self.unseen:
+            for name in self.unseen:
+                self.args[name] = torch.where(self.missing[name], torch.nan, self.args[name])
+            self.pair = with_missing(pair, self._batch)
+            self.trace = trace_pair(self.pair, self._batch)
+
+    @property
+    def _batch(self) -> Args:
+        return tuple(self.args.values())
+
+    def _before_ends(self, missing: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what is missing of the frames of sequences, and not of their padding."""
+        length = lengths_of(self.pair, self._batch)
+        if length is None:
+            return dict(missing)
+        frames = frame_mask(length, self.args["x"].shape[1])
+        return {
+            name: where & aligned(frames, where) if self._is_in_time(name) else where
+            for name, where in missing.items()
+        }
+
+    def _is_in_time(self, name: str) -> bool:
+        x = self.args["x"]
+        return takes_lengths(self.pair) and self.args[name].shape[1:2] == x.shape[1:2]
+
+    def _require_sites(self) -> None:
+        for name in self.missing:
+            if name not in self.roles.data:
+                sites = ", ".join(self.roles.observed)
+                raise RequestError(
+                    f"the model has no site that observes {name}; its sites: {sites}"
+                )
+            self._require_entries(name)
+
+    def _require_entries(self, name: str) -> None:
+        """Refuse missing entries of the part of an argument that no site takes."""
+        places = [at.elements for at in self.roles.observed.values() if at and at.argument == name]
+        taken = [elements for elements in places if elements is not None]
+        if len(taken) < len(places):
+            return
+        where = self.missing[name]
+        units = where.reshape(-1, where.shape[1 + self._is_in_time(name) :].numel())
+        if bool(units.index_fill(1, torch.cat(taken).to(units.device), False).any()):
+            raise RequestError(
+                f"no site of the model observes all entries of {name} that are missing"
+            )
 
     def _require_own_latents(self) -> None:
         """Refuse latents that all data share: a datum cannot take or leave them by itself."""
@@ -155,22 +209,21 @@ class _FlatChain:
 
     def _start_inside(self) -> None:
         """Begin with values that the pair can explain, where 0 is none of them."""
-        observed, x = self.trace.observed, self.args[self.place]
         feasible = {
             name: fill_missing(site["fn"], site["value"], torch.zeros_like(site["value"]) > 0)
-            for name, site in observed.items()
+            for name, site in self.trace.observed.items()
         }
-        start = torch.where(self.missing, self._values(feasible), x)
-        if not torch.equal(start, x):
-            self.args[self.place] = start
-            self.trace = trace_pair(self.pair, tuple(self.args))
+        start = self._filled(self._values(feasible))
+        if any(not torch.equal(start[name], self.args[name]) for name in start):
+            self.args |= start
+            self.trace = trace_pair(self.pair, self._batch)
 
     def _require_frames_by_latents(self) -> None:
         """Refuse a model in which a frame is heard by others: p(x_missing | z) is not its own."""
-        args, sites = list(self.args), sample_sites(self.trace.model)
-        args[self.place] = torch.where(self.missing, self._new(), args[self.place])
+        others = {**self.args, **self._filled(self._new())}
+        sites = sample_sites(self.trace.model)
         with hold({name: site["value"] for name, (site, _) in self.trace.latents.items()}):
-            again = sample_sites(trace_pair(self.pair, tuple(args)).model)
+            again = sample_sites(trace_pair(self.pair, tuple(others.values())).model)
         for name, site in sites.items():
             ours, theirs = (fn.log_prob(site["value"]) for fn in (site["fn"], again[name]["fn"]))
             if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4, equal_nan=True):
@@ -180,33 +233,42 @@ class _FlatChain:
                     "imputation needs a pair written as one step (vaezoo.SequencePair, as vrnn)"
                 )
 
-    def _new(self) -> Tensor:
-        """Draw x of all entries, given the latents."""
-        observed = self.trace.observed
-        whole = self.missing.flatten(2) if self.missing.dim() > 2 else self.missing
-        no_part = takes_lengths(self.pair) and bool((whole.any(-1) == whole.all(-1)).all())
+    def _filled(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return arguments with new values where they are missing."""
+        return {
+            name: torch.where(where, values[name], self.args[name])
+            for name, where in self.missing.items()
+        }
+
+    def _new(self) -> dict[str, Tensor]:
+        """Draw all entries of what has missing ones, given the latents."""
         draws = {}
-        for name, site in observed.items():
-            _elements(_unmasked(site["fn"]), no_part and step_of(name) is not None)
+        for name, site in self.trace.observed.items():
+            step = step_of(name) if takes_lengths(self.pair) else None
+            taken = self.roles.observed[step[0] if step else name]
+            if taken is not None and taken.argument in self.missing:
+                whole = self._is_whole(taken, step is not None)
+                _elements(_unmasked(site["fn"]), whole, taken.argument)
             draws[name] = site["fn"].sample()
         return self._values(draws)
 
-    def _values(self, sites: dict[str, Tensor]) -> Tensor:
-        """Return values of observed sites as those of x."""
-        x = self.args[self.place]
-        typed = {name: value.to(x.dtype) for name, value in sites.items()}
-        named = dict(zip(argument_names(self.pair), self.args, strict=True))
-        values = by_argument(self.roles, site_values(self.pair, typed), named)
-        if "x" not in values:
-            names = ", ".join(sites)
-            raise RequestError(f"the model has no site that observes x; its sites: {names}")
-        return values["x"]
+    def _is_whole(self, taken: Observation, of_frames: bool) -> bool:
+        """Return whether what a site takes of a datum, or of a frame, is missing as a whole."""
+        where = self.missing[taken.argument]
+        by_unit = where.reshape(*where.shape[: 1 + of_frames], -1)
+        if taken.elements is not None:
+            by_unit = by_unit.index_select(-1, taken.elements.to(where.device))
+        return bool((by_unit.any(-1) == by_unit.all(-1)).all())
 
-    def step(self, correct: bool) -> tuple[Tensor, Tensor]:
-        """Return x ``(B, *x_shape)`` after a step, and which latents were taken, ``(B,)``."""
-        args = tuple(self.args)
+    def _values(self, sites: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return values of observed sites as those of the arguments that have missing entries."""
+        values = by_argument(self.roles, site_values(self.pair, sites), self.args)
+        return {name: values[name].to(self.args[name].dtype) for name in self.missing}
+
+    def step(self, correct: bool) -> tuple[dict[str, Tensor], Tensor]:
+        """Return arguments ``(B, ...)`` after a step, and which latents were taken, ``(B,)``."""
         kept = self._at({name: site["value"] for name, (site, _) in self.trace.latents.items()})
-        new = trace_pair(self.pair, args)
+        new = trace_pair(self.pair, self._batch)
         ratio = log_weight(new) - log_weight(kept)
         accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
         self.trace = self._at(
@@ -217,14 +279,13 @@ class _FlatChain:
                 )
             }
         )
-        x = torch.where(self.missing, self._new(), self.args[self.place])
-        if self.sees_draws:
-            self.args[self.place] = x
-        return x, accepted
+        values = self._filled(self._new())
+        self.args |= {name: value for name, value in values.items() if name not in self.unseen}
+        return values, accepted
 
     def _at(self, latents: dict[str, Tensor]) -> PairTrace:
         with hold(latents):
-            return trace_pair(self.pair, tuple(self.args))
+            return trace_pair(self.pair, self._batch)
 
 
 def _unmasked(fn: Any) -> Any:
@@ -234,10 +295,10 @@ def _unmasked(fn: Any) -> Any:
     return fn
 
 
-def _elements(fn: Any, whole: bool = False) -> Any:
-    """Return the distribution of the elements of x, which have to be independent.
+def _elements(fn: Any, whole: bool = False, name: str = "x") -> Any:
+    """Return the distribution of the elements of an argument, which have to be independent.
 
-    Where whole frames are missing, and no parts of one, a joint distribution is taken as it is.
+    Where whole frames or data are missing, and no parts of one, a joint one is taken as it is.
     """
     base = elements_of(fn)
     if not base.event_shape:
@@ -245,8 +306,8 @@ def _elements(fn: Any, whole: bool = False) -> Any:
     if whole:
         return fn
     raise RequestError(
-        f"the elements of x are not independent given z ({type(base).__name__}): parts of a frame "
-        "or of a datum cannot be drawn by themselves"
+        f"the elements of {name} are not independent given z ({type(base).__name__}): parts of a "
+        "frame or of a datum cannot be drawn by themselves"
     )
 
 
@@ -279,7 +340,7 @@ class _PathChain:
         blank = self.x.new_zeros(*self.x.shape[:2], 0)
         return self._pass(self.x, blank, self.pair.encode(self.x, self.length), whole, draw=True).z
 
-    def step(self, correct: bool) -> tuple[Tensor, Tensor]:
+    def step(self, correct: bool) -> tuple[dict[str, Tensor], Tensor]:
         """Return x ``(B, T, *x_shape)`` after a step, and which windows were taken, ``(B,)``."""
         window = self._window()
         e = self.pair.encode(self.x, self.length)
@@ -291,7 +352,7 @@ class _PathChain:
         accepted = torch.rand_like(ratio).log() < ratio if correct else ratio > -torch.inf
         self.x = torch.where(aligned(accepted, self.x), new.x, self.x)
         self.z = torch.where(aligned(accepted, self.z), new.z, self.z)
-        return self.x, accepted
+        return {"x": self.x}, accepted
 
     def _window(self) -> Tensor:
         """Frames ``(B, T)`` to draw anew: 1, 2, 4, ... of them or all, one a missing one."""

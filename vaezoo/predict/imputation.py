@@ -1,6 +1,6 @@
 """Data with missing entries: draws of them, by the chains of :mod:`vaezoo.inference.metropolis`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from vaezoo.data import Data, DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array, with_mask
 from vaezoo.data.padding import is_frame
-from vaezoo.errors import RequestError, require_positive, shown
+from vaezoo.errors import RequestError, nearest, require_positive, shown
 from vaezoo.inference.metropolis import draw_missing
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, takes_lengths
@@ -21,9 +21,37 @@ from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given, under_conditions
 from vaezoo.runtime.device import seeded
 
-__all__ = ["Imputation", "impute"]
+__all__ = ["Filled", "Imputation", "impute"]
 
 MOST_OF_OWN = 16
+
+
+@dataclass(frozen=True)
+class Filled:
+    """An argument with draws of its missing entries, in units of the data.
+
+    Attributes
+    ----------
+    draws
+        ``(S, N, ...)``; observed entries are the same in all.
+    missing
+        Which entries are draws, ``(N, ...)``.
+    truth
+        What stands in the data, ``(N, ...)``; nan where nobody knows.
+    """
+
+    draws: Array
+    missing: Array
+    truth: Array
+
+    @property
+    def point(self) -> Array:
+        """Mean of the draws, ``(N, ...)``; of whole numbers, as labels, the most frequent."""
+        if self.draws.dtype.kind == "f":
+            return np.asarray(self.draws.mean(0))
+        values = np.unique(self.draws)
+        most = np.stack([(self.draws == value).sum(0) for value in values]).argmax(0)
+        return np.asarray(values[most])
 
 
 @dataclass(frozen=True)
@@ -32,28 +60,37 @@ class Imputation:
 
     Attributes
     ----------
-    x
-        Draws ``(S, N, *x_shape)``; observed entries are the same in all.
-    missing
-        Which entries are draws, ``(N, *x_shape)``.
-    truth
-        What stands in the data, ``(N, *x_shape)``; nan where nobody knows.
+    arguments
+        Each observed argument that has missing entries, and x; without any, x has one draw.
     length
         Lengths of sequences, ``(N,)``; None for others.
     acceptance
         Share of the proposals that were taken.
     """
 
-    x: Array
-    missing: Array
-    truth: Array
+    arguments: Mapping[str, Filled]
     length: Array | None
     acceptance: float
 
     @property
+    def x(self) -> Array:
+        """Draws of x, ``(S, N, *x_shape)``."""
+        return self.arguments["x"].draws
+
+    @property
+    def missing(self) -> Array:
+        """Which entries of x are draws, ``(N, *x_shape)``."""
+        return self.arguments["x"].missing
+
+    @property
+    def truth(self) -> Array:
+        """What stands in the data as x, ``(N, *x_shape)``; nan where nobody knows."""
+        return self.arguments["x"].truth
+
+    @property
     def mean(self) -> Array:
-        """Mean of the draws, ``(N, *x_shape)``."""
-        return np.asarray(self.x.mean(0))
+        """Mean of the draws of x, ``(N, *x_shape)``."""
+        return self.arguments["x"].point
 
 
 def impute(
@@ -63,6 +100,7 @@ def impute(
     split: str | None = None,
     fraction: float | None = None,
     gap: tuple[int, int] | None = None,
+    hide: Sequence[str] = (),
     num_samples: int = 100,
     burn_in: int = 100,
     correct: bool = True,
@@ -83,9 +121,11 @@ def impute(
     split
         Which rows; by default those for test of the run's data, and all of other data.
     fraction
-        Hide this share of the entries, at random.
+        Hide this share of the entries of x, at random.
     gap
-        Hide the frames ``start ... end - 1`` of every sequence.
+        Hide the frames ``start ... end - 1`` of every sequence, of all that is observed.
+    hide
+        Hide these observed arguments as a whole, as one of two modalities.
     num_samples
         Draws that are kept, one after each step of the chain.
     burn_in
@@ -104,8 +144,8 @@ def impute(
     Raises
     ------
     RequestError
-        When nothing is missing, what is to be hidden lies outside the data, or what is given is no
-        condition of the pair.
+        When nothing is missing, what is to be hidden lies outside the data or is not observed, or
+        what is given is no condition of the pair.
 
     Examples
     --------
@@ -121,30 +161,47 @@ def impute(
     rows, unknown = _rows(run, data, split, limit, data_dir)
     if given:
         rows = under_conditions(rows, given, run.roles.conditions, "test")
-    _refuse_others(run, rows)
-    missing = unknown | _hidden(run, rows, fraction, gap, seed)
-    batches = run.batches(_masked(rows, missing) if "mask" in run.shapes else rows)
-    if not missing.any():
+    _refuse_conditions(run, rows)
+    hidden = _hidden(run, rows, fraction, gap, hide, seed)
+    missing = {name: unknown[name] | hidden[name] for name in unknown}
+    missing = {name: where for name, where in missing.items() if where.any()}
+    if not missing:
         raise RequestError(
             f"nothing is missing in {rows.name}: mark entries as nan, or hide some with "
-            "`fraction=0.2` or `gap=(10, 20)`"
+            "`fraction=0.2`, `gap=(10, 20)` or `hide=['x']`"
         )
+    has_mask = "mask" in run.shapes and "x" in missing
+    batches = run.batches(_masked(rows, missing["x"]) if has_mask else rows)
     draw = partial(
         draw_missing, run.pair, num_samples=num_samples, burn_in=burn_in, correct=correct
     )
+    parts = []
     with seeded(seed, run.device):
-        parts = [(x, *draw(args, where)) for x, args, where in _started(batches, missing)]
+        for named, args, where in _started(batches, missing):
+            parts.append((named, *draw(args, where)))
     return _imputation(run, rows, parts, missing, unknown)
 
 
-def _started(batches: Batches, missing: Array) -> Iterator[tuple[Tensor, Args, Tensor]]:
-    """Yield x of each batch, the batch with zeros where x is missing, and which entries are."""
-    place, start = batches.names.index("x"), 0
+def _started(
+    batches: Batches, missing: Mapping[str, Array]
+) -> Iterator[tuple[dict[str, Tensor], Args, dict[str, Tensor]]]:
+    """Yield each batch by name, the batch with zeros where it is missing, and where that is."""
+    start = 0
     for args in batches.fixed("test"):
-        x = args[place]
-        where = torch.from_numpy(missing[start : start + len(x)]).to(x.device)[:, : x.shape[1]]
-        yield x, (*args[:place], torch.where(where, 0.0, x), *args[place + 1 :]), where
-        start += len(x)
+        named = dict(zip(batches.names, args, strict=True))
+        where = {
+            name: _cut(entries[start : start + len(args[0])], named[name])
+            for name, entries in missing.items()
+        }
+        begun = {n: torch.where(where[n], 0, v) if n in where else v for n, v in named.items()}
+        yield named, tuple(begun.values()), where
+        start += len(args[0])
+
+
+def _cut(entries: Array, like: Tensor) -> Tensor:
+    """Return entries of a batch, whose padding is cut."""
+    rows = torch.from_numpy(entries).to(like.device)
+    return rows[:, : like.shape[1]] if like.dim() > 1 else rows
 
 
 def _rows(
@@ -153,30 +210,35 @@ def _rows(
     split: str | None,
     limit: int | None,
     data_dir: str | Path | None,
-) -> tuple[Data, Array]:
+) -> tuple[Data, dict[str, Array]]:
     """Return the rows to fill in, as a data set without nan, and where nan was."""
     if data is None:
         split, limit = split or "test", limit or MOST_OF_OWN
     whole = run.find_data(data, data_dir=data_dir)
     rows = (whole.rows(split) if split else np.arange(len(whole.x)))[:limit]
     arrays = {name: array[rows] for name, array in whole.arrays.items()}
-    unknown = np.isnan(arrays["x"])
-    if unknown.all():
-        raise RequestError(f"{whole.name}: all entries are missing")
-    if unknown.any():
-        arrays["x"] = _with_some_value(arrays["x"], unknown)
+    for name in run.roles.data:
+        if name not in arrays:
+            raise RequestError(f"{whole.name} has no '{name}', which {run.name} needs")
+    unknown = {name: np.isnan(arrays[name]) for name in run.roles.data}
+    for name, where in unknown.items():
+        if where.all():
+            raise RequestError(f"{whole.name}: all entries of {name} are missing")
+        if where.any():
+            arrays[name] = _with_some_value(arrays[name], where)
     # Not with the checksum of the whole, whose rows have other numbers.
     test = {"test": np.arange(len(rows))}
     return replace(whole, arrays=arrays, splits=test, checksum=f"rows of {whole.checksum}"), unknown
 
 
-def _refuse_others(run: Run, rows: Data) -> None:
-    """Refuse entries that are missing of what the pair gets beside x, which no draw fills."""
-    others = [name for name in rows.incomplete if name in run.shapes and name not in ("x", "mask")]
+def _refuse_conditions(run: Run, rows: Data) -> None:
+    """Refuse entries that are missing of what no site observes, so that no draw fills them."""
+    others = [name for name in rows.incomplete if name in run.roles.conditions]
     if others:
         raise RequestError(
-            f"entries of {others[0]} are missing in {rows.name}, and only those of x are drawn; "
-            "fill them first, with what reconstruct says of them"
+            f"entries of {others[0]} are missing in {rows.name}, and no site of the model observes "
+            f"it, so that nothing says what they may be; fill them, or give it, "
+            f"`given={{'{others[0]}': ...}}`"
         )
 
 
@@ -196,19 +258,44 @@ def _masked(rows: Data, missing: Array) -> Data:
 
 
 def _hidden(
-    run: Run, rows: Data, fraction: float | None, gap: tuple[int, int] | None, seed: int
-) -> Array:
-    """Return which entries are to be hidden, ``(N, *x_shape)``."""
-    hidden = np.zeros(rows.x.shape, bool)
+    run: Run,
+    rows: Data,
+    fraction: float | None,
+    gap: tuple[int, int] | None,
+    hide: Sequence[str],
+    seed: int,
+) -> dict[str, Array]:
+    """Return which entries are to be hidden, ``(N, ...)``, of each observed argument."""
+    names = run.roles.data
+    hidden = {name: np.zeros(rows.arrays[name].shape, bool) for name in names}
     if fraction is not None:
         if not 0 < fraction <= 1:
             raise RequestError(f"`fraction` takes a share from 0 to 1, not {fraction:g}")
-        hidden |= np.random.default_rng(seed).random(rows.x.shape) < fraction
+        hidden[_x_of(names)] |= (
+            np.random.default_rng(seed).random(rows.arrays[_x_of(names)].shape) < fraction
+        )
     if gap is not None:
-        hidden[:, slice(*_checked_gap(run, rows, gap))] = True
+        frames = slice(*_checked_gap(run, rows, gap))
+        for name in filter(partial(_is_in_time, rows), names):
+            hidden[name][:, frames] = True
+    for name in (hide,) if isinstance(hide, str) else hide:
+        if name not in names:
+            raise RequestError(f"`hide`: '{name}' is not observed; {nearest(name, names)}")
+        hidden[name][:] = True
     if rows.length is not None:
-        hidden &= is_frame(rows.length, rows.x.shape[1])[..., None]
+        for name in filter(partial(_is_in_time, rows), names):
+            there = is_frame(rows.length, rows.x.shape[1])
+            hidden[name] &= there.reshape(*there.shape, *[1] * (hidden[name].ndim - 2))
     return hidden
+
+
+def _x_of(names: Sequence[str]) -> str:
+    return "x" if "x" in names else names[0]
+
+
+def _is_in_time(rows: Data, name: str) -> bool:
+    frames = rows.x.shape[1:2]
+    return rows.length is not None and rows.arrays[name].shape[1:2] == frames
 
 
 def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
@@ -236,22 +323,44 @@ def _checked_gap(run: Run, rows: Data, gap: tuple[int, int]) -> tuple[int, int]:
 def _imputation(
     run: Run,
     rows: Data,
-    parts: list[tuple[Tensor, Tensor, float]],
-    missing: Array,
-    unknown: Array,
+    parts: Sequence[tuple[dict[str, Tensor], dict[str, Tensor], float]],
+    missing: Mapping[str, Array],
+    unknown: Mapping[str, Array],
 ) -> Imputation:
-    length = rows.length
-    truth = _joined([run.transform.invert(x) for x, _, _ in parts], 0, rows.x.shape[1])
-    filled = _joined([run.transform.invert(draws) for _, draws, _ in parts], 1, rows.x.shape[1])
-    truth = np.where(unknown, np.nan, truth)
-    if length is not None:
-        ended = ~is_frame(length, rows.x.shape[1])[..., None]
-        truth, filled = np.where(ended, np.nan, truth), np.where(ended, np.nan, filled)
-    share = np.average([taken for *_, taken in parts], weights=[len(x) for x, *_ in parts])
-    return Imputation(filled, missing, truth, length, float(share))
+    names = dict.fromkeys(("x", *missing))
+    arguments = {name: _argument(run, rows, name, parts, missing, unknown) for name in names}
+    sizes = [len(named["x"]) for named, *_ in parts]
+    share = np.average([taken for *_, taken in parts], weights=sizes)
+    return Imputation(arguments, rows.length, float(share))
 
 
-def _joined(parts: list[Tensor], dim: int, longest: int) -> Array:
-    """Join rows that were cut to different lengths, filled up with zeros."""
-    values: Array = join_sequences(parts, 0.0, dim=dim, num_frames=longest).cpu().numpy()
-    return values
+def _argument(
+    run: Run,
+    rows: Data,
+    name: str,
+    parts: Sequence[tuple[dict[str, Tensor], dict[str, Tensor], float]],
+    missing: Mapping[str, Array],
+    unknown: Mapping[str, Array],
+) -> Filled:
+    invert = run.transform.invert if name == "x" else lambda value: value
+    frames = rows.x.shape[1] if _is_in_time(rows, name) else None
+    whole = [invert(named[name]) for named, *_ in parts]
+    truth = _joined(whole, 0, frames)
+    # What has no missing entries is drawn as it is.
+    drawn = [(named[name], values.get(name)) for named, values, _ in parts]
+    draws = _joined([invert(x[None] if new is None else new) for x, new in drawn], 1, frames)
+    nothing = np.zeros(truth.shape, bool)
+    if unknown.get(name, nothing).any():
+        truth = np.where(unknown[name], np.nan, truth)
+    if rows.length is not None and frames is not None and truth.dtype.kind == "f":
+        there = is_frame(rows.length, frames)
+        ended = ~there.reshape(*there.shape, *[1] * (truth.ndim - 2))
+        truth, draws = np.where(ended, np.nan, truth), np.where(ended, np.nan, draws)
+    return Filled(draws, missing.get(name, nothing), truth)
+
+
+def _joined(parts: list[Tensor], dim: int, frames: int | None) -> Array:
+    """Join rows; sequences that were cut to different lengths are filled up with zeros."""
+    if frames is None:
+        return np.asarray(torch.cat(parts, dim).cpu().numpy())
+    return np.asarray(join_sequences(parts, 0.0, dim=dim, num_frames=frames).cpu().numpy())

@@ -175,7 +175,7 @@ def test_attributes_say_where_the_draws_come_from() -> None:
 
 
 def test_densities_of_a_conditional_pair() -> None:
-    tree = draw_posterior(*conditional(), num_samples=40)
+    tree = draw_posterior(*conditional(), num_samples=40, groups="all")
     stats = tree["sample_stats"].to_dataset()
     densities = (tree["log_likelihood"].to_dataset(), tree["log_prior"].to_dataset())
     total = sum(group.to_array().sum("variable") for group in densities)

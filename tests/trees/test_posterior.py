@@ -85,7 +85,7 @@ def test_log_weight_is_the_difference_of_the_densities(case: tuple[Run, Data]) -
 
 
 def test_joint_density_is_likelihood_and_prior(case: tuple[Run, Data]) -> None:
-    tree = draw_posterior(*case, num_samples=40)
+    tree = draw_posterior(*case, num_samples=40, groups="all")
     parts = [
         tree[name].to_dataset().to_array().sum("variable")
         for name in ("log_likelihood", "log_prior")

@@ -58,7 +58,7 @@ def test_draws_of_what_is_shared_differ_from_draw_to_draw(run: Run) -> None:
 
 
 def test_densities_of_a_datum_leave_out_what_is_shared(run: Run) -> None:
-    tree = vaezoo.draw_posterior(run, X[:6], num_samples=8)
+    tree = vaezoo.draw_posterior(run, X[:6], num_samples=8, groups="all")
     local = tree["log_likelihood"]["x"] + tree["log_prior"]["z"]
     np.testing.assert_allclose(tree["sample_stats"]["lp"], local, rtol=1e-5)
 

@@ -50,13 +50,16 @@ def data_groups(rows: Rows, args: Args, start: int, stop: int) -> Groups:
     observed = {rows.base_of(name) for name in rows.example.observed} | {"x"}
     in_time = rows.coordinates.with_time & named.keys()
     named |= {name: with_frames(named[name], rows.frames) for name in in_time}
-    values = to_numpy(rows.in_data_units(named))
+    values = to_numpy(rows.observed(named))
     places, arrays = rows.places(start, stop), rows.batches.data.arrays
     of_each = {name: array[places] for name, array in arrays.items() if array.ndim == 1}
     constant = {k: value for k, value in {**of_each, **values}.items() if k not in observed}
     if rows.is_sequence:
         constant["mask"] = is_frame(constant["length"], rows.frames)
     transform = rows.run.transform
+    volume = rows.log_volume(args)
+    if volume is not None:
+        constant["log_volume"] = volume.cpu().numpy()
     if transform.mean is not None and transform.std is not None:
         constant |= {"x_mean": transform.mean, "x_std": transform.std}
     return {
@@ -79,6 +82,7 @@ def attributes(rows: Rows) -> dict[str, Any]:
         "data_checksum": data.checksum,
         "split": rows.split,
         "units": "x as in the data; the pair sees it after the transform: divided by scale, "
-        "minus x_mean, divided by x_std (where there are any), binarised",
+        "minus x_mean, divided by x_std (where there are any), binarised; log-densities are of "
+        "what the pair sees: less log_volume of constant_data, they are of x as in the data",
         "transform": json.dumps(plain),
     }

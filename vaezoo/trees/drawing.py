@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 from vaezoo.errors import RequestError
-from vaezoo.trees.constants import attributes, data_groups, guide_moments
+from vaezoo.trees.constants import MEANING_OF_LOO, attributes, data_groups, guide_moments
 from vaezoo.trees.coordinates import WITHOUT_DATA
 from vaezoo.trees.groups import NUM_CHAINS, Groups, draw_from_guide, draw_from_prior
 from vaezoo.trees.rows import Rows
@@ -87,6 +87,8 @@ class Draws:
         groups = {
             name: rows.coordinates.dataset(name, values[name], start, lengths) for name in names
         }
+        if "log_likelihood" in groups and rows.latents.keys() - rows.shared:
+            groups["log_likelihood"].attrs["loo"] = MEANING_OF_LOO
         tree = xr.DataTree.from_dict(
             {name: group for name, group in groups.items() if start == 0 or "datum" in group.dims}
         )

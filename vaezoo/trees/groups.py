@@ -38,13 +38,14 @@ __all__ = [
 DEFAULT_GROUPS = (
     "posterior",
     "sample_stats",
-    "log_likelihood",
     "log_prior",
     "guide",
     "observed_data",
     "constant_data",
 )
-GROUPS = (*DEFAULT_GROUPS, "prior", "prior_predictive", "posterior_predictive")
+# ArviZ takes a group log_likelihood for an invitation to loo and compare; of latents that belong to
+# one datum each, those do not mean what they do elsewhere, so that it has to be asked for.
+GROUPS = (*DEFAULT_GROUPS, "log_likelihood", "prior", "prior_predictive", "posterior_predictive")
 NUM_CHAINS = 4
 # Each kind of draw has seeds of its own, so that one does not depend on which others are made.
 _POSTERIOR, _PREDICTIVE, _PRIOR, _SHARED = range(4)
@@ -137,7 +138,7 @@ def _draw_once(
     if predictive:
         with seeded(_seed(rows.seed, _PREDICTIVE, *place), device):
             replicated = {name: site["fn"].sample() for name, site in trace.observed.items()}
-        groups["posterior_predictive"] = rows.in_data_units(site_values(pair, replicated))
+        groups["posterior_predictive"] = rows.predicted(site_values(pair, replicated))
     return groups
 
 
@@ -181,7 +182,7 @@ def draw_from_prior(rows: Rows, num_samples: int) -> Groups:
         conditions = {name: arg for name, arg in args.items() if name not in ("x", "length")}
         latents = {name: sites.pop(name) for name in rows.latents}
         latents |= {name: latents[name].unsqueeze(0) for name in rows.shared}
-        predictive = {**conditions, **rows.in_data_units(sites)}
+        predictive = {**conditions, **rows.predicted(sites)}
         parts.append({"prior": to_numpy(latents), "prior_predictive": to_numpy(predictive)})
     return _chained(_concatenated(parts, 0), (NUM_CHAINS, num_samples // NUM_CHAINS))
 

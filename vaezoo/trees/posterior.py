@@ -67,14 +67,15 @@ def draw_posterior(
           ``chain, draw, datum, time, latent``;
         - ``sample_stats`` ``(chain, draw, datum)``: ``lp`` = log p(x, z), ``log_q``, and
           ``log_weight``, their difference, in nats;
-        - ``log_likelihood``, ``log_prior`` ``(chain, draw, datum)``: log p(x | z) of each observed
-          site, log p(z) of each latent;
+        - ``log_prior`` ``(chain, draw, datum)``: log p(z) of each latent;
         - ``guide`` ``(datum, ...)``: mean and deviation of each latent, as ``z_mean``, ``z_sd``,
           where q has them in closed form, and ``elbo``, from the draws;
         - ``observed_data``: x;
-        - ``constant_data``: ``row`` in the data set, label, of sequences ``length`` and ``mask``.
+        - ``constant_data``: ``row`` in the data set, label, of sequences ``length`` and ``mask``,
+          of scaled data ``log_volume``: log-densities less it are of x in the units of the data.
 
-        On request ``prior`` ``(chain, draw, latent)`` and ``prior_predictive``, and
+        On request ``log_likelihood`` ``(chain, draw, datum)``: log p(x | z) of each observed site,
+        ``prior`` ``(chain, draw, latent)`` and ``prior_predictive``, and
         ``posterior_predictive`` ``(chain, draw, datum, ...)``: x given each draw of z, and of
         sequences given the true frames before.
 

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
+from vaezoo.distributions.families import is_discrete
 from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.sites import Args, PairTrace, sample_sites, step_of, takes_lengths, trace_pair
 from vaezoo.runs import Run
@@ -69,10 +71,64 @@ class Rows:
             named |= {name: mine[name] for name in self.given}
         return named
 
-    def in_data_units(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Undo the transform of x: pixels become grey levels again."""
+    def observed(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return data in their units: pixels become grey levels again, whole numbers stay whole."""
+        inverted = self._in_data_units(values)
+        whole = self.counted | {name for name in inverted if self._is_whole(name, "")}
+        return {n: _whole(value) if n in whole else value for n, value in inverted.items()}
+
+    def predicted(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return draws of observed sites in the units of the data, counts as whole numbers."""
+        inverted = self._in_data_units(values)
+        return {n: _whole(value) if n in self.counted else value for n, value in inverted.items()}
+
+    def _in_data_units(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         invert = self.run.transform.invert
         return {name: invert(value) if name == "x" else value for name, value in values.items()}
+
+    @cached_property
+    def counted(self) -> frozenset[str]:
+        """Names of what is observed by a discrete likelihood and has whole numbers only."""
+        sites = self.example.observed.items()
+        return frozenset(
+            n for n, site in sites if is_discrete(site["fn"]) and self._is_whole(n, "f")
+        )
+
+    def _is_whole(self, name: str, kinds: str) -> bool:
+        """Whether an array has whole numbers, by its type, or by its values if of these kinds.
+
+        Sequences have nan behind their ends, which whole numbers have not.
+        """
+        transform, array = self.run.transform, self.batches.data.arrays.get(name)
+        if self.is_sequence or array is None:
+            return False
+        if name == "x" and not (transform.scale.is_integer() or transform.mean is not None):
+            return False
+        if array.dtype.kind not in kinds:
+            return array.dtype.kind in "bui"
+        some = array[self.places(0, len(self))]
+        is_binary = name == "x" and transform.binarize != "none" and not np.isnan(some).any()
+        return is_binary or bool((some == np.floor(some)).all())
+
+    def log_volume(self, args: Args) -> Tensor | None:
+        """Return by how much log-densities of x are smaller in the units of the data, ``(B,)``.
+
+        Entries that are missing, and frames behind the end of a sequence, do not count. None where
+        nothing is scaled, and where x is binarised.
+        """
+        transform = self.run.transform
+        names = {self.base_of(name) for name in self.example.observed}
+        is_of_x = any(name == "x" or name.startswith("x_") for name in names)
+        if transform.binarize != "none" or not (is_of_x and np.any(transform.log_volumes)):
+            return None
+        named = dict(zip(self.batches.names, args, strict=True))
+        x = named["x"]
+        volumes = torch.as_tensor(transform.log_volumes, device=x.device).expand(x.shape)
+        counts = ~x.isnan()
+        if self.is_sequence:
+            frames = torch.arange(x.shape[1], device=x.device) < named["length"][:, None]
+            counts &= frames.reshape(*frames.shape, *[1] * (x.dim() - 2))
+        return torch.where(counts, volumes, 0.0).flatten(1).sum(1)
 
     @cached_property
     def is_sequence(self) -> bool:
@@ -131,3 +187,8 @@ class Rows:
         frames = arrays["x"].shape[1:2]
         named = {name for name in self.batches.names if arrays[name].shape[1:2] == frames}
         return frozenset({"mask"} | steps | named)
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Return whole numbers of floats, which an inverse transform may have rounded."""
+    return value.round().to(torch.int32) if value.is_floating_point() else value

@@ -1,4 +1,8 @@
-"""What is asked for often answers at once: help, lists and shell completion load no torch."""
+"""What is asked for often answers at once, and no command waits for what it does not use.
+
+Help, lists and shell completion load no torch; Inductor and Dynamo come in where something is
+captured or compiled, and scikit-learn never.
+"""
 
 import os
 import shutil
@@ -7,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import vaezoo
 
 # Process times, as multiples of that of an interpreter that imports what no command does without:
 # a busy machine makes both slow. `train` reads its options from the settings, by pydantic.
@@ -83,6 +89,40 @@ def test_quick_answers(name: str) -> None:
         if min(needed) < limit * min(bare):
             return
     pytest.fail(f"{min(needed):.2f} s, and {min(bare):.2f} s of a bare interpreter")
+
+
+SLOW_TO_IMPORT = ("torch._inductor", "torch._dynamo", "sklearn")
+ON_A_RUN: dict[str, list[str]] = {
+    "show": ["show", "vrnn"],
+    "sample": ["sample", "RUN", "--out", "samples.npz"],
+    "encode": ["encode", "RUN", "--out", "codes.npz"],
+    "evaluate": ["evaluate", "RUN", "--iwae", "2", "--limit", "20"],
+    "train": ["train", "vae-bernoulli", "--out", "again", "--epochs", "1"],
+}
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("startup") / "run"
+    vaezoo.fit("vae-bernoulli", training={"steps": 1}, out=path)
+    return path
+
+
+@pytest.mark.parametrize("name", ON_A_RUN)
+def test_commands_import_only_what_they_use(name: str, short_run: Path, tmp_path: Path) -> None:
+    words = [str(short_run) if word == "RUN" else word for word in ON_A_RUN[name]]
+    code = (
+        "import sys; from vaezoo.cli import main; main(sys.argv[1:], standalone_mode=False); "
+        f"print('@', *[name for name in {SLOW_TO_IMPORT!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert result.stdout.splitlines()[-1] == "@"
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

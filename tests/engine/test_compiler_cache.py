@@ -17,7 +17,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "torchinductor_me"
     monkeypatch.setenv(VARIABLE, "")  # so that it is restored
     monkeypatch.delenv(VARIABLE)
-    monkeypatch.setattr(cache_dir_utils, "default_cache_dir", lambda: str(folder))
+    monkeypatch.setattr(compiler, "_usual_folder", lambda: folder)
     monkeypatch.setattr(compiler.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     return folder
 
@@ -51,3 +51,7 @@ def test_folder_that_the_user_names_is_taken(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "named"))
     assert compiler._cache_folder() == tmp_path / "named"
+
+
+def test_folder_is_the_one_of_inductor() -> None:
+    assert str(compiler._usual_folder()) == cache_dir_utils.default_cache_dir()

@@ -47,3 +47,9 @@ def test_operations_are_counted() -> None:
     a, b = torch.ones(3, 4), torch.ones(4, 5)
     assert count_flops(lambda: a @ b) == 2 * 3 * 4 * 5
     assert count_flops(lambda: a + 1) == 0
+
+
+def test_operations_inside_functions_of_torch_are_counted() -> None:
+    """A product takes 2 B x in x out forward, and again for the gradient of its weight."""
+    layer, x = torch.nn.Linear(4, 5), torch.ones(3, 4)
+    assert count_flops(lambda: layer(x).sum().backward()) == 4 * 3 * 4 * 5

@@ -1,16 +1,19 @@
 """Inductor: a captured graph as compiled loops, and what compiling it costs."""
 
+import getpass
 import hashlib
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pooch
 import torch
 from torch import Tensor, fx
-from torch._inductor.runtime import cache_dir_utils
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from vaezoo.engine.capture import Captured, Function, one_fake_mode
@@ -54,7 +57,7 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _cache_folder()
-            compiled = torch._inductor.compile(
+            compiled = _inductor().compile(
                 captured.graph, inputs, options={"fallback_random": True}
             )
             _mark(captured.graph).touch()
@@ -84,7 +87,7 @@ def compile_function(
             _cache_folder()
             graph = make_fx(function)(*examples)
             # A block of steps is called often and does little, so that the wrapper counts: in C++.
-            compiled: Callable[..., Sequence[Tensor]] = torch._inductor.compile(
+            compiled: Callable[..., Sequence[Tensor]] = _inductor().compile(
                 graph, list(examples), options={"cpp_wrapper": True}
             )
     except Exception as error:
@@ -110,6 +113,11 @@ def _mark(graph: fx.GraphModule) -> Path:
     return _cache_folder() / f"vaezoo-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
+def _inductor() -> Any:
+    """Return Inductor, which with Dynamo takes as long to import as torch: once it is needed."""
+    return import_module("torch._inductor")
+
+
 def _cache_folder() -> Path:
     """Return where Inductor keeps what it compiles, and executes when it is there already.
 
@@ -117,10 +125,21 @@ def _cache_folder() -> Path:
     somebody else could have made it: then it is one in the user's cache.
     """
     if _VARIABLE not in os.environ:
-        choices = (Path(cache_dir_utils.default_cache_dir()), pooch.os_cache("vaezoo") / "inductor")
+        choices = (_usual_folder(), pooch.os_cache("vaezoo") / "inductor")
         own = next((str(folder) for folder in choices if make_private(folder)), None)
         os.environ[_VARIABLE] = own or tempfile.mkdtemp(prefix="vaezoo-inductor-")
-    return Path(cache_dir_utils.cache_dir())
+    folder = Path(os.environ[_VARIABLE]).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _usual_folder() -> Path:
+    """Return the folder that Inductor itself would take, without importing it."""
+    try:
+        user = getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a user whom the machine does not know by name
+        user = f"uid_{os.getuid()}" if hasattr(os, "getuid") else "unknown_user"
+    return Path(tempfile.gettempdir()) / ("torchinductor_" + re.sub(r'[\\/:*?"<>|]', "_", user))
 
 
 def _reason(error: Exception) -> str:

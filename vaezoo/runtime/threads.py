@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 __all__ = ["count_flops", "threads_for"]
 
@@ -14,16 +15,35 @@ FLOPS_PER_THREAD = 2e7
 _CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class _OneModule:
-    """Stands for all modules: to track each by its own hooks fails where a weight is computed."""
+class _Counter(TorchDispatchMode):
+    """Adds up the operations of what runs inside.
 
-    parents = frozenset({"Global"})
+    ``FlopCounterMode`` does, too, but Dynamo and Inductor come in with its first operation, which
+    takes longer than the count, and its hooks on modules fail where a weight is computed.
+    """
 
-    def __enter__(self) -> None:
-        return
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
 
-    def __exit__(self, *exception: object) -> None:
-        return
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # by torch's own base class it would be imported first
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None:
+            with self:  # what it is made of may have one
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        out = func(*args, **kwargs)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=out)
+        return out
 
 
 def count_flops(function: Callable[[], object]) -> int | None:
@@ -37,14 +57,13 @@ def count_flops(function: Callable[[], object]) -> int | None:
     >>> count_flops(lambda: a @ b)
     60
     """
-    counter: Any = FlopCounterMode(display=False)
-    counter.mod_tracker = _OneModule()
+    counter = _Counter()
     try:
         with counter:
             function()
-    except Exception:  # an operation without a formula, or one that no mode may watch
+    except Exception:  # an operation that no mode may watch
         return None
-    return int(counter.get_total_flops())
+    return counter.total
 
 
 @contextmanager

@@ -211,8 +211,8 @@ def test_an_analysis_has_the_paths_of_each_latent() -> None:
     pair, args = made(SwitchingSystem)
     draws = check_sequences(pair, args, num_particles=50).draws
     assert {name: tuple(value.shape) for name, value in draws.items()} == {
-        "s": (100, 4, 5),
-        "z": (100, 4, 5, 2),
+        "s": (400, 4, 5),
+        "z": (400, 4, 5, 2),
     }
 
 

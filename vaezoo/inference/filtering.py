@@ -27,10 +27,11 @@ from vaezoo.inference.importance import pareto_smooth, systematic
 from vaezoo.pairs.lengths import fill_padding, frame_mask, with_frames
 from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, split_rows
 from vaezoo.pairs.sites import Args, argument_names, lengths_of
-from vaezoo.sequences.particles import require_sequences, steps_of
-from vaezoo.sequences.sequence_pair import Side
+from vaezoo.sequences.backward import Passed, simulate_backward
+from vaezoo.sequences.particles import Proposal, RolledOut, require_sequences, steps_of
+from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["Filtered", "free_running", "particle_filter"]
+__all__ = ["Filtered", "PathDraws", "draw_paths", "free_running", "particle_filter"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def particle_filter(
     num_particles: int,
     *,
     threshold: float = 0.5,
-    proposal: Side = "posterior",
+    proposal: Proposal = "posterior",
     keep_paths: bool = False,
     keep_k_hat: bool = False,
     max_rows: int = MOST_ROWS,
@@ -97,7 +98,9 @@ def particle_filter(
         never, which gives the importance-weighted bound; 1 is at every frame.
     proposal
         ``posterior``, the guide: log Z is the bound FIVO (Maddison et al. 2017, arXiv:1705.09279,
-        alg. 1; Le et al. 2018, arXiv:1705.10306). ``prior``: the bootstrap filter.
+        alg. 1; Le et al. 2018, arXiv:1705.10306). ``prior``: the bootstrap filter. ``mixture``: one
+        of both at random, with the weights of their mixture, which a guide that is too narrow or
+        elsewhere cannot spoil (Hesterberg 1995); of a pair that is written as one step.
     keep_paths
         Whether whole paths are returned.
     keep_k_hat
@@ -141,6 +144,63 @@ def particle_filter(
             filtered = replace(filtered, paths=paths)
         parts.append(replace(filtered, ess=filtered.ess * (num_particles / swarm.size[1])))
     return join(parts)
+
+
+@dataclass(frozen=True)
+class PathDraws:
+    """Whole paths from p(z | x), by a filter and backward simulation.
+
+    Attributes
+    ----------
+    log_evidence
+        log p(x) by the filter, ``(B,)``, in nats.
+    paths
+        Equally weighted, ``(R, B, T, z_dim)``; NaN behind the length.
+    places
+        Which particle of its frame each latent is, ``(R, B, T)``: how often the same is taken says
+        how many of the draws count.
+    """
+
+    log_evidence: Tensor
+    paths: Tensor
+    places: Tensor
+
+
+@torch.no_grad()
+def draw_paths(
+    pair: SequencePair, args: Args, num_particles: int, num_paths: int, *, max_rows: int = MOST_ROWS
+) -> PathDraws:
+    """Draw paths from p(z | x): by a filter whose proposals are half the guide's, half the prior's.
+
+    Parameters
+    ----------
+    pair
+        A sequence pair with latents.
+    args
+        Sequences ``x (B, T, *x_shape)``, lengths ``(B,)``, and others.
+    num_particles
+        Particles K of the filter.
+    num_paths
+        Paths R of each sequence; see :mod:`vaezoo.sequences.backward`.
+    max_rows
+        Most rows that go through the pair at a time, unless one sequence alone has more.
+
+    Examples
+    --------
+    >>> from vaezoo.models.lgssm import LGSSM
+    >>> args = torch.zeros(3, 6, 2), torch.tensor([6, 2, 4])
+    >>> draw_paths(LGSSM(x_shape=(2,)), args, 100, 20).paths.shape
+    torch.Size([20, 3, 6, 4])
+    """
+    parts = []
+    for some in split_rows(args, rows_at_once(num_particles, most=max_rows)):
+        swarm = _Swarm(pair, some, num_particles)
+        log_evidence, frames = swarm.leave_behind()
+        traced = simulate_backward(pair, some, frames, num_paths)
+        both = (swarm.by_frame(v.unbind(2)) for v in (traced.paths, traced.places.double()))
+        parts.append((log_evidence, *both))
+    log_evidence, paths, places = join(parts)
+    return PathDraws(log_evidence, paths.permute(2, 0, 1, 3), places.permute(2, 0, 1))
 
 
 @torch.no_grad()
@@ -208,7 +268,7 @@ class _Swarm:
         self.log_w = self.uniform.expand(self.size)
 
     def filter(
-        self, side: Side, threshold: float, keep_k_hat: bool
+        self, side: Proposal, threshold: float, keep_k_hat: bool
     ) -> tuple[Filtered, list[Tensor], list[Tensor]]:
         """Run through all frames; also returns the draws and the ancestors of every step."""
         statistics, draws, ancestors, tails = [], [], [], []
@@ -225,6 +285,17 @@ class _Swarm:
         filtered = Filtered(log_evidence, log_p, ess, mean, sd, self.log_w, k_hat=k_hat)
         return filtered, draws, ancestors
 
+    def leave_behind(self) -> tuple[Tensor, list[Passed]]:
+        """Run through all frames; return log p(x) ``(B,)`` and the particles of each frame."""
+        assert isinstance(self.steps, RolledOut)  # it has states
+        frames, total = [], 0.0
+        for t in range(self.num_steps):
+            z, log_predictive = self.observe(t, "mixture")
+            total = total + torch.where(t < self.length, log_predictive, 0.0)
+            h, log_w = self.by_particle(self.steps.rollout.h), self.log_w
+            frames.append(Passed(self.by_particle(z), h, log_w, self.resample(t, 0.5)))
+        return total, frames
+
     def run_freely(self, prefix: int) -> Tensor:
         """Filter the first frames, and score those that follow, ``(B, T)``."""
         prefix = min(prefix, self.num_steps)
@@ -237,7 +308,7 @@ class _Swarm:
             scores.append((self.log_w + log_p).logsumexp(1))
         return self.by_frame(scores)
 
-    def observe(self, t: int, side: Side) -> tuple[Tensor, Tensor]:
+    def observe(self, t: int, side: Proposal) -> tuple[Tensor, Tensor]:
         """Draw z_t, weigh it by x_t, move on; return it and log p(x_t | x_1 ... x_{t-1})."""
         z, log_weight = self.steps.propose(t, side)
         log_w = self.log_w + self.by_particle(log_weight)

@@ -126,10 +126,10 @@ CAPTIONS = {
         "reads the future can have FIVO below IWAE.",
     ),
     "filters": (
-        "Do two filters agree?",
-        "Each dot is a sequence: how far two filters with other particles are apart in log "
-        "p(x). Below the line their paths can be used; dots that rise with the length ask "
-        "for more particles (level full).",
+        "Do filters agree?",
+        "Each dot is a sequence: how far four filters, half of whose proposals are the "
+        "prior's, are apart in log p(x). Below the line their paths can be used; dots that "
+        "rise with the length ask for more particles (level full).",
     ),
     "predictive": (
         "How surprising is each frame?",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data.dataset import Array
-from vaezoo.diagnostics.sequences import SequenceCheck
+from vaezoo.diagnostics.sequences import CLOSE, SequenceCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.paper import new_figure
 from vaezoo.report.canvas import COLOURS, GREY, GUIDE, LIGHT, Figure, by_verdict
@@ -60,6 +60,7 @@ def _bounds(check: SequenceCheck) -> Figure:
     picture, axis = new_figure()
     frames = float(check.length.double().sum())
     bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
+    bounds["checked"] = check.log_evidence
     if check.exact is not None:
         bounds["exact"] = check.exact
     values = [float(bound.sum()) / frames for bound in bounds.values()]
@@ -78,8 +79,8 @@ def _filters(check: SequenceCheck) -> Figure:
     length, difference = check.length.numpy(), check.difference.numpy().clip(1e-3)
     for name, chosen in by_verdict(check.verdict):
         axis.plot(length[chosen], difference[chosen], ".", color=COLOURS[name], label=name)
-    axis.axhline(1.0, color=GREY, linestyle="--", linewidth=0.8)
-    axis.set(yscale="log", xlabel="length", ylabel="difference of two filters, nats")
+    axis.axhline(CLOSE, color=GREY, linestyle="--", linewidth=0.8)
+    axis.set(yscale="log", xlabel="length", ylabel="difference of filters, nats")
     axis.legend(frameon=False, fontsize=8)
     return captioned("filters", picture)
 

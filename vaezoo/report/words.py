@@ -138,14 +138,16 @@ def _of_k_hat(k_hat: Tensor, ess: Tensor, num_samples: int) -> str:
 def _of_sequences(check: SequenceCheck) -> Iterator[tuple[str, str]]:
     frames = check.length.double().sum()
     bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
+    bounds["checked"] = check.log_evidence
     if check.exact is not None:
         bounds["exact"] = check.exact
     per_frame = ", ".join(f"{k} {float(v.sum() / frames):.3f}" for k, v in bounds.items())
     yield "log p(x)", f"{per_frame} nats per frame; {check.num_particles} particles"
     yield (
         "filters",
-        f"two differ by {float(check.difference.median()):.2f} nats per sequence (median), "
-        f"{float(check.difference.max()):.2f} at most",
+        f"four differ by {float(check.difference.median()):.2f} nats per sequence (median), "
+        f"{float(check.difference.max()):.2f} at most; {float(check.ancestors.median()):.0f} of "
+        f"their paths count (median)",
     )
     by_frame = check.ess.nanmedian(0).values
     is_common = (~check.ess.isnan()).double().mean(0) >= COMMON

@@ -12,8 +12,9 @@ of the sites of step t, or of frame t of a path; a latent of the whole sequence 
 step.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from pyro import poutine
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.observations.roles import Roles, by_argument, roles_of
 from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.lengths import aligned
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import (
@@ -42,17 +44,19 @@ from vaezoo.pairs.sites import (
 from vaezoo.sequences.conditioning import along_time
 from vaezoo.sequences.frames import continue_paths, density_of_frame, lengthened, time_of
 from vaezoo.sequences.inputs import by_frame
-from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
+from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
-__all__ = ["Steps", "require_sequences", "steps_of"]
+__all__ = ["Proposal", "RolledOut", "Steps", "require_sequences", "steps_of"]
 
 ROWS_OF_TRIAL = 4
+
+Proposal = Literal["prior", "posterior", "mixture"]
 
 
 class Steps(Protocol):
     """Rows ``(B * K, ...)`` that go through the steps of B sequences, K for each."""
 
-    def propose(self, t: int, side: Side) -> tuple[Tensor, Tensor]:
+    def propose(self, t: int, side: Proposal) -> tuple[Tensor, Tensor]:
         """Draw z_t ``(B * K, L)``, hear x_t; return z_t and its log weight ``(B * K,)``."""
         ...
 
@@ -132,7 +136,7 @@ class RolledOut:
             }
             self.e = pair.encode_sequence(self.x[:, :given], length.clamp(max=given), first)
 
-    def propose(self, t: int, side: Side) -> tuple[Tensor, Tensor]:
+    def propose(self, t: int, side: Proposal) -> tuple[Tensor, Tensor]:
         self._begin(t)
         prior = self.rollout.latent("prior")
         if side == "prior":
@@ -141,10 +145,15 @@ class RolledOut:
             assert self.e is not None  # frames that are proposed for are given
             posterior = self.rollout.latent("posterior", self.repeat(self.e[:, t]))
             z = posterior.sample()
-            log_ratio = prior.log_prob(z) - posterior.log_prob(z)
-        log_p = self.rollout.log_likelihood(z, self.repeat(self.x[:, t]))
+            if side == "mixture":
+                z = torch.where(
+                    aligned(torch.rand(len(z), device=z.device) < 0.5, z), z, prior.sample()
+                )
+            log_p, log_q = prior.log_prob(z), posterior.log_prob(z)
+            log_ratio = log_p - (log_q if side == "posterior" else _log_half(log_p, log_q))
+        log_likelihood = self.rollout.log_likelihood(z, self.repeat(self.x[:, t]))
         self.rollout.advance(z, self.repeat(self.pair.embed(self.x[:, t])))
-        return z.reshape(len(z), -1), log_p + log_ratio
+        return z.reshape(len(z), -1), log_likelihood + log_ratio
 
     def predict(self, t: int) -> Tensor:
         self._begin(t)
@@ -161,6 +170,11 @@ class RolledOut:
     def repeat(self, rows: Tensor) -> Tensor:
         """``(B, ...)`` to ``(B * K, ...)``."""
         return rows.repeat_interleave(self.number, 0)
+
+
+def _log_half(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Return the log-density of the mixture of both in halves, ``(B * K,)``."""
+    return torch.logaddexp(log_p, log_q) - math.log(2)
 
 
 class Conditioned:
@@ -189,7 +203,12 @@ class Conditioned:
         self.heard = self.args  # with frames of the model's own
         self.past: dict[str, Tensor] = {}
 
-    def propose(self, t: int, side: Side) -> tuple[Tensor, Tensor]:
+    def propose(self, t: int, side: Proposal) -> tuple[Tensor, Tensor]:
+        if side == "mixture":
+            raise RequestError(
+                "a filter that proposes from guide and prior needs a pair written as one step "
+                f"(vaezoo.SequencePair), and {type(self.pair).__name__} is none"
+            )
         until = self._until(self.args, t + 1)
         log_q = self.args[0].new_zeros(())
         if side == "posterior":

@@ -22,7 +22,7 @@ class Case:
     """A pair, its data ``(B, ...)``, log p(x) of them, and exact draws of each latent.
 
     ``features`` makes the numbers that are compared of draws ``(S, B, *event)``; ``exact`` are
-    those of 20,000 exact draws, ``(S, B, F)``.
+    those of 8,000 exact draws, ``(S, B, F)``.
     """
 
     family: str
@@ -69,7 +69,7 @@ def standard(size: int) -> dist.TorchDistribution:
     return normal(torch.zeros(size), 1.0)
 
 
-NUM_EXACT = 20_000
+NUM_EXACT = 8000
 GRID = 20_001
 
 
@@ -219,6 +219,58 @@ def linear(
     return Case(
         f"linear, sigma {sigma:g}, {what}, d {size}", pair, x, marginal.log_prob(x.double()), exact
     )
+
+
+def walk(size: int, step: float = 0.9, *, num_data: int = 24) -> Case:
+    """Latents that follow each other, z_i = step z_(i-1) + noise, observed; the guide is exact.
+
+    Its latents go together, as those of a smooth curve.
+    """
+    noise = 0.5
+    place = torch.arange(size, dtype=F64)
+    prior = step ** (place[:, None] - place).abs()
+    covariance = torch.linalg.inv(torch.linalg.inv(prior) + torch.eye(size, dtype=F64) / noise**2)
+    of_x = dist.MultivariateNormal(
+        torch.zeros(size, dtype=F64), prior + noise**2 * torch.eye(size, dtype=F64)
+    )
+    x = of_x.sample(torch.Size([num_data])).float()
+    factor = torch.linalg.cholesky(covariance)
+    before = dist.MultivariateNormal(
+        torch.zeros(size), scale_tril=torch.linalg.cholesky(prior).float()
+    )
+
+    def posterior(x: Tensor) -> dist.TorchDistribution:
+        loc = (x.double() / noise**2 @ covariance).to(x.dtype)
+        return dist.MultivariateNormal(loc, scale_tril=factor.to(x.dtype))
+
+    loc = x.double() / noise**2 @ covariance
+    exact = loc + torch.randn(NUM_EXACT, num_data, size, dtype=F64) @ factor.T
+    pair = Pair(lambda: before, lambda z: normal(z, noise), posterior)
+    return Case(f"walk of {size}, exact", pair, x, of_x.log_prob(x.double()), exact)
+
+
+def cauchy(size: int, noise: float, *, num_data: int = 24) -> Case:
+    """Latents with a Cauchy prior, each observed with noise; the guide is that of a flat prior."""
+    z = torch.distributions.Cauchy(0.0, 1.0).sample(torch.Size([num_data, size]))
+    x = (z + noise * torch.randn_like(z)).clamp(-30, 30)
+    parts = [
+        _on_grid(
+            lambda u, i=i: (
+                dist.Cauchy(0.0, 1.0).log_prob(u) + dist.Normal(u, noise).log_prob(x[:, i].double())
+            ),
+            -35.0,
+            35.0,
+        )
+        for i in range(size)
+    ]
+    log_evidence = torch.stack([total for total, _ in parts]).sum(0)
+    exact = torch.stack([draws for _, draws in parts], -1)
+    pair = Pair(
+        lambda: dist.Cauchy(torch.zeros(size), 1.0).to_event(1),
+        lambda z: normal(z, noise),
+        lambda x: normal(x, noise),
+    )
+    return Case(f"Cauchy, noise {noise:g}, d {size}", pair, x, log_evidence, exact)
 
 
 def shell(size: int, *, num_data: int = 24) -> Case:

@@ -198,11 +198,13 @@ def check_posteriors(
     if not 1 <= num_resampled <= num_samples:
         raise RequestError(f"num_resampled lies between 1 and {num_samples}, got {num_resampled}")
     parts, sizes = [], (num_samples, num_resampled, split_gap)
+    scouting = scouting or ScoutSettings()
     with _precise(pair, args) as (pair, args):
-        for first, part in numbered_rows(args, max_data):
+        at_once = min(max_data, scouting.data_at_once(_trial(pair, args).num_latents))
+        for first, part in numbered_rows(args, at_once):
             with probing(pair, args[0].device, seed=seed + first):
                 target = Target(pair, part, WHAT)
-                parts.append(_check(target, *sizes, scouting or ScoutSettings(), seed + first))
+                parts.append(_check(target, *sizes, scouting, seed + first))
     return join(parts, dims=DATA_DIM)
 
 
@@ -210,19 +212,20 @@ def check_posteriors(
 def _precise(pair: nn.Module, args: Args) -> Iterator[tuple[nn.Module, Args]]:
     """Yield a pair and its batch, in float64 where latents have an edge, if it can do that."""
     with ExitStack() as stack:
-        if _has_edges(pair, args) and args[0].device.type != "mps":
+        if not _trial(pair, args).is_unconstrained and args[0].device.type != "mps":
             double = stack.enter_context(in_double(pair, args))
             try:
-                _has_edges(*double)
+                _trial(*double)
                 pair, args = double
             except Exception:  # whatever a pair does that casts to float32
                 stack.close()
         yield pair, args
 
 
-def _has_edges(pair: nn.Module, args: Args) -> bool:
+def _trial(pair: nn.Module, args: Args) -> Target:
+    """Return the target of a few data, which says how many latents there are, and of what kind."""
     with probing(pair, args[0].device):
-        return not Target(pair, trial_rows(args), WHAT).is_unconstrained
+        return Target(pair, trial_rows(args), WHAT)
 
 
 def _check(

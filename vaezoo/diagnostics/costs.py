@@ -14,7 +14,7 @@ from vaezoo.inference.filtering import particle_filter
 from vaezoo.inference.hmc import ChainSettings
 from vaezoo.inference.importance import importance_weights
 from vaezoo.inference.local_fits import NUM_DRAWS, NUM_STEPS
-from vaezoo.inference.scouts import ScoutSettings
+from vaezoo.inference.scouts import THOROUGH, ScoutSettings
 from vaezoo.inference.target import Target
 from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
@@ -38,8 +38,8 @@ class AnalysisPlan:
     Attributes
     ----------
     level
-        ``quick``: draws of the guide only. ``standard``: each posterior is checked against chains
-        and a mixture. ``full``: long chains, annealing and classifiers besides.
+        ``quick``: draws of the guide only. ``standard``: each posterior is checked by scouts
+        and a mixture. ``full``: more scouts, long chains, annealing and classifiers besides.
     num_data
         Data whose posteriors are looked at.
     num_samples
@@ -66,6 +66,11 @@ class AnalysisPlan:
     num_bidirectional: int = 0
     seconds: float = 0.0
 
+    @property
+    def scouting(self) -> ScoutSettings:
+        """How many scouts are sent for each datum."""
+        return THOROUGH if self.level == "full" else ScoutSettings()
+
 
 @dataclass(frozen=True)
 class _Costs:
@@ -84,7 +89,7 @@ class _Costs:
         weighed = (1 if plan.level == "quick" else 2.75) * plan.num_samples * plan.num_data
         gradients = 0.0
         if plan.level != "quick":
-            gradients += ScoutSettings().num_gradients + NUM_STEPS * NUM_DRAWS
+            gradients += plan.scouting.num_gradients + NUM_STEPS * NUM_DRAWS
         if plan.level == "full":
             gradients += _gradients(LONG) * CHAINS + SHARE_ANNEALED * _annealing()
             gradients += 2 * _annealing() * plan.num_bidirectional / plan.num_data

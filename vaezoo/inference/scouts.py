@@ -10,26 +10,39 @@ What they share is the metric, the covariance *within* the modes that they found
 What counts is the number of independent starts from the prior: a mode that one draw from the prior
 in p reaches is found by none of n scouts with probability (1 - p)^n, and by two or more of 48 in 97
 of 100 cases for p = 0.1. A mode that fewer than one draw in 64 reaches cannot be seen by scouts.
+
+A posterior that is thousands of times narrower than its prior takes long to get to. Where fewer
+than half of the starts from the prior have arrived, all scouts of that datum are sent once more,
+with a longer way.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vaezoo.inference.adaptation import Frame
-from vaezoo.inference.clusters import Clusters, cluster, is_settled, pooled_covariance
+from vaezoo.inference.clusters import (
+    MOST_CLUSTERS,
+    Clusters,
+    cluster,
+    is_settled,
+    pooled_covariance,
+)
 from vaezoo.inference.hmc import Placed, placed
 from vaezoo.inference.leapfrog import first_step_size, move
 from vaezoo.inference.target import Target
 
-__all__ = ["ScoutSettings", "Scouts", "send_scouts"]
+__all__ = ["THOROUGH", "ScoutSettings", "Scouts", "send_scouts"]
 
 WIDE = 3.0
 TARGET_ACCEPTANCE, FAST, SLOW = 0.75, 0.5, 0.15
-SMALLEST_STEP, LARGEST_STEP = math.exp(-9), math.exp(0.7)
+SMALLEST_STEP, LARGEST_STEP = math.exp(-14), math.exp(0.7)
 RECENT = 6  # draws of each scout that a metric is made of
+MOST_NUMBERS = 2**25  # of one tensor of scouts: 256 MiB
+FEWEST_ARRIVED = 0.5  # of the scouts from the prior
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,9 @@ class ScoutSettings:
         Moves before those that are kept, and these.
     max_leapfrog
         Most leapfrog steps of a move, in warm-up and after.
+    patience
+        How many times as long scouts warm up that are sent once more, since few arrived; 1 for
+        never.
     """
 
     from_prior: int = 48
@@ -52,17 +68,32 @@ class ScoutSettings:
     num_warmup: int = 25
     num_samples: int = 20
     max_leapfrog: tuple[int, int] = (5, 7)
+    patience: int = 4
 
     @property
     def number(self) -> int:
         """Scouts of a datum."""
         return self.from_prior + self.from_guide + self.around_guide
 
+    def data_at_once(self, num_latents: int) -> int:
+        """Return for how many data scouts, and covariances of their modes, fit into memory.
+
+        Examples
+        --------
+        >>> ScoutSettings().data_at_once(20), ScoutSettings().data_at_once(200)
+        (952, 27)
+        """
+        of_scouts = self.number * self.num_samples * num_latents
+        return max(1, MOST_NUMBERS // (of_scouts + MOST_CLUSTERS * num_latents**2))
+
     @property
     def num_gradients(self) -> float:
         """Gradients that are taken for a datum, on average."""
         of_warmup, after = ((1 + most) / 2 for most in self.max_leapfrog)
         return self.number * (1 + self.num_warmup * of_warmup + self.num_samples * after)
+
+
+THOROUGH = ScoutSettings(from_prior=112, num_warmup=40, num_samples=30)
 
 
 @dataclass(frozen=True)
@@ -86,6 +117,37 @@ class Scouts:
     clusters: Clusters
     found: Tensor
 
+    def arrived(self, settings: ScoutSettings) -> Tensor:
+        """Return which share of the starts from the prior ended in a mode, ``(B,)``."""
+        return self.found.sum(0) / max(1, settings.from_prior)
+
+    def with_data(self, rows: Tensor, others: "Scouts") -> "Scouts":
+        """Return these with the scouts of some data in the place of their own."""
+        number = max(len(self.found), len(others.found))
+        new, changed = self._padded(number), others._padded(number)
+        for (value, dim), (other, _) in zip(new._values(), changed._values(), strict=True):
+            value.index_copy_(dim, rows.to(value.device), other)
+        return new
+
+    def _padded(self, number: int) -> "Scouts":
+        """Return a copy with so many clusters, empty ones at the end."""
+        more, own = number - len(self.found), self.clusters
+        eye = torch.eye(own.loc.shape[-1], dtype=own.factor.dtype, device=own.factor.device)
+        clusters = Clusters(
+            own.label.masked_fill(own.label == len(self.found), number),
+            pad(own.size, (0, 0, 0, more)),
+            pad(own.loc, (0, 0, 0, 0, 0, more)),
+            torch.cat([own.factor, eye.expand(more, *own.factor.shape[1:])]),
+        )
+        found = pad(self.found, (0, 0, 0, more))
+        return Scouts(self.draws.clone(), self.log_joint.clone(), clusters, found)
+
+    def _values(self) -> list[tuple[Tensor, int]]:
+        """Return all tensors, and which dimension of each is that of data."""
+        own = self.clusters
+        of_clusters = [(value, 1) for value in (own.label, own.size, own.loc, own.factor)]
+        return [(self.draws, 2), (self.log_joint, 2), *of_clusters, (self.found, 1)]
+
 
 def send_scouts(target: Target, settings: ScoutSettings | None = None) -> Scouts:
     """Send scouts for each datum of a target; inside :func:`~vaezoo.pairs.particles.probing`.
@@ -101,6 +163,15 @@ def send_scouts(target: Target, settings: ScoutSettings | None = None) -> Scouts
     2
     """
     settings = settings or ScoutSettings()
+    scouts = _send(target, settings)
+    late = torch.nonzero(scouts.arrived(settings) < FEWEST_ARRIVED).flatten()
+    if not len(late) or settings.patience == 1:
+        return scouts
+    longer = replace(settings, num_warmup=settings.patience * settings.num_warmup)
+    return scouts.with_data(late, _send(target.some(late), longer))
+
+
+def _send(target: Target, settings: ScoutSettings) -> Scouts:
     journey = _Journey(target, settings)
     for number in range(settings.num_warmup):
         if number == settings.num_warmup // 2:

@@ -92,6 +92,7 @@ class Target:
         self.every = enumeration_of(trace)
         self.pair = pair
         self.args = args
+        self.what = what
         self.num_data = len(args[0])
         self.in_plate = choose_particles(pair, few, 2).in_plate
         whole = trace if len(few[0]) == self.num_data else trace_pair(pair, args)
@@ -108,6 +109,10 @@ class Target:
     def is_unconstrained(self) -> bool:
         """Whether the latents are reals, which nothing needs to carry there."""
         return all(_is_identity(latent.transform) for latent in self.latents)
+
+    def some(self, rows: Tensor) -> "Target":
+        """Return that of some of the data."""
+        return Target(self.pair, tuple(arg[rows.to(arg.device)] for arg in self.args), self.what)
 
     def constrain(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the latents by site ``(S, B, *event)``, and the log volume log |dz / du|."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -76,7 +76,7 @@ def analyse(
         Only the first so many; None for all.
     level
         ``quick`` looks at draws of the guide only, and cannot see what it missed. ``standard``
-        checks each posterior by a mixture of short HMC chains, guide and prior. ``full`` adds long
+        checks each posterior by scouts and a mixture. ``full`` sends more scouts, and adds long
         chains, annealing with bounds from both sides, and classifiers.
     budget
         Seconds that it may take: fewer data are looked at, if need be.
@@ -253,6 +253,7 @@ class Analysis:
         check = self._check(
             "posterior",
             check_posteriors,
+            scouting=self.plan.scouting,
             num_samples=self.plan.num_samples,
             num_resampled=self._draws.num_samples if self._draws else self.plan.num_kept,
         )
@@ -323,7 +324,7 @@ class Analysis:
             trees["mcmc"] = chains_tree(self._draws, q, report.second_opinion.chains)
         return replace(report, trees=trees)
 
-    def _check(self, name: str, check: Callable[..., Result], **sizes: int) -> Result | None:
+    def _check(self, name: str, check: Callable[..., Result], **sizes: Any) -> Result | None:
         """Return what a check of the pair finds on the data."""
         return self._try(name, lambda: check(self.run.pair, self._args, seed=self.seed, **sizes))
 

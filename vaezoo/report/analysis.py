@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import xarray as xr
 
 from vaezoo import registry
 from vaezoo.checks.blame import class_of
@@ -26,6 +27,7 @@ from vaezoo.options import Level
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, is_autoencoder, trace_pair
 from vaezoo.report.findings import Report, Scope
+from vaezoo.report.tables import per_datum, ranks_table
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runs.stamps import stamp_of_weights
@@ -267,7 +269,14 @@ class Analysis:
             "num_simulations": self.plan.num_simulations,
             "num_samples": self.plan.num_ranked,
         }
-        return replace(report, calibration=self._check("calibration", calibrate, **sizes))
+        calibration = self._check("calibration", calibrate, **sizes)
+        sides = {"q": calibration and calibration.guide}
+        sides["checked"] = calibration and calibration.repaired
+        trees = dict(report.trees)
+        for name, ranks in sides.items():
+            if name in trees and ranks:
+                trees[name]["prior_sbc"] = xr.DataTree(ranks_table(ranks))
+        return replace(report, calibration=calibration, trees=trees)
 
     def _collapse(self, report: Report) -> Report:
         return replace(report, collapse=self._check("latents", collapse))
@@ -319,7 +328,7 @@ class Analysis:
         if self._draws is None or report.judged is None:
             return report
         q, trees = report.trees["q"], dict(report.trees)
-        trees["checked"] = checked_tree(self._draws, q, report.judged)
+        trees["checked"] = checked_tree(self._draws, q, report.judged, per_datum(report))
         if report.second_opinion is not None:
             trees["mcmc"] = chains_tree(self._draws, q, report.second_opinion.chains)
         return replace(report, trees=trees)

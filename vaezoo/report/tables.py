@@ -15,7 +15,7 @@ from vaezoo.diagnostics.grading import GRADES, VERDICTS
 from vaezoo.report.findings import Report
 from vaezoo.report.words import verdict
 
-__all__ = ["diagnostics", "grade_counts", "per_datum", "to_dict"]
+__all__ = ["diagnostics", "grade_counts", "per_datum", "ranks_table", "to_dict"]
 
 Table = dict[str, Any]
 GAPS = ("gap", "approximation_gap", "amortisation_gap")
@@ -147,15 +147,16 @@ def diagnostics(report: Report) -> xr.DataTree:
     """Return ``per_datum``, and the ranks of the calibration as ``prior_sbc``."""
     groups = {"per_datum": per_datum(report)}
     if report.calibration:
-        groups["prior_sbc"] = _ranks(report.calibration.guide)
+        groups["prior_sbc"] = ranks_table(report.calibration.guide)
         if report.calibration.repaired:
-            groups["prior_sbc_repaired"] = _ranks(report.calibration.repaired)
+            groups["prior_sbc_repaired"] = ranks_table(report.calibration.repaired)
     tree = xr.DataTree.from_dict(groups)
     tree.attrs.update(run=report.scope.run, level=report.plan.level, seed=report.scope.seed)
     return tree
 
 
-def _ranks(ranks: Ranks) -> xr.Dataset:
+def ranks_table(ranks: Ranks) -> xr.Dataset:
+    """Return the PIT of simulations as ``plot_ecdf_pit`` of ArviZ 1.x takes a ``prior_sbc``."""
     pit = ranks.pit.cpu().numpy()[None]
     coords = {"chain": [0], "draw": np.arange(pit.shape[1]), "quantity": list(ranks.names)}
     return xr.Dataset({"pit": (("chain", "draw", "quantity"), pit)}, coords=coords)

@@ -4,8 +4,9 @@ from typing import Any, ClassVar
 
 import torch
 from pyro import distributions as dist
-from pyro import factor, plate, sample
+from pyro import factor, plate, poutine, sample
 from pyro.distributions import transforms
+from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
@@ -359,3 +360,86 @@ class Bayesian(Pair):
     def guide(self, x: Tensor) -> None:
         sample("w", dist.Normal(self.loc, self.log_scale.exp()).to_event(2))
         super().guide(x)
+
+
+class Loadings(Bayesian):
+    """The same with a guide of Pyro for what all data share."""
+
+    def build(self) -> None:
+        super().build()
+        self.shared = AutoNormal(poutine.block(self.model, expose=["w"]))
+
+    def guide(self, x: Tensor) -> None:
+        self.shared(x)
+        Pair.guide(self, x)
+
+
+class Gaps(Pair):
+    """MIWAE (Mattei and Frellsen 2019, arXiv:1812.02633): nan in x is missing."""
+
+    def build(self) -> None:
+        self.enc = self.net(2 * self.size, 2 * self.z_dim)
+
+    def model(self, x: Tensor, mask: Tensor) -> None:
+        super().model(x)
+
+    def guide(self, x: Tensor, mask: Tensor) -> None:
+        with plate("data", len(x)):
+            sample("z", normal(self.enc(torch.cat([x, mask.to(x.dtype)], -1))))
+
+
+class Sphere(Pair):
+    """Directions (after Davidson et al. 2018, arXiv:1804.00891)."""
+
+    width = 1
+
+    def prior(self, x: Tensor) -> Any:
+        return dist.ProjectedNormal(x.new_zeros(self.z_dim))
+
+    def posterior(self, x: Tensor) -> Any:
+        return dist.ProjectedNormal(self.enc(x))
+
+
+class Simplex(Sphere):
+    """Shares of topics (Srivastava and Sutton 2017, arXiv:1703.01488), by a Dirichlet."""
+
+    def prior(self, x: Tensor) -> Any:
+        return dist.Dirichlet(x.new_full((self.z_dim,), 0.5))
+
+    def posterior(self, x: Tensor) -> Any:
+        return dist.Dirichlet(softplus(self.enc(x)) + 0.1)
+
+
+class Plated(Pair):
+    """A plate of the elements inside the plate of the data, which is the leftmost dimension."""
+
+    def model(self, x: Tensor) -> None:
+        with plate("data", len(x), dim=-2):
+            z = sample("z", dist.Normal(x.new_zeros(1, self.z_dim), 1.0).to_event(1))
+            loc, scale = self.dec(z[:, 0]).chunk(2, -1)
+            with plate("elements", self.size, dim=-1):
+                sample("x", dist.Normal(loc, softplus(scale) + 0.1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with plate("data", len(x), dim=-2):
+            sample("z", normal(self.enc(x)[:, None]))
+
+
+class Auxiliary(Pair):
+    """An auxiliary latent with a reverse density (Maaloe et al. 2016, arXiv:1602.05473)."""
+
+    def build(self) -> None:
+        self.aux = self.net(self.size, 2)
+        self.enc = self.net(self.size + 1, 2 * self.z_dim)
+        self.back = self.net(self.size + self.z_dim, 2)
+
+    def model(self, x: Tensor) -> None:
+        with plate("data", len(x)):
+            z = sample("z", self.prior(x))
+            x = sample("x", normal(self.dec(z)), obs=x)
+            sample("a", normal(self.back(torch.cat([x, z], -1))))
+
+    def guide(self, x: Tensor) -> None:
+        with plate("data", len(x)):
+            a = sample("a", normal(self.aux(x)))
+            sample("z", normal(self.enc(torch.cat([x, a], -1))))

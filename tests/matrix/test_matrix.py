@@ -12,8 +12,9 @@ import torch
 
 import vaezoo
 from vaezoo import RequestError, Run
+from vaezoo.observations.missing import with_missing
 from vaezoo.pairs.accounting import elbo_terms, log_weights
-from vaezoo.pairs.sites import argument_names, repeat_rows
+from vaezoo.pairs.sites import repeat_rows
 from vaezoo.testing import check_pair
 
 HERE = Path(__file__).parent
@@ -39,6 +40,9 @@ def _data() -> dict[str, Arrays]:
         "MixedColumns": {"x": np.hstack([x[:, :2], counts[:, :1], bits]).astype(np.float32)},
         "frames": frames,
         "Steered": {**frames, "u": normal(5, 2)},
+        "SteeredStep": {**frames, "u": normal(5, 2)},
+        "TwoPerStepFast": {**frames, "y": normal(5, 2)},
+        "Gaps": {"x": np.where(rng.random(x.shape) < 0.2, np.nan, x)},
     }
 
 
@@ -47,31 +51,39 @@ ROWS = (
     *("Vamp", "MixturePrior", "FlowPosterior", "FullRank", "Ladder", "BottomUp", "OfLabel"),
     *("OfNumbers", "Classes", "ScoredClasses", "SomeLabels", "Relaxed", "Autoencoder", "Sparse"),
     *("Quantised", "Counts", "StudentT", "Shares", "Levels", "TwoViews", "MixedColumns"),
-    "Bayesian",
+    *("Bayesian", "Loadings", "Gaps", "Sphere", "Simplex", "Plated", "Auxiliary"),
 )
+LOSSES = {"Judged": "capacity", "Criticised": "factor"}
+STEPS = ("SteeredStep", "TwoPerStepFast")
 FRAMES = ("TwoPerStep", "StaticAndDynamic", "Steered", "Switching")
 PATHS = ("GaussianProcess", "Equation", "Attention")
-PAIRS = (*ROWS, *FRAMES, *PATHS)
+PAIRS = (*ROWS, *LOSSES, *STEPS, *FRAMES, *PATHS)
+FILES = {**dict.fromkeys(ROWS, "rows.py"), **dict.fromkeys(LOSSES, "losses.py")}
+FILES.update({**dict.fromkeys(STEPS, "steps.py"), **dict.fromkeys((*FRAMES, *PATHS), "frames.py")})
 
 # Which cells are refused: all others work.
 NO_POSTERIOR = {"draw_posterior", "analyse"}  # the guide gives one value
 NO_PRIOR = {"sample"}  # the prior is flat
 EXPECTED: dict[str, set[str]] = {
-    **{name: {"forecast"} for name in ROWS},  # there is no time
+    **{name: {"forecast"} for name in (*ROWS, *LOSSES)},  # there is no time
     "Autoencoder": {"forecast", *NO_POSTERIOR, *NO_PRIOR},
     "Quantised": {"forecast", *NO_POSTERIOR, *NO_PRIOR},
     "Sparse": {"forecast", *NO_POSTERIOR},
+    "Loadings": {"forecast", "impute"},
     "Bayesian": {"forecast", "impute"},  # no chain of each datum for what all data share
 }
 
 
+def is_of_rows(name: str) -> bool:
+    return name in ROWS or name in LOSSES
+
+
 def data_of(name: str) -> Arrays:
-    return DATA.get(name, DATA["rows" if name in ROWS else "frames"])
+    return DATA.get(name, DATA["rows" if is_of_rows(name) else "frames"])
 
 
 def args_of(run: Run, name: str, num_rows: int = 7) -> tuple[torch.Tensor, ...]:
-    data = data_of(name)
-    return tuple(torch.as_tensor(data[key][:num_rows]) for key in argument_names(run.pair))
+    return run.batches(data_of(name)).whole("train", limit=num_rows)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +94,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     def train(name: str) -> Run:
         if name not in runs:
             torch.manual_seed(0)
-            file = HERE / ("rows.py" if name in ROWS else "frames.py")
-            training, out = {"steps": 2, "batch_size": 8}, tmp_path_factory.mktemp(name) / "run"
+            file, out = HERE / FILES[name], tmp_path_factory.mktemp(name) / "run"
+            training = {"steps": 2, "batch_size": 8, "objective": LOSSES.get(name, "elbo")}
             runs[name] = vaezoo.fit(f"{file}:{name}", data_of(name), training=training, out=out)
         return runs[name]
 
@@ -92,7 +104,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 
 def check(run: Run, name: str, folder: Path) -> bool:
-    check_pair(run.pair, args_of(run, name)).raise_if_failed()
+    check_pair(run.pair, data=data_of(name)).raise_if_failed()
     return True
 
 
@@ -111,7 +123,10 @@ def sample(run: Run, name: str, folder: Path) -> bool:
 
 def reconstruct(run: Run, name: str, folder: Path) -> bool:
     x = vaezoo.reconstruct(run, limit=4)[1]
-    return are_finite(x if name in ROWS else x[:, :3])  # behind the end of a sequence stands nan
+    if is_of_rows(name):
+        return are_finite(x)
+    values = x.values() if isinstance(x, dict) else (x,)
+    return all(are_finite(value[:, :3]) for value in values)  # behind the end stands nan
 
 
 def encode(run: Run, name: str, folder: Path) -> bool:
@@ -133,7 +148,7 @@ def forecast(run: Run, name: str, folder: Path) -> bool:
 
 
 def impute(run: Run, name: str, folder: Path) -> bool:
-    hidden: dict[str, Any] = {"fraction": 0.2} if name in ROWS else {"gap": (1, 2)}
+    hidden: dict[str, Any] = {"fraction": 0.2} if is_of_rows(name) else {"gap": (1, 2)}
     return are_finite(vaezoo.impute(run, num_samples=4, burn_in=2, limit=3, **hidden).mean[:, :3])
 
 
@@ -170,7 +185,7 @@ def test_a_pair_goes_through_a_command_or_is_refused(
 
 
 def has_weights(name: str) -> bool:
-    return name not in ("Autoencoder", "Sparse", "Quantised", "Bayesian")
+    return name not in ("Autoencoder", "Sparse", "Quantised", "Bayesian", "Loadings")
 
 
 @pytest.mark.parametrize("name", list(filter(has_weights, PAIRS)))
@@ -178,9 +193,10 @@ def test_the_elbo_is_the_mean_log_weight(name: str, trained: Callable[[str], Run
     """Of other draws each. Five standard errors: of all pairs, one in 50,000 runs fails."""
     run, num_draws = trained(name), 500
     args = args_of(run, name)
+    pair = with_missing(run.pair, args)
     with torch.no_grad():
-        elbo = elbo_terms(run.pair, repeat_rows(args, num_draws)).elbo.reshape(len(args[0]), -1)
-        weights = log_weights(run.pair, args, num_draws).T
+        elbo = elbo_terms(pair, repeat_rows(args, num_draws)).elbo.reshape(len(args[0]), -1)
+        weights = log_weights(pair, args, num_draws).T
     noise = (elbo.var(1) + weights.var(1)).sum() / num_draws
     gap = (elbo.mean(1) - weights.mean(1)).sum()
     assert abs(float(gap)) < 5 * float(noise.sqrt()) + 1e-3

@@ -259,7 +259,7 @@ class StoppedError(VaezooError):
 
 
 def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
-    from vaezoo.runs.summary import best_record, headline
+    from vaezoo.runs.summary import best_record, headline, sum_of_terms
 
     if not (run.folder() / "config.toml").is_file():
         raise RunError(f"{run.folder()} was removed when its training had ended; nothing is left")
@@ -269,7 +269,7 @@ def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
         return
     values = best["validation"]
     name, value = headline(values)
-    terms = f" = {values['recon']:.2f} - KL {values['kl']:.2f}" if "kl" in values else ""
+    terms = f" = {sum_of_terms(values, digits=2)}" if "kl" in values else ""
     echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}")
     echo(f"wrote {run.path}")
     pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]

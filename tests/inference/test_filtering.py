@@ -315,7 +315,7 @@ def test_what_is_impossible_has_no_evidence() -> None:
 BAD: dict[str, tuple[Callable[[], object], str]] = {
     "no sequences": (
         lambda: particle_filter(VAELinear(x_shape=(3,)), copies(1), 5),
-        "a particle filter needs sequences, and VAELinear takes no argument `length`",
+        "a particle filter needs sequences, and VAELinear takes no argument 'length'",
     ),
     "no particles": (
         lambda: particle_filter(KalmanPair(MODEL), copies(1), 0),

@@ -7,6 +7,7 @@ import pyro
 import pytest
 import torch
 from pyro import distributions as dist
+from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 
 import vaezoo
@@ -78,6 +79,26 @@ def test_trees_written_in_pieces_are_whole(run: Run, tmp_path: Path) -> None:
     with vaezoo.open_tree(tmp_path / "q.nc") as read:
         assert read["posterior"]["z"].shape == (4, 1, 6, 3)
         np.testing.assert_allclose(read["posterior"]["mu"], whole["posterior"]["mu"])
+
+
+class ByPyro(Shared):
+    """A guide of Pyro for the mean: its value is computed from a draw of another name."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__(x_shape=x_shape)
+        self.of_mean = AutoNormal(pyro.poutine.block(self.model, expose=["mu"]))
+
+    def guide(self, x: Tensor) -> None:
+        self.of_mean(x)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x), 1.0).to_event(1))
+
+
+def test_moments_leave_out_what_is_computed_from_a_draw() -> None:
+    run = vaezoo.fit(ByPyro, X, training={"steps": 5})
+    guide = vaezoo.draw_posterior(run, X[:3], num_samples=4)["guide"]
+    assert {"z_mean", "z_sd"} <= set(guide.data_vars)
+    assert not any(str(name).startswith("mu") for name in guide.data_vars)
 
 
 class Slash(Shared):

@@ -89,7 +89,10 @@ def _misplaced(subject: Subject, side: str, name: str, site: Site) -> tuple[str,
         fits = not site["is_observed"] and not _follows_batch(subject, side, name)
         repair = "indent it under: with pyro.plate('data', len(x))"
         return None if fits else (f"site '{name}' lies outside the data plate", repair)
-    if side == "guide" or data is None or in_data_plate(site, data):
+    if data is not None and in_data_plate(site, data, of_guide=side == "guide"):
+        told = side == "guide" and partner and _rows_not_first(name, partner)
+        return None if told else _rows_not_first(name, site)
+    if side == "guide" or data is None:
         return None
     if data.name in {frame.name for frame in site["cond_indep_stack"]}:
         what = f"the plate '{own.name}' of site '{name}' lies outside the data plate '{data.name}'"
@@ -102,6 +105,18 @@ def _misplaced(subject: Subject, side: str, name: str, site: Site) -> tuple[str,
         what = f"site '{name}' is observed in the plate '{own.name}' of {own.size}"
         return what, f"observe it in the plate '{data.name}' of the data"
     return None
+
+
+def _rows_not_first(name: str, site: Site) -> tuple[str, str] | None:
+    """Return what is wrong where values are (K, B), of K elements, and not (B, K)."""
+    own = outermost_frame(site)
+    left = [f for f in site["cond_indep_stack"] if f.vectorized and own and f.dim < own.dim]
+    if not (own and left):
+        return None
+    what = f"the values of site '{name}' have the plate '{left[0].name}' before their rows"
+    depth = min(frame.dim for frame in left)
+    others = f"the plate '{left[0].name}' a dim right of it"
+    return what, f"write pyro.plate('{own.name}', len(x), dim={depth}), and give {others}"
 
 
 def _follows_rows(subject: Subject, name: str) -> bool:

@@ -14,6 +14,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from vaezoo.checks.blame import (
@@ -57,10 +58,13 @@ class _Recorder(require_pyro):
         self.side = side
         self.source_lines = source_lines
         self.visits: list[str] = []
+        self.plates: set[str] = set()
 
     def _pyro_sample(self, msg: Any) -> None:
         super()._pyro_sample(msg)
         self.visits.append(msg["name"])
+        if site_is_subsample(msg):
+            self.plates.add(msg["name"])
         # Empty for a sequence pair, whose sample statements are vaezoo's.
         line = calling_line(below=TraceHandler.get_trace.__code__)
         if line:
@@ -239,9 +243,7 @@ class Subject:
         site = _site_of(error.__traceback__)
         where = self._where_raised(error, site)
         if self.recorder.repeated and "Multiple sample sites" in words_of(error):
-            what = f"two sites of the {self.recorder.side} are called '{self.recorder.repeated}'"
-            place = self.where(self.recorder.side, self.recorder.repeated)
-            return Failure("sites", place, what, "give each sample statement a name of its own")
+            return self._explain_repeated(self.recorder.repeated)
         if site and "Shape mismatch inside plate" in words_of(error):
             return self._explain_shape(site, where)
         unequal = self._unequal_latents()
@@ -249,6 +251,15 @@ class Subject:
             return unequal
         named = f"site '{site['name']}': " if site and "site '" not in words_of(error) else ""
         return Failure(check, where, named + one_line(error), repair_of(error))
+
+    def _explain_repeated(self, name: str) -> Failure:
+        side = self.recorder.side
+        what = f"two sites of the {side} are called '{name}'"
+        repair = "give each sample statement a name of its own"
+        if name in self.recorder.plates:
+            what = f"the {side} makes the plate '{name}' twice"
+            repair = f"make it once, rows = pyro.plate('{name}', ...), and write twice: with rows"
+        return Failure("sites", self.where(side, name), what, repair)
 
     def _where_raised(self, error: BaseException, site: Site | None) -> str:
         """Return the innermost line of the user's code that led to an exception."""

@@ -16,7 +16,7 @@ from vaezoo.distributions.families import is_discrete, is_point
 from vaezoo.errors import RequestError, nearest
 from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.plates import in_data_plate, is_scaled, num_densities
-from vaezoo.pairs.sites import PairTrace, Site, is_autoencoder, sample_sites
+from vaezoo.pairs.sites import PairTrace, is_autoencoder, is_auxiliary, sample_sites
 
 __all__ = [
     "DENSITY",
@@ -129,8 +129,8 @@ def _one_sided(trace: PairTrace) -> Iterator[Finding]:
     unpaired: Kind = "noise" if is_autoencoder(trace) else "auxiliary"
     for name, site in guide.items():
         if name not in model and name not in bases:
-            yield Finding(unpaired if _is_auxiliary(site) else "guide only", name)
-        elif name in model and model[name]["is_observed"] and not _is_auxiliary(site):
+            yield Finding(unpaired if is_auxiliary(site) else "guide only", name)
+        elif name in model and model[name]["is_observed"] and not is_auxiliary(site):
             yield Finding("observed", name)
 
 
@@ -150,10 +150,6 @@ def _plates(trace: PairTrace) -> Iterator[Finding]:
             yield Finding("global", name)
     if data is not None and data.full_size not in (None, data.size):
         yield Finding("subsampled plate", next(iter(trace.observed)))
-
-
-def _is_auxiliary(site: Site) -> bool:
-    return bool((site["infer"] or {}).get("is_auxiliary"))
 
 
 NEEDS: dict[Kind, str] = {

@@ -32,6 +32,7 @@ __all__ = [
     "density_sites",
     "guide_of",
     "is_autoencoder",
+    "is_auxiliary",
     "lengths_of",
     "model_of",
     "repeat_rows",
@@ -195,13 +196,27 @@ def _bases(model: Trace, guide: Trace) -> dict[str, Site]:
     points = [name for name, site in sites.items() if name in model.nodes and is_point(site["fn"])]
     bases = {}
     for name, site in sites.items():
-        if name in model.nodes or not (site["infer"] or {}).get("is_auxiliary"):
+        if name in model.nodes or not is_auxiliary(site):
             continue
         if name.removesuffix("_unconstrained") in points:
             bases[name.removesuffix("_unconstrained")] = site
         elif re.fullmatch("_.*_latent", name) and points:
             bases[points[0]] = site
     return bases
+
+
+def is_auxiliary(site: Site) -> bool:
+    """Return whether a guide says of a site of its own that the model has none of that name.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> with pyro.poutine.trace() as traced:
+    ...     a = pyro.sample("a", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})
+    >>> is_auxiliary(traced.trace.nodes["a"])
+    True
+    """
+    return bool((site["infer"] or {}).get("is_auxiliary"))
 
 
 def is_autoencoder(trace: PairTrace) -> bool:

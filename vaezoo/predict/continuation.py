@@ -166,7 +166,7 @@ def beginnings(
     if not takes_lengths(run.pair):
         raise RequestError(
             f"there is nothing to continue: {run.name} is no run on sequences "
-            f"({type(run.pair).__name__} takes no argument `length`)"
+            f"({type(run.pair).__name__} takes no argument 'length')"
         )
     batches = run.batches(data, data_dir=data_dir)
     args = batches.whole(split, limit=limit)

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from vaezoo.diagnostics.predictive import PredictiveCheck
 from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.report.findings import Report
+from vaezoo.runs.summary import sum_of_terms
 
 __all__ = ["verdict"]
 
@@ -74,7 +76,7 @@ def _labelled(report: Report) -> Iterator[tuple[str, str]]:
         yield from _of_guide(report.guide)
     else:
         metrics = report.metrics
-        yield "bound", f"ELBO {metrics.elbo:.2f} = {metrics.recon:.2f} - KL {metrics.kl:.2f}"
+        yield "bound", f"ELBO {metrics.elbo:.2f} = {sum_of_terms(asdict(metrics), digits=2)}"
     yield from _of_second_opinion(report)
     if report.calibration:
         yield "calibration", _of_calibration(report.calibration)

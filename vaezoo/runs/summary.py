@@ -1,10 +1,19 @@
 """What a run is, in a few lines: as text, and as a table for a notebook."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["as_html", "as_text", "best_record", "headline", "list_changes", "say_result"]
+__all__ = [
+    "as_html",
+    "as_text",
+    "best_record",
+    "headline",
+    "list_changes",
+    "say_result",
+    "sum_of_terms",
+]
 
 Rows = Mapping[str, str]
 
@@ -89,6 +98,27 @@ def headline(values: Mapping[str, Any]) -> tuple[str, float]:
     if "elbo" in values:
         return "ELBO", float(values["elbo"])
     return "reconstruction", float(values["reconstruction"])
+
+
+def sum_of_terms(values: Mapping[str, Any], digits: int) -> str:
+    """Return what an ELBO is the sum of, in nats.
+
+    Examples
+    --------
+    >>> sum_of_terms({"recon": -1.0, "kl": 0.5}, 2)
+    '-1.00 - KL 0.50'
+    >>> sum_of_terms({"recon": -1.0, "kl": 0.5, "factors": -0.2}, 1)
+    '-1.0 - KL 0.5 + factors -0.2'
+    >>> sum_of_terms({"recon": -1.0, "kl": 0.0, "kl_global": 9.0, "num_data": 80}, 1)
+    '-1.0 - KL 0.0 - global KL 9.0 / 80'
+    """
+    words = f"{values['recon']:.{digits}f} - KL {values['kl']:.{digits}f}"
+    if values.get("factors") is not None:
+        words += f" + factors {values['factors']:.{digits}f}"
+    if values.get("kl_global") is not None:
+        number = values.get("num_data") or math.inf
+        words += f" - global KL {values['kl_global']:.{digits}f} / {number:.0f}"
+    return words
 
 
 def _count(number: int, what: str) -> str:

@@ -81,7 +81,7 @@ def require_sequences(pair: nn.Module, what: str) -> None:
     """
     if not takes_lengths(pair):
         raise RequestError(
-            f"{what} needs sequences, and {type(pair).__name__} takes no argument `length`"
+            f"{what} needs sequences, and {type(pair).__name__} takes no argument 'length'"
         )
 
 

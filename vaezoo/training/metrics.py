@@ -24,6 +24,7 @@ from vaezoo.pairs.sites import (
     trace_pair,
 )
 from vaezoo.parts.likelihoods import Gaussian, share_at_floor
+from vaezoo.runs.summary import sum_of_terms
 
 __all__ = ["Metrics", "SiteMetrics", "measure"]
 
@@ -126,12 +127,7 @@ class Metrics:
     @property
     def sum_of_terms(self) -> str:
         """What the ELBO is the sum of, in nats, as ``-1.234 - KL 0.567``."""
-        words = f"{self.recon:.3f} - KL {self.kl:.3f}"
-        if self.factors is not None:
-            words += f" + factors {self.factors:.3f}"
-        if self.kl_global is not None:
-            words += f" - global KL {self.kl_global:.3f} / {self._num_data:.0f}"
-        return words
+        return sum_of_terms(asdict(self), digits=3)
 
     @property
     def _num_data(self) -> float:

@@ -5,9 +5,9 @@ from typing import Any
 
 from vaezoo.data.dataset import Array
 from vaezoo.data.padding import is_frame
-from vaezoo.distributions.families import point_of
+from vaezoo.distributions.families import is_point, point_of
 from vaezoo.pairs.lengths import with_frames
-from vaezoo.pairs.sites import Args, run_guide, sample_sites, site_values
+from vaezoo.pairs.sites import Args, is_auxiliary, run_guide, sample_sites, site_values
 from vaezoo.runs import Run
 from vaezoo.runs.environment import describe_library
 from vaezoo.trees.groups import Groups, to_numpy
@@ -25,9 +25,13 @@ MEANING_OF_LOO = (
 def guide_moments(run: Run, args: Args) -> dict[str, Array]:
     """Return mean and deviation of each latent; of sequences along the path of means.
 
-    Nothing where the guide has no mean in closed form.
+    Nothing where the guide has no mean in closed form, and nothing of a latent that is computed
+    from another draw, as Pyro's AutoGuides do: its Delta there has no deviation.
     """
     sites = sample_sites(run_guide(run.pair, args, z="mean"))
+    if any(is_auxiliary(site) for site in sites.values()):
+        names = [n for n, s in sites.items() if not (is_auxiliary(s) or is_point(s["fn"]))]
+        sites = {name: sites[name] for name in names}
     if any(point_of(site["fn"])[1] != "mean" for site in sites.values()):
         return {}
     means = {name: site["value"] for name, site in sites.items()}

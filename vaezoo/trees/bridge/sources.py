@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.pairs.sites import Site, StochasticFunction
+from vaezoo.pairs.sites import Site, StochasticFunction, is_auxiliary
 
 __all__ = ["Drawn", "Source", "source_of"]
 
@@ -100,7 +100,7 @@ def _is_latent(site: Site) -> bool:
     """Whether a site of a guide stands for one of the model; autoguides have others, too."""
     if site["type"] != "sample" or site["is_observed"] or site_is_subsample(site):
         return False
-    return not (site["infer"] or {}).get("is_auxiliary")
+    return not is_auxiliary(site)
 
 
 def _diverging(mcmc: MCMC) -> dict[str, Array]:

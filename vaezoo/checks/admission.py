@@ -124,8 +124,8 @@ def _materialised(make: Callable[[], nn.Module], args: Args) -> nn.Module:
     return pair
 
 
-def require_admitted(pair: nn.Module, rows: Batches) -> None:
-    """Refuse a pair that does not keep the contract on data, unless it was admitted before.
+def require_admitted(pair: nn.Module, rows: Batches) -> Batches:
+    """Return rows for a pair that keeps the contract on them, or was admitted before.
 
     Parameters
     ----------
@@ -142,6 +142,7 @@ def require_admitted(pair: nn.Module, rows: Batches) -> None:
     if pair not in _admitted:
         with _blaming_pair(pair, rows):
             _examined(pair, rows).refuse()
+    return rows
 
 
 def mark_admitted(pair: nn.Module) -> None:

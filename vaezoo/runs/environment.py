@@ -14,6 +14,7 @@ from vaezoo.data import Data
 from vaezoo.runs.checkout import commit_of
 from vaezoo.runs.conditions import describe_examples
 from vaezoo.runs.rows import describe_splits
+from vaezoo.runs.trust import digest_of_class
 
 __all__ = ["describe_data", "describe_environment", "describe_library"]
 
@@ -27,13 +28,14 @@ def describe_environment(cls: type) -> dict[str, Any]:
     --------
     >>> from vaezoo.models.vae import VAE
     >>> sorted(describe_environment(VAE))
-    ['commits', 'platform', 'python', 'started', 'versions']
+    ['code', 'commits', 'platform', 'python', 'started', 'versions']
     """
     return {
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "commits": _commits(cls),
+        "code": digest_of_class(cls),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

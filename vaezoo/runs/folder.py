@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo import registry
+from vaezoo.checks.admission import mark_admitted
 from vaezoo.config import build_model, read_file
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, refusing
@@ -11,7 +12,7 @@ from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runs.info import read_info, require_settings
 from vaezoo.runs.run import Run
-from vaezoo.runs.trust import named_class
+from vaezoo.runs.trust import digest_of_class, named_class
 from vaezoo.runtime.device import find_device
 from vaezoo.settings import DataSettings, Training, checked
 
@@ -97,6 +98,8 @@ def _opened(path: Path, device: str | None, model: str | Path | None) -> Run:
     with registry.blaming_file(cls):
         materialise(run.pair, run.placeholder(2))
     run.pair.to(find_device(device or training.device))
+    if info.get("code") and info["code"] == digest_of_class(cls):
+        mark_admitted(run.pair)  # by its training
     return run
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vaezoo import registry
+from vaezoo.checks.admission import mark_admitted, require_admitted
 from vaezoo.checks.blame import class_of
 from vaezoo.config import layers
 from vaezoo.data import SOURCES, Data, load_data
@@ -161,7 +162,8 @@ class Run:
         Raises
         ------
         RequestError
-            When the data are of another shape or have changed, or what is given is no condition.
+            When the data are of another shape or have changed, or what is given is no condition,
+            or a pair that no training admitted does not keep the contract.
         """
         loaded = self.find_data(data, data_dir=data_dir)
         if "mask" in self.shapes:
@@ -170,7 +172,8 @@ class Run:
             self._check_other(loaded)
         if given:
             loaded = under_conditions(loaded, given, self.roles.conditions, split, limit)
-        return Batches(loaded, self.transform, argument_names(self.pair), self.device)
+        rows = Batches(loaded, self.transform, argument_names(self.pair), self.device)
+        return require_admitted(self.pair, rows)
 
     def pair_for(self, batches: Batches) -> nn.Module:
         """Return the pair in the form that explains batches, perhaps with missing entries.
@@ -185,6 +188,7 @@ class Run:
     def explaining(self, batches: Batches) -> "Run":
         """Return a run like this one, with the pair in the form that explains batches."""
         pair = self.pair_for(batches)
+        mark_admitted(pair)
         return self if pair is self.pair else replace(self, pair=pair)
 
     def find_data(

@@ -10,6 +10,7 @@ the user's, under names that are checksums of
 """
 
 import hashlib
+import inspect
 import os
 import site
 import sys
@@ -27,7 +28,7 @@ from vaezoo.errors import RequestError, source_of
 from vaezoo.runtime.private import is_private_file, is_private_folder, make_private
 from vaezoo.runtime.storage import inside, write_bytes
 
-__all__ = ["named_class", "save_code", "trust_target"]
+__all__ = ["digest_of_class", "named_class", "save_code", "trust_target"]
 
 _ZOO = "vaezoo.models."
 
@@ -158,6 +159,24 @@ def save_code(cls: type, file: Path, folder: Path) -> str:
         write_bytes(inside(folder, name or copy), content)
     _trust(registry.digest_of(code))
     return f"{copy}:{registry.name_in_file(cls)}"
+
+
+def digest_of_class(cls: type) -> str:
+    """Return the SHA-256 of the code of a pair, as executed; empty where it stands in no file.
+
+    Of a user's file it is that of all that it imports beside it, too.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vae import VAE
+    >>> len(digest_of_class(VAE)), digest_of_class(type("InNoFile", (), {"__module__": "__main__"}))
+    (64, '')
+    """
+    if registry.source_file(cls) is not None:
+        return registry.digest_of(registry.code_of(cls))
+    with suppress(OSError, TypeError):  # of a notebook, or a console
+        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+    return ""
 
 
 def _folder() -> Path:

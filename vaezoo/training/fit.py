@@ -164,6 +164,7 @@ def resume(
             is_named = data is None and not run.info.get("own_splits")
             run, loaded = _at_start(run, None if is_named else loaded, data_dir, device)
             _warn(callbacks, f"{path} was stopped before it had a state; it begins again")
+        run.batches()  # refuses a pair whose file has changed and breaks the contract
         trainer = Trainer(run, loaded, callbacks)
         if not begins:
             trainer.restore()

@@ -3,12 +3,15 @@
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyro
 import pytest
 import torch
 from pyro import distributions as dist
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from vaezoo import parts
@@ -18,7 +21,7 @@ from vaezoo.models.vae import VAEBernoulli, VAEGaussian
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective, ignores_padding
 from vaezoo.pairs.accounting import elbo_terms
-from vaezoo.pairs.handlers import hold, scale_latents
+from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites
@@ -227,6 +230,18 @@ def _analytic(net: parts.DecoderNet) -> nn.Module:
 
 
 # Pyro's own estimators
+
+
+class scale_latents(Messenger):  # noqa: N801
+    """Scale the log-density of every latent: on both sides, it weighs the KL term."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not (msg["is_observed"] or site_is_subsample(msg)):
+            msg["scale"] = msg["scale"] * self.beta
 
 
 def weighted_by_pyro(elbo: Trace_ELBO, pair: nn.Module, x: Tensor, beta: float) -> list[Tensor]:

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 from vaezoo.distributions.families import PointKind, family, point_of
 from vaezoo.errors import RequestError
 
-__all__ = ["hold", "require_draws", "require_pyro", "scale_latents", "take_point"]
+__all__ = ["hold", "require_draws", "require_pyro", "take_point"]
 
 
 class hold(Messenger):  # noqa: N801
@@ -114,27 +114,3 @@ class take_point(Messenger):  # noqa: N801
         if not (msg["is_observed"] or site_is_subsample(msg)):
             msg["value"], self.kinds[msg["name"]] = point_of(msg["fn"])
             msg["done"] = True
-
-
-class scale_latents(Messenger):  # noqa: N801
-    """Scale the log-density of every latent site by ``beta``.
-
-    Applied to model *and* guide it weighs the KL term and nothing else; on one side only it changes
-    the bound into something without meaning.
-
-    Examples
-    --------
-    >>> from pyro import poutine
-    >>> from vaezoo.testing.pairs import LinearPair
-    >>> guide = scale_latents(0.5)(LinearPair().guide)
-    >>> poutine.trace(guide).get_trace(torch.zeros(3, 4)).nodes["z"]["scale"]
-    0.5
-    """
-
-    def __init__(self, beta: float | Tensor) -> None:
-        super().__init__()
-        self.beta = beta
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not (msg["is_observed"] or site_is_subsample(msg)):
-            msg["scale"] = msg["scale"] * self.beta

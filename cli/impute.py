@@ -121,7 +121,7 @@ def _write_arrays(imputation: "Imputation", path: Path) -> None:
 
     from vaezoo.cli._files import write_npz
 
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, part in imputation.arguments.items():
         before = "" if name == "x" else f"{name}_"
         arrays |= {

@@ -99,28 +99,26 @@ def _write_arrays(tree: "xr.DataTree", path: Path) -> None:
     from vaezoo.cli._files import write_npz
     from vaezoo.predict.forecasting import values_of
 
-    write_npz(
-        path,
-        {
-            "x": values_of(tree, "predictions", "x")[0],
-            "begun": values_of(tree, "observed_data", "x"),
-            "prefix": values_of(tree, "predictions_constant_data", "prefix"),
-            "truth": values_of(tree, "truth", "x"),
-        },
-    )
+    arrays = {"prefix": values_of(tree, "predictions_constant_data", "prefix")}
+    for name in map(str, tree["truth"].data_vars):
+        before = "" if name == "x" else f"{name}_"
+        arrays |= {
+            name: values_of(tree, "predictions", name)[0],
+            f"{before}begun": values_of(tree, "observed_data", name),
+            f"{before}truth": values_of(tree, "truth", name),
+        }
+    write_npz(path, arrays)
 
 
 def _say_scores(tree: "xr.DataTree") -> None:
     """Print the mean scores over the frames that are known."""
     import numpy as np
 
-    from vaezoo.predict.forecasting import values_of
-
-    num_frames = int((~np.isnan(values_of(tree, "truth", "x"))).all(-1).sum())
+    scores = tree["scores"].to_dataset()
+    num_frames = max(int(np.isfinite(values).sum()) for values in scores.values())
     if num_frames == 0:
         echo("no frame that came is known: no scores")
         return
-    units = {"crps": "", "brier": "", "log_loss": " nats a frame"}
-    means = tree["scores"].to_dataset().mean()
-    scores = ", ".join(f"{name} {means[name]:.4g}{units[name]}" for name in map(str, means))
-    echo(f"over the {num_frames} frames that are known: {scores}")
+    means = {str(name): float(values.mean()) for name, values in scores.items()}
+    said = [f"{n} {v:.4g}{' nats a frame' * n.startswith('log_loss')}" for n, v in means.items()]
+    echo(f"over the {num_frames} frames that are known: {', '.join(said)}")

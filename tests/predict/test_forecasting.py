@@ -4,9 +4,11 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyro
 import pytest
 import torch
-from torch import Tensor
+from pyro.distributions import Bernoulli, Normal
+from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.data import from_sequences
@@ -48,6 +50,52 @@ def state(frames: list[float]) -> float:
     for x in frames:
         h = C * h + D * x
     return h
+
+
+class TwoSites(nn.Module):
+    """x_t ~ N(z_t, 1) and a bit w_t that is always 1, z_t ~ N(0, 1)."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.7))
+
+    def model(self, x: Tensor, length: Tensor, w: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            for t in range(x.shape[1]):
+                with pyro.poutine.mask(mask=t < length):
+                    z = pyro.sample(f"z_{t}", Normal(torch.zeros(len(x), 2), 1.0).to_event(1))
+                    pyro.sample(f"x_{t}", Normal(z, 1.0).to_event(1), obs=x[:, t])
+                    pyro.sample(f"w_{t}", Bernoulli(logits=z.new_full((), 50.0)), obs=w[:, t])
+
+    def guide(self, x: Tensor, length: Tensor, w: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            for t in range(x.shape[1]):
+                with pyro.poutine.mask(mask=t < length):
+                    pyro.sample(f"z_{t}", Normal(x[:, t] / 2, self.scale.abs()).to_event(1))
+
+
+@pytest.fixture(scope="module")
+def two_sites() -> Run:
+    x = np.random.default_rng(0).normal(size=(40, 6, 2)).astype(np.float32)
+    data = {"x": x, "w": np.ones((40, 6), np.float32), "length": np.full(40, 6)}
+    return fit(TwoSites, data, training={"steps": 2})
+
+
+def test_all_that_is_observed_is_forecast(two_sites: Run) -> None:
+    tree = forecast(two_sites, horizon=2, prefix=3, num_samples=5, limit=4)
+    assert values_of(tree, "predictions", "x").shape == (1, 5, 4, 2, 2)
+    assert values_of(tree, "predictions", "w").shape == (1, 5, 4, 2, 1)
+    assert (values_of(tree, "predictions", "w") == 1).all()
+    np.testing.assert_allclose(values_of(tree, "predictions", "probability_w"), 1.0)
+    np.testing.assert_array_equal(values_of(tree, "truth", "w"), np.ones((4, 2, 1)))
+    assert {"crps", "brier_w", "log_loss_w"} == set(map(str, tree["scores"].data_vars))
+
+
+def test_a_forecast_of_several_arguments_is_written(two_sites: Run, tmp_path: Path) -> None:
+    data = {"x": np.zeros((4, 6, 2), np.float32), "w": np.ones((4, 6), np.float32)}
+    tree = forecast(two_sites, {**data, "length": np.full(4, 6)}, horizon=2, num_samples=5)
+    save_tree(tree, tmp_path / "next.nc")
+    assert {"x", "w"} <= set(to_arviz(tree)["predictions"].data_vars)
 
 
 def test_states_are_those_after_the_own_end() -> None:

@@ -126,12 +126,18 @@ class Beginnings:
     args: Args
     conditions: Mapping[str, Tensor]
 
-    def frames(self, start: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Return the frames from ``start (B,)`` on, ``(B, steps, *x_shape)``, and which exist."""
+    def frames(
+        self, start: Tensor, steps: int, values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the frames from ``start (B,)`` on, ``(B, steps, *x_shape)``, and which exist.
+
+        ``values`` are those of another argument.
+        """
+        values = self.x if values is None else values
         index = start.unsqueeze(-1) + torch.arange(steps, device=start.device)
         exists = index < self.length.unsqueeze(-1)
         rows = torch.arange(len(self.x), device=start.device).unsqueeze(-1)
-        return self.x[rows, index.clamp(max=self.x.shape[1] - 1)], exists
+        return values[rows, index.clamp(max=values.shape[1] - 1)], exists
 
 
 def beginnings(
@@ -184,7 +190,7 @@ def beginnings(
 
 def continue_beginnings(
     run: Run, pair: nn.Module, begun: Beginnings, steps: int, num_samples: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor], bool]:
+) -> tuple[dict[str, Tensor], dict[str, Tensor], frozenset[str]]:
     """Continue sequences of a pair that is not written as one step, each from its own end.
 
     ``pair`` is that of the run, or its form for data with missing entries.
@@ -192,7 +198,7 @@ def continue_beginnings(
     Returns
     -------
     tuple
-        Draws and points by argument, ``(B, S, steps, ...)`` each, and whether all are bits.
+        Draws and points by argument, ``(B, S, steps, ...)`` each, and which are bits.
 
     Raises
     ------
@@ -215,7 +221,7 @@ def continue_beginnings(
 
     draws = joined([part.draws for _, part in parts])
     points = joined([part.points for _, part in parts])
-    return draws, points, parts[0][1].is_binary
+    return draws, points, parts[0][1].binary
 
 
 def _continuation(
@@ -240,7 +246,7 @@ def _continuation(
         {name: torch.cat([part[name] for part in values], 1) for name in values[0]}
         for values in ([part.draws for part in parts], [part.points for part in parts])
     )
-    return Continuation(draws, points, parts[0].is_binary)
+    return Continuation(draws, points, parts[0].binary)
 
 
 def _require_conditions(run: Run, begun: Beginnings, steps: int) -> None:

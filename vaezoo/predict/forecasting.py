@@ -1,6 +1,6 @@
 """What comes next in a sequence: draws of its next frames, their quantiles, and their scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vaezoo.distributions.families import is_boolean, point_of
 from vaezoo.errors import require_positive
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.pieces import rows_at_once, split_rows
+from vaezoo.pairs.sites import argument_names
 from vaezoo.predict.continuation import (
     Beginnings,
     Prefix,
@@ -81,7 +82,9 @@ def forecast(
         ``predictions_constant_data`` (``prefix``, ``length``, ``horizon``), ``truth`` (the frames
         that came, nan where the sequence had ended) and ``scores`` for each frame: ``crps`` (mean
         over its elements) of real data; of binary data ``brier`` (mean over its elements) and
-        ``log_loss`` (their sum, in nats). A single chain holds all draws: they are independent.
+        ``log_loss`` (their sum, in nats). Another observed argument ``w`` stands beside x, with
+        ``w_element``, ``probability_w``, ``crps_w`` and so on. A single chain holds all draws:
+        they are independent.
 
     Examples
     --------
@@ -98,28 +101,31 @@ def forecast(
     begun = beginnings(
         run, other, split, prefix, limit=limit, steps=horizon, given=given, data_dir=data_dir
     )
-    draws, probability = _predict(run, begun, horizon, num_samples, seed)
-    tree = xr.DataTree.from_dict(_groups(run, begun, draws, probability))
+    predicted = _predict(run, begun, horizon, num_samples, seed)
+    tree = xr.DataTree.from_dict(_groups(run, begun, predicted, horizon))
     data_name = other.name if other else run.data.name
     tree.attrs = {"name": run.name, **describe_library(), "seed": seed, "data": data_name}
     return tree
 
 
-def _predict(
-    run: Run, begun: Beginnings, horizon: int, num_samples: int, seed: int
-) -> tuple[Tensor, Tensor | None]:
-    """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
+Forecast = dict[str, tuple[Tensor, Tensor | None]]
+
+
+def _predict(run: Run, begun: Beginnings, horizon: int, num_samples: int, seed: int) -> Forecast:
+    """Return what is observed by argument: draws ``(B, S, H, ...)``, and probabilities of bits."""
     pair = incomplete_form(run.pair, begun.args)
     if isinstance(pair, SequencePair) and len(begun.args) == 2:
-        return _predict_by_steps(pair, begun, horizon, num_samples, seed)
+        return {"x": _predict_by_steps(pair, begun, horizon, num_samples, seed)}
     with seeded(seed, begun.x.device):
-        draws, points, is_binary = continue_beginnings(run, pair, begun, horizon, num_samples)
-    return draws["x"], points["x"].mean(1) if is_binary else None
+        draws, points, binary = continue_beginnings(run, pair, begun, horizon, num_samples)
+    names = sorted(draws, key=lambda name: name != "x")
+    return {name: (draws[name], points[name].mean(1) if name in binary else None) for name in names}
 
 
 def _predict_by_steps(
     pair: SequencePair, begun: Beginnings, horizon: int, num_samples: int, seed: int
 ) -> tuple[Tensor, Tensor | None]:
+    """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
     longest = int(begun.prefix.max())
     draws, probability = [], []
     with seeded(seed, begun.x.device):
@@ -135,45 +141,71 @@ def _predict_by_steps(
 
 
 def _groups(
-    run: Run, begun: Beginnings, draws: Tensor, probability: Tensor | None
+    run: Run, begun: Beginnings, predicted: Forecast, horizon: int
 ) -> dict[str, xr.Dataset]:
-    def units(values: Tensor) -> Array:
-        inverted: Array = run.transform.invert(values).cpu().numpy()
-        return inverted
-
-    horizon = draws.shape[2]
-    truth, exists = begun.frames(begun.prefix, horizon)
-    first, is_prefix = begun.frames(torch.zeros_like(begun.prefix), int(begun.prefix.max()))
-    is_prefix &= frame_mask(begun.prefix, first.shape[1])
-    x, future = units(draws).swapaxes(0, 1), _blank(units(truth), exists)
-    frame = ("datum", "time", "element")
-    predictions: dict[str, Any] = {"x": (("chain", "draw", *frame), x[None])}
-    if probability is None:
-        scores = {"crps": crps(x, future).mean(-1)}
-    else:
-        predictions["probability"] = (frame, probability.cpu().numpy())
-        bits = _blank(truth.cpu().numpy(), exists)
-        scores = binary_scores(probability.double().cpu().numpy(), bits)
-    groups = {
-        "predictions": predictions,
-        "observed_data": {"x": (("datum", "frame", "element"), _blank(units(first), is_prefix))},
-        "predictions_constant_data": {
-            "prefix": ("datum", begun.prefix.cpu().numpy()),
-            "length": ("datum", begun.length.cpu().numpy()),
-            "horizon": ((), horizon),
-        },
-        "truth": {"x": (frame, future)},
-        "scores": {name: (("datum", "time"), value) for name, value in scores.items()},
+    groups: dict[str, dict[str, Any]] = {
+        name: {} for name in ("predictions", "observed_data", "truth", "scores")
     }
-    labels = _labels(run, draws)
+    arguments = dict(zip(argument_names(run.pair), begun.args, strict=True))
+    for name, (draws, probability) in predicted.items():
+        for group, values in _of_argument(run, begun, name, arguments[name], draws, probability):
+            groups[group] |= values
+    groups["predictions_constant_data"] = {
+        "prefix": ("datum", begun.prefix.cpu().numpy()),
+        "length": ("datum", begun.length.cpu().numpy()),
+        "horizon": ((), horizon),
+    }
+    labels = _labels(run, horizon)
     return {name: _labelled(values, labels) for name, values in groups.items()}
 
 
-def _labels(run: Run, draws: Tensor) -> dict[str, Any]:
+def _of_argument(
+    run: Run,
+    begun: Beginnings,
+    name: str,
+    values: Tensor,
+    draws: Tensor,
+    probability: Tensor | None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what each group has of an observed argument; what is not x has its name in all."""
+    horizon, is_x = draws.shape[2], name == "x"
+    truth, exists = begun.frames(begun.prefix, horizon, values)
+    first, is_prefix = begun.frames(torch.zeros_like(begun.prefix), int(begun.prefix.max()), values)
+    is_prefix &= frame_mask(begun.prefix, first.shape[1])
+    new = _in_units(run, name, draws).swapaxes(0, 1)
+    future = _blank(_in_units(run, name, truth), exists)
+    element = "element" if is_x else f"{name}_element"
+    frame, end = ("datum", "time", element), "" if is_x else f"_{name}"
+    yield "predictions", {name: (("chain", "draw", *frame), new[None])}
+    yield (
+        "observed_data",
+        {name: (("datum", "frame", element), _blank(_in_units(run, name, first), is_prefix))},
+    )
+    yield "truth", {name: (frame, future)}
+    if probability is None:
+        scores = {"crps": crps(new, future).mean(-1)}
+    else:
+        of_bits = _flat(probability, 2)
+        yield "predictions", {f"probability{end}": (frame, of_bits)}
+        scores = binary_scores(of_bits.astype(float), _blank(_flat(truth, 2), exists))
+    yield "scores", {f"{score}{end}": (("datum", "time"), v) for score, v in scores.items()}
+
+
+def _in_units(run: Run, name: str, values: Tensor) -> Array:
+    """Return frames ``(..., T, D)`` in units of the data."""
+    leading = values.dim() - len(run.shapes[name]) + 1
+    return _flat(run.transform.invert(values) if name == "x" else values, leading)
+
+
+def _flat(values: Tensor, leading: int) -> Array:
+    """Return frames with one dimension for their elements."""
+    return np.asarray(values.cpu().numpy()).reshape(*values.shape[:leading], -1)
+
+
+def _labels(run: Run, horizon: int) -> dict[str, Any]:
     """Coordinates: a frame ahead is 1, and elements are called what the data call them."""
-    width = draws.shape[3]
-    columns = run.info.get("columns") or range(width)
-    return {"time": np.arange(1, draws.shape[2] + 1), "element": list(columns)}
+    columns = run.info.get("columns") or range(int(np.prod(run.shapes["x"][1:])))
+    return {"time": np.arange(1, horizon + 1), "element": list(columns)}
 
 
 def _labelled(values: dict[str, Any], labels: dict[str, Any]) -> xr.Dataset:

@@ -33,6 +33,7 @@ from vaezoo.pairs.sites import (
     repeat_rows,
     sample_sites,
     site_values,
+    step_of,
     trace_pair,
 )
 from vaezoo.sequences.frames import lengthened
@@ -50,13 +51,13 @@ class Continuation:
         ``(B, S, steps, ...)`` each.
     points
         The mean of each frame given its latents, or what stands for it, of the same shapes.
-    is_binary
-        Whether all that is observed are bits, so that their means are probabilities.
+    binary
+        Arguments that are bits, so that their means are probabilities.
     """
 
     draws: dict[str, Tensor]
     points: dict[str, Tensor]
-    is_binary: bool
+    binary: frozenset[str]
 
 
 def along_time(pair: nn.Module, args: Args) -> list[str]:
@@ -151,7 +152,7 @@ def continue_by_conditioning(
     return Continuation(
         {name: value.unflatten(0, size) for name, value in draws.items()},
         {name: value.unflatten(0, size) for name, value in points.items()},
-        extended.is_binary,
+        frames.binary(pair, extended.is_binary),
     )
 
 
@@ -199,6 +200,20 @@ class _Frames:
         values = by_argument(self.roles, site_values(pair, sites), arguments)
         return {name: value for name, value in values.items() if name in self.in_time}
 
+    def binary(self, pair: nn.Module, are_bits: Mapping[str, bool]) -> frozenset[str]:
+        """Return the arguments whose sites all are bits."""
+        bases = {(step_of(name) or (name,))[0]: bits for name, bits in are_bits.items()}
+        names = {taken.argument for taken in self.roles.observed.values() if taken}
+        return frozenset(
+            name
+            for name in names
+            if all(
+                bases[site]
+                for site, taken in self.roles.observed.items()
+                if taken and taken.argument == name
+            )
+        )
+
     def replace(self, drawn: Mapping[str, Tensor]) -> None:
         """Take frames that were drawn for those that there are."""
         self.arguments.update(drawn)
@@ -211,7 +226,7 @@ class _Extended:
     trace: Trace
     values: dict[str, Tensor]
     points: dict[str, Tensor]
-    is_binary: bool
+    is_binary: dict[str, bool]
 
 
 def _past(pair: nn.Module, args: Args) -> dict[str, Tensor]:
@@ -237,7 +252,7 @@ def _extend(pair: nn.Module, args: Args, past: Mapping[str, Tensor]) -> _Extende
         trace,
         {name: site["value"] for name, site in observed.items()},
         continued.points,
-        all(is_boolean(site["fn"]) for site in observed.values()),
+        {name: is_boolean(site["fn"]) for name, site in observed.items()},
     )
 
 

@@ -56,13 +56,13 @@ def _kl(record: Mapping[str, Any]) -> str:
     return f"  KL {values['kl']:.2f}" if "kl" in values else ""
 
 
-def _arguments(run: Run) -> str:
-    """Return what becomes of each argument of the model, in one line."""
+def _read(run: Run) -> list[str]:
+    """Return what was decided when the data were read, and what becomes of each argument."""
     data = run.find_data()
     columns = {n: (c,) if isinstance(c, str) else c for n, c in run.data.columns.items()}
     names = argument_names(run.pair)
     line = describe_arguments(run.roles, data.arrays, names, {"x": data.columns, **columns})
-    return f"arguments: {line}"
+    return [*(f"data: {in_flags(note)}" for note in data.notes), f"arguments: {line}"]
 
 
 class Lines(Callback):
@@ -76,7 +76,8 @@ class Lines(Callback):
         self.total = num_steps
         echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
         if first_step == 0:
-            echo(_arguments(run), err=True)
+            for line in _read(run):
+                echo(line, err=True, limit=LONGEST)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         now = time.monotonic()
@@ -124,7 +125,8 @@ class Bar(Callback):
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self._print(f"training {run.name} on {run.device}")
         if first_step == 0:
-            self._print(_arguments(run))
+            for line in _read(run):
+                self._print(line)
         self.task = self.bar.add_task("", total=num_steps, completed=first_step)
         self.bar.start()
 

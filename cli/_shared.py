@@ -19,7 +19,6 @@ __all__ = [
     "Counts",
     "Decorator",
     "choice_option",
-    "column_option",
     "complete_data",
     "complete_model",
     "data_dir_option",
@@ -171,27 +170,6 @@ data_dir_option = click.option(
 )
 
 
-def _parse_columns(
-    context: click.Context, parameter: click.Parameter, words: Sequence[str]
-) -> dict[str, str | tuple[str, ...]]:
-    columns: dict[str, str | tuple[str, ...]] = {}
-    for word in words:
-        name, separator, text = word.partition("=")
-        names = tuple(part.strip() for part in text.split(",") if part.strip())
-        if not (separator and name and names):
-            raise RequestError(f"'{word}' names no column; write --column c=age,income")
-        columns[name.strip()] = names if "," in text else names[0]
-    return columns
-
-
-column_option = click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="NAME=COLUMN,...",
-    callback=_parse_columns,
-    help="Columns of a table that are another argument of the model, as c=age,income; repeatable.",
-)
 split_option = choice_option("--split", Split, default="test", help="Which rows of the data.")
 z_option = choice_option("--z", PointValue, help="The mean of q(z | x), or a draw from it.")
 x_option = choice_option("--x", PointValue, help="The mean of p(x | z), or a draw from it.")

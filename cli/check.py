@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._flags import in_flags
+from vaezoo.cli._reading import READING, reading_options, reading_settings
 from vaezoo.cli._settings import setting_options, typed_settings
 from vaezoo.cli._shared import (
-    column_option,
     complete_data,
     complete_model,
     data_dir_option,
@@ -36,8 +36,8 @@ __all__ = ["check"]
     help="Check it on these data, as training does.  [default: made-up data]",
 )
 @data_dir_option
-@setting_options(DataSettings, leave_out=("name", "dir", "columns", "split_seed"))
-@column_option
+@setting_options(DataSettings, leave_out=("name", "dir", "split_seed", *READING))
+@reading_options
 @json_option
 def check(
     target: str,
@@ -46,7 +46,7 @@ def check(
     data: str | None,
     data_dir: str | None,
     as_json: bool,
-    **_: Any,
+    **reading: Any,
 ) -> None:
     """Check the pair TARGET, on your data or on made-up ones, and say which line to change.
 
@@ -63,11 +63,12 @@ def check(
     from vaezoo.registry import get_model
     from vaezoo.testing import check_class
 
+    how = typed_settings(DataSettings) | reading_settings(reading)
     report = check_class(
         get_model(target),
         settings=parse_settings(settings),
         x_shape=_parse_shape(x_shape) if x_shape else None,
-        data=_data_settings(data, data_dir, typed_settings(DataSettings)),
+        data=_data_settings(data, data_dir, how),
     )
     if as_json:
         echo_json(report.to_dict())

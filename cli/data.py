@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._flags import in_flags
+from vaezoo.cli._reading import reading_options, reading_settings
 from vaezoo.cli._shared import (
-    column_option,
     complete_data,
     data_dir_option,
     echo_json,
@@ -17,6 +17,7 @@ from vaezoo.cli._shared import (
     table,
 )
 from vaezoo.cli._streams import echo
+from vaezoo.settings import DataSettings, checked
 
 if TYPE_CHECKING:
     from vaezoo.data import Source
@@ -61,11 +62,11 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 @data.command("show")
 @click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
 @data_dir_option
-@column_option
-@click.option("--seed", default=0, show_default=True, help="Of the split of your own data.")
+@reading_options
+@click.option("--split-seed", default=0, show_default=True, help="Of a split at random.")
 @json_option
 def show_command(
-    spec: str, data_dir: str | None, columns: dict[str, Any], seed: int, as_json: bool
+    spec: str, data_dir: str | None, split_seed: int, as_json: bool, **reading: Any
 ) -> None:
     """Show shape, range, missing values and splits, and which model fits.
 
@@ -80,7 +81,9 @@ def show_command(
     from vaezoo.data import load_data
     from vaezoo.data.profile import describe
 
-    report = _in_flags(describe(load_data(spec, data_dir=data_dir, seed=seed, columns=columns)))
+    typed = {"name": spec, "split_seed": split_seed, **reading_settings(reading)}
+    loaded = load_data(spec, data_dir=data_dir, settings=checked(DataSettings, typed))
+    report = _in_flags(describe(loaded))
     if as_json:
         echo_json(report)
     else:
@@ -176,6 +179,7 @@ def _texts(report: Mapping[str, Any]) -> dict[str, str]:
     texts = {
         "shape": f"{tuple(report['shape'])} {report['dtype']}",
         "values": f"{report['values']}{span}{scale}",
+        "read": "; ".join(map(in_flags, report["read"])) or "as it stands",
         "nan": _places(report, "nan"),
         "infinite": _places(report, "infinite"),
         "constant": _constant(report),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._flags import PARTS, in_flags
+from vaezoo.cli._reading import READING, reading_options, reading_settings
 from vaezoo.cli._settings import (
     nested,
     parse_settings,
@@ -16,7 +17,6 @@ from vaezoo.cli._settings import (
     typed_words,
 )
 from vaezoo.cli._shared import (
-    column_option,
     complete_data,
     complete_model,
     data_dir_option,
@@ -51,8 +51,8 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
     help="Data set, file or folder.  [default: digits, or digits-rows for sequences]",
 )
 @data_dir_option
-@setting_options(DataSettings, leave_out=("name", "dir", "columns"))
-@column_option
+@setting_options(DataSettings, leave_out=("name", "dir", *READING))
+@reading_options
 @setting_options(Training, leave_out=("objective_options",))
 @click.option("--likelihood", metavar="NAME", help="p(x | z): bernoulli, gaussian, ...")
 @click.option("--prior", metavar="NAME", help="p(z): standard, ...")
@@ -190,7 +190,10 @@ def _data_settings(
     model: "str | type[nn.Module]", file: dict[str, Any], words: dict[str, Any]
 ) -> DataSettings:
     own = {field: words[word] for word, field in DATA.items() if word in words}
-    values = {**file, **typed_settings(DataSettings), **own}
+    typed = typed_settings(DataSettings) | reading_settings(words)
+    if "name" in own:  # texts of other data have other codes
+        file = {name: value for name, value in file.items() if name != "categories"}
+    values = {**file, **typed, **own}
     return checked(DataSettings, {**values, "name": values.get("name") or _default_data(model)})
 
 

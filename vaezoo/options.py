@@ -6,6 +6,7 @@ from vaezoo.errors import RequestError, shown
 
 __all__ = [
     "Binarize",
+    "ColumnType",
     "DataKind",
     "Device",
     "EngineName",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 Binarize = Literal["auto", "dynamic", "static", "none"]
+ColumnType = Literal["real", "integer", "boolean", "category", "date"]
 Missing = Literal["nan", "refuse"]
 DataKind = Literal["images", "vectors", "sequences"]
 Device = Literal["auto", "cpu", "cuda", "mps"]

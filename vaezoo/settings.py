@@ -15,7 +15,15 @@ from pydantic import (
 )
 
 from vaezoo.errors import RequestError, nearest, shown
-from vaezoo.options import Binarize, Device, EngineName, Missing, OptimizerName, Precision
+from vaezoo.options import (
+    Binarize,
+    ColumnType,
+    Device,
+    EngineName,
+    Missing,
+    OptimizerName,
+    Precision,
+)
 
 __all__ = ["DataSettings", "Settings", "Training", "checked", "describe"]
 
@@ -123,6 +131,18 @@ class DataSettings(Settings):
 
     columns: Mapping[str, str | tuple[str, ...]] = {}
     """Columns of a table that are other arguments of the model, as {"c": ["age", "income"]}."""
+
+    label: str | None = None
+    """Column of a table, or array of a file, that is the label; none: it has none."""
+
+    drop: tuple[str, ...] = ()
+    """Columns of a table that are left out."""
+
+    types: Mapping[str, ColumnType] = {}
+    """Types of columns of a table, where another one is recognised, as {"code": "category"}."""
+
+    categories: Mapping[str, tuple[str, ...]] = {}
+    """Texts of columns of a table in the order of their codes; those of the training by default."""
 
     split_seed: Count = 0
     """Of a random split, for data without an official one."""

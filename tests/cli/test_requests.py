@@ -384,7 +384,9 @@ DATA = {
         "--data x.npz", "length 9, outside 1 ... 8", npz(x=X[..., None], length=np.full(30, 9))
     ),
     "length of vectors": Bad("--data x.npz", "need x of shape", npz(x=X, length=np.ones(30, int))),
-    "text columns": Bad("--data x.csv", "not numbers in b", text("x.csv", "a,b\n1,one\n2,two\n")),
+    "text columns": Bad(
+        "--data x.csv", "'b' holds numbers, but 'x'", text("x.csv", "a,b\n1,1\n2,2\n3,x\n")
+    ),
     "only names": Bad("--data x.csv", "no rows", text("x.csv", "a,b\n")),
     "empty csv": Bad("--data x.csv", "x.csv", text("x.csv", "")),
     "ragged csv": Bad("--data x.csv", "cannot read 'x.csv'", text("x.csv", "1,2\n1,2,3\n")),

@@ -231,7 +231,7 @@ def test_show_suggests_a_model(
 
 def test_show_splits_by_the_seed(npy: Callable[..., Path]) -> None:
     path = str(npy(np.eye(30)))
-    assert run("show", path, "--seed", "1").exit_code == 0
+    assert run("show", path, "--split-seed", "1").exit_code == 0
 
 
 def test_show_of_an_unknown_name_is_refused() -> None:

@@ -121,7 +121,7 @@ def test_scale_is_that_of_the_units() -> None:
         ([np.zeros(3), np.zeros(2)], r"write s\[:, None\] for one value a frame"),
         ([[0.0, 1.0], [1.0]], "its parts have different shapes"),
         (np.array(["a", "b"]), "not numbers"),
-        (pd.DataFrame({"a": ["x", "y"]}), "'frame': not numbers in a"),
+        (pd.DataFrame({"a": ["x", "x"]}), "'frame': no columns are left"),
         (pd.DataFrame(), "'frame' has no rows"),
         (Endless(), "a Dataset without a length cannot be split"),
     ],

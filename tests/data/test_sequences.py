@@ -254,7 +254,7 @@ MALFORMED = {
     ),
     "no id": ("id,time,v\n0,0,1\n,1,2\n", "no id in row 1; fill or drop it"),
     "no time": ("id,time,v\n0,0,1\n0,,2\n", "no time in row 1; fill or drop it"),
-    "text": ("id,time,v,city\n0,0,1,Rome\n0,1,2,Oslo\n", "not numbers in city"),
+    "text": ("id,time,city\n0,0,Rome\n0,1,Rome\n", "no columns are left"),
     "no order": ("id,time,v\n0,early,1\n0,late,2\n", "time holds neither numbers nor dates"),
     "no columns": ("id,time\n0,0\n0,1\n", "there are no data"),
     "no rows": ("id,time,v\n", "has no rows"),

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vaezoo.data.dataset import Data, checksum_of, from_arrays, from_sequences
-from vaezoo.data.files.columns import Columns, refuse_unread
+from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
+from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.tables import read_frame
 from vaezoo.data.load import load_data
-from vaezoo.data.splits import SPLITS, as_splits
+from vaezoo.data.splits import SPLITS, as_splits, named_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.settings import DataSettings
 
@@ -88,7 +89,7 @@ def as_data(
     >>> as_data("digits").name
     'digits'
     """
-    how = settings or DataSettings(name="", split_seed=seed, columns=columns or {})
+    how = settings or settings_of("", seed, columns)
     if isinstance(value, Data):
         refuse_unread(how.columns, value.arrays, value.name)
         return _checked(value)
@@ -111,10 +112,10 @@ def _checked(data: Data) -> Data:
 
 
 def _in_memory(value: Any, how: DataSettings, scale: float | None) -> Data:
-    seed, columns = how.split_seed, how.columns
-    elements: tuple[str, ...] = ()
+    seed, columns, contents = how.split_seed, how.columns, Contents({})
     if _is_frame(value):
-        named, elements = read_frame(value, columns)
+        contents = read_frame(value, how)
+        named = dict(contents.arrays)
     elif isinstance(value, Dataset):
         named = _collect(value)
     else:
@@ -130,7 +131,10 @@ def _in_memory(value: Any, how: DataSettings, scale: float | None) -> Data:
     else:
         data = from_arrays(_as_array(x), seed=seed, scale=scale, **arrays)
     refuse_unread(columns, data.arrays, data.name)
-    return replace(data, columns=elements)
+    if contents.split is not None:
+        data = replace(data, splits=named_splits(contents.split))
+    texts, notes = contents.categories, contents.notes
+    return replace(data, columns=contents.columns, categories=texts, notes=notes)
 
 
 def _is_frame(value: object) -> TypeGuard["pd.DataFrame"]:

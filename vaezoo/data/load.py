@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from vaezoo.data.dataset import Data
-from vaezoo.data.files.columns import Columns, refuse_unread
+from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.reader import load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
 from vaezoo.errors import RequestError, nearest, printable, refusing, shown
@@ -53,7 +53,7 @@ def load_data(
     """
     if not isinstance(spec, str | Path):
         raise RequestError(f"data are named by a text or a path, not by {shown(spec)}")
-    how = settings or DataSettings(name=str(spec), split_seed=seed, columns=columns or {})
+    how = settings or settings_of(str(spec), seed, columns)
     if spec in SOURCES:
         data = load_source(str(spec), data_dir=data_dir)
         refuse_unread(how.columns, data.arrays, data.name)

@@ -68,6 +68,7 @@ def describe(loaded: Data) -> dict[str, Any]:
         "kind": loaded.kind,
         "shape": list(loaded.x.shape),
         "dtype": str(loaded.x.dtype),
+        "read": list(loaded.notes),
         "scale": loaded.scale,
         "range": [summary.low, summary.high] if summary.low <= summary.high else None,
         "values": _nature(loaded, summary),

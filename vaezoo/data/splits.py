@@ -1,15 +1,53 @@
 """Which rows are for training, for validation and for test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vaezoo.errors import RequestError
 
-__all__ = ["SPLITS", "as_splits", "consecutive_splits", "random_splits"]
+__all__ = [
+    "SPLITS",
+    "are_splits",
+    "as_splits",
+    "consecutive_splits",
+    "named_splits",
+    "random_splits",
+]
 
 SPLITS = ("train", "validation", "test")
+_ALIASES = {
+    **{name: name for name in SPLITS},
+    **dict.fromkeys(("training", "tr"), "train"),
+    **dict.fromkeys(("valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("testing", "te"), "test"),
+}
+
+
+def are_splits(values: Iterable[object]) -> bool:
+    """Whether all values are names of splits: train; validation, valid, val or dev; test.
+
+    Examples
+    --------
+    >>> are_splits(["Train", "val"]), are_splits([1, 2])
+    (True, False)
+    """
+    names = list(values)
+    return bool(names) and all(isinstance(n, str) and n.lower() in _ALIASES for n in names)
+
+
+def named_splits(names: Sequence[str] | NDArray[Any]) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of each split, of which every row names one.
+
+    Examples
+    --------
+    >>> named_splits(["train", "val", "train", "test"])["train"]
+    array([0, 2])
+    """
+    of_row = np.array([_ALIASES[str(name).lower()] for name in names])
+    return {split: np.flatnonzero(of_row == split).astype(np.int64) for split in SPLITS}
 
 
 def random_splits(

@@ -59,9 +59,9 @@ def load_for(
         data = DataSettings(name=str(data))
     if not isinstance(data, DataSettings):
         loaded = as_data(data)
-        return DataSettings(name=loaded.name), loaded
+        return DataSettings(name=loaded.name, categories=loaded.categories), loaded
     loaded = load_data(data.name, data_dir=data.dir, settings=data)
     if data.name not in SOURCES:
         path = str(Path(data.name).expanduser().absolute())
-        data = data.model_copy(update={"name": path})
+        data = data.model_copy(update={"name": path, "categories": dict(loaded.categories)})
     return data, loaded

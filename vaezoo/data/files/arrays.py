@@ -2,45 +2,89 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vaezoo.data.dataset import Array
-from vaezoo.data.files.columns import Columns, refuse_unread
-from vaezoo.errors import RequestError
+from vaezoo.data.files.columns import refuse_unread
+from vaezoo.data.files.contents import Contents
+from vaezoo.data.splits import are_splits
+from vaezoo.errors import RequestError, nearest
 from vaezoo.runtime.arrays import load_arrays
+from vaezoo.settings import DataSettings
 
 __all__ = ["codes_of", "read_arrays"]
 
 _LABELS = ("label", "y")
 _LENGTHS = ("length", "lengths")
+_ASIDE = ("split", "columns")  # what is known of rows and of elements
 
 
-def read_arrays(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the arrays of a ``.npy`` or ``.npz`` file by the names of arguments."""
-    arrays = _numpy_arrays(path)
-    refuse_unread(columns, arrays, f"'{path}'")
-    return arrays, ()
-
-
-def _numpy_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path, how: DataSettings) -> Contents:
+    """Return what a ``.npy`` or ``.npz`` file holds, as :func:`vaezoo.data.load_file` has it."""
     stored = load_arrays(path)
     if isinstance(stored, np.ndarray):
-        return {"x": stored}
-    arrays = {name: stored[key] for key, name in _names_of(path, list(stored)).items()}
+        refuse_unread(how.columns, ("x",), f"'{path}'")
+        return Contents({"x": stored})
+    names = _names_of(path, [key for key in stored if key not in (*_ASIDE, *how.drop)], how)
+    arrays = {name: stored[key] for key, name in names.items()}
     if not isinstance(arrays["x"], np.ndarray):
         raise ValueError("its data are no array")
-    return {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}
+    arrays = {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}
+    refuse_unread(how.columns, arrays, f"'{path}'")
+    split = _texts(stored, "split")
+    if split is not None and not (len(split) == len(arrays["x"]) and are_splits(split)):
+        raise RequestError(f"'{path}': 'split' does not say train, validation or test of each row")
+    columns = _texts(stored, "columns") or ()
+    if columns and len(columns) != arrays["x"].shape[-1]:
+        raise RequestError(
+            f"'{path}': {len(columns)} 'columns' for x of shape {arrays['x'].shape}; name each "
+            "element"
+        )
+    notes = _notes(stored, names, arrays, how)
+    return Contents(arrays, columns, {}, notes, None if split is None else np.array(split))
 
 
-def _names_of(path: Path, keys: list[str]) -> dict[str, str]:
+def _texts(stored: Mapping[str, Array], key: str) -> tuple[str, ...] | None:
+    """Return an array of texts of a file; None where it has none of the name."""
+    if key not in stored or (texts := stored[key]).ndim != 1 or texts.dtype.kind not in "US":
+        return None
+    return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in texts)
+
+
+def _notes(
+    stored: Mapping[str, Array], names: Mapping[str, str], arrays: Mapping[str, Array], how: Any
+) -> tuple[str, ...]:
+    """Say which array is which where a file does not, and what of it is not read."""
+    notes = [
+        f"{name}: array '{key}'" for key, name in names.items() if key != name and name in arrays
+    ]
+    unread = [
+        f"'{key}' {stored[key].shape}"
+        for key in stored
+        if names.get(key) not in arrays and key not in _ASIDE
+    ]
+    if unread:
+        notes.append(f"left out of the file: {', '.join(sorted(unread)[:6])}")
+    return (*notes, *(["splits: array 'split'"] if "split" in stored else []))
+
+
+def _names_of(path: Path, keys: list[str], how: DataSettings) -> dict[str, str]:
     """Return what each array of a file is called: ``x``, ``label``, ``length``, or by its key."""
     names = {key: key for key in keys}
-    names[_key_of_x(path, keys)] = "x"
-    for name, aliases in (("label", _LABELS), ("length", _LENGTHS)):
+    labels = _LABELS if how.label is None else (how.label,)
+    if how.label not in (None, "none") and how.label not in keys:
+        raise RequestError(
+            f"`label`: '{path}' has no array '{how.label}'; {nearest(how.label, keys)}"
+        )
+    names[_key_of_x(path, [key for key in keys if key != how.label])] = "x"
+    for name, aliases in (("label", labels), ("length", _LENGTHS)):
         key = next((alias for alias in aliases if alias in keys and names[alias] != "x"), None)
         if key is not None:
             names[key] = name
+    if how.label == "none":
+        names = {key: name for key, name in names.items() if name not in _LABELS}
     return names
 
 

@@ -8,13 +8,36 @@ import numpy as np
 
 from vaezoo.data.dataset import Array, Data, checksum_of
 from vaezoo.errors import RequestError, nearest, shown
+from vaezoo.settings import DataSettings, checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Columns", "checked_columns", "column_values", "in_order", "refuse_unread"]
+__all__ = [
+    "Columns",
+    "checked_columns",
+    "codes_of_texts",
+    "column_values",
+    "in_order",
+    "is_text",
+    "refuse_missing_text",
+    "refuse_unread",
+    "settings_of",
+]
 
 Columns: TypeAlias = Mapping[str, str | tuple[str, ...] | list[str]]
+
+
+def settings_of(name: str, seed: int, columns: Columns | None) -> DataSettings:
+    """Return how data are read, of what is usually said of it.
+
+    Examples
+    --------
+    >>> settings_of("x.csv", 0, {"c": ["age", "sex"]}).columns
+    {'c': ('age', 'sex')}
+    """
+    values = {"name": name, "split_seed": seed, "columns": dict(columns or {})}
+    return checked(DataSettings, values)
 
 
 def checked_columns(
@@ -55,10 +78,15 @@ def checked_columns(
     return names
 
 
-def column_values(table: "pd.DataFrame", names: str | tuple[str, ...]) -> Array:
+def column_values(
+    table: "pd.DataFrame",
+    names: str | tuple[str, ...],
+    categories: Mapping[str, tuple[str, ...]] | None = None,
+) -> Array:
     """Return one column ``(N,)``, or several ``(N, k)``; text as numbers in alphabetical order.
 
-    Reals are float32, whole numbers int64, and truth values stay what they are.
+    Reals are float32, whole numbers int64, and truth values stay what they are. ``categories`` are
+    texts by column, in the order of their codes.
 
     Examples
     --------
@@ -68,25 +96,92 @@ def column_values(table: "pd.DataFrame", names: str | tuple[str, ...]) -> Array:
     (array([1, 0]), (2, 1))
     """
     if isinstance(names, str):
-        return _values(table[names])
-    return np.stack([_values(table[name]) for name in names], -1)
+        return _values(table[names], categories or {})
+    return np.stack([_values(table[name], categories or {}) for name in names], -1)
 
 
-def _values(column: "pd.Series[Any]") -> Array:
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+def _values(column: "pd.Series[Any]", categories: Mapping[str, tuple[str, ...]]) -> Array:
+    from pandas.api.types import is_bool_dtype
 
     missing = column.isna().to_numpy()
-    if not is_numeric_dtype(column):
-        if missing.any():
-            row = int(missing.argmax())
-            raise RequestError(f"no {column.name} in row {row}; fill or drop it")
-        return column.astype("category").cat.codes.to_numpy(dtype=np.int64)
+    if is_text(column):
+        refuse_missing_text(column)
+        return codes_of_texts(column, categories.get(str(column.name)))[0]
     if is_bool_dtype(column) and not missing.any():
         return column.to_numpy(dtype=bool)
     if column.dtype.kind in "ui" and not missing.any():
         return column.to_numpy(dtype=np.int64)
     with np.errstate(over="ignore"):
         return column.to_numpy(dtype=np.float32, na_value=np.nan)
+
+
+def is_text(column: "pd.Series[Any]") -> bool:
+    """Whether the values of a column are no numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> is_text(pd.Series(["a"])), is_text(pd.Series([1.5]))
+    (True, False)
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    return not is_numeric_dtype(column)
+
+
+def refuse_missing_text(column: "pd.Series[Any]", row: str = "row") -> None:
+    """Refuse a column in which an entry is missing, with the number of its row.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_missing_text(pd.Series(["a", None], name="city"))
+    Traceback (most recent call last):
+    vaezoo.errors.RequestError: no city in row 1; fill or drop it
+    """
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise RequestError(f"no {column.name} in {row} {int(missing.argmax())}; fill or drop it")
+
+
+def codes_of_texts(
+    column: "pd.Series[Any]", texts: tuple[str, ...] | None = None
+) -> tuple[Array, tuple[str, ...]]:
+    """Return the code of each text ``(N,)``, -1 where it is missing, and the texts by their code.
+
+    Parameters
+    ----------
+    column
+        Texts.
+    texts
+        Those of the training; by default all there are, in alphabetical order.
+
+    Raises
+    ------
+    RequestError
+        When a text is none of those of the training.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> codes_of_texts(pd.Series(["b", None, "c"]), ("a", "b", "c"))
+    (array([ 1, -1,  2]), ('a', 'b', 'c'))
+    """
+    import pandas as pd
+
+    there = column.notna().to_numpy()
+    values = column.astype(str)
+    order = texts or tuple(sorted(values[there].unique()))
+    codes = pd.Index(order).get_indexer(pd.Index(values)).astype(np.int64)
+    codes[~there] = -1
+    unknown = there & (codes < 0)
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise RequestError(
+            f"column {shown(column.name)} has {shown(column.iloc[row])} in row {row}, which is not "
+            f"among the texts of the training: {_listed(order)}"
+        )
+    return codes, order
 
 
 def refuse_unread(columns: Columns, arrays: Iterable[str], where: object) -> None:

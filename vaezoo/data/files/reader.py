@@ -1,7 +1,7 @@
 """The user's own data: arrays, tables and folders of images."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale
 from vaezoo.data.files.arrays import codes_of, read_arrays
-from vaezoo.data.files.columns import Columns, refuse_unread
+from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
+from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.tables import read_csv, read_parquet
-from vaezoo.data.splits import random_splits
+from vaezoo.data.splits import named_splits, random_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
 from vaezoo.settings import DataSettings
@@ -69,34 +70,43 @@ def load_file(
     (20, 3)
     """
     with _refusing_file(path):
-        how = settings or DataSettings(name=str(path), split_seed=seed, columns=columns or {})
+        how = settings or settings_of(str(path), seed, columns)
         return _load(Path(path).expanduser(), how)
 
 
 def _load(path: Path, how: DataSettings) -> Data:
-    seed, columns = how.split_seed, how.columns
     if path.is_dir():
-        refuse_unread(columns, ("x", "label"), f"the folder '{path}'")
-        return _folder(path, seed)
+        refuse_unread(how.columns, ("x", "label"), f"the folder '{path}'")
+        return _folder(path, how)
     if not path.exists():
         raise RequestError(f"no file or folder '{path}'")
     require_plain(path)
     if path.suffix.lower() not in _READERS:
         endings = ", ".join(_READERS)
         raise RequestError(f"cannot read '{path}': expected {endings}, or a folder of images")
-    arrays, elements = _READERS[path.suffix.lower()](path, columns)
+    contents = _READERS[path.suffix.lower()](path, how)
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _data(path, arrays, seed, checksum, elements)
+    return _data(path, contents, how, checksum)
 
 
-def _data(
-    path: Path, arrays: Mapping[str, Array], seed: int, checksum: str, columns: tuple[str, ...] = ()
-) -> Data:
-    native = {name: _native(array) for name, array in arrays.items()}
+def _data(path: Path, contents: Contents, how: DataSettings, checksum: str) -> Data:
+    native = {name: _native(array) for name, array in contents.arrays.items()}
     arrays = checked_arrays(native, str(path))
-    splits = random_splits(len(arrays["x"]), seed)
-    return Data(str(path), arrays, splits, grey_scale(arrays["x"]), checksum, columns)
+    if contents.split is None:
+        splits = random_splits(len(arrays["x"]), how.split_seed)
+    else:
+        splits = named_splits(contents.split)
+    return Data(
+        str(path),
+        arrays,
+        splits,
+        grey_scale(arrays["x"]),
+        checksum,
+        contents.columns,
+        contents.categories,
+        contents.notes,
+    )
 
 
 def _native(array: Array) -> Array:
@@ -120,16 +130,18 @@ def _refusing_file(path: str | Path) -> Iterator[None]:
             ) from error
 
 
-def _folder(path: Path, seed: int) -> Data:
+def _folder(path: Path, how: DataSettings) -> Data:
     x, folders, checksum = read_pictures(path)
-    arrays = {"x": x, **({"label": codes_of(np.array(folders))} if folders else {})}
-    return _data(path, arrays, seed, checksum)
+    labelled = folders and how.label != "none"
+    arrays = {"x": x, **({"label": codes_of(np.array(folders))} if labelled else {})}
+    return _data(path, Contents(arrays), how, checksum)
 
 
-_Reader = Callable[[Path, Columns], tuple[dict[str, Array], tuple[str, ...]]]
+_Reader = Callable[[Path, DataSettings], Contents]
 _READERS: dict[str, _Reader] = {
     ".csv": read_csv,
     ".npy": read_arrays,
     ".npz": read_arrays,
     ".parquet": read_parquet,
+    ".tsv": read_csv,
 }

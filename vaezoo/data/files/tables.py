@@ -1,6 +1,7 @@
 """Tables: one row a datum, or one row a frame of a sequence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaezoo.data.dataset import Array
-from vaezoo.data.files.columns import Columns, checked_columns, column_values
+from vaezoo.data.files.columns import (
+    checked_columns,
+    codes_of_texts,
+    column_values,
+    is_text,
+    refuse_missing_text,
+)
+from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.dialect import dialect_of
+from vaezoo.data.files.elements import (
+    Element,
+    describe_elements,
+    read_elements,
+    stacked,
+    tells_nothing,
+)
 from vaezoo.data.padding import pad
-from vaezoo.errors import RequestError, shown
+from vaezoo.data.splits import are_splits
+from vaezoo.errors import RequestError, nearest, shown
 from vaezoo.runtime.memory import require_memory
+from vaezoo.settings import DataSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,32 +38,31 @@ if TYPE_CHECKING:
 __all__ = ["read_csv", "read_frame", "read_parquet"]
 
 _LABELS = ("label", "y", "class", "target")
-_ID, _TIME = "id", "time"
+_ID, _TIME, _SPLIT = "id", "time", "split"
 _SMALLER = "save x as .npy, which is read piece by piece, or fewer rows"
 _MOST_NAMESAKES = 1000
 _Named = dict[str, str | tuple[str, ...]]
 _INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
+_MISSING = ["?"]  # beside what pandas takes for missing
 
 
-def read_csv(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the arrays of a table, and the names of the elements of ``x`` if it has any.
-
-    ``columns`` name those that are arguments of the model, and no elements of ``x``.
-    """
+def read_csv(path: Path, how: DataSettings) -> Contents:
+    """Return what a table in text holds, as :func:`vaezoo.data.load_file` describes it."""
     import pandas as pd
 
     require_memory(path.stat().st_size, f"'{path}'", _SMALLER)
     separator, decimal = dialect_of(path)
     # Its stubs have a reader in pieces, too, which this is not.
-    read: Callable[..., Any] = partial(pd.read_csv, path, sep=separator, skipinitialspace=True)
+    read: Callable[..., Any] = partial(
+        pd.read_csv, path, sep=separator, skipinitialspace=True, na_values=_MISSING
+    )
     first = read(header=None, nrows=1, dtype=str).iloc[0]
     points = first.str.replace(decimal, ".", regex=False)
     has_names = _are_names(pd.to_numeric(points, errors="coerce").to_numpy())
     if has_names:
         _refuse_namesakes(first, path)
     table = read(header=0 if has_names else None, decimal=decimal, low_memory=False)
-    arrays, elements = _from_table(path, table.rename(columns=str), columns)
-    return arrays, elements if has_names else ()
+    return _from_table(path, table, how, has_names=has_names)
 
 
 def _refuse_namesakes(names: "pd.Series[str]", path: Path) -> None:
@@ -65,8 +81,8 @@ def _are_names(first: Array) -> bool:
     return counts or bool(np.isnan(first).any())
 
 
-def read_parquet(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the arrays of a table, as :func:`read_csv` does."""
+def read_parquet(path: Path, how: DataSettings) -> Contents:
+    """Return what a table holds, as :func:`read_csv` does."""
     import pandas as pd
 
     try:
@@ -78,91 +94,190 @@ def read_parquet(path: Path, columns: Columns) -> tuple[dict[str, Array], tuple[
     sizes = read_metadata(path)
     # A column of one value, a billion times, is some bytes in the file.
     require_memory(8 * sizes.num_rows * sizes.num_columns, f"'{path}'", _SMALLER)
-    table = pd.read_parquet(path, engine="pyarrow")
-    return _from_table(path, table.rename(columns=str), columns)
+    return _from_table(path, pd.read_parquet(path, engine="pyarrow"), how)
 
 
-def read_frame(table: "pd.DataFrame", columns: Columns) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Return the arrays of a frame in memory, and the names of the elements of ``x``.
-
-    A frame whose columns are numbers has none.
-    """
-    arrays, elements = _from_table("frame", table.rename(columns=str), columns)
-    return arrays, elements if any(isinstance(name, str) for name in table.columns) else ()
+def read_frame(table: "pd.DataFrame", how: DataSettings) -> Contents:
+    """Return what a frame in memory holds. One whose columns are numbers has no names of them."""
+    has_names = any(isinstance(name, str) for name in table.columns)
+    return _from_table("frame", table, how, has_names=has_names)
 
 
 def _from_table(
-    path: Path | str, table: "pd.DataFrame", columns: Columns
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    table = table.drop(columns=_INDEX, errors="ignore")
+    path: Path | str, table: "pd.DataFrame", how: DataSettings, *, has_names: bool = True
+) -> Contents:
+    table = table.rename(columns=str).reset_index(drop=True)
+    if table.columns.has_duplicates:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise RequestError(f"'{path}' has two columns called {shown(twice)}; rename one")
+    notes = [f"left out: {line}" for line in _left_out(path, table, how)]
+    table = table.drop(columns=[_INDEX, *how.drop], errors="ignore")
     if table.empty:
         raise RequestError(f"'{path}' has no rows")
-    sequences = {_ID, _TIME} <= set(table)
-    named = checked_columns(columns, map(str, table), (_ID, _TIME) if sequences else (), path)
-    return (_sequences if sequences else _rows)(path, table, named)
+    try:
+        read = _Table(path, table, _arguments(path, table, how), how)
+        contents = read.sequences() if read.has_time else read.rows()
+    except RequestError as error:
+        raise error if str(path) in str(error) else RequestError(f"'{path}': {error}") from error
+    columns = contents.columns if has_names else ()
+    notes = [*contents.notes, *notes] if has_names else notes
+    return Contents(contents.arrays, columns, contents.categories, tuple(notes), contents.split)
 
 
-def _rows(
-    path: Path | str, table: "pd.DataFrame", named: _Named
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    rest = _without(table, named)
-    label = _label(rest, named, lambda name: _is_label(rest[name]))
-    x, names = _x(path, table, rest, named, label)
-    arrays = {"x": x, **_arguments(path, table, named)}
-    if label:
-        arrays["label"] = _label_codes(path, table[label])
-    return arrays, names
+def _left_out(path: Path | str, table: "pd.DataFrame", how: DataSettings) -> Iterator[str]:
+    """Yield what is not read; a refusal of a name that is nearly that of a column."""
+    if _INDEX in table:
+        yield "a first column without a name (row numbers)"
+    for name in how.drop:
+        if name in table:
+            yield f"column {shown(name)}"
+        else:
+            _refuse_slip("drop", name, table, path)
 
 
-def _sequences(
-    path: Path | str, table: "pd.DataFrame", named: _Named
-) -> tuple[dict[str, Array], tuple[str, ...]]:
-    number, order = _frame_order(path, table)
-    table, number = table.iloc[order], number[order]
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    rest = _without(table, named).drop(columns=[_ID, _TIME])
-    label = _label(rest, named, lambda name: _is_sequence_label(rest, name, number))
-    frames, names = _x(path, table, rest, named, label)
-    x, length = pad(np.split(frames, starts[1:]), f"'{path}'")
-    arrays = {"x": x, "length": length}
-    for name, values in _arguments(path, table, named).items():
-        arrays[name] = _by_sequence(values, starts, f"'{path}'")
-    if label:
-        arrays["label"] = _label_codes(path, table[label].iloc[starts], "sequence")
-    return arrays, names
+def _refuse_slip(argument: str, name: str, table: "pd.DataFrame", path: Path | str) -> None:
+    """Refuse a name that is nearly that of a column; other rows may lack what is left out."""
+    hint = nearest(name, map(str, table))
+    if hint.startswith("did you mean"):
+        raise RequestError(f"`{argument}`: '{path}' has no column {shown(name)}; {hint}")
 
 
-def _without(table: "pd.DataFrame", named: _Named) -> "pd.DataFrame":
-    """Return the columns that are not named as arguments."""
-    taken = [name for some in named.values() for name in _as_names(some)]
-    return table.drop(columns=taken)
+def _arguments(path: Path | str, table: "pd.DataFrame", how: DataSettings) -> _Named:
+    """Return the columns of each argument, the label included if one is named."""
+    columns = dict(how.columns)
+    if how.label not in (None, "none") and "label" not in columns:
+        if how.label in table:
+            columns["label"] = str(how.label)
+        else:
+            _refuse_slip("label", str(how.label), table, path)
+    apart = (_ID, _TIME) if {_ID, _TIME} <= set(table) else ()
+    return checked_columns(columns, map(str, table), apart, path)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table with names, and which of its columns are arguments."""
+
+    path: Path | str
+    table: "pd.DataFrame"
+    named: _Named
+    how: DataSettings
+
+    @property
+    def has_time(self) -> bool:
+        return {_ID, _TIME} <= set(self.table)
+
+    def rows(self) -> Contents:
+        rest, split = self._without_split(self._rest())
+        label = self._label(rest, lambda name: _is_label(rest[name]))
+        elements = self._elements(rest, label)
+        arrays = {"x": stacked(elements), **self._values()}
+        if label:
+            arrays["label"] = self._codes(self.table[label])
+        return self._contents(arrays, elements, label, split)
+
+    def sequences(self) -> Contents:
+        number, order = _frame_order(self.path, self.table)
+        number = number[order]
+        sorted_ = _Table(self.path, self.table.iloc[order], self.named, self.how)
+        return sorted_._of_frames(number)
+
+    def _of_frames(self, number: NDArray[np.intp]) -> Contents:
+        """Return sequences of the rows of a table that stand in the order of their frames."""
+        starts = np.flatnonzero(np.diff(number, prepend=-1))
+        rest, split = self._without_split(self._rest().drop(columns=[_ID, _TIME]))
+        label = self._label(rest, lambda name: _is_sequence_label(rest, name, number))
+        elements = self._elements(rest, label)
+        x, length = pad(np.split(stacked(elements), starts[1:]), f"'{self.path}'")
+        arrays = {"x": x, "length": length}
+        for name, values in self._values().items():
+            arrays[name] = _by_sequence(values, starts, f"'{self.path}'")
+        if label:
+            arrays["label"] = self._codes(self.table[label].iloc[starts], "sequence")
+        return self._contents(arrays, elements, label, None if split is None else split[starts])
+
+    def _rest(self) -> "pd.DataFrame":
+        """Return the columns that are not named as arguments."""
+        taken = [name for some in self.named.values() for name in _as_names(some)]
+        return self.table.drop(columns=taken)
+
+    def _without_split(self, rest: "pd.DataFrame") -> tuple["pd.DataFrame", Array | None]:
+        """Take the column `split` aside, if it names splits."""
+        if _SPLIT not in rest or not are_splits(rest[_SPLIT].unique()):
+            return rest, None
+        return rest.drop(columns=_SPLIT), rest[_SPLIT].to_numpy(dtype=str)
+
+    def _label(self, rest: "pd.DataFrame", is_label: Callable[[str], bool]) -> str | None:
+        """Return the column of labels, unless another one is named as ``label``."""
+        if "label" in self.named or self.how.label is not None:
+            return None
+        return next((name for name in _LABELS if name in rest and is_label(name)), None)
+
+    def _elements(self, rest: "pd.DataFrame", label: str | None) -> list[Element]:
+        """Return the elements of x: the columns that are named so, or all others."""
+        if "x" in self.named:
+            columns = self.table[list(_as_names(self.named["x"]))]
+        else:
+            columns = rest.drop(columns=label) if label else rest
+        columns = columns.drop(columns=self.empty(columns))
+        if columns.empty:
+            raise RequestError("no columns are left for x: there are no data")
+        return read_elements(columns, self.how)
+
+    def empty(self, columns: "pd.DataFrame") -> list[str]:
+        """Return the columns of one text in all rows, unless they are named."""
+        named = _as_names(self.named.get("x", ()))
+        return [str(n) for n in columns if n not in named and tells_nothing(columns[n], self.how)]
+
+    def _values(self) -> dict[str, Array]:
+        return {
+            name: column_values(self.table, some, self.how.categories)
+            for name, some in self.named.items()
+            if name != "x"
+        }
+
+    def _codes(self, column: "pd.Series[Any]", row: str = "row") -> Array:
+        refuse_missing_text(column.reset_index(drop=True), row)
+        if is_text(column):
+            return codes_of_texts(column, self.how.categories.get(str(column.name)))[0]
+        return column.to_numpy(dtype=np.int64)
+
+    def _contents(
+        self, arrays: dict[str, Array], elements: list[Element], label: str | None, split: Any
+    ) -> Contents:
+        names = tuple(name for element in elements for name in element.names)
+        notes = [describe_elements(elements), *self._notes(elements, label, split)]
+        return Contents(arrays, names, self._categories(elements, label), tuple(notes), split)
+
+    def _notes(self, elements: list[Element], label: str | None, split: Any) -> Iterator[str]:
+        if label:
+            number = self.table[label].nunique()
+            yield (
+                f"label: column {shown(label)}, {number} different values (`label='none'` leaves "
+                "it in x)"
+            )
+        for element in elements:
+            if element.name in _LABELS and self.how.label is None:
+                yield f"column {shown(element.name)} is an element of x, no label: it holds reals"
+        if empty := self.empty(self._rest().drop(columns=label or [])):
+            yield f"left out, the same text in all rows: {', '.join(map(shown, empty))}"
+        if split is not None:
+            yield f"splits: column {shown(_SPLIT)}"
+
+    def _categories(
+        self, elements: list[Element], label: str | None
+    ) -> Mapping[str, tuple[str, ...]]:
+        """Return the texts of all columns that became codes."""
+        texts = {element.name: element.texts for element in elements if element.texts}
+        others = [n for key, some in self.named.items() if key != "x" for n in _as_names(some)]
+        for name in filter(None, [*others, label]):
+            if is_text(self.table[name]):
+                texts[name] = codes_of_texts(self.table[name], self.how.categories.get(name))[1]
+        return texts
 
 
 def _as_names(some: str | tuple[str, ...]) -> tuple[str, ...]:
     return (some,) if isinstance(some, str) else some
-
-
-def _label(rest: "pd.DataFrame", named: _Named, is_label: Callable[[str], bool]) -> str | None:
-    """Return the column of labels, unless another one is named as ``label``."""
-    if "label" in named:
-        return None
-    return next((name for name in _LABELS if name in rest and is_label(name)), None)
-
-
-def _x(
-    path: Path | str, table: "pd.DataFrame", rest: "pd.DataFrame", named: _Named, label: str | None
-) -> tuple[Array, tuple[str, ...]]:
-    """Return x and the names of its elements: the columns that are named so, or all others."""
-    if "x" in named:
-        return _numbers(path, table[list(_as_names(named["x"]))])
-    return _numbers(path, rest.drop(columns=label) if label else rest)
-
-
-def _arguments(path: Path | str, table: "pd.DataFrame", named: _Named) -> dict[str, Array]:
-    try:
-        return {n: column_values(table, some) for n, some in named.items() if n != "x"}
-    except RequestError as error:
-        raise RequestError(f"'{path}': {error}") from error
 
 
 def _by_sequence(values: Array, starts: NDArray[np.intp], name: str) -> Array:
@@ -184,7 +299,7 @@ def _frame_order(
     import pandas as pd
 
     for name in (_ID, _TIME):
-        _refuse_missing(path, table[name])
+        refuse_missing_text(table[name])
     number, ids = pd.factorize(table[_ID])
     time = _times(path, table[_TIME])
     order = np.lexsort((time, number))
@@ -213,20 +328,6 @@ def _times(path: Path | str, column: "pd.Series[Any]") -> Array:
     return dates.dt.tz_localize(None).to_numpy()
 
 
-def _numbers(path: Path | str, features: "pd.DataFrame") -> tuple[Array, tuple[str, ...]]:
-    from pandas.api.types import is_numeric_dtype
-
-    names = tuple(str(name) for name in features)
-    text = [name for name in names if not is_numeric_dtype(features[name])]
-    if text:
-        raise RequestError(
-            f"'{path}': not numbers in {', '.join(text[:5])}{' ...' if len(text) > 5 else ''}; "
-            f"drop or encode (labels: a column named {', '.join(_LABELS)})"
-        )
-    with np.errstate(over="ignore"):
-        return features.to_numpy(dtype=np.float32, na_value=np.nan), names
-
-
 def _is_label(column: "pd.Series[Any]") -> bool:
     """Text or whole numbers; whole numbers with gaps arrive as reals."""
     from pandas.api.types import is_float_dtype
@@ -240,20 +341,3 @@ def _is_sequence_label(table: "pd.DataFrame", name: str, number: NDArray[np.intp
     if name not in table or not _is_label(table[name]):
         return False
     return bool((table[name].groupby(number).nunique(dropna=False) == 1).all())
-
-
-def _label_codes(path: Path | str, column: "pd.Series[Any]", row: str = "row") -> Array:
-    from pandas.api.types import is_integer_dtype
-
-    _refuse_missing(path, column, row)
-    if is_integer_dtype(column):
-        return column.to_numpy(dtype=np.int64)
-    return column.astype("category").cat.codes.to_numpy(dtype=np.int64)
-
-
-def _refuse_missing(path: Path | str, column: "pd.Series[Any]", row: str = "row") -> None:
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise RequestError(
-            f"'{path}': no {column.name} in {row} {int(missing.argmax())}; fill or drop it"
-        )

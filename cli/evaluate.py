@@ -142,6 +142,10 @@ def _print_bounds(run: "Run", result: "Evaluation") -> None:
     for bound in result.iwae:
         value = _estimate(bound.value, bound.standard_error)
         echo(f"  {f'IWAE {bound.num_samples}':<14} {value}".rstrip())
+    _print_floors(result)
+
+
+def _print_floors(result: "Evaluation") -> None:
     for name, value in result.floors.items():
         echo(f"  {name:<14} {value:10.3f}  {SIMPLE[name]}, fitted to training rows")
 
@@ -156,8 +160,7 @@ def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     for name, bounds in named:
         for bound in bounds:
             echo(_bound_row(name, bound))
-    for name, value in result.floors.items():
-        echo(f"  {name:<14} {value:10.3f}   {SIMPLE[name]}, fitted to training rows")
+    _print_floors(result)
     alone = result.free_running
     if alone:
         value = _estimate(alone.value, alone.standard_error)

@@ -130,10 +130,10 @@ def gaussian_rows(pair: nn.Module, batches: Iterable[Args]) -> Tensor | None:
     """
     whole = iter(batches)
     first = next(whole)
-    (kind, taken), *others = (_kinds(pair, first) or {"": ("", None)}).values()
-    if kind != "Normal" or taken is None or others:
+    observed = list((_kinds(pair, first) or {}).values())
+    if [kind for kind, _ in observed] != ["Normal"]:
         return None
-    rows = torch.cat([_rows(pair, args, taken) for args in chain([first], whole)])
+    rows = torch.cat([_rows(pair, args, observed[0][1]) for args in chain([first], whole)])
     return None if rows.isnan().any() else rows
 
 

@@ -1,5 +1,7 @@
 """What stands beside the numbers of a deep model: those of the simplest ones, fitted exactly."""
 
+from functools import partial
+
 import numpy as np
 from torch import nn
 
@@ -48,10 +50,8 @@ def floors_of(
     """
     if not _has_rows_to_fit(batches, split):
         return {}
-    train, scored = (
-        lambda: batches.fixed("train", limit=MOST_ROWS),
-        lambda: batches.fixed(split, limit=limit),
-    )
+    train = partial(batches.fixed, "train", limit=MOST_ROWS)
+    scored = partial(batches.fixed, split, limit=limit)
     floors = {}
     independent = independent_elements(pair, train(), scored())
     if independent is not None:

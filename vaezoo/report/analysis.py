@@ -103,7 +103,7 @@ def analyse(
     >>> run = vaezoo.fit("vae-linear", config={"z_dim": 2}, training={"steps": 5})
     >>> report = vaezoo.analyse(run, limit=2, level="quick")  # in earnest, take more and "standard"
     >>> print(verdict(report).splitlines()[0])
-    vae-linear: vae-linear, latents z 2 (0 active), 2 of 180 test data, level quick,
+    vae-linear: vae-linear, latents z 2 (2 in use), 2 of 180 test data of digits,
     >>> sorted(report.trees)  # draws for ArviZ
     ['q']
     """

@@ -13,7 +13,7 @@ from torch import Tensor
 from vaezoo.diagnostics.calibration import Ranks
 from vaezoo.diagnostics.grading import GRADES, VERDICTS
 from vaezoo.report.findings import Report
-from vaezoo.report.words import verdict
+from vaezoo.report.words import average, verdict
 
 __all__ = ["diagnostics", "grade_counts", "per_datum", "ranks_table", "to_dict"]
 
@@ -36,6 +36,7 @@ def to_dict(report: Report) -> Table:
         "metrics": report.metrics.to_dict(),
         "skipped": dict(report.skipped),
         **_averages(report),
+        **_of_evidence(report),
         "grades": grade_counts(report),
         **_of_calibration(report),
         **_of_collapse(report),
@@ -55,6 +56,19 @@ def _averages(report: Report) -> Table:
         "means": {name: _mean(value) for name, value in values.items()},
         "medians": {name: _median(value) for name, value in values.items()},
     }
+
+
+def _of_evidence(report: Report) -> Table:
+    """Return log p(x) over the data for which it can be relied on; its error holds their spread."""
+    check = report.judged
+    if check is None:
+        return {}
+    good = check.verdict < 2
+    table: Table = {"num_data": int(good.sum()), "not_trusted": int((~good).sum())}
+    if good.any():
+        errors = report.posteriors.standard_error if report.posteriors else 0 * check.elbo
+        table["mean"], table["standard_error"] = average(check.log_evidence[good], errors[good])
+    return {"log_evidence": table}
 
 
 def _of_calibration(report: Report) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from vaezoo.diagnostics.calibration import Calibration
+from vaezoo.diagnostics.calibration import Calibration, Ranks
 from vaezoo.diagnostics.checking import PosteriorCheck
 from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.guide import GuideCheck
@@ -17,12 +17,13 @@ from vaezoo.inference.importance import largest_good_k
 from vaezoo.report.findings import Report
 from vaezoo.runs.summary import sum_of_terms
 
-__all__ = ["verdict"]
+__all__ = ["average", "blamed", "verdict"]
 
 MOST_NAMES = 4
 WIDTH = 80
 COMMON = 0.25  # of the sequences have a frame that is spoken of
 GOOD_R_HAT, GOOD_C2ST = 1.05, 0.6
+LARGEST_ERROR = 0.05  # nats: a gap below is none
 
 
 def verdict(report: Report) -> str:
@@ -52,13 +53,20 @@ def verdict(report: Report) -> str:
 def _headline(report: Report) -> str:
     scope, plan = report.scope, report.plan
     sizes = ", ".join(_shape(name, shape) for name, shape in scope.latents.items())
-    active = report.collapse.active_units if report.collapse else None
-    in_use = f" ({active} active)" if active is not None else ""
-    latents = f"latents {sizes}{in_use}, " if sizes else ""
+    latents = f"latents {sizes}{_in_use(report)}, " if sizes else ""
     return (
         f"{scope.run}: {scope.model}, {latents}{plan.num_data} of {scope.total} "
-        f"{scope.split} data, level {plan.level}, seed {scope.seed}, {report.seconds:.0f} s"
+        f"{scope.split} data of {scope.data}, level {plan.level}, seed {scope.seed}, "
+        f"{report.seconds:.0f} s"
     )
+
+
+def _in_use(report: Report) -> str:
+    """Return how many elements have a KL of a size that counts, as in the figure of latents."""
+    if report.collapse is None:
+        return ""
+    total = len(report.collapse.kl_per_element)
+    return f" ({total - len(report.collapse.collapsed)} in use)"
 
 
 def _shape(name: str, shape: tuple[int, ...]) -> str:
@@ -95,21 +103,59 @@ def _shares(shares: Mapping[str, float], number: int) -> str:
 
 
 def _of_posteriors(check: PosteriorCheck, num_samples: int) -> Iterator[tuple[str, str]]:
-    yield (
-        "log p(x)",
-        f"ELBO {_mean(check.elbo)}, IWAE {_mean(check.iwae)}, "
-        f"checked {_mean(check.log_evidence, 3)} +- {_error(check.standard_error)}",
-    )
-    if check.approximation_gap is not None and check.amortisation_gap is not None:
-        gap, amortised = float(check.gap.mean()), float(check.amortisation_gap.mean())
-        share = f"; a better encoder would recover {_share(amortised / gap)}" if gap > 0.05 else ""
-        yield (
-            "gap",
-            f"{gap:.2f} nats = approximation {_mean(check.approximation_gap)} + "
-            f"amortisation {amortised:.2f}{share}",
-        )
+    yield "log p(x)", _of_evidence(check)
+    yield from _of_gaps(check)
     yield "k-hat", _of_k_hat(check.k_hat, check.ess, num_samples)
     yield "modes", _of_modes(check.num_modes)
+
+
+def _of_evidence(check: PosteriorCheck) -> str:
+    """Return bounds and log p(x), all over the same data: those whose log p(x) is relied on."""
+    good = check.verdict < 2
+    left_out = int((~good).sum())
+    if left_out == len(good):
+        bounds = f"ELBO {_mean(check.elbo)}, IWAE {_mean(check.iwae)} nats"
+        return f"{bounds}; not trusted for any datum, so that log p(x) is not known"
+    bounds = f"ELBO {_mean(check.elbo[good])}, IWAE {_mean(check.iwae[good])}"
+    mean, error = average(check.log_evidence[good], check.standard_error[good])
+    data = f"mean of {int(good.sum())} data"
+    without = f", without {left_out} not trusted" if left_out else ""
+    return f"{bounds}, checked {mean:.2f} +- {error:.2f} nats, {data}{without}"
+
+
+def _of_gaps(check: PosteriorCheck) -> Iterator[tuple[str, str]]:
+    """Say what is lost, over the same data."""
+    approximation, amortisation = check.approximation_gap, check.amortisation_gap
+    good = check.verdict < 2
+    if approximation is None or amortisation is None or not good.any():
+        return
+    gap, left = float(check.gap[good].mean()), float(approximation[good].mean())
+    won = float(amortisation[good].mean())
+    text = f"{gap:.2f} nats = approximation {left:.2f} + amortisation {won:.2f}"
+    if left < -LARGEST_ERROR:
+        text += "; a Gaussian has a higher ELBO than log p(x), which is too low"
+    elif gap > LARGEST_ERROR:
+        text += f"; a better encoder would recover {_share(min(1.0, won / gap))}"
+    yield "gap", text
+
+
+def average(values: Tensor, errors: Tensor) -> tuple[float, float]:
+    """Return a mean over data, and its standard error: over the data, and of the value of each.
+
+    Parameters
+    ----------
+    values, errors
+        A value of each datum and its Monte Carlo error, ``(B,)``.
+
+    Examples
+    --------
+    >>> average(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 0.0]))
+    (2.0, 1.0)
+    """
+    values, errors = values.double(), errors.double()
+    # The spread of estimates over data already holds their own errors; of one datum there is none.
+    variance = values.var() if len(values) > 1 else errors.square().sum()
+    return float(values.mean()), float((variance / len(values)).sqrt())
 
 
 def _of_modes(num_modes: Tensor) -> str:
@@ -138,13 +184,7 @@ def _of_k_hat(k_hat: Tensor, ess: Tensor, num_samples: int) -> str:
 
 
 def _of_sequences(check: SequenceCheck) -> Iterator[tuple[str, str]]:
-    frames = check.length.double().sum()
-    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
-    bounds["checked"] = check.log_evidence
-    if check.exact is not None:
-        bounds["exact"] = check.exact
-    per_frame = ", ".join(f"{k} {float(v.sum() / frames):.3f}" for k, v in bounds.items())
-    yield "log p(x)", f"{per_frame} nats per frame; {check.num_particles} particles"
+    yield "log p(x)", f"{_of_frames(check)}; {check.num_particles} particles"
     yield (
         "filters",
         f"four differ by {float(check.difference.median()):.2f} nats per sequence (median), "
@@ -159,6 +199,26 @@ def _of_sequences(check: SequenceCheck) -> Iterator[tuple[str, str]]:
         f"ESS median {_share(check.ess.nanmedian())}, lowest at frame {worst}: "
         f"{_share(by_frame[worst])}; k-hat median {float(check.k_hat.nanmedian()):.2f}",
     )
+
+
+def _of_frames(check: SequenceCheck) -> str:
+    """Return bounds and log p(x) per frame, all over the sequences whose log p(x) is relied on."""
+    good = check.verdict < 2
+    some = good if good.any() else ~good
+    length, left_out = check.length[some].double(), int((~good).sum())
+    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
+    if good.any():
+        bounds["checked"] = check.log_evidence
+    if check.exact is not None:
+        bounds["exact"] = check.exact
+    rates = {name: float(v[some].sum() / length.sum()) for name, v in bounds.items()}
+    texts = {name: f"{name} {rate:.3f}" for name, rate in rates.items()}
+    if "checked" in rates:
+        rest = (check.log_evidence[some] - rates["checked"] * length) / length.mean()
+        errors = 0.5 * check.difference[some] / length.mean()
+        texts["checked"] += f" +- {average(rest, errors)[1]:.3f}"
+    without = f", without {left_out} of {len(good)} not trusted" if 0 < left_out < len(good) else ""
+    return f"{', '.join(texts.values())} nats per frame{without}"
 
 
 def _of_second_opinion(report: Report) -> Iterator[tuple[str, str]]:
@@ -184,9 +244,25 @@ def _of_second_opinion(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _of_calibration(check: Calibration) -> str:
-    wrong = check.guide.words
-    names = _names([f"{name} {word}" for name, word in wrong.items()])
-    return check.explain() + (f"; {names}" if wrong else "")
+    words = check.guide.words
+    names = [f"{name} {words[name]}" if name in words else name for name in blamed(check.guide)]
+    number = sum(grade != "good" for grade in check.guide.grades.values())
+    more = f" and {number - len(names)} more" if number > len(names) else ""
+    return check.explain() + (f"; not calibrated: {', '.join(names)}{more}" if names else "")
+
+
+def blamed(ranks: Ranks) -> list[str]:
+    """Return the quantities that are least calibrated, the worst first; few, or none.
+
+    Examples
+    --------
+    >>> pit = torch.stack([torch.linspace(0, 1, 999), torch.linspace(0, 1, 999) ** 2], 1)
+    >>> names = ("z[0]", "z[1]")
+    >>> blamed(Ranks(names, pit, "z[0]"))
+    ['z[1]']
+    """
+    names = sorted(ranks.names, key=lambda name: ranks.p_values[name])
+    return [name for name in names if ranks.grades[name] != "good"][:MOST_NAMES]
 
 
 def _of_latents(check: Collapse, *, per_frame: bool) -> str:
@@ -229,8 +305,3 @@ def _names(names: list[str]) -> str:
 
 def _mean(values: Tensor, digits: int = 2) -> str:
     return f"{float(values.mean()):.{digits}f}"
-
-
-def _error(errors: Tensor) -> str:
-    """Return the Monte Carlo error of a mean over data, given that of each."""
-    return f"{float(errors.square().sum().sqrt() / len(errors)):.3f}"

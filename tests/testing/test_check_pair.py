@@ -35,6 +35,7 @@ EXPECTED = {
     "guide_misses_site": ("sites", "'s'", "add pyro.sample('s', ...)"),
     "hidden_noise": ("seeds", "'x'", "make the noise a latent"),
     "infinite_density": ("finite", "'x'", "floor"),
+    "mask_of_one_side": ("sites", "'w_unobserved'", "mask=~there"),
     "module_in_store": ("store", "'decoder.weight'", "drop pyro.param"),
     "no_mask": ("padding", "'z_1'", "poutine.mask"),
     "no_to_event": ("shapes", "'x'", "add .to_event(1)"),

@@ -6,6 +6,7 @@ from vaezoo.checks.remarks import Failure, Remarks
 from vaezoo.checks.subject import Subject
 from vaezoo.pairs.admission import UNCOUNTED, examine, words_of
 from vaezoo.pairs.plates import (
+    counted_data,
     in_data_plate,
     log_density,
     outermost_frame,
@@ -47,9 +48,30 @@ def check_sites(subject: Subject) -> Remarks:
         if finding.kind in ("model only", *UNCOUNTED):
             where = subject.where(finding.side, finding.site)
             yield Failure("sites", where, *words_of(finding, subject.first, subject.pair))
+    for name, (prior, posterior) in subject.first.latents.items():
+        if name not in subject.first.bases and not _count_alike(name, prior, posterior):
+            what = f"site '{name}' is not masked alike in model and guide: log p and log q count "
+            repair = "write in both: with pyro.poutine.mask(mask=...)"
+            if name.endswith("_unobserved"):
+                repair = (
+                    "write in the guide, for obs_mask=there: with pyro.poutine.mask(mask=~there)"
+                )
+            yield Failure("sites", subject.where("guide", name), f"{what}for other data", repair)
     if not subject.first.observed:
         what, repair = "the model observes nothing", "give the site of the data obs=x"
         yield Failure("sites", subject.where("model"), what, repair)
+
+
+def _count_alike(name: str, prior: Site, posterior: Site) -> bool:
+    """Whether a latent counts for the same data on both sides, by their masks.
+
+    What ``obs_mask`` leaves to the guide is masked whether or not the rows at hand show it.
+    """
+    p, q = (counted_data(site) for site in (prior, posterior))
+    if p is None or q is None:
+        alone = q if p is None else p
+        return alone is None or (bool(alone.all()) and not name.endswith("_unobserved"))
+    return bool((p == q).all())
 
 
 def check_plate(subject: Subject) -> Remarks:

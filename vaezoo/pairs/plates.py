@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from pyro.distributions import Independent, MaskedDistribution
 from pyro.distributions.util import is_identically_zero, scale_and_mask
 from torch import Tensor
 
 __all__ = [
     "PARTICLES",
     "author_scale",
+    "counted_data",
     "data_frame",
     "in_data_plate",
     "is_scaled",
@@ -127,6 +129,36 @@ def weigh(
     scale = own if isinstance(weight, float) and weight == 1.0 else own * weight
     weighed = scale_and_mask(values, scale=scale, mask=_mask(site, rows))
     return reduce_to_data(torch.as_tensor(weighed), site)
+
+
+def counted_data(site: Any) -> Tensor | None:
+    """Return which data the log-density of a site counts for, ``(B,)``; None if nothing masks it.
+
+    A mask of the site is looked at, and that of its distribution: of a masked event, whether any
+    element counts.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> with pyro.poutine.trace() as traced, pyro.plate("data", 2):
+    ...     fn = dist.Normal(torch.zeros(2, 3), 1.0).mask(torch.tensor([[True], [False]]))
+    ...     z = pyro.sample("z", fn.to_event(1))
+    >>> counted_data(traced.trace.nodes["z"])
+    tensor([ True, False])
+    """
+    masks = [] if site["mask"] is None else [torch.as_tensor(site["mask"])]
+    fn, num_event = site["fn"], 0
+    while isinstance(fn, (Independent, MaskedDistribution)):
+        if isinstance(fn, Independent):
+            num_event += fn.reinterpreted_batch_ndims
+        else:
+            mask = torch.as_tensor(fn._mask).expand(fn.batch_shape)
+            masks.append(mask.any(tuple(range(-num_event, 0))) if num_event else mask)
+        fn = fn.base_dist
+    if not masks:
+        return None
+    counted = torch.stack(torch.broadcast_tensors(*masks)).all(0)
+    return reduce_to_data(counted.float(), site) > 0
 
 
 def score_function(site: Any, rows: Tensor | None = None) -> Tensor | None:

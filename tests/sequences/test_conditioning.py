@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.inference.metropolis import draw_missing
+from vaezoo.inference.completion import draw_missing
 from vaezoo.observations.roles import roles_of
 from vaezoo.sequences.conditioning import continue_by_conditioning
 
@@ -161,14 +161,6 @@ def test_a_missing_frame_is_drawn_given_both_sides() -> None:
     means, squares = chains.mean(0), (chains - mean).square().mean(0)
     for of_chain, truth in ((means, mean), (squares, variance)):
         assert abs(of_chain.mean() - truth) < ERRORS * of_chain.std() / 400**0.5
-
-
-@pytest.mark.parametrize("pair", [Counter(), PathCounter()], ids=["steps", "path"])
-def test_a_frame_that_others_hear_is_not_drawn_by_itself(pair: nn.Module) -> None:
-    x, missing = torch.randn(2, 5, 1), torch.zeros(2, 5, 1, dtype=torch.bool)
-    missing[:, 2] = True
-    with pytest.raises(RequestError, match="a frame is heard by the next ones"):
-        draw_missing(pair, (x, torch.full((2,), 5)), {"x": missing}, num_samples=2)
 
 
 def test_frames_behind_the_prefix_do_not_matter() -> None:

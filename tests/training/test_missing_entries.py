@@ -15,7 +15,7 @@ from vaezoo.data.contract import describe_missing
 from vaezoo.data.dataset import with_mask
 from vaezoo.errors import RequestError
 from vaezoo.exact.linear_gaussian import LinearGaussian
-from vaezoo.inference.metropolis import draw_missing
+from vaezoo.inference.completion import draw_missing
 from vaezoo.settings import DataSettings
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.fit import fit

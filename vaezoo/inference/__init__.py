@@ -9,7 +9,8 @@
 :mod:`.annealing`        annealed importance sampling, bounds of log p(x) from both sides: slow
 :mod:`.local_fits`       the best Gaussian guide of each datum
 :mod:`.filtering`        particle filters of sequences
-:mod:`.metropolis`       Metropolis within Gibbs, for parts of data that are missing
+:mod:`.completion`       draws of parts of data that are missing
+:mod:`.metropolis`       the guide as their proposal: Metropolis within Gibbs
 =======================  ==========================================================================
 
 What they stand on: :mod:`.target` makes one vector of reals of all latents of a datum,

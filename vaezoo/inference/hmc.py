@@ -39,6 +39,7 @@ __all__ = [
     "Convergence",
     "HMCResult",
     "Placed",
+    "Sampler",
     "convergence",
     "hmc",
     "largest_r_hat",
@@ -217,7 +218,7 @@ def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCRes
     # chains. A diagonal factor as a matrix, since the metric may become one.
     loc, scale = target.moments_of_guide()
     frame = Frame(loc, torch.diag_embed(scale) if settings.dense else scale)
-    sampler = _Sampler(target.log_joint, frame, start, settings)
+    sampler = Sampler(target.log_joint, frame, start, settings)
     sampler.warm_up()
     draws, log_p, moved = sampler.draw()
     values, log_volume = in_pieces(target.constrain, draws.flatten(0, 1), target.rows_at_once())
@@ -274,7 +275,31 @@ class Placed:
         )
 
 
-class _Sampler:
+class Sampler:
+    """Chains of any log-density of reals ``(C, B, L)``, ``(C, B)`` in nats.
+
+    Parameters
+    ----------
+    log_density
+        Its gradient is taken.
+    frame
+        A first metric.
+    start
+        Where they begin, ``(C, B, L)``.
+    settings
+        How they run.
+
+    Examples
+    --------
+    >>> frame = Frame(torch.zeros(1, 2), torch.ones(1, 2))
+    >>> settings = ChainSettings(num_samples=5, num_warmup=5, dense=False)
+    >>> normal = lambda u: -0.5 * u.square().sum(-1)
+    >>> sampler = Sampler(normal, frame, torch.zeros(4, 1, 2), settings)
+    >>> sampler.warm_up()
+    >>> sampler.draw()[0].shape
+    torch.Size([4, 5, 1, 2])
+    """
+
     def __init__(
         self,
         log_density: Callable[[Tensor], Tensor],

@@ -1,6 +1,6 @@
-"""Missing entries of data, filled in with draws from p(x_missing | x_observed).
+"""Two chains that draw missing entries of data, with the guide as proposal.
 
-Two Markov chains, one chain for each datum, that leave that conditional where it is, whatever the
+Each is one chain for each datum and leaves p(x_missing | x_observed) where it is, whatever the
 guide is worth; a poor guide makes them slow, not wrong.
 
 Pairs without time: Metropolis within Gibbs (Mattei & Frellsen 2018, arXiv:1802.04826, Algorithm 2).
@@ -55,81 +55,14 @@ from vaezoo.pairs.sites import (
 )
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
-__all__ = ["draw_missing"]
+__all__ = ["DependentError", "FlatChain", "PathChain"]
 
 
-@torch.no_grad()
-def draw_missing(
-    pair: nn.Module,
-    args: Args,
-    missing: Mapping[str, Tensor],
-    *,
-    num_samples: int,
-    burn_in: int = 100,
-    correct: bool = True,
-) -> tuple[dict[str, Tensor], float]:
-    """Draw the missing entries of a batch.
-
-    Parameters
-    ----------
-    pair
-        Any pair whose sites observe what has missing entries, each with elements that are
-        independent given the latents; those of a frame, or of a datum, need not be where all of
-        them are missing.
-    args
-        A batch, tensors of ``(B, ...)``. Its missing entries are where the chain starts, and have
-        to be values that the pair can explain.
-    missing
-        Which entries are not known, ``(B, ...)``, by the name of an argument.
-    num_samples
-        Draws S that are kept.
-    burn_in
-        Steps before them; the first half takes everything, to come from the start to where the
-        data are.
-    correct
-        Whether proposals can be refused, as they have to for draws from the conditional.
-
-    Returns
-    -------
-    tuple of dict and float
-        Draws of the arguments of ``missing``, ``(S, B, ...)``, and the share of proposals that were
-        taken after the burn-in.
-
-    Raises
-    ------
-    RequestError
-        When the pair gives no way to draw the entries: its parts depend on each other, or nothing
-        observes them.
-
-    Examples
-    --------
-    >>> from vaezoo.testing.pairs import LinearPair
-    >>> x = torch.randn(6, 4)
-    >>> missing = torch.zeros(6, 4, dtype=torch.bool)
-    >>> missing[:, 0] = True
-    >>> draws, accepted = draw_missing(
-    ...     LinearPair(), (x,), {"x": missing}, num_samples=3, burn_in=2
-    ... )
-    >>> draws["x"].shape, torch.equal(draws["x"][..., 1:], x[:, 1:].expand(3, 6, 3))
-    (torch.Size([3, 6, 4]), True)
-    """
-    chain: _PathChain | _FlatChain
-    if isinstance(pair, SequencePair) and not pair.inputs:
-        chain = _PathChain(pair, args, missing["x"])
-    else:
-        chain = _FlatChain(pair, args, missing)
-    draws: dict[str, list[Tensor]] = {name: [] for name in missing}
-    taken = 0.0
-    for index in range(burn_in + num_samples):
-        values, accepted = chain.step(correct and index >= burn_in // 2)
-        if index >= burn_in:
-            for name in missing:
-                draws[name].append(values[name])
-            taken += float(accepted.float().mean()) / num_samples
-    return {name: torch.stack(steps) for name, steps in draws.items()}, taken
+class DependentError(RequestError):
+    """A proposal draws what is missing by parts that depend on each other."""
 
 
-class _FlatChain:
+class FlatChain:
     """Metropolis within Gibbs of a pair in which data hear nothing of data: z given x, x given z.
 
     Sequences that are not written as one step are such a pair as well, where frames depend on
@@ -227,7 +160,7 @@ class _FlatChain:
         for name, site in sites.items():
             ours, theirs = (fn.log_prob(site["value"]) for fn in (site["fn"], again[name]["fn"]))
             if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4, equal_nan=True):
-                raise RequestError(
+                raise DependentError(
                     f"site '{name}' depends on frames that are missing: in "
                     f"{type(self.pair).__name__} a frame is heard by the next ones, and their "
                     "imputation needs a pair written as one step (vaezoo.SequencePair, as vrnn)"
@@ -305,7 +238,7 @@ def _elements(fn: Any, whole: bool = False, name: str = "x") -> Any:
         return base
     if whole:
         return fn
-    raise RequestError(
+    raise DependentError(
         f"the elements of {name} are not independent given z ({type(base).__name__}): parts of a "
         "frame or of a datum cannot be drawn by themselves"
     )
@@ -321,7 +254,7 @@ class _Passed:
     log_proposal: Tensor
 
 
-class _PathChain:
+class PathChain:
     """Windows of latents and missing entries of a sequence pair, taken or left together."""
 
     def __init__(self, pair: SequencePair, args: Args, missing: Tensor) -> None:

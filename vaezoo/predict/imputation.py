@@ -1,4 +1,4 @@
-"""Data with missing entries: draws of them, by the chains of :mod:`vaezoo.inference.metropolis`."""
+"""Data with missing entries: draws of them, by the chains of :mod:`vaezoo.inference.completion`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array, with_mask
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError, nearest, require_positive, shown
-from vaezoo.inference.metropolis import draw_missing
+from vaezoo.inference.completion import draw_missing
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, takes_lengths
 from vaezoo.runs import Run, RunLike, as_run

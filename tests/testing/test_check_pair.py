@@ -27,6 +27,7 @@ EXPECTED = {
     "batch_mean": ("rows", "'z'", "no mean"),
     "changing_number": ("saving", "self.scale", "register_buffer"),
     "constructor": ("runs", "Linaer", "correct this line"),
+    "discriminates": ("predictive", "'label'", "pyro.sample returns"),
     "duplicate_site": ("sites", "'z'", "a name of its own"),
     "extra_state": ("saving", "encoder._extra_state", "register_buffer"),
     "fixed_plate": ("plate", "128", "len(x)"),

@@ -20,6 +20,7 @@ __all__ = [
     "is_point",
     "point_of",
     "support_of",
+    "unwrapped",
 ]
 
 PointKind = Literal["mean", "mode", "draw"]
@@ -61,7 +62,15 @@ def elements_of_both(p: Any, q: Any) -> tuple[Any, Any] | None:
     return None if p.event_shape or q.event_shape else (p, q)
 
 
-def _unwrapped(fn: Any) -> Any:
+def unwrapped(fn: Any) -> Any:
+    """Return a distribution without what changes its shape only, or leaves some of it out.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> unwrapped(dist.Normal(torch.zeros(2, 3), 1.0).mask(False).to_event(1))
+    Normal(loc: torch.Size([2, 3]), scale: torch.Size([2, 3]))
+    """
     while isinstance(fn, Independent) or type(fn).__name__ in WRAPPERS:
         fn = fn.base_dist
     return fn
@@ -76,7 +85,7 @@ def family(fn: Any) -> str:
     >>> family(dist.Normal(torch.zeros(2, 3), 1.0).to_event(1).mask(False))
     'Normal'
     """
-    return type(_unwrapped(fn)).__name__
+    return type(unwrapped(fn)).__name__
 
 
 def factorises(fn: Any) -> bool:
@@ -90,7 +99,7 @@ def factorises(fn: Any) -> bool:
     >>> factorises(dist.MultivariateNormal(torch.zeros(3, 2), torch.eye(2)))
     False
     """
-    return not _unwrapped(fn).event_shape
+    return not unwrapped(fn).event_shape
 
 
 def is_point(fn: Any) -> bool:

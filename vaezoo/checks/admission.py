@@ -33,6 +33,7 @@ __all__ = [
     "Admission",
     "examine_on_data",
     "mark_admitted",
+    "materialised",
     "refuse_size",
     "require_admitted",
 ]
@@ -110,7 +111,7 @@ def examine_on_data(
         transform = choose_transform(
             pair, data, binarize=settings.binarize, standardize=settings.standardize
         )
-    fresh = partial(_materialised, again, two) if again else None
+    fresh = partial(materialised, again, two) if again else None
     report = _examined(pair, Batches(data, transform, names, device), fresh)
     if not report.ok:
         return Admission(report, transform, Roles({}, ()))
@@ -118,7 +119,8 @@ def examine_on_data(
         return Admission(report, transform, roles_of(pair, few))
 
 
-def _materialised(make: Callable[[], nn.Module], args: Args) -> nn.Module:
+def materialised(make: Callable[[], nn.Module], args: Args) -> nn.Module:
+    """Build a pair, whose lazy layers get the shapes of a batch."""
     pair = make()
     materialise(pair, args)
     return pair

@@ -1,7 +1,7 @@
 """Check a class: build a pair and make up data that it can take."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
 from typing import Any
@@ -10,8 +10,10 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vaezoo.checks.admission import examine_on_data
+from vaezoo.checks.admission import examine_on_data, materialised
+from vaezoo.checks.blame import one_line, raised_at
 from vaezoo.checks.conformance import Conformance, ContractError, conformance_of
+from vaezoo.checks.remarks import Note
 from vaezoo.checks.subject import base_of
 from vaezoo.config import layers
 from vaezoo.data import Data, DataLike
@@ -19,7 +21,6 @@ from vaezoo.data.dataset import with_mask
 from vaezoo.distributions.families import is_boolean, support_of
 from vaezoo.errors import RequestError
 from vaezoo.observations.roles import describe_arguments
-from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, PairTrace, argument_names, takes_lengths, trace_pair
 from vaezoo.registry import blaming_file, entry_of
 from vaezoo.runtime.isolation import isolated
@@ -30,7 +31,13 @@ __all__ = ["check_class", "check_pair", "made_up_batch"]
 
 NUM_ROWS, NUM_STEPS = 7, 6
 MOST_TRIALS = 200
-X_SHAPES = {"images": (8, 8), "vectors": (5,), "sequences": (4,)}
+MOST_INPUTS = 4096
+# The first is made up, unless the pair does not run on it, but on another.
+X_SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "images": [(8, 8), (1, 8, 8), (28, 28), (1, 28, 28), (32, 32), (3, 32, 32), (3, 64, 64)],
+    "vectors": [(5,), (4,), *((width,) for width in range(6, 17)), (3,), (2,), (1,)],
+    "sequences": [(4,), *((width,) for width in range(5, 17)), (3,), (2,), (1,)],
+}
 
 
 def check_class(
@@ -63,22 +70,15 @@ def check_class(
         if x_shape is not None:
             raise RequestError("`x_shape` is of made-up data; leave it out, or `data`")
         return _on_data(cls, settings or {}, *load_for(cls, data))
-    shape = tuple(x_shape or X_SHAPES[entry_of(cls).data])
     config, _ = layers(cls, None, settings or {})
-
-    def fresh() -> nn.Module:
-        pair = built(cls, config, shape)
-        materialise(pair, made_up_batch(pair, shape))
-        return pair
-
+    shapes = [tuple(x_shape)] if x_shape else X_SHAPES[entry_of(cls).data]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        try:
-            pair = fresh()
-        except ContractError as error:
-            return error.report
-        args = made_up_batch(pair, shape)
-    return conformance_of(pair, args, fresh=fresh)
+        attempts = [_attempt(cls, config, shapes[0])]
+        # Some pairs are for data of one shape.
+        others = (_attempt(cls, config, shape) for shape in (*shapes[1:], *_widths_of(*attempts)))
+        if attempts[0].error is not None and x_shape is None:
+            attempts += [a for a in others if a.error is None][:1]
+        return _told(cls, *attempts)
 
 
 def check_pair(
@@ -154,6 +154,56 @@ def _report(
     return replace(admission.report, arguments=line if admission.report.ok else "")
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """A pair on made-up data, and why it does not run."""
+
+    shape: tuple[int, ...]
+    build: Callable[[], nn.Module]
+    pair: nn.Module | None = None
+    args: Args = ()
+    error: Exception | None = None
+
+
+def _attempt(cls: type[nn.Module], config: Mapping[str, Any], shape: tuple[int, ...]) -> _Attempt:
+    """Build a pair for data of a shape and make them up."""
+    torch.manual_seed(0)
+    build = partial(built, cls, config, shape)
+    try:
+        pair = build()
+        args, error = _made_up(pair, shape)
+    except RequestError as error:  # of the constructor, too
+        return _Attempt(shape, build, error=error)
+    return _Attempt(shape, build, pair, args, error)
+
+
+def _told(cls: type[nn.Module], first: _Attempt, other: _Attempt | None = None) -> Conformance:
+    """Return what the checks say of the attempt that runs, or else of the first."""
+    chosen = other or first
+    if isinstance(chosen.error, ContractError):
+        return chosen.error.report
+    if chosen.pair is None or isinstance(chosen.error, RequestError):
+        raise chosen.error or RequestError("no data can be made up")
+    fresh = partial(materialised, chosen.build, chosen.args)
+    report = conformance_of(chosen.pair, chosen.args, fresh=fresh)
+    if other is None or first.error is None:
+        return report
+    where = raised_at(first.error, cls)
+    what = f"x of shape {first.shape} fails, {one_line(first.error)}"
+    note = Note("runs", where, what, f"{other.shape} is what was made up instead")
+    return replace(report, notes=(note, *report.notes))
+
+
+def _widths_of(attempt: _Attempt) -> list[tuple[int, ...]]:
+    """Return widths that the layers of a pair take."""
+    return [(width,) for width in _inputs(attempt.pair)] if attempt.pair else []
+
+
+def _inputs(pair: nn.Module) -> list[int]:
+    sizes = {getattr(module, "in_features", 0) for module in pair.modules()}
+    return sorted(size for size in sizes if isinstance(size, int) and 0 < size <= MOST_INPUTS)
+
+
 def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:
     """Return a small batch for a pair.
 
@@ -166,56 +216,93 @@ def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:
     RequestError
         When the pair runs with none of them.
     """
+    args, error = _made_up(pair, x_shape)
+    if isinstance(error, RequestError):
+        raise error
+    return args
+
+
+def _made_up(pair: nn.Module, x_shape: Sequence[int]) -> tuple[Args, Exception | None]:
+    """Return a batch, and what the pair raises on it."""
     names = argument_names(pair)
     draft = {name: _draft(name, x_shape, takes_lengths(pair)) for name in names}
     others = [name for name, value in draft.items() if value is None]
     batch = {name: value for name, value in draft.items() if value is not None}
-    trace = _first_that_runs(pair, batch, others) if others else _tried(pair, batch)
+    batch, trace = _first_that_runs(pair, batch, others)
     batch = {name: batch[name] for name in names}
-    if trace is None:  # the checks will say what is wrong
-        return tuple(batch.values())
+    if isinstance(trace, Exception):  # the checks will say what is wrong
+        return tuple(batch.values()), trace
     for name in ("x", "label", *others):
         sites = [site for key, site in trace.observed.items() if base_of(key) == name]
         if name in names and sites:
             batch[name] = _fitting(batch[name], [site["fn"] for site in sites])
-    return tuple(batch.values())
+    return tuple(batch.values()), None
 
 
-def _tried(pair: nn.Module, batch: Mapping[str, Tensor]) -> PairTrace | None:
-    """Return a trace of a pair, None if it does not run."""
+def _tried(pair: nn.Module, batch: Mapping[str, Tensor]) -> PairTrace | Exception:
+    """Return a trace of a pair, or what it raises."""
     training = pair.training
     args = tuple(batch[name] for name in argument_names(pair))
     try:
         with torch.no_grad(), isolated(), pyro.validation_enabled(False):
-            return trace_pair(pair.eval(), args)
-    except Exception:
-        return None
+            trace = trace_pair(pair.eval(), args)
+            return _unequal(trace) or trace
+    except Exception as error:
+        return error
     finally:
         pair.train(training)
 
 
-def _first_that_runs(pair: nn.Module, batch: dict[str, Tensor], others: Sequence[str]) -> PairTrace:
-    """Add arguments to a batch with which the pair runs, and return its trace."""
-    candidates = list(_usual_arguments(batch["x"], takes_lengths(pair)))
+def _unequal(trace: PairTrace) -> Exception | None:
+    """Return what to say where values broadcast against the distribution that observes them."""
+    for name, site in trace.observed.items():
+        shape, value = site["fn"].batch_shape + site["fn"].event_shape, site["value"].shape
+        if shape != value:
+            return ValueError(f"site '{name}' has shape {tuple(shape)}, its data {tuple(value)}")
+    return None
+
+
+def _first_that_runs(
+    pair: nn.Module, batch: dict[str, Tensor], others: Sequence[str]
+) -> tuple[dict[str, Tensor], PairTrace | Exception]:
+    """Return a batch with other arguments with which the pair runs, and its trace.
+
+    What the pair raises whatever they are is its own fault; otherwise it is theirs.
+    """
+    candidates = list(_usual_arguments(pair, batch["x"], takes_lengths(pair))) if others else []
+    errors: list[Exception] = []
     for chosen in islice(product(candidates, repeat=len(others)), MOST_TRIALS):
-        batch |= dict(zip(others, chosen, strict=True))
-        trace = _tried(pair, batch)
-        if trace is not None:
-            return trace
-    raise RequestError(
-        f"no data can be made up for the argument '{others[0]}'; in a test of your own, call "
-        "vaezoo.testing.check_pair(pair, args)"
+        full = batch | dict(zip(others, chosen, strict=True))
+        trace = _tried(pair, full)
+        if isinstance(trace, PairTrace):
+            return full, trace
+        errors.append(trace)
+    if len({str(error) for error in errors}) == 1:
+        return full, errors[0]
+    last = one_line(errors[-1])
+    refusal = RequestError(
+        f"no data can be made up for the argument '{others[0]}' (the last try: {last}); "
+        "give data of your own, `data=FILE`"
     )
+    return full, refusal
 
 
-def _usual_arguments(x: Tensor, sequences: bool) -> Iterator[Tensor]:
+def _usual_arguments(pair: nn.Module, x: Tensor, sequences: bool) -> Iterator[Tensor]:
     """Yield arguments: labels, numbers, rows of numbers, and what is shaped like x."""
+    inputs = _inputs(pair)
+    # A layer takes them alone, or beside x.
+    beside = [size - x[0].numel() for size in inputs]
+    widths = [*range(1, 9), *sorted({w for w in (*inputs, *beside) if w > 8})]
     if sequences:
-        yield from (torch.randn(*x.shape[:2], width) for width in range(1, 9))
+        yield from (torch.randn(*x.shape[:2], width) for width in widths)
     yield torch.arange(len(x)) % 2
     yield torch.linspace(0, 1, len(x))
-    yield from (torch.randn(len(x), width) for width in range(1, 9))
+    yield from (torch.randn(len(x), width) for width in widths)
     yield torch.randn(x.shape)
+    yield torch.ones(x.shape, dtype=torch.bool)
+    if sequences:
+        yield (torch.arange(x[:, :, 0].numel()) % 2).reshape(x.shape[:2])
+        yield torch.randn(x.shape[:2])
 
 
 def _draft(name: str, x_shape: Sequence[int], sequences: bool) -> Tensor | None:

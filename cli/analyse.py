@@ -35,7 +35,7 @@ EXIT_POOR = 3
     "--level",
     Level,
     default="standard",
-    help="quick looks at draws of the guide only; standard checks each posterior by short chains "
+    help="quick looks at draws of the guide only; standard checks each posterior by scouts "
     "and a mixture; full adds long chains, annealing and a classifier.",
 )
 @click.option(

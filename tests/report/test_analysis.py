@@ -306,7 +306,7 @@ def test_json_has_no_nan(digits: Report, saved: Path) -> None:
 def test_verdict_has_its_lines(digits: Report) -> None:
     lines = verdict(digits).splitlines()
     labels = [line.split()[0] for line in lines if re.match(r"  \S", line)]
-    assert labels[-8:-3] == ["posterior", "log", "gap", "k-hat", "modes"]
+    assert labels[-9:-3] == ["posterior", "log", "gap", "k-hat", "modes", "exam"]
     assert labels[-3:] == ["calibration", "latents", "data"]
     assert max(map(len, lines)) <= 80
 

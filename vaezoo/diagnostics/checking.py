@@ -11,30 +11,30 @@ mode that fewer than one draw in 64 from the prior leads to is not looked for.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from vaezoo.diagnostics.grading import GRADES, VERDICTS, WORDS, Verdict, compare, grades_of, verdict
-from vaezoo.errors import RequestError
-from vaezoo.inference.importance import (
-    Smoothed,
-    effective_share,
-    log_evidence,
-    log_evidence_error,
-    pareto_smooth,
-    resample,
-    summary,
+from vaezoo.diagnostics.grading import (
+    GRADES,
+    VERDICTS,
+    WORDS,
+    Verdict,
+    compare,
+    grades_of,
+    summary_of_mixture,
+    verdict,
 )
+from vaezoo.errors import RequestError
+from vaezoo.inference.importance import pareto_smooth, resample, summary
 from vaezoo.inference.local_fits import best_elbo
 from vaezoo.inference.proposals import proposal, weigh
 from vaezoo.inference.scouts import ScoutSettings, send_scouts
-from vaezoo.inference.target import Target
+from vaezoo.inference.target import Target, precise, trial_target
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.pieces import in_pieces, join, numbered_rows, trial_rows
-from vaezoo.pairs.precision import in_double
+from vaezoo.pairs.pieces import in_pieces, join, numbered_rows
 from vaezoo.pairs.sites import Args
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
 
 WHAT = "a check of posteriors"
 FEWEST_DRAWS = 1000
-FEWEST_STARTS = 2
 DATA_DIM = {"draws": 1, "scouts": 1, "mode": 1}  # of the fields of a check
 
 
@@ -199,33 +198,13 @@ def check_posteriors(
         raise RequestError(f"num_resampled lies between 1 and {num_samples}, got {num_resampled}")
     parts, sizes = [], (num_samples, num_resampled, split_gap)
     scouting = scouting or ScoutSettings()
-    with _precise(pair, args) as (pair, args):
-        at_once = min(max_data, scouting.data_at_once(_trial(pair, args).num_latents))
+    with precise(pair, args, WHAT) as (pair, args):
+        at_once = min(max_data, scouting.data_at_once(trial_target(pair, args, WHAT).num_latents))
         for first, part in numbered_rows(args, at_once):
             with probing(pair, args[0].device, seed=seed + first):
                 target = Target(pair, part, WHAT)
                 parts.append(_check(target, *sizes, scouting, seed + first))
     return join(parts, dims=DATA_DIM)
-
-
-@contextmanager
-def _precise(pair: nn.Module, args: Args) -> Iterator[tuple[nn.Module, Args]]:
-    """Yield a pair and its batch, in float64 where latents have an edge, if it can do that."""
-    with ExitStack() as stack:
-        if not _trial(pair, args).is_unconstrained and args[0].device.type != "mps":
-            double = stack.enter_context(in_double(pair, args))
-            try:
-                _trial(*double)
-                pair, args = double
-            except Exception:  # whatever a pair does that casts to float32
-                stack.close()
-        yield pair, args
-
-
-def _trial(pair: nn.Module, args: Args) -> Target:
-    """Return the target of a few data, which says how many latents there are, and of what kind."""
-    with probing(pair, args[0].device):
-        return Target(pair, trial_rows(args), WHAT)
 
 
 def _check(
@@ -244,14 +223,14 @@ def _check(
     u, of_mixture = weigh(target, mixture, num_samples)
     smoothed = pareto_smooth(of_mixture.cpu().double())
     local = best_elbo(target).cpu().double() if split_gap else None
-    label, luck = scouts.clusters.label, scouts.found < FEWEST_STARTS
+    label = scouts.clusters.label
     values = {
         **summary(of_guide, pareto_smooth(of_guide)),
-        **_summary_of_mixture(of_mixture.cpu().double(), smoothed),
+        **summary_of_mixture(of_mixture, smoothed, mixture.masses(u, smoothed.log_weights), scouts),
         **compare(target, guide_draws, u, smoothed.log_weights),
-        "unconfirmed": (mixture.masses(u, smoothed.log_weights) * luck).sum(0).cpu(),
     }
-    grades = grades_of(values, num_samples, of_guide.softmax(0).max(0).values)
+    elbo = values["elbo"] if local is None else torch.maximum(values["elbo"], local)
+    grades = grades_of(values, num_samples, of_guide.softmax(0).max(0).values, elbo)
     kept = resample({"u": u}, smoothed.log_weights, num_resampled, seed=seed)["u"]
     return PosteriorCheck(
         verdict=verdict(grades, ["reference", "modes"]),
@@ -272,13 +251,3 @@ def _log_weights_of_guide(target: Target, u: Tensor) -> Tensor:
         lambda some: target.log_joint(some) - target.log_guide(some), u, target.rows_at_once()
     )
     return log_weights.cpu().double()
-
-
-def _summary_of_mixture(log_weights: Tensor, smoothed: Smoothed) -> dict[str, Tensor]:
-    return {
-        "log_evidence": log_evidence(log_weights),
-        "standard_error": log_evidence_error(log_weights),
-        "reference_k_hat": smoothed.k_hat,
-        "reference_ess": effective_share(log_weights),
-        "largest_share": log_weights.softmax(0).max(0).values,
-    }

@@ -52,6 +52,8 @@ class AnalysisPlan:
         Simulations of the calibration, and draws for each.
     num_bidirectional
         Simulations with bounds from both sides.
+    num_examined
+        Data of the model whose checks are held against an exact draw.
     seconds
         What that takes here, as measured.
     """
@@ -64,6 +66,7 @@ class AnalysisPlan:
     num_simulations: int = 1000
     num_ranked: int = 250
     num_bidirectional: int = 0
+    num_examined: int = 0
     seconds: float = 0.0
 
     @property
@@ -87,7 +90,8 @@ class _Costs:
             return self.particle * (paths + RANKED * plan.num_simulations * plan.num_ranked)
         ranked = plan.num_simulations * plan.num_ranked
         weighed = (1 if plan.level == "quick" else 2.75) * plan.num_samples * plan.num_data
-        gradients = 0.0
+        weighed += 1.75 * plan.num_samples * plan.num_examined
+        gradients = plan.scouting.num_gradients * plan.num_examined / plan.num_data
         if plan.level != "quick":
             gradients += plan.scouting.num_gradients + NUM_STEPS * NUM_DRAWS
         if plan.level == "full":
@@ -143,7 +147,8 @@ def plan_analysis(
         particles = {"quick": 50, "standard": 100, "full": 400}[level]
         plan = AnalysisPlan(level, num_data, 4000, 200, particles, 200, 50)
     else:
-        plan = AnalysisPlan(level, num_data, num_bidirectional=20 if level == "full" else 0)
+        two_sided, examined = {"quick": (0, 0), "standard": (0, 32), "full": (20, 100)}[level]
+        plan = AnalysisPlan(level, num_data, num_bidirectional=two_sided, num_examined=examined)
     if budget is not None:
         plan = _within(plan, costs, budget, FEWEST_SEQUENCES if is_sequence else FEWEST_DATA)
     return replace(plan, seconds=costs.of(plan))
@@ -154,6 +159,7 @@ def _within(plan: AnalysisPlan, costs: _Costs, budget: float, fewest: int) -> An
     if costs.of(plan) <= budget:
         return plan
     plan = replace(plan, num_simulations=max(100, plan.num_simulations // 4), num_ranked=50)
+    plan = replace(plan, num_examined=plan.num_examined // 4)
     least = replace(plan, num_data=min(fewest, plan.num_data))
     per_datum = costs.of(replace(least, num_data=least.num_data + 1)) - costs.of(least)
     shortest = costs.of(least)

@@ -12,12 +12,15 @@ check               good                    bad              of what
                                             1.5              posterior, worst latent
 ``distribution``    < 0.1                   > 0.2            distribution functions of the guide and
                                                              the posterior, worst latent
-``reference``       200 effective draws,    neither          weights of the mixture
-                    and k-hat up to 0.7
-                    or bounded weights
+``reference``       200 effective draws,    otherwise        weights of the mixture; and no ELBO
+                    k-hat up to 0.7 or                       lies 0.2 nats above its log p(x), which
+                    bounded weights                          is impossible
 ``modes``           < 20 %                  20 %             share of the posterior in modes that
                                                              fewer than two starts from the prior
                                                              have found: a finding of luck
+``exam``            passed                  failed           the run: exact draws of data that the
+                                                             model made
+                                                             (:mod:`vaezoo.diagnostics.exam`)
 ==================  ======================  ===============  =======================================
 
 Means and deviations are compared on the scale of the latents, and on that of the reals that carry
@@ -33,7 +36,14 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from vaezoo.inference.importance import largest_good_k
+from vaezoo.inference.importance import (
+    Smoothed,
+    effective_share,
+    largest_good_k,
+    log_evidence,
+    log_evidence_error,
+)
+from vaezoo.inference.scouts import Scouts
 from vaezoo.inference.target import Target
 from vaezoo.pairs.pieces import in_pieces
 
@@ -45,7 +55,9 @@ __all__ = [
     "compare",
     "grade",
     "grade_guide",
+    "grade_mixture",
     "grades_of",
+    "summary_of_mixture",
     "verdict",
 ]
 
@@ -62,12 +74,13 @@ WORDS = {
     "distribution": "the guide has another shape",
     "reference": "the mixture does not cover the posterior either",
     "modes": "a mode that counts was found by luck",
+    "exam": "the mixture missed parts of posteriors of data that the model made",
 }
 
 ENOUGH_EFFECTIVE, FEWEST_EFFECTIVE = 400, 200
 LARGEST_SHARE = 0.01
 BOUNDED_ESS = {"guide": 0.5, "mixture": 0.1}
-MOST_UNCONFIRMED = 0.2
+MOST_UNCONFIRMED, FEWEST_STARTS = 0.2, 2
 QUANTILES = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
 
 
@@ -90,6 +103,24 @@ def compare(
         "mean_shift": shift,
         "sd_ratio": log_ratio.exp(),
         "distribution": _compare_distributions(guide_draws, u, shares),
+    }
+
+
+def summary_of_mixture(
+    log_weights: Tensor, smoothed: Smoothed, masses: Tensor, scouts: Scouts
+) -> dict[str, Tensor]:
+    """Return what the weights of the mixture ``(S, B)`` say: see the fields of a check, ``(B,)``.
+
+    ``masses`` are the shares of the posterior in each mode, ``(K, B)``.
+    """
+    log_weights = log_weights.cpu().double()
+    return {
+        "log_evidence": log_evidence(log_weights),
+        "standard_error": log_evidence_error(log_weights),
+        "reference_k_hat": smoothed.k_hat,
+        "reference_ess": effective_share(log_weights),
+        "largest_share": log_weights.softmax(0).max(0).values,
+        "unconfirmed": (masses * (scouts.found < FEWEST_STARTS)).sum(0).cpu(),
     }
 
 
@@ -125,9 +156,13 @@ def _compare_distributions(guide_draws: Tensor, u: Tensor, shares: Tensor) -> Te
 
 
 def grades_of(
-    values: Mapping[str, Tensor], num_samples: int, largest_of_guide: Tensor
+    values: Mapping[str, Tensor], num_samples: int, largest_of_guide: Tensor, highest_elbo: Tensor
 ) -> dict[str, Tensor]:
-    """Return the place in GRADES of each check."""
+    """Return the place in GRADES of each check.
+
+    ``largest_of_guide`` is the share of its largest weight, ``(B,)``, and ``highest_elbo`` the best
+    bound of log p(x) that has little noise, in nats.
+    """
     difference = (values["log_evidence"] - values["iwae"]).abs()
     log_ratio = values["sd_ratio"].log().abs()
     distribution = grade(values["distribution"] < 0.1, values["distribution"] > 0.2)
@@ -141,12 +176,21 @@ def grades_of(
     # k-hat is then of a tail that does not matter.
     bounded = _are_bounded(values["ess"], largest_of_guide, "guide") & (distribution == 0)
     grades["k_hat"] = grades["k_hat"].masked_fill(bounded, 0)
+    of_mixture = grade_mixture(values, num_samples)
+    too_low = (highest_elbo > values["log_evidence"] + 0.2 + 3 * values["standard_error"]).long()
+    of_mixture["reference"] = torch.maximum(of_mixture["reference"], 2 * too_low)
+    return {**grades, **of_mixture}
+
+
+def grade_mixture(values: Mapping[str, Tensor], num_samples: int) -> dict[str, Tensor]:
+    """Return the place in GRADES of what :func:`summary_of_mixture` says."""
     bounded = _are_bounded(values["reference_ess"], values["largest_share"], "mixture")
     low = values["reference_k_hat"] <= largest_good_k(num_samples)
     enough = num_samples * values["reference_ess"] >= FEWEST_EFFECTIVE
-    grades["reference"] = _good_or_bad(enough & (low | bounded))
-    grades["modes"] = _good_or_bad(values["unconfirmed"] < MOST_UNCONFIRMED)
-    return grades
+    return {
+        "reference": _good_or_bad(enough & (low | bounded)),
+        "modes": _good_or_bad(values["unconfirmed"] < MOST_UNCONFIRMED),
+    }
 
 
 def _are_bounded(ess: Tensor, largest_share: Tensor, of: str) -> Tensor:

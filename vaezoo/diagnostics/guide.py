@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from vaezoo.diagnostics.grading import grade_guide
@@ -48,6 +49,15 @@ class GuideCheck:
     ess: Tensor
     num_samples: int
     seconds: float
+
+    @property
+    def is_contradicted(self) -> Tensor:
+        """Whether the weights themselves say that the guide is off, ``(B,)``.
+
+        Otherwise it is not contradicted, which is less than trusted: a mode that the guide never
+        visits leaves no trace in its weights.
+        """
+        return torch.stack([*self.grades.values()]).max(0).values > 0
 
 
 def check_guide(

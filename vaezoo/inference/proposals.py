@@ -34,7 +34,14 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
 from vaezoo.pairs.sites import Args
 
-__all__ = ["StudentTMixture", "mixture_weights", "proposal", "scout", "weigh"]
+__all__ = [
+    "StudentTMixture",
+    "log_weights_at",
+    "mixture_weights",
+    "proposal",
+    "scout",
+    "weigh",
+]
 
 DEGREES = 5.0
 SHARES = (0.6, 0.2, 0.2)
@@ -150,7 +157,20 @@ def weigh(
     sides = (mixture.draw if mixture else None, target.draw_guide, target.draw_prior)
     draws = [draw(n) for draw, n in zip(sides, counts, strict=True) if draw and n]
     u = torch.cat([some.to(draws[-1].dtype) for some in draws])
-    logs = torch.tensor([n / num_samples for n in counts], device=u.device, dtype=u.dtype).log()
+    return u, log_weights_at(target, mixture, u, [n / num_samples for n in counts])
+
+
+def log_weights_at(
+    target: Target,
+    mixture: "StudentTMixture | None",
+    u: Tensor,
+    shares: Sequence[float] = SHARES,
+) -> Tensor:
+    """Return log importance weights ``(S, B)`` of any unconstrained latents ``(S, B, L)``.
+
+    For use inside :func:`vaezoo.pairs.particles.probing`.
+    """
+    logs = torch.tensor(shares, device=u.device, dtype=u.dtype).log()
 
     def log_weight(part: Tensor) -> Tensor:
         prior, likelihood = target.log_terms(part)
@@ -160,7 +180,7 @@ def weigh(
         log_q = (parts + logs).logsumexp(-1)
         return (prior + likelihood - log_q).nan_to_num(-math.inf, math.inf)
 
-    return u, in_pieces(log_weight, u, target.rows_at_once())
+    return in_pieces(log_weight, u, target.rows_at_once())
 
 
 @dataclass(frozen=True)

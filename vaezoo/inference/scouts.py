@@ -81,7 +81,7 @@ class ScoutSettings:
         Examples
         --------
         >>> ScoutSettings().data_at_once(20), ScoutSettings().data_at_once(200)
-        (952, 27)
+        (953, 27)
         """
         of_scouts = self.number * self.num_samples * num_latents
         return max(1, MOST_NUMBERS // (of_scouts + MOST_CLUSTERS * num_latents**2))
@@ -165,7 +165,7 @@ def send_scouts(target: Target, settings: ScoutSettings | None = None) -> Scouts
     settings = settings or ScoutSettings()
     scouts = _send(target, settings)
     late = torch.nonzero(scouts.arrived(settings) < FEWEST_ARRIVED).flatten()
-    if not len(late) or settings.patience == 1:
+    if not len(late) or settings.patience == 1 or not settings.from_prior:
         return scouts
     longer = replace(settings, num_warmup=settings.patience * settings.num_warmup)
     return scouts.with_data(late, _send(target.some(late), longer))
@@ -235,7 +235,7 @@ def _log_width(factor: Tensor) -> Tensor:
 
 
 def _starts(target: Target, settings: ScoutSettings) -> Tensor:
-    starts = [target.draw_prior(settings.from_prior)]
+    starts = [target.draw_prior(settings.from_prior)] if settings.from_prior else []
     if settings.from_guide:
         starts.append(target.draw_guide(settings.from_guide))
     if settings.around_guide:

@@ -7,7 +7,8 @@ u has the shape ``(S, B, L)``, S vectors for each of B data; densities are in na
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,10 @@ from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_marked
 from vaezoo.pairs.handlers import hold
-from vaezoo.pairs.particles import Particles, choose_particles
+from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.plates import total_log_density
+from vaezoo.pairs.precision import in_double
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -34,7 +36,7 @@ from vaezoo.pairs.sites import (
     trace_pair,
 )
 
-__all__ = ["Target"]
+__all__ = ["Target", "precise", "trial_target"]
 
 
 @dataclass(frozen=True)
@@ -231,6 +233,35 @@ class Target:
             values = {name: particles.by_datum(sites[name]["value"]) for name in names}
             pieces.append(self.unconstrain(values))
         return join(pieces)
+
+
+def trial_target(pair: nn.Module, args: Args, what: str) -> Target:
+    """Return the target of a few data, which says how many latents there are, and of what kind."""
+    with probing(pair, args[0].device):
+        return Target(pair, trial_rows(args), what)
+
+
+@contextmanager
+def precise(pair: nn.Module, args: Args, what: str) -> Iterator[tuple[nn.Module, Args]]:
+    """Yield a pair and its batch, in float64 where latents have an edge, if it can do that.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> with precise(LinearPair(), (torch.zeros(3, 4),), "a check") as (pair, (x,)):
+    ...     x.dtype  # its latents are reals
+    torch.float32
+    """
+    with ExitStack() as stack:
+        edges = not trial_target(pair, args, what).is_unconstrained
+        if edges and args[0].device.type != "mps":
+            double = stack.enter_context(in_double(pair, args))
+            try:
+                trial_target(*double, what)
+                pair, args = double
+            except Exception:  # whatever a pair does that casts to float32
+                stack.close()
+        yield pair, args
 
 
 def _is_identity(transform: Any) -> bool:

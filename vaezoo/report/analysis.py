@@ -18,6 +18,7 @@ from vaezoo.diagnostics.calibration import calibrate
 from vaezoo.diagnostics.checking import check_posteriors
 from vaezoo.diagnostics.collapse import collapse
 from vaezoo.diagnostics.costs import LEVELS, AnalysisPlan, plan_analysis
+from vaezoo.diagnostics.exam import examine, with_exam
 from vaezoo.diagnostics.guide import check_guide
 from vaezoo.diagnostics.predictive import predictive_checks
 from vaezoo.diagnostics.second_opinion import consult
@@ -259,10 +260,14 @@ class Analysis:
             num_samples=self.plan.num_samples,
             num_resampled=self._draws.num_samples if self._draws else self.plan.num_kept,
         )
-        if check is None or self.plan.level != "full":
-            return replace(report, posteriors=check)
-        check, opinion = consult(self.run.pair, self._args, check, self.plan, self.seed)
-        return replace(report, posteriors=check, second_opinion=opinion)
+        if check is None:
+            return report
+        if self.plan.level == "full":
+            check, opinion = consult(self.run.pair, self._args, check, self.plan, self.seed)
+            report = replace(report, second_opinion=opinion)
+        sizes = {"num_data": self.plan.num_examined, "num_samples": self.plan.num_samples}
+        exam = self._check("exam", examine, scouting=self.plan.scouting, **sizes)
+        return replace(report, posteriors=with_exam(check, exam) if exam else check, exam=exam)
 
     def _calibrate(self, report: Report) -> Report:
         sizes = {

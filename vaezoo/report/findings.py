@@ -10,6 +10,7 @@ from vaezoo.diagnostics.calibration import Calibration
 from vaezoo.diagnostics.checking import PosteriorCheck
 from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.costs import AnalysisPlan
+from vaezoo.diagnostics.exam import Exam
 from vaezoo.diagnostics.grading import VERDICTS
 from vaezoo.diagnostics.guide import GuideCheck
 from vaezoo.diagnostics.predictive import PredictiveCheck
@@ -70,6 +71,8 @@ class Report:
         The verdicts on data without time.
     sequences
         The verdicts on sequences.
+    exam
+        Whether checks of the run miss parts of posteriors, on data that the model made.
     second_opinion
         Long chains, annealing and classifiers of level ``full``.
     calibration, collapse, predictive
@@ -89,6 +92,7 @@ class Report:
     guide: GuideCheck | None = None
     posteriors: PosteriorCheck | None = None
     sequences: SequenceCheck | None = None
+    exam: Exam | None = None
     second_opinion: SecondOpinion | None = None
     calibration: Calibration | None = None
     collapse: Collapse | None = None

@@ -41,6 +41,7 @@ def to_dict(report: Report) -> Table:
         **_of_calibration(report),
         **_of_collapse(report),
         "predictive": {name: check.grades for name, check in (report.predictive or {}).items()},
+        "exam": _of_exam(report),
         "second_opinion": _of_second_opinion(report),
     }
     finite: Table = _finite(table)
@@ -97,6 +98,14 @@ def grade_counts(report: Report) -> dict[str, dict[str, int]]:
         name: {grade: int((places == i).sum()) for i, grade in enumerate(GRADES)}
         for name, places in grades.items()
     }
+
+
+def _of_exam(report: Report) -> Table | None:
+    exam = report.exam
+    if exam is None:
+        return None
+    names = ("passed", "num_judged", "num_missed", "most_missed")
+    return {"num_data": len(exam.judged), **{name: getattr(exam, name) for name in names}}
 
 
 def _of_second_opinion(report: Report) -> Table | None:

@@ -85,6 +85,8 @@ def _labelled(report: Report) -> Iterator[tuple[str, str]]:
     else:
         metrics = report.metrics
         yield "bound", f"ELBO {metrics.elbo:.2f} = {sum_of_terms(asdict(metrics), digits=2)}"
+    if report.exam:
+        yield "exam", report.exam.explain()
     yield from _of_second_opinion(report)
     if report.calibration:
         yield "calibration", _of_calibration(report.calibration)
@@ -166,6 +168,12 @@ def _of_modes(num_modes: Tensor) -> str:
 
 
 def _of_guide(check: GuideCheck) -> Iterator[tuple[str, str]]:
+    number, total = int((~check.is_contradicted).sum()), len(check.k_hat)
+    yield (
+        "posterior",
+        f"not contradicted {number} of {total}: by draws of the guide, which do not see what it "
+        "misses",
+    )
     yield (
         "log p(x)",
         f"ELBO {_mean(check.elbo)}, IWAE {_mean(check.iwae)}, PSIS {_mean(check.psis)}; "

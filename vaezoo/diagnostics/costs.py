@@ -8,9 +8,10 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from vaezoo.diagnostics.sequences import GUIDED_PATHS, MORE_PARTICLES, NUM_FILTERS, PATHS_OF_EACH
 from vaezoo.errors import RequestError
 from vaezoo.inference.annealing import Annealing
-from vaezoo.inference.filtering import particle_filter
+from vaezoo.inference.filtering import draw_paths, particle_filter
 from vaezoo.inference.hmc import ChainSettings
 from vaezoo.inference.importance import importance_weights
 from vaezoo.inference.local_fits import NUM_DRAWS, NUM_STEPS
@@ -29,6 +30,7 @@ SHARE_ANNEALED = 0.1
 FEWEST_DATA, FEWEST_SEQUENCES = 10, 2
 ROWS_OF_TRIAL = 2000
 RANKED = 4.0  # what a path of the calibration costs, in those of a filter
+AGAIN = 0.5  # of the sequences, perhaps, that are filtered with more particles
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,23 @@ class AnalysisPlan:
 
 @dataclass(frozen=True)
 class _Costs:
-    """Seconds: of a gradient for one draw, of the densities of one, of a particle's sequence."""
+    """Seconds: of a gradient for one draw, of the densities of one; of sequences, of a particle,
+    and of a path that is drawn backwards.
+    """
 
     gradient: float = 0.0
     density: float = 0.0
     particle: float = 0.0
+    path: float = 0.0
 
     def of(self, plan: AnalysisPlan) -> float:
         """Return the seconds of a plan."""
         if self.particle:
-            paths = (plan.num_kept + 3 * plan.num_particles + 40) * plan.num_data
-            return self.particle * (paths + RANKED * plan.num_simulations * plan.num_ranked)
+            filters = 1 + NUM_FILTERS * (1 + AGAIN * MORE_PARTICLES)
+            passes = plan.num_kept + GUIDED_PATHS + filters * plan.num_particles
+            ranked = RANKED * plan.num_simulations * plan.num_ranked
+            backward = NUM_FILTERS * PATHS_OF_EACH * (1 + AGAIN) * self.path
+            return self.particle * (passes * plan.num_data + ranked) + backward * plan.num_data
         ranked = plan.num_simulations * plan.num_ranked
         weighed = (1 if plan.level == "quick" else 2.75) * plan.num_samples * plan.num_data
         weighed += 1.75 * plan.num_samples * plan.num_examined
@@ -144,7 +152,7 @@ def plan_analysis(
     costs, num_data = _measure(pair, args), min(num_data, total)
     is_sequence = isinstance(pair, SequencePair)
     if is_sequence:
-        particles = {"quick": 50, "standard": 100, "full": 400}[level]
+        particles = {"quick": 100, "standard": 250, "full": 1000}[level]
         plan = AnalysisPlan(level, num_data, 4000, 200, particles, 200, 50)
     else:
         two_sided, examined = {"quick": (0, 0), "standard": (0, 32), "full": (20, 100)}[level]
@@ -176,7 +184,7 @@ def _within(plan: AnalysisPlan, costs: _Costs, budget: float, fewest: int) -> An
 
 def _measure(pair: nn.Module, args: Args) -> _Costs:
     if isinstance(pair, SequencePair):
-        return _Costs(particle=_of_particle(pair, args))
+        return _of_sequences(pair, args)
     try:
         return _of_real_latents(pair, args)
     except RequestError:
@@ -202,12 +210,15 @@ def _of_any(pair: nn.Module, args: Args) -> _Costs:
     return _Costs(density=seconds / (draws * len(args[0])))
 
 
-def _of_particle(pair: SequencePair, args: Args) -> float:
-    few = tuple(arg[:8] for arg in args)
+def _of_sequences(pair: SequencePair, args: Args) -> _Costs:
+    few = tuple(arg[:4] for arg in args)
+    share = float(args[1].double().mean() / few[1].max()) / len(few[0])
     with probing(pair, args[0].device):
-        seconds = _fastest(lambda: particle_filter(pair, few, 100).log_evidence.sum(), times=1)
-    share = float(args[1].double().mean() / few[1].max())
-    return seconds * share / (100 * len(few[0]))
+        forward = _fastest(lambda: particle_filter(pair, few, 200).log_evidence.sum(), times=1)
+        both = forward
+        if pair.has_latents:
+            both = _fastest(lambda: draw_paths(pair, few, 200, 20).log_evidence.sum(), times=1)
+    return _Costs(particle=forward * share / 200, path=max(0.0, both - forward) * share / 20)
 
 
 def _differentiate(target: Target, u: Tensor) -> Tensor:

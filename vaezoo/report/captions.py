@@ -121,7 +121,7 @@ CAPTIONS = {
     ),
     "bounds": (
         "How far is the ELBO from log p(x)?",
-        "Bounds on log p(x) from below. From ELBO to IWAE ({num_particles} weighted paths) "
+        "Bounds on log p(x) from below. From ELBO to IWAE (weighted paths) "
         "is what the guide loses; from IWAE to FIVO what resampling wins back. A guide that "
         "reads the future can have FIVO below IWAE.",
     ),

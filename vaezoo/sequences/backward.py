@@ -12,9 +12,9 @@ long sequences (Bunch & Godsill 2013; Dau & Chopin 2023, arXiv:2207.00976: one o
 The states h of a pair may hear all latents before. A choice is hence carried on along the path
 until its state no longer differs from that of the path as it is: after one frame in a state space
 model, whose h is the last latent, and after as many frames as it remembers in a recurrent network,
-for which there are fewer choices.
-Where a network forgets nothing, its paths keep the few ancestors that they have, and their number
-says so: nothing is cut off.
+for which there are fewer choices. A choice whose state differs after so many frames as are looked
+ahead is not taken; as that holds for both ways, the distribution stays what it is. Paths of a
+network that forgets nothing keep the few ancestors that they have, and their number says so.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,7 @@ __all__ = ["Passed", "Traced", "simulate_backward"]
 
 CHOICES, CHOICES_OF_LONG_MEMORY = 8, 2
 SAME_STATE = 1e-3
+MOST_AHEAD = 32  # frames
 SETTLED, UNLIKELY = 20.0, -1e30
 
 
@@ -134,7 +135,7 @@ class _Future:
         h = h.reshape(-1, self.choices, h.shape[-1])
         total = torch.zeros(h.shape[:2], dtype=h.dtype, device=h.device)
         paths = torch.arange(len(h), device=h.device)
-        for t in range(start, self.num_frames):
+        for t in range(start, min(self.num_frames, start + MOST_AHEAD)):
             goes_on = (t < self.length)[paths // self.num_paths]
             paths, h = paths[goes_on], h[goes_on]
             if not len(paths):
@@ -145,6 +146,8 @@ class _Future:
             total[paths] += log_p
             open_ = ~_have_met(h) & ~_are_unlikely(total[paths])
             paths, h = paths[open_], h[open_]
+        ended = (self.length <= start + MOST_AHEAD)[paths // self.num_paths]
+        total[paths[~ended], 1:] = UNLIKELY
         return torch.where(total.isfinite(), total, UNLIKELY).unflatten(0, (-1, self.num_paths))
 
     def _step(self, t: int, place: int, paths: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

@@ -172,26 +172,32 @@ def _attempt(cls: type[nn.Module], config: Mapping[str, Any], shape: tuple[int, 
     try:
         pair = build()
         args, error = _made_up(pair, shape)
-    except RequestError as error:  # of the constructor, too
-        return _Attempt(shape, build, error=error)
+    except RequestError as refusal:  # of the constructor, too
+        return _Attempt(shape, build, error=refusal)
     return _Attempt(shape, build, pair, args, error)
 
 
 def _told(cls: type[nn.Module], first: _Attempt, other: _Attempt | None = None) -> Conformance:
-    """Return what the checks say of the attempt that runs, or else of the first."""
-    chosen = other or first
-    if isinstance(chosen.error, ContractError):
-        return chosen.error.report
-    if chosen.pair is None or isinstance(chosen.error, RequestError):
-        raise chosen.error or RequestError("no data can be made up")
-    fresh = partial(materialised, chosen.build, chosen.args)
-    report = conformance_of(chosen.pair, chosen.args, fresh=fresh)
+    """Return what the checks say of the first attempt, or of another that passes instead."""
     if other is None or first.error is None:
-        return report
+        return _report_of(first)
+    report = _report_of(other)
+    if not report.ok:
+        return _report_of(first)
     where = raised_at(first.error, cls)
     what = f"x of shape {first.shape} fails, {one_line(first.error)}"
     note = Note("runs", where, what, f"{other.shape} is what was made up instead")
     return replace(report, notes=(note, *report.notes))
+
+
+def _report_of(attempt: _Attempt) -> Conformance:
+    if isinstance(attempt.error, ContractError):
+        return attempt.error.report
+    if isinstance(attempt.error, RequestError):
+        raise attempt.error
+    assert attempt.pair is not None
+    fresh = partial(materialised, attempt.build, attempt.args)
+    return conformance_of(attempt.pair, attempt.args, fresh=fresh)
 
 
 def _widths_of(attempt: _Attempt) -> list[tuple[int, ...]]:

@@ -29,7 +29,8 @@ from vaezoo.training.callbacks import Callback
 
 __all__ = ["make_callbacks", "rows_bar", "steps_bar"]
 
-_SECONDS_BETWEEN_LINES = 2.0
+_SECONDS_BETWEEN_LINES, _MOST_SECONDS_BETWEEN_LINES = 2.0, 5.0
+_STEPS_TO_ESTIMATE, _SECONDS_WORTH_A_WORD = 20, 60.0
 SPLITS = ("train", "validation")
 TERMS = ("elbo", "recon", "kl", "reconstruction", "penalty")
 
@@ -65,25 +66,62 @@ def _read(run: Run) -> list[str]:
     return [*(f"data: {in_flags(note)}" for note in data.notes), f"arguments: {line}"]
 
 
+def in_minutes(seconds: float) -> str:
+    """Return a duration in the unit that it is best told in.
+
+    Examples
+    --------
+    >>> in_minutes(7.2), in_minutes(500), in_minutes(20_000)
+    ('7 s', '8 min', '5.6 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 class Lines(Callback):
-    """A line every two seconds at most, and for the first and the last epoch."""
+    """A line for epochs every two seconds at most, and for steps if there was none for five.
+
+    After twenty steps the whole time is told, when it is above a minute.
+    """
 
     def __init__(self) -> None:
-        self.last = -1e9
+        self.last_epoch = self.last = -1e9
         self.total = 0
+        self.began: tuple[int, float] | None = None
+
+    def on_prepare(self, run: Run) -> None:
+        echo(f"preparing {run.name} on {run.device}", err=True)
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self.total = num_steps
+        self.last = time.monotonic()
         echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
         if first_step == 0:
             for line in _read(run):
                 echo(line, err=True, limit=LONGEST)
 
+    def on_step(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if self.began is None:  # by the second step; the first one is captured, perhaps
+            self.began = (step, now)
+            return
+        first, then = self.began
+        left = (now - then) / (step - first) * (self.total - step)
+        if step - first == _STEPS_TO_ESTIMATE and left > _SECONDS_WORTH_A_WORD:
+            echo(f"{self.total} steps take about {in_minutes(now - then + left)}", err=True)
+        if now - self.last > _MOST_SECONDS_BETWEEN_LINES:
+            self.last = now
+            echo(
+                f"step {step:>6} of {self.total}  loss {loss:.2f}  {in_minutes(left)} left",
+                err=True,
+            )
+
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         now = time.monotonic()
-        if now - self.last < _SECONDS_BETWEEN_LINES and record["step"] < self.total:
+        if now - self.last_epoch < _SECONDS_BETWEEN_LINES and record["step"] < self.total:
             return
-        self.last = now
+        self.last_epoch = self.last = now
         echo(
             f"epoch {record['epoch']:>4}  step {record['step']:>6}  {_summary(record)}  "
             f"{record['seconds']:.0f} s",
@@ -122,12 +160,15 @@ class Bar(Callback):
             transient=True,
         )
 
+    def on_prepare(self, run: Run) -> None:
+        self._print(f"preparing {run.name} on {run.device}")
+
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self._print(f"training {run.name} on {run.device}")
         if first_step == 0:
             for line in _read(run):
                 self._print(line)
-        self.task = self.bar.add_task("", total=num_steps, completed=first_step)
+        self.task = self.bar.add_task("epoch 1", total=num_steps, completed=first_step)
         self.bar.start()
 
     def _print(self, text: str) -> None:
@@ -138,7 +179,9 @@ class Bar(Callback):
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         name, value = headline(record["validation"])
-        self.bar.update(self.task, description=f"{name} {value:.2f}{_kl(record)}")
+        self.bar.update(
+            self.task, description=f"epoch {record['epoch']}  {name} {value:.2f}{_kl(record)}"
+        )
 
     def on_warning(self, message: str) -> None:
         self._print(f"warning: {in_flags(message)}")

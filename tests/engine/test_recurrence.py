@@ -1,5 +1,8 @@
 """Backpropagation through time by a plan equals autograd, step by step and compiled."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import pytest
 import torch
 from pyro.distributions import MultivariateNormal, Normal, TorchDistribution
@@ -7,6 +10,7 @@ from torch import Tensor, nn
 
 from vaezoo import get_model, list_models
 from vaezoo.config import build_model
+from vaezoo.engine import tiers
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.recurrence.sweep import BLOCK
@@ -14,6 +18,7 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
+from vaezoo.pairs.lengths import first_frames
 from vaezoo.registry import entry_of
 from vaezoo.sequences.paths import PathPair, training_form
 from vaezoo.sequences.sequence_pair import SequencePair
@@ -227,3 +232,40 @@ def test_operations_are_counted_by_frames() -> None:
     before = plan.operations
     gradients(pair, planned, data(10))
     assert plan.operations - before == 10 * plan.derivative.num_operations
+
+
+def test_another_length_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two records and a comparison with the eager step show, one length has shown."""
+    pair = Plain()
+    optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
+    engine = Engine(PathPair(pair, Planned()), ELBO(), optimizer, engine="graph", shorten=first_of)
+    calls: list[str] = []
+    for name in ("capture", "recapture", "difference_from_eager"):
+        original = getattr(tiers, name)
+        monkeypatch.setattr(tiers, name, noting(calls, name, original))
+    for num_frames in (16, 40, 16, 30):
+        engine(data(num_frames))
+    assert calls == ["capture", "difference_from_eager", "recapture", "recapture"]
+    assert engine.calls_by_tier == {"graph": 4}
+
+
+def test_long_recurrences_run_by_their_plan_alone() -> None:
+    pair = Plain()
+    optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
+    engine = Engine(PathPair(pair, Planned()), ELBO(), optimizer, num_steps=1000, shorten=first_of)
+    engine(data(20))
+    engine(data(300))
+    assert engine.calls_by_tier == {"graph": 1, "eager": 1}
+
+
+def first_of(raw: Sequence[Tensor], most: int) -> Args:
+    x, length = first_frames(dict(zip(("x", "length"), raw, strict=True)), most).values()
+    return x, length
+
+
+def noting(calls: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(*args: Any, **options: Any) -> Any:
+        calls.append(name)
+        return function(*args, **options)
+
+    return noted

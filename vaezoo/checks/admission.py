@@ -23,6 +23,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RunError, VaezooError, is_out_of_memory
 from vaezoo.observations.missing import filled
 from vaezoo.observations.roles import Roles, roles_of
+from vaezoo.pairs.lengths import first_frames
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, argument_names
@@ -102,7 +103,7 @@ def examine_on_data(
     names, device = argument_names(pair), device_of(pair)
     data = with_mask(data) if "mask" in names else data
     rows = Batches(data, Transform(), names, device)
-    few = tuple(map(filled, next(rows.fixed("train", limit=TRIAL_ROWS))))
+    few = tuple(map(filled, rows.few_frames(next(rows.fixed("train", limit=TRIAL_ROWS)))))
     two = tuple(arg[:2] for arg in few)
     if settings.missing == "refuse":
         refuse_missing(data)
@@ -195,11 +196,7 @@ def few_rows(rows: Batches) -> Args:
     if any(bool(arg.isnan().any()) for arg in args):
         args = tuple(map(_completed, rows.whole(split, positions=positions)))
     named: dict[str, Any] = {n: a[:NUM_ROWS] for n, a in zip(rows.names, args, strict=True)}
-    if "length" in named:
-        frames = named["x"].shape[1]
-        named = {name: _cut(arg, frames) for name, arg in named.items()}
-        named["length"] = named["length"].clamp(max=MOST_STEPS)
-    return tuple(named.values())
+    return tuple(first_frames(named, MOST_STEPS).values())
 
 
 def _completed(arg: Tensor) -> Tensor:
@@ -207,7 +204,3 @@ def _completed(arg: Tensor) -> Tensor:
     there = ~arg.isnan()
     first = there.int().argmax(0, keepdim=True)
     return filled(torch.where(there, arg, arg.gather(0, first)))
-
-
-def _cut(arg: Tensor, frames: int) -> Tensor:
-    return arg[:, :MOST_STEPS] if arg.shape[1:2] == (frames,) else arg

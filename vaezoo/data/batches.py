@@ -9,7 +9,7 @@ from torch import Tensor
 from vaezoo.data.dataset import Array, Data, with_mask
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, require_positive
-from vaezoo.pairs.lengths import with_frames
+from vaezoo.pairs.lengths import FEW_FRAMES, first_frames, with_frames
 
 __all__ = ["Batches", "bucket", "epoch_order", "to_tensor"]
 
@@ -91,6 +91,10 @@ class Batches:
             raw["x"] = self._binarize(split, positions, raw["x"])
         return self._cut(raw)
 
+    def first(self, split: str, num_rows: int) -> tuple[Tensor, ...]:
+        """Return up to so many rows of a split, the first ones, as :meth:`gather` does."""
+        return self.gather(split, torch.arange(min(num_rows, self.size(split))))
+
     def finish(self, raw: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the arguments of model and guide for gathered rows; tensor operations only.
 
@@ -103,6 +107,15 @@ class Batches:
             grey = args["x"]
             args["x"] = self._with_gaps((torch.rand_like(grey) < grey).to(torch.float32), grey)
         return tuple(args.values())
+
+    def few_frames(self, args: Sequence[Tensor], most: int = FEW_FRAMES) -> tuple[Tensor, ...]:
+        """Return rows, gathered or finished, with the first frames of each sequence."""
+        return tuple(first_frames(dict(zip(self.names, args, strict=True)), most).values())
+
+    @property
+    def times_few(self) -> float:
+        """How many times the frames of :meth:`few_frames` rows have on average; 1 without any."""
+        return max(1.0, self.num_units("train") / self.size("train") / FEW_FRAMES)
 
     @property
     def incomplete(self) -> tuple[str, ...]:

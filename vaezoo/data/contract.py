@@ -24,6 +24,7 @@ from vaezoo.errors import RequestError
 from vaezoo.observations.missing import filled
 from vaezoo.observations.roles import Observation, roles_of
 from vaezoo.options import Binarize
+from vaezoo.pairs.lengths import first_frames
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import PairTrace, argument_names, step_of, takes_lengths, trace_pair
 from vaezoo.runtime.device import device_of
@@ -126,15 +127,12 @@ def summarize(data: Data) -> Summary:
 
 
 def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
-    """Run a pair on rows of zeros shaped like the data, and return its sites."""
-    args = tuple(
-        torch.zeros(num_rows, *data.arrays[name].shape[1:])
-        if name == "x"
-        else to_tensor(data.arrays[name][:num_rows], name)
-        for name in argument_names(pair)
-    )
+    """Run a pair on rows of zeros shaped like the data, of few frames, and return its sites."""
+    rows = {name: data.arrays[name][:num_rows] for name in argument_names(pair)}
+    args = {name: to_tensor(array, name) for name, array in rows.items() if name != "x"}
+    args = {name: args.get(name, torch.zeros(rows[name].shape)) for name in rows}
     with torch.no_grad(), isolated(), pyro.validation_enabled(False):
-        return trace_pair(pair, tuple(arg.to(device_of(pair)) for arg in args))
+        return trace_pair(pair, tuple(a.to(device_of(pair)) for a in first_frames(args).values()))
 
 
 def _observed_sites(pair: nn.Module, data: Data) -> list[tuple[str, Any, Observation]]:
@@ -143,7 +141,7 @@ def _observed_sites(pair: nn.Module, data: Data) -> list[tuple[str, Any, Observa
     What is computed from the data is left out: whatever it is, it is not them.
     """
     rows = {name: to_tensor(data.arrays[name][:TRIAL_ROWS], name) for name in argument_names(pair)}
-    rows["x"] = rows["x"].to(torch.float32)
+    rows = first_frames({**rows, "x": rows["x"].to(torch.float32)})
     device = device_of(pair)
     with probing(pair, device), isolated():
         observed = roles_of(pair, tuple(filled(arg).to(device) for arg in rows.values())).observed

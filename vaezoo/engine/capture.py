@@ -42,6 +42,7 @@ __all__ = [
     "NotCapturedError",
     "capture",
     "one_fake_mode",
+    "recapture",
     "without_reads",
 ]
 
@@ -126,13 +127,28 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         lent = _lent(first, second)
         _refuse_changes_of(lent, first, cls)
         unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
-        try:
-            with untouched(pair, args[0].device):
-                graph = reduce_graph(first, (*owned, *_copies(args)))
-        except Exception as error:  # an operation that is recorded, but does not run again
-            reason = f"what was captured does not run ({one_line(error)})"
-            raise NotCapturedError(reason, line_of(cls)) from error
-    return Captured(graph, owned, unowned)
+        return Captured(_reduced(first, pair, owned, args), owned, unowned)
+
+
+def recapture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Captured:
+    """Capture for other shapes what :func:`capture` has admitted: by one record instead of two."""
+    owned = (*pair.parameters(), *pair.buffers())
+    with uncompiled(), one_fake_mode():
+        with untouched(pair, args[0].device):
+            graph = _trace(function, pair, owned, args)
+        _refuse_changing_shapes(graph, class_of(pair))
+        return Captured(_reduced(graph, pair, owned, args), owned, ())
+
+
+def _reduced(
+    graph: fx.GraphModule, pair: nn.Module, owned: Sequence[Tensor], args: Sequence[Tensor]
+) -> fx.GraphModule:
+    try:
+        with untouched(pair, args[0].device):
+            return reduce_graph(graph, (*owned, *_copies(args)))
+    except Exception as error:  # an operation that is recorded, but does not run again
+        reason = f"what was captured does not run ({one_line(error)})"
+        raise NotCapturedError(reason, line_of(class_of(pair))) from error
 
 
 @contextmanager

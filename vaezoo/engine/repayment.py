@@ -1,40 +1,103 @@
 """What a faster tier costs, and whether the steps to come repay it.
 
 Nothing that differs between a run and its resumption decides on capturing, so that both round
-alike; when to compile depends on the clock, and a saved state says that it was done.
+alike; when to compile depends on the clock, and a saved state says that it was done. What decides
+is tried on few frames of sequences, once for all of their lengths.
 """
 
-from torch import nn
+from collections.abc import Callable, Sequence
 
-from vaezoo.engine.batch_kind import BatchKind
+import torch
+from torch import Tensor, nn
+
+from vaezoo.engine.batch_kind import BatchKind, Trial, kind_of
 from vaezoo.engine.compiler import expected_seconds, seconds_saved
-from vaezoo.pairs.sites import Args, sample_sites, trace_pair
+from vaezoo.engine.gradients import Prepare
+from vaezoo.engine.outcomes import outcome_of
+from vaezoo.pairs.lengths import FEW_FRAMES
+from vaezoo.pairs.sites import sample_sites, trace_pair
+from vaezoo.runtime.isolation import untouched
 
 __all__ = [
     "FEWEST_STEPS_CAPTURED",
     "MOST_SITES_CAPTURED",
+    "Shorten",
+    "Trials",
     "compiling_repays",
-    "num_sites_in_graph",
+    "whole_rows",
 ]
+
+Shorten = Callable[[Sequence[Tensor], int], tuple[Tensor, ...]]
 
 FEWEST_STEPS_CAPTURED = 500
 MOST_SITES_CAPTURED = 64
+# Of a recurrence that runs by a plan: with more, what is not its loop hardly counts.
+MOST_FRAMES_CAPTURED = 256
 
 
-def num_sites_in_graph(pair: nn.Module, args: Args, *, is_written_out: bool) -> int:
-    """Return how many sites a captured step would have.
+def whole_rows(raw: Sequence[Tensor], most: int) -> tuple[Tensor, ...]:
+    """Return rows that are no sequences as they are."""
+    return tuple(raw)
+
+
+class Trials:
+    """Tries a pair on few frames.
 
     Parameters
     ----------
-    pair, args
-        A pair, and a batch that it is run on.
-    is_written_out
-        Whether the path of a sequence, though one site, is computed step by step in the graph.
+    pair
+        The pair.
+    prepare
+        From rows as they are stored to its arguments.
+    shorten
+        From rows and a number to their first frames.
+
+    Attributes
+    ----------
+    num_before
+        How many inputs of an evaluation stand before the rows.
     """
-    trace = trace_pair(pair, args)
-    if is_written_out:
-        return max(len(site["value"][0]) for site in trace.observed.values())
-    return len(sample_sites(trace.model))
+
+    def __init__(self, pair: nn.Module, prepare: Prepare, shorten: Shorten) -> None:
+        self.pair, self.prepare, self.shorten = pair, prepare, shorten
+        self.num_before = 2
+        self._trials: dict[object, Trial] = {}
+
+    def of(self, kind: BatchKind, whole: nn.Module, inputs: Sequence[Tensor]) -> Trial:
+        """Return what a trial of a new kind shows; ``whole`` has all buffers."""
+        few = (*inputs[: self.num_before], *self._rows(inputs))
+        key = kind_of(self.pair, few)
+        if key not in self._trials:
+            # It makes the plan of a recurrence, too, which cannot be made during a capture.
+            self._trials[key] = Trial(outcome_of(kind.eager, whole, few, 0).written)
+        return self._trials[key]
+
+    def are_long(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether rows have so many frames that capturing what is no recurrence gains little."""
+        return self._num_frames(inputs) > MOST_FRAMES_CAPTURED
+
+    def num_sites(self, trial: Trial, inputs: Sequence[Tensor], *, is_written_out: bool) -> int:
+        """Return how many sites a captured step would have.
+
+        With ``is_written_out``, the path of a sequence, though one site, is computed step by step.
+        """
+        for most in (FEW_FRAMES // 2, FEW_FRAMES):
+            if most not in trial.num_sites:
+                rows = self._rows(inputs, most)
+                with untouched(self.pair, rows[0].device), torch.no_grad():
+                    trace = trace_pair(self.pair, self.prepare(rows))
+                observed = [len(site["value"][0]) for site in trace.observed.values()]
+                number = max(observed) if is_written_out else len(sample_sites(trace.model))
+                trial.num_sites[most] = number
+        return trial.num_sites_at(self._num_frames(inputs))
+
+    def _rows(self, inputs: Sequence[Tensor], most: int = FEW_FRAMES) -> tuple[Tensor, ...]:
+        return self.shorten(inputs[self.num_before :], most)
+
+    def _num_frames(self, inputs: Sequence[Tensor]) -> int:
+        """Return the frames of sequences longer than few, else 0."""
+        both = zip(inputs[self.num_before :], self._rows(inputs), strict=True)
+        return max((whole.shape[1] for whole, few in both if whole.shape != few.shape), default=0)
 
 
 def compiling_repays(kind: BatchKind, num_calls_left: float) -> bool:

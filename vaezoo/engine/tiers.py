@@ -17,8 +17,9 @@ Invariants
     1. All tiers draw the same noise from the same generators and share one update, so that a change
        of tier changes nothing but rounding and speed.
     2. Parameters, buffers and optimiser state are updated in place: they are true at all times.
-    3. A captured step is compared with the eager one when it is made and every 1,000 steps. What
-       cannot be captured, or differs, runs eagerly, and one line says why.
+    3. A captured step is compared with the eager one when it is made, for one number of frames of
+       those that there are, and every 1,000 steps. What cannot be captured, or differs, runs
+       eagerly, and one line says why.
     4. A step that is not finite changes nothing, in any tier.
 """
 
@@ -32,25 +33,28 @@ from torch import Tensor, nn
 
 from vaezoo.checks.blame import class_of, line_of, one_line
 from vaezoo.checks.culprits import StepError, find_culprit
-from vaezoo.engine.batch_kind import BatchKind
-from vaezoo.engine.capture import Function, NotCapturedError, capture
+from vaezoo.engine.batch_kind import BatchKind, Trial, kind_of
+from vaezoo.engine.capture import Function, NotCapturedError, capture, recapture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph
 from vaezoo.engine.cudagraph import CudaGraph
 from vaezoo.engine.gradients import Prepare, filled_up, loss_and_gradients
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
-from vaezoo.engine.outcomes import difference_from_eager, outcome_of
+from vaezoo.engine.outcomes import difference_from_eager
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.repayment import (
     FEWEST_STEPS_CAPTURED,
     MOST_SITES_CAPTURED,
+    Shorten,
+    Trials,
     compiling_repays,
-    num_sites_in_graph,
+    whole_rows,
 )
 from vaezoo.errors import NonFiniteError, reason_of
 from vaezoo.objectives.base import Objective, ignores_padding
 from vaezoo.objectives.losses import PAIR, networks_of, together
 from vaezoo.options import EngineName, Precision
+from vaezoo.pairs.lengths import FEW_FRAMES
 from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Engine"]
@@ -80,6 +84,9 @@ class Engine:
         Of the products inside networks; log-densities are in float32.
     prepare
         From rows as they are stored to the arguments of model and guide, as a part of the step.
+    shorten
+        From rows and a number to their first frames, where they are sequences: tries are made on
+        few of them, so that no shape costs more before its first step than others.
     batch_size
         With one, shorter batches are filled up to it with rows that a mask leaves out, so that all
         are of one kind; not where the rows of a batch depend on each other, as in batch norm.
@@ -103,6 +110,7 @@ class Engine:
         engine: EngineName = "auto",
         precision: Precision = "float32",
         prepare: Prepare = tuple,
+        shorten: Shorten = whole_rows,
         batch_size: int = 0,
         num_steps: int = 0,
         num_data: float = math.inf,
@@ -129,6 +137,7 @@ class Engine:
         self._beta = 1.0
         self._last: Sequence[Tensor] = ()
         self._kinds: dict[object, BatchKind] = {}
+        self._trials = Trials(pair, prepare, shorten)
         self._masks_rows: bool | None = None
         self._next_check = CHECKED_EVERY
         self._all_rows = torch.ones(batch_size, dtype=torch.bool, device=self.device)
@@ -224,6 +233,7 @@ class Engine:
             self._beta = beta
         if self._masks_rows is None:
             self._masks_rows = self._look_at_pair(raw)
+            self._trials.num_before += self._masks_rows
         if not self._masks_rows:
             return (self.beta, step, *raw)
         if len(raw[0]) == self.batch_size:
@@ -236,7 +246,8 @@ class Engine:
 
         They are when shorter ones will come, and what is masked out changes nothing.
         """
-        at_least_two = [torch.cat([t, t]) if len(t) == 1 else t.clone() for t in raw]
+        few = self._trials.shorten(raw, FEW_FRAMES)
+        at_least_two = [torch.cat([t, t]) if len(t) == 1 else t.clone() for t in few]
         if not self.is_prepared:
             with untouched(self.pair, self.device):
                 self.objective.prepare(self.pair, self.prepare(at_least_two))
@@ -260,7 +271,7 @@ class Engine:
 
     def _kind(self, inputs: tuple[Tensor, ...]) -> BatchKind:
         """Return how inputs like these are evaluated, after what is due: check, compile."""
-        key = (self.pair.training, *[(tensor.shape, tensor.dtype) for tensor in inputs])
+        key = kind_of(self.pair, inputs)
         kind = self._kinds.get(key)
         if kind is None:
             function = self._function(masked=bool(self._masks_rows))
@@ -279,41 +290,43 @@ class Engine:
 
     def _make(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Take a new kind as far as it goes: eager, captured, compiled."""
-        # Which buffers a step writes shows in a trial only.
-        eager = outcome_of(kind.eager, self.whole, inputs, 0)
-        kind.written, kind.eager_seconds = eager.written, eager.seconds
-        if self.engine == "eager" or not self._capturing_repays(inputs):
+        trial = self._trials.of(kind, self.whole, inputs)
+        kind.written = trial.written
+        if self.engine == "eager" or not self._capturing_repays(trial, inputs):
             return
         if len(self._kinds) > MOST_KINDS:
             self.notify("shapes", f"batches of more than {MOST_KINDS} shapes; others run eagerly")
             return
         try:
-            self._capture(kind, inputs)
+            self._capture(kind, inputs, is_known=trial.is_captured)
         except NotCapturedError as error:
             self._fall_back(str(error))
             return
-        self._check_against_eager(kind, inputs)
+        if not trial.is_captured:
+            self._check_against_eager(kind, inputs)
+            trial.is_captured = kind.captured is not None
         if self.engine == "compiled":
             self._compile(kind, inputs)
         self._record(kind, inputs)  # last: what is recorded stays as it is
 
-    def _capture(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
-        kind.captured = capture(kind.eager, self.whole, inputs)
+    def _capture(self, kind: BatchKind, inputs: Sequence[Tensor], *, is_known: bool) -> None:
+        record = recapture if is_known else capture
+        kind.captured = record(kind.eager, self.whole, inputs)
         for line in kind.captured.unowned:
             self.notify(f"unowned:{line}", f"{_UNOWNED}: {line}")
         kind.run, kind.tier = kind.captured, "graph"
 
-    def _capturing_repays(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether steps are many, and their graph is not that of a recurrence written out."""
+    def _capturing_repays(self, trial: Trial, inputs: Sequence[Tensor]) -> bool:
+        """Whether steps are many, and their graph is neither long nor of few calls of its own."""
         if self.engine != "auto":
             return True
         if self.num_steps < FEWEST_STEPS_CAPTURED:
             return False
-        _, _, *raw = inputs
-        with untouched(self.pair, self.device), torch.no_grad():
-            args = self.prepare(raw[1:] if self._masks_rows else raw)
-            is_written_out = self._recurrence is not None and self._recurrence.failed
-            num_sites = num_sites_in_graph(self.pair, args, is_written_out=is_written_out)
+        recurrence = self._recurrence
+        if recurrence and not recurrence.failed and self._trials.are_long(inputs):
+            return False
+        is_written_out = recurrence is not None and recurrence.failed
+        num_sites = self._trials.num_sites(trial, inputs, is_written_out=is_written_out)
         if num_sites > MOST_SITES_CAPTURED:
             self._fall_back(
                 f"a graph of {num_sites} sites takes too long to capture "

@@ -1,9 +1,21 @@
 """Sequences of different lengths in one padded array: which entries are frames, and their order."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-__all__ = ["aligned", "fill_padding", "frame_mask", "reversed_frames", "with_frames"]
+__all__ = [
+    "FEW_FRAMES",
+    "aligned",
+    "fill_padding",
+    "first_frames",
+    "frame_mask",
+    "reversed_frames",
+    "with_frames",
+]
+
+FEW_FRAMES = 8  # of each sequence, where a pair is only tried
 
 
 def frame_mask(length: Tensor, num_frames: int) -> Tensor:
@@ -53,6 +65,24 @@ def with_frames(x: Tensor, num_frames: int, fill: float = 0.0, *, dim: int = 1) 
         return x.narrow(dim, 0, num_frames)
     size = (*x.shape[:dim], missing, *x.shape[dim + 1 :])
     return torch.cat([x, x.new_full(size, fill)], dim)
+
+
+def first_frames(args: Mapping[str, Tensor], most: int = FEW_FRAMES) -> dict[str, Tensor]:
+    """Return arguments with the first frames of each sequence; others, without ``length``, whole.
+
+    Enough to try a pair on, at a cost that does not grow with the length of sequences.
+
+    Examples
+    --------
+    >>> args = first_frames({"x": torch.zeros(1, 100, 2), "length": torch.tensor([90])})
+    >>> args["x"].shape, args["length"]
+    (torch.Size([1, 8, 2]), tensor([8]))
+    """
+    if "length" not in args:
+        return dict(args)
+    frames = args["x"].shape[1:2]
+    shorter = {n: a[:, :most] if a.shape[1:2] == frames else a for n, a in args.items()}
+    return {**shorter, "length": args["length"].clamp(max=most)}
 
 
 def reversed_frames(x: Tensor, length: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-__all__ = ["count_flops", "threads_for"]
+__all__ = ["count_flops", "flops_if_used", "threads_for"]
 
 FLOPS_PER_THREAD = 2e7
 _CHOSEN_BY_USER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -66,6 +66,17 @@ def count_flops(function: Callable[[], object]) -> int | None:
     return counter.total
 
 
+def flops_if_used(function: Callable[[], object], times: float) -> int | None:
+    """Return so many times the operations of a call; None where no number of threads is chosen."""
+    flops = None if _is_chosen() else count_flops(function)
+    return flops and int(times * flops)
+
+
+def _is_chosen() -> bool:
+    """Whether the user has chosen, or there is only one thread."""
+    return torch.get_num_threads() == 1 or any(name in os.environ for name in _CHOSEN_BY_USER)
+
+
 @contextmanager
 def threads_for(flops: int | None) -> Iterator[None]:
     """Run steps of so many operations with as many of torch's threads as they can keep busy.
@@ -75,7 +86,7 @@ def threads_for(flops: int | None) -> Iterator[None]:
     changes when ``OMP_NUM_THREADS`` is set, or nobody knows how many operations there are.
     """
     default = torch.get_num_threads()
-    if flops is None or any(name in os.environ for name in _CHOSEN_BY_USER):
+    if flops is None or _is_chosen():
         yield
         return
     torch.set_num_threads(max(1, min(default, int(flops // FLOPS_PER_THREAD))))

@@ -28,6 +28,9 @@ class FinishedError(RequestError):
 class Callback:
     """Is told how training goes. Every method may be left as it is."""
 
+    def on_prepare(self, run: Run) -> None:
+        """What was asked for can be trained; the first steps are prepared."""
+
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         """Training begins."""
 

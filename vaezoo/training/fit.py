@@ -102,6 +102,8 @@ def fit(
         out=out,
         numbered=numbered,
     )
+    for callback in callbacks:
+        callback.on_prepare(run)
     folder = made(run, numbered=numbered, notify=partial(_warn, callbacks))
     trainer = Trainer(run, loaded, callbacks)
     with registry.naming_place():

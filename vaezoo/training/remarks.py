@@ -108,7 +108,8 @@ def _takes(pair: nn.Module, batches: Batches, num_rows: int) -> bool:
     """Whether a pair, in training, gives so many rows a finite density."""
     try:
         with probing(pair.train(), batches.device, evaluating=False), isolated():
-            args = batches.train("train", torch.arange(num_rows))
+            raw = batches.gather("train", torch.arange(num_rows))
+            args = batches.finish(batches.few_frames(raw))
             return bool(log_weight(trace_pair(pair, args)).isfinite().all())
     except Exception:  # said when it is trained
         return False

@@ -14,13 +14,13 @@ from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RunError
 from vaezoo.options import EngineName
-from vaezoo.pairs.sites import Args, argument_names
+from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
 from vaezoo.runs.summary import best_record
 from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
-from vaezoo.runtime.threads import count_flops, threads_for
+from vaezoo.runtime.threads import flops_if_used, threads_for
 from vaezoo.training.alarms import advice, alarms
 from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
@@ -80,7 +80,7 @@ class Trainer:
         self.optimised = prepared(
             objective_of(self.training, type(run.pair)),
             self.form,
-            next(self.batches.fixed("train", limit=2)),
+            self.batches.few_frames(next(self.batches.fixed("train", limit=2))),
             pair=run.pair,
             seed=self.training.seed,
             num_data=self.batches.num_units("train"),
@@ -113,6 +113,7 @@ class Trainer:
             engine=engine,
             precision=training.precision,
             prepare=self.batches.finish,
+            shorten=self.batches.few_frames,
             batch_size=size if is_filled else 0,
             num_steps=self.total,
             num_data=self.batches.num_units("train"),
@@ -199,18 +200,14 @@ class Trainer:
             tell(callback)
 
     def _look_at_pair(self) -> int | None:
-        """Refuse what cannot be trained, and return the floating-point operations of a step."""
-        raw = self._first_rows()
+        """Refuse what cannot be trained, and return the operations of a step if they matter."""
+        raw = self.batches.few_frames(self.batches.first("train", self.batch_size))
         with untouched(self.optimised.whole, self.device):
             self.engine.evaluate(raw)  # makes the plan of a recurrence
-            return count_flops(lambda: self.engine.evaluate(raw))
-
-    def _first_rows(self) -> Args:
-        rows = min(self.batch_size, self.batches.size("train"))
-        return self.batches.gather("train", torch.arange(rows))
+            return flops_if_used(lambda: self.engine.evaluate(raw), self.batches.times_few)
 
     def _say_what_is_special(self) -> None:
-        raw = self._first_rows()
+        raw = self.batches.few_frames(self.batches.first("train", self.batch_size))
         trace = trace_of_few(self.form, lambda: self.batches.finish(raw), self.device)
         with seeded(self.training.seed, self.device), untouched(self.pair, self.device):
             noise = noise_of(trace, lambda: self.engine.evaluate(raw)[1])
@@ -363,12 +360,12 @@ class Trainer:
         self.good.keep_last(self.state, self.validation, self.training.beta)
         self.saver.write_best(self.state)
         self.run.save_info(status="failed")
-        is_over = self.measured_at == self.state.step
-        where = f"after step {self.state.step}" if is_over else f"at step {self.state.step + 1}"
+        step = self.state.step
+        where = f"after step {step}" if self.measured_at == step else f"at step {step + 1}"
         good = f"the last good weights, of step {self.state.best_step}, are in {self.run.path}"
         kept = f"; {good}" if self.run.path else ""
-        x = self.batches.finish(self._first_rows())[0]
-        ways = advice(self.run, getattr(error, "culprit", None), x, step=self.state.step)
+        x, *_ = self.batches.finish(self.batches.first("train", self.batch_size))
+        ways = advice(self.run, getattr(error, "culprit", None), x, step=step)
         return NonFiniteError(f"training stopped {where}: {error}{kept}; {ways}")
 
     def _stop(self) -> None:

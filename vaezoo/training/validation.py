@@ -131,7 +131,7 @@ class Validation:
 
     def _passes(self, args: Args, num_batches: int) -> int:
         """Return how often batches are measured: what all data share has one draw in each."""
-        few = trial_rows(args)
+        few = trial_rows(self.batches.few_frames(args))
         with probing(self.pair, self.batches.device):
             shares = bool(trace_pair(self.pair, few).global_latents)
         return math.ceil(DRAWS_OF_SHARED / num_batches) if shares else 1

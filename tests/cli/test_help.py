@@ -14,7 +14,7 @@ from vaezoo.cli import COMMANDS, main
 
 Vaezoo = Callable[..., Result]
 
-DATA_COMMANDS = ["data list", "data show", "data fetch"]
+DATA_COMMANDS = ["data list", "data show", "data explain-likelihood", "data fetch"]
 ALL = ["", *COMMANDS, *DATA_COMMANDS]
 
 

@@ -28,6 +28,7 @@ COMMANDS = [
     "show vae-linear",
     "data list",
     "data show digits",
+    "data explain-likelihood digits",
     "data show digits-rows",
     "data fetch digits",
     "check vae-linear",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vaezoo.data.contract import Summary, choose_transform, summarize
     from vaezoo.data.dataset import Data, from_arrays, from_sequences
     from vaezoo.data.files.reader import load_file
+    from vaezoo.data.likelihoods import explain_likelihood
     from vaezoo.data.load import list_data, load_data
     from vaezoo.data.sets.download import Remote, locate
     from vaezoo.data.sets.sources import SOURCES, Source, fetch_source, get_source
@@ -32,6 +33,7 @@ __all__ = [
     "as_data",
     "choose_transform",
     "epoch_order",
+    "explain_likelihood",
     "fetch_source",
     "from_arrays",
     "from_sequences",

@@ -4,15 +4,15 @@ Of a model that ends there, neither latents nor memory have learned anything.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import torch
-from pyro import distributions as dist
 from torch import Tensor, nn
 
 from vaezoo.distributions.families import family
+from vaezoo.distributions.fits import Moments, bernoulli_of, normal_of, poisson_of
 from vaezoo.observations.missing import filled
 from vaezoo.observations.roles import Observation, roles_of
 from vaezoo.pairs.accounting import num_units
@@ -23,47 +23,13 @@ from vaezoo.pairs.sites import Args, argument_names, lengths_of, step_of, takes_
 
 __all__ = ["gaussian_rows", "independent_elements"]
 
-HALF_A_COUNT = 0.5  # so that what was never seen has a probability (Jeffreys' prior)
 SMALLEST_SIGMA = 0.01  # the floor of a Gaussian likelihood, so that constants compare alike
 
-
-@dataclass
-class _Moments:
-    """Sums of each element over the rows that have it, ``(D,)``."""
-
-    count: Tensor = field(default_factory=lambda: torch.zeros(()))
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    squares: Tensor = field(default_factory=lambda: torch.zeros(()))
-
-    def add(self, x: Tensor) -> None:
-        """Count rows ``(M, D)``, missing entries nan."""
-        self.count = self.count + (~x.isnan()).double().sum(0)
-        self.total = self.total + x.nansum(0)
-        self.squares = self.squares + (x**2).nansum(0)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.total / self.count.clamp(min=1)
-
-    @property
-    def sigma(self) -> Tensor:
-        variance = self.squares / self.count.clamp(min=1) - self.mean**2
-        return variance.clamp(min=SMALLEST_SIGMA**2).sqrt()
-
-    @property
-    def share(self) -> Tensor:
-        return (self.total + HALF_A_COUNT) / (self.count + 2 * HALF_A_COUNT)
-
-    @property
-    def rate(self) -> Tensor:
-        return (self.total + HALF_A_COUNT) / self.count.clamp(min=1)
-
-
-# The fit of an element by itself, for families that have one in closed form.
-_FITS: dict[str, Callable[[_Moments], Any]] = {
-    "Bernoulli": lambda of: dist.Bernoulli(of.share),
-    "Normal": lambda of: dist.Normal(of.mean, of.sigma),
-    "Poisson": lambda of: dist.Poisson(of.rate),
+# The fit of an element by itself, for families that have one by moments.
+_FITS: dict[str, Callable[[Moments], Any]] = {
+    "Bernoulli": bernoulli_of,
+    "Normal": partial(normal_of, smallest=SMALLEST_SIGMA),
+    "Poisson": poisson_of,
 }
 
 
@@ -102,7 +68,7 @@ def independent_elements(
     kinds = _kinds(pair, first)
     if kinds is None:
         return None
-    moments = {site: _Moments() for site in kinds}
+    moments = {site: Moments() for site in kinds}
     for args in chain([first], batches):
         for site, (_, taken) in kinds.items():
             moments[site].add(_rows(pair, args, taken))

@@ -151,8 +151,8 @@ def test_elements_that_depend_on_each_other_are_drawn_with_the_latents() -> None
     torch.manual_seed(0)
     pair, x = Correlated(x_shape=(3,), z_dim=2), torch.tensor([1.0, 0.0, -1.0])
     missing = torch.tensor([False, True, True])
-    where = missing.expand(300, 3)
-    args = (torch.where(missing, 0.0, x).expand(300, 3),)
+    where = missing.expand(150, 3)
+    args = (torch.where(missing, 0.0, x).expand(150, 3),)
     draws, _ = draw_missing(pair, args, {"x": where}, num_samples=40, burn_in=100)
     covariance = pair.K.double() + 1
     exact = conditional(torch.zeros(3).double(), covariance, x.double(), missing)

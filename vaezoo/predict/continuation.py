@@ -22,17 +22,20 @@ from torch import Tensor, nn
 from vaezoo.data import DataLike
 from vaezoo.distributions.families import point_of
 from vaezoo.errors import RequestError, require_positive, shown
+from vaezoo.inference.completion import draw_jointly
 from vaezoo.options import PointValue
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import rows_at_once
-from vaezoo.pairs.sites import Args, takes_lengths, trace_pair
+from vaezoo.pairs.sites import Args, argument_names, takes_lengths, trace_pair
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given, given_rows
 from vaezoo.sequences.conditioning import (
     Continuation,
     along_time,
     continue_by_conditioning,
+    with_room,
 )
+from vaezoo.sequences.frames import JointPathError
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 Prefix = int | Literal["half", "all"]
+STEPS_OF_BURN_IN = 200
 
 
 @torch.no_grad()
@@ -236,17 +240,46 @@ def _continuation(
     """Continue rows; with latents that all rows share, each draw by a run of its own."""
     shared = bool(trace_pair(pair, args).global_latents)
     runs, at_once = (num_samples, 1) if shared else (1, num_samples)
-    parts = [
-        continue_by_conditioning(
-            pair, args, run.roles, prefix, steps, at_once, conditions=conditions
-        )
-        for _ in range(runs)
-    ]
+    try:
+        parts = [
+            continue_by_conditioning(
+                pair, args, run.roles, prefix, steps, at_once, conditions=conditions
+            )
+            for _ in range(runs)
+        ]
+    except JointPathError as joint:
+        try:
+            return _continued_jointly(run, args, prefix, steps, num_samples, conditions)
+        except RequestError as error:
+            raise RequestError(f"{joint}; {error}") from joint
     draws, points = (
         {name: torch.cat([part[name] for part in values], 1) for name in values[0]}
         for values in ([part.draws for part in parts], [part.points for part in parts])
     )
     return Continuation(draws, points, parts[0].binary)
+
+
+def _continued_jointly(
+    run: Run,
+    args: Args,
+    prefix: int,
+    steps: int,
+    num_samples: int,
+    conditions: Mapping[str, Tensor],
+) -> Continuation:
+    """Continue rows by chains over latents and frames of whole sequences, the last missing."""
+    more = with_room(run.pair, args, run.roles, prefix, steps, conditions)
+    named = dict(zip(argument_names(run.pair), more, strict=True))
+    names = [name for name in along_time(run.pair, args) if name in run.roles.data]
+    missing = {name: named[name].isnan() for name in names}
+    for where in missing.values():
+        where[:, prefix:] = True
+    filled = tuple(arg.nan_to_num() if name in missing else arg for name, arg in named.items())
+    draws, _ = draw_jointly(
+        run.pair, filled, missing, num_samples=num_samples, burn_in=STEPS_OF_BURN_IN
+    )
+    new = {name: value[:, :, prefix:].transpose(0, 1) for name, value in draws.items()}
+    return Continuation(new, new, frozenset())
 
 
 def _require_conditions(run: Run, begun: Beginnings, steps: int) -> None:

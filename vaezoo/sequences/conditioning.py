@@ -38,7 +38,7 @@ from vaezoo.pairs.sites import (
 )
 from vaezoo.sequences.frames import lengthened
 
-__all__ = ["Continuation", "along_time", "continue_by_conditioning"]
+__all__ = ["Continuation", "along_time", "continue_by_conditioning", "with_room"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,32 @@ def continue_by_conditioning(
         {name: value.unflatten(0, size) for name, value in points.items()},
         frames.binary(pair, extended.is_binary),
     )
+
+
+def with_room(
+    pair: nn.Module,
+    args: Args,
+    roles: Roles,
+    prefix: int,
+    steps: int,
+    conditions: Mapping[str, Tensor] | None = None,
+) -> Args:
+    """Return the arguments of sequences of ``prefix + steps`` frames, data of the last to be drawn.
+
+    Parameters are those of :func:`continue_by_conditioning`.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> from vaezoo.observations.roles import roles_of
+    >>> pair = VRNN(x_shape=(2,), hidden=8, z_dim=4)
+    >>> args = (torch.rand(3, 5, 2).round(), torch.full((3,), 5))
+    >>> x, length = with_room(pair, args, roles_of(pair, args), 4, 2)
+    >>> x.shape, length
+    (torch.Size([3, 6, 2]), tensor([6, 6, 6]))
+    """
+    arguments = {**dict(zip(argument_names(pair), args, strict=True)), **(conditions or {})}
+    return _Frames(arguments, along_time(pair, args), roles).until(prefix, prefix + steps)
 
 
 class _Frames:

@@ -23,9 +23,13 @@ from vaezoo.distributions.families import family, point_of
 from vaezoo.errors import RequestError
 from vaezoo.pairs.plates import weigh
 
-__all__ = ["continue_paths", "density_of_frame", "lengthened", "time_of"]
+__all__ = ["JointPathError", "continue_paths", "density_of_frame", "lengthened", "time_of"]
 
 KNOWN = "independent frames, multivariate normals and Pyro's GaussianHMM"
+
+
+class JointPathError(RequestError):
+    """A path whose next frames nobody knows how to draw given the first."""
 
 
 def time_of(fewer: torch.Size, more: torch.Size) -> int | None:
@@ -90,7 +94,8 @@ def lengthened(name: str, fn: Any, past: Tensor, shape: torch.Size) -> tuple[Ten
     Raises
     ------
     RequestError
-        When no dimension is time, or the distribution cannot be conditioned on first frames.
+        When no dimension is time, or (``JointPathError``) the distribution cannot be conditioned on
+        first frames.
 
     Examples
     --------
@@ -114,7 +119,7 @@ def lengthened(name: str, fn: Any, past: Tensor, shape: torch.Size) -> tuple[Ten
         new = rest.sample()
         mean = rest.mean if _is_normal(rest) else new
     else:
-        raise RequestError(
+        raise JointPathError(
             f"site '{name}' is one {family(fn)} over time, and vaezoo cannot draw its next frames "
             f"given the first: of one site for all frames this is known for {KNOWN}; give each "
             "frame a site of its own"

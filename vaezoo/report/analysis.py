@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -326,6 +327,7 @@ class Analysis:
             seed=self.seed,
             scale=self.run.transform.scale,
             latents=self._draws.rows.latents if self._draws else {},
+            date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         )
 
     def _with_trees(self, report: Report) -> Report:

@@ -42,6 +42,8 @@ class Scope:
         Largest grey level of the data.
     latents
         Shapes of the latents by site; of a sequence, of one step.
+    date
+        When, ``2026-01-31 12:00 UTC``.
     """
 
     run: str
@@ -53,6 +55,7 @@ class Scope:
     seed: int
     scale: float
     latents: Mapping[str, tuple[int, ...]]
+    date: str
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,9 +15,10 @@ from vaezoo.diagnostics.grading import GRADES, VERDICTS
 from vaezoo.report.findings import Report
 from vaezoo.report.words import average, verdict
 
-__all__ = ["diagnostics", "grade_counts", "per_datum", "ranks_table", "to_dict"]
+__all__ = ["diagnostics", "grade_counts", "medians", "per_datum", "ranks_table", "to_dict"]
 
 Table = dict[str, Any]
+_GRADED = {"reference": "reference_ess", "modes": "unconfirmed", "filters": "difference"}
 GAPS = ("gap", "approximation_gap", "amortisation_gap")
 
 
@@ -106,6 +107,16 @@ def _of_exam(report: Report) -> Table | None:
         return None
     names = ("passed", "num_judged", "num_missed", "most_missed")
     return {"num_data": len(exam.judged), **{name: getattr(exam, name) for name in names}}
+
+
+def medians(report: Report) -> dict[str, float]:
+    """Return the median over data of what is graded, by check."""
+    values = _of_each(report)
+    if "log_evidence" in values and "iwae" in values:
+        values["log_evidence"] = (values["log_evidence"] - values["iwae"]).abs()
+    values |= {name: values[of] for name, of in _GRADED.items() if of in values}
+    names = [*(report.graded.grades if report.graded else ())]
+    return {name: _median(values[name]) for name in names if name in values}
 
 
 def _of_second_opinion(report: Report) -> Table | None:

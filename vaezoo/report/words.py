@@ -17,7 +17,7 @@ from vaezoo.inference.importance import largest_good_k
 from vaezoo.report.findings import Report
 from vaezoo.runs.summary import sum_of_terms
 
-__all__ = ["average", "blamed", "verdict"]
+__all__ = ["average", "blamed", "labelled", "verdict"]
 
 MOST_NAMES = 4
 WIDTH = 80
@@ -42,9 +42,8 @@ def verdict(report: Report) -> str:
     >>> "k-hat" in labels, "calibration" in labels, "latents" in labels
     (True, True, True)
     """
-    left_out = [("left out", f"{name}: {why}") for name, why in report.skipped.items()]
     wrapped = textwrap.wrap(_headline(report), WIDTH, subsequent_indent="  ")
-    for label, text in (*_labelled(report), *left_out):
+    for label, text in labelled(report):
         indent = " " * 14
         wrapped += textwrap.wrap(f"  {label:<11} {text}", WIDTH, subsequent_indent=indent)
     return "\n".join(wrapped)
@@ -73,7 +72,8 @@ def _shape(name: str, shape: tuple[int, ...]) -> str:
     return f"{name} {' x '.join(map(str, shape))}" if shape else name
 
 
-def _labelled(report: Report) -> Iterator[tuple[str, str]]:
+def labelled(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what each check says, with its label; last come checks that were left out, and why."""
     if report.shares:
         yield "posterior", _shares(report.shares, report.plan.num_data)
     if report.posteriors:
@@ -94,6 +94,8 @@ def _labelled(report: Report) -> Iterator[tuple[str, str]]:
         yield "latents", _of_latents(report.collapse, per_frame=report.sequences is not None)
     for name, check in (report.predictive or {}).items():
         yield f"data {name}", _of_data(check)
+    for name, why in report.skipped.items():
+        yield "left out", f"{name}: {why}"
 
 
 def _shares(shares: Mapping[str, float], number: int) -> str:

@@ -53,7 +53,7 @@ def checked_tree(
     verdict = np.array(VERDICTS)[check.verdict.cpu().numpy()].astype(object)
     more = numbers.drop_vars([*constant, "verdict"], errors="ignore")
     kept = {str(n): v.variable for n, v in more.items() if set(v.dims) <= set(constant.dims)}
-    constant = constant.assign(verdict=("datum", verdict), **kept)
+    constant = constant.assign({"verdict": ("datum", verdict), **kept})
     tree["constant_data"] = xr.DataTree(constant)
     if not draws.rows.shared:
         tree["posterior_predictive"] = xr.DataTree(_replicated(draws, check.draws, constant))

@@ -371,7 +371,7 @@ def conjugate(kind: str, shape: float, guide: str, *, num_data: int = 24) -> Cas
         log_evidence = torch.full((num_data,), math.log(0.5), dtype=F64)
         prior = lambda: dist.Beta(torch.tensor([shape]), shape).to_event(1)  # noqa: E731
         likelihood = dist.Bernoulli
-    exact = after.expand(torch.Size([num_data, 1])).sample(torch.Size([NUM_EXACT]))
+    exact = after.expand(torch.Size([num_data, 1])).sample(torch.Size([20 * NUM_EXACT]))
 
     def posterior(x: Tensor) -> dist.TorchDistribution:
         if kind == "gamma":

@@ -2,17 +2,14 @@
 
 import math
 
-import pyro
 import pytest
 import torch
-from pyro import distributions as dist
-from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.diagnostics.checking import check_posteriors
 from vaezoo.diagnostics.exam import Exam, examine, with_exam
 from vaezoo.inference.scouts import ScoutSettings
-from vaezoo.testing.pairs import LinearPair
+from vaezoo.testing.pairs import LinearPair, SquaresPair
 
 X = torch.zeros(4, 4)
 ALL = torch.ones(32, dtype=torch.bool)
@@ -30,32 +27,16 @@ def test_a_mixture_that_covers_passes() -> None:
     assert exam.passed
 
 
-class Squares(nn.Module):
-    """z ~ N(0, I), x ~ N((z_1^2, z_2, ...), 0.1^2 I): two modes, of which the guide has one."""
-
-    def model(self, x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
-            loc = torch.cat([z[..., :1].square(), z[..., 1:]], -1)
-            pyro.sample("x", dist.Normal(loc, 0.1).to_event(1), obs=x)
-
-    def guide(self, x: Tensor) -> None:
-        root = x[:, :1].clamp(min=0.01).sqrt()
-        scale = torch.cat([0.05 / root, torch.full_like(x[:, 1:], 0.1)], 1)
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(torch.cat([root, x[:, 1:]], 1), scale).to_event(1))
-
-
 def test_exact_draws_outweigh_what_misses_a_mode() -> None:
     # Scouts from the guide see one of two modes, and so half of the exact draws, less those of
     # modes that touch; fewer than 5 of 32 happen in less than 1 of 10,000 cases.
     blind = ScoutSettings(from_prior=0, from_guide=32, around_guide=0)
-    exam = examine(Squares(), (torch.zeros(4, 12),), 32, num_samples=1000, scouting=blind)
+    exam = examine(SquaresPair(), (torch.zeros(4, 12),), 32, num_samples=1000, scouting=blind)
     assert int((exam.excess > math.log(1000)).sum()) >= 5
 
 
 def test_scouts_from_the_prior_see_both() -> None:
-    exam = examine(Squares(), (torch.zeros(4, 12),), 32, num_samples=1000)
+    exam = examine(SquaresPair(), (torch.zeros(4, 12),), 32, num_samples=1000)
     assert exam.num_judged >= 24
     assert exam.num_missed == 0
 

@@ -15,6 +15,7 @@ pair                      p(z), p(x | z)
 :class:`GammaPoisson`     Gamma(2, 1), Poisson(rate): a latent that is positive
 :class:`LabelledPair`     N(0, 1), N(z + 10 c, 0.5^2): a label that both sides see
 :class:`FoldedPair`       N(0, I), N((z_1^2, z_2), 0.3^2 I): two modes; by quadrature
+:class:`SquaresPair`      N(0, I), N((z_1^2, z_2, ...), noise^2 I): two modes far apart
 :class:`NoLatents`        none, N(0, I): log p(x) is that of the likelihood
 ========================  ===================================================================
 
@@ -44,6 +45,7 @@ __all__ = [
     "LinearPair",
     "NoLatents",
     "PointGuide",
+    "SquaresPair",
     "StatesPair",
 ]
 
@@ -244,6 +246,49 @@ class FoldedPair(nn.Module):
         with pyro.plate("data", len(x)):
             which = dist.Categorical(torch.ones_like(loc[..., 0]))
             pyro.sample("z", dist.MixtureSameFamily(which, components))
+
+
+class SquaresPair(nn.Module):
+    """z ~ N(0, I), x ~ N((z_1^2, z_2, ...), noise^2 I): two modes, as far apart as one likes.
+
+    The guide has one of them, so that what it says of log p(x) is lower by log 2. There are as many
+    latents as elements of x, whose first is positive.
+
+    Examples
+    --------
+    >>> from vaezoo.inference.importance import importance_weights, log_evidence
+    >>> x = torch.tensor([[2.25, 0.0, 1.0]])
+    >>> weights = importance_weights(SquaresPair(), (x,)).log_weights
+    >>> round(float(SquaresPair().log_evidence(x) - log_evidence(weights)), 1)
+    0.7
+    """
+
+    def __init__(self, noise: float = 0.1) -> None:
+        super().__init__()
+        self.noise = noise
+
+    def model(self, x: Tensor) -> None:
+        """Draw ``z``, and observe ``x (B, L)``."""
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros_like(x), 1.0).to_event(1))
+            loc = torch.cat([z[..., :1] ** 2, z[..., 1:]], -1)
+            pyro.sample("x", dist.Normal(loc, self.noise).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        """Draw ``z`` from a Gaussian at the right mode."""
+        root, shrink = x[:, :1].clamp(min=0.01).sqrt(), 1 / (1 + self.noise**2)
+        loc = torch.cat([root, x[:, 1:] * shrink], 1)
+        width = torch.cat([0.5 / root, torch.full_like(x[:, 1:], math.sqrt(shrink))], 1)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, self.noise * width).to_event(1))
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """Return log p(x), ``(B,)``, in nats: exact but for a sum over a grid of z_1."""
+        z = torch.linspace(-6.0, 6.0, 100_001, dtype=torch.float64)[:, None]
+        each = dist.Normal(z**2, self.noise).log_prob(x[:, 0].double())
+        first = (dist.Normal(0.0, 1.0).log_prob(z) + each).logsumexp(0) + math.log(1.2e-4)
+        others = dist.Normal(0.0, math.sqrt(1 + self.noise**2)).log_prob(x[:, 1:].double())
+        return first + others.sum(1)
 
 
 class NoLatents(nn.Module):

@@ -11,8 +11,10 @@ import torch
 
 from vaezoo import build_model, get_model
 from vaezoo.data import choose_transform, from_arrays, from_sequences, load_file, standardization
+from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.data.contract import in_words, summarize
 from vaezoo.data.padding import clear_padding, pad
+from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
 from vaezoo.testing import scaffold
 
@@ -296,3 +298,53 @@ def test_a_pen_is_not_standardised() -> None:
     mean, std = standardization(from_sequences(list(x)))
     assert (mean[2], std[2]) == (0.0, 1.0)
     assert (std[:2] > 3).all()
+
+
+def batches_of(lengths: list[int]) -> Batches:
+    data = from_sequences([np.full((n, 1), n, np.float32) for n in lengths])
+    return Batches(data, Transform(), ("x", "length"), torch.device("cpu"))
+
+
+def frames_computed(batches: Batches, order: torch.Tensor, size: int) -> int:
+    return sum(batches.gather("train", part)[0].shape[:2].numel() for part in order.split(size))
+
+
+def test_batches_have_sequences_of_like_lengths() -> None:
+    """Of lengths spread over two octaves: at most 1.4 frames computed for each that is there."""
+    batches = batches_of(np.random.default_rng(0).integers(20, 80, size=400).tolist())
+    order = batches.order("train", 320, 16, seed=0, epoch=3)
+    assert sorted(order.tolist()) == list(range(320))
+    assert frames_computed(batches, order, 16) < 1.4 * batches.num_units("train")
+    plain = epoch_order(320, seed=0, epoch=3)
+    assert frames_computed(batches, plain, 16) > 1.5 * batches.num_units("train")
+
+
+def test_batches_are_others_in_each_epoch_and_the_same_again() -> None:
+    batches = batches_of([20, 60] * 50)
+    orders = [batches.order("train", 80, 16, seed=0, epoch=epoch) for epoch in (0, 1, 0)]
+    assert torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], orders[1])
+    members = [{frozenset(p.tolist()) for p in order.split(16)} for order in orders[:2]]
+    assert members[0] != members[1]
+
+
+def test_the_short_batch_is_now_of_one_length_and_now_of_another() -> None:
+    batches = batches_of([20, 60] * 50)
+    last = [batches.order("train", 80, 32, seed=0, epoch=epoch)[64:] for epoch in range(20)]
+    lengths = {int(batches.gather("train", part)[1].max()) for part in last}
+    assert lengths == {20, 60}
+
+
+def test_rows_of_one_length_keep_their_order() -> None:
+    batches = batches_of([30] * 50)
+    order = batches.order("train", 40, 16, seed=4, epoch=2)
+    assert torch.equal(order, epoch_order(40, seed=4, epoch=2))
+
+
+def test_a_row_that_is_left_out_is_another_one_each_time() -> None:
+    batches = batches_of([20, 60] * 50)
+    left = [
+        set(range(80)) - set(batches.order("train", 79, 16, seed=0, epoch=epoch).tolist())
+        for epoch in range(5)
+    ]
+    assert len(set(map(tuple, left))) > 1

@@ -11,7 +11,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.pairs.lengths import FEW_FRAMES, first_frames, with_frames
 
-__all__ = ["Batches", "bucket", "epoch_order", "to_tensor"]
+__all__ = ["Batches", "alike", "bucket", "epoch_order", "to_tensor"]
 
 _FIXED_DRAW_SEED = 20160101
 _FIXED_CHUNK = 500
@@ -63,7 +63,7 @@ class Batches:
         self.names = tuple(names)
         self.device = device
         self._resident: dict[str, dict[str, Tensor]] = {}
-        self._buffers: dict[tuple[str, int], Tensor] = {}
+        self._buffers: dict[tuple[str, torch.Size], Tensor] = {}
 
     def size(self, split: str, limit: int | None = None) -> int:
         """Return the number of rows in a split, or of its first ``limit``."""
@@ -74,6 +74,20 @@ class Batches:
         """Return the number of data in a split, or of frames for sequences."""
         rows = self.data.rows(split)
         return len(rows) if self.data.length is None else int(self.data.length[rows].sum())
+
+    def order(self, split: str, num_rows: int, size: int, *, seed: int, epoch: int) -> Tensor:
+        """Return the positions of rows in an epoch, of which each ``size`` are a batch.
+
+        Sequences of a batch are padded to the longest of them, so those of like lengths come
+        together.
+        """
+        order = epoch_order(self.size(split), seed=seed, epoch=epoch)[:num_rows]
+        if self.data.length is None:
+            return order
+        lengths, of_rows = np.unique(self.data.length[self.data.rows(split)], return_inverse=True)
+        sizes = [bucket(int(length), self.data.x.shape[1]) for length in lengths]
+        frames = torch.tensor(sizes)[torch.from_numpy(of_rows)]
+        return alike(order, frames, size, seed=seed, epoch=epoch)
 
     def train(self, split: str, positions: Tensor) -> tuple[Tensor, ...]:
         """Return the rows at some positions of a split, as the arguments of model and guide."""
@@ -176,22 +190,32 @@ class Batches:
         if split not in self._resident and (reuse or not self._is_mapped):
             self._resident[split] = self._move(split)
         resident = self._resident.get(split, {})
+        frames = self._frames(split, positions, is_kept=not reuse)
         batch = {}
         for name in self.names:
+            in_time = frames and self.data.arrays[name].shape[1:2] == self.data.x.shape[1:2]
             if name in resident:
-                values = resident[name]
+                values = resident[name][:, :frames] if in_time else resident[name]
                 out = self._buffer(name, values, len(positions)) if reuse else None
                 batch[name] = torch.index_select(values, 0, positions.to(self.device), out=out)
             else:
-                rows = self.data.rows(split)[positions.cpu().numpy()]
-                batch[name] = self._tensor(name, rows).to(self.device)
+                array = self._tensor(name, self.data.rows(split)[positions.cpu().numpy()])
+                batch[name] = (array[:, :frames] if in_time else array).to(self.device)
         return batch
 
+    def _frames(self, split: str, positions: Tensor, *, is_kept: bool) -> int | None:
+        """Return how many frames of some rows are read; None for all, of which a draw is kept."""
+        binarize = self.transform.binarize
+        if self.data.length is None or binarize == "static" or (is_kept and binarize != "none"):
+            return None
+        lengths = self.data.length[self.data.rows(split)[positions.cpu().numpy()]]
+        return bucket(int(lengths.max()), self.data.x.shape[1]) if len(lengths) else None
+
     def _buffer(self, name: str, values: Tensor, num_rows: int) -> Tensor:
-        key = (name, num_rows)
-        if key not in self._buffers:
-            self._buffers[key] = values.new_empty(num_rows, *values.shape[1:])
-        return self._buffers[key]
+        shape = torch.Size((num_rows, *values.shape[1:]))
+        if (name, shape) not in self._buffers:
+            self._buffers[name, shape] = values.new_empty(shape)
+        return self._buffers[name, shape]
 
     def _cut(self, raw: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Cut the padding of sequences; it changes nothing that a pair computes."""
@@ -292,5 +316,42 @@ def epoch_order(num_rows: int, *, seed: int, epoch: int) -> Tensor:
     >>> sorted(epoch_order(4, seed=0, epoch=1).tolist())
     [0, 1, 2, 3]
     """
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    return torch.randperm(num_rows, generator=generator)
+    return torch.randperm(num_rows, generator=_generator(seed, epoch))
+
+
+def alike(order: Tensor, frames: Tensor, batch_size: int, *, seed: int, epoch: int) -> Tensor:
+    """Return rows in an order by which batches, taken one after another, have like lengths.
+
+    Rows of one number of frames, and batches, stand in a random order, which is a function of seed
+    and epoch. The batch that is shorter, at the end, is of any length.
+
+    Parameters
+    ----------
+    order
+        Positions of rows, in a random order; which stays where all have the same frames.
+    frames
+        What each position is padded to.
+    batch_size
+        Rows of a batch.
+    seed, epoch
+        As in :func:`epoch_order`.
+
+    Examples
+    --------
+    >>> frames = torch.tensor([8, 20, 8, 20, 8])
+    >>> alike(torch.arange(5), frames, 2, seed=0, epoch=0).tolist()
+    [1, 3, 0, 2, 4]
+    """
+    if len(frames[order].unique()) < 2:
+        return order
+    generator = _generator(-1 - seed, epoch)  # of no order
+    num_full, num_left = divmod(len(order), batch_size)
+    by_frames = order[frames[order].argsort(stable=True)]
+    start = int(torch.randint(num_full + 1, (), generator=generator)) * batch_size
+    last = by_frames[start : start + num_left]
+    full = torch.cat([by_frames[:start], by_frames[start + num_left :]]).view(num_full, batch_size)
+    return torch.cat([full[torch.randperm(num_full, generator=generator)].flatten(), last])
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)

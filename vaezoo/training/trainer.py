@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.data import Data
-from vaezoo.data.batches import Batches, epoch_order
+from vaezoo.data.batches import Batches
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RunError
@@ -233,8 +233,8 @@ class Trainer:
 
     def _epoch(self) -> None:
         state, size, began = self.state, self.batch_size, time.monotonic()
-        order = epoch_order(self.batches.size("train"), seed=self.training.seed, epoch=state.epoch)
-        order = order[: self.num_rows].to(self.device)
+        seeds = {"seed": self.training.seed, "epoch": state.epoch}
+        order = self.batches.order("train", self.num_rows, size, **seeds).to(self.device)
         self.form.train()
         self.optimised.networks.train()
         left = order[state.position :][: (self.total - state.step) * size]

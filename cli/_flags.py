@@ -58,6 +58,8 @@ def _in_flag(name: str, value: str | None, flags: dict[str, str]) -> str:
     if flag is None and ("." in name or "settings" in flags):
         return f"--set {name}={'...' if word is None else word}"
     flag = flag or f"--{name.replace('_', '-')}"
+    if word == "False":
+        return f"--no-{flag[2:]}"
     return flag if word in (None, "True") else f"{flag} {word}"
 
 

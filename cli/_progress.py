@@ -19,6 +19,7 @@ from rich.progress import (
 
 from vaezoo.cli._flags import in_flags
 from vaezoo.cli._streams import LONGEST, echo
+from vaezoo.data.transform import describe_transform
 from vaezoo.errors import RequestError, RunError, printable
 from vaezoo.observations.roles import describe_arguments
 from vaezoo.pairs.sites import argument_names
@@ -63,7 +64,8 @@ def _read(run: Run) -> list[str]:
     columns = {n: (c,) if isinstance(c, str) else c for n, c in run.data.columns.items()}
     names = argument_names(run.pair)
     line = describe_arguments(run.roles, data.arrays, names, {"x": data.columns, **columns})
-    return [*(f"data: {in_flags(note)}" for note in data.notes), f"arguments: {line}"]
+    notes = [*data.notes, describe_transform(run.transform)]
+    return [*(f"data: {in_flags(note)}" for note in notes if note), f"arguments: {line}"]
 
 
 def in_minutes(seconds: float) -> str:

@@ -34,8 +34,11 @@ def setting_options(kind: type[Settings], *, leave_out: Sequence[str] = ()) -> D
 
 def _option(name: str, field: FieldInfo) -> Decorator:
     annotation, bounds = _without_none(field)
+    flag = f"--{name.replace('_', '-')}"
+    if annotation is bool and field.default is None:  # there is a yes, a no, and neither
+        flag = f"{flag}/--no-{flag[2:]}"
     return click.option(
-        f"--{name.replace('_', '-')}",
+        flag,
         type=_type(annotation, bounds),
         is_flag=annotation is bool,
         default=field.default,

@@ -234,6 +234,7 @@ def _texts(report: Mapping[str, Any]) -> dict[str, str]:
     texts = {
         "shape": f"{tuple(report['shape'])} {report['dtype']}",
         "values": f"{report['values']}{span}{scale}",
+        "arrays": _arrays(report["arrays"]),
         "read": "; ".join(map(in_flags, report["read"])) or "as it stands",
         "nan": _places(report, "nan"),
         "infinite": _places(report, "infinite"),
@@ -247,6 +248,10 @@ def _texts(report: Mapping[str, Any]) -> dict[str, str]:
     skipped = {"dtype", "scale", "range", "elements", "lengths"}
     skipped |= {"first_nan_row", "first_nan", "first_infinite"}
     return {key: texts.get(key) or str(report[key]) for key in report if key not in skipped}
+
+
+def _arrays(arrays: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{a['name']} {tuple(a['shape'])} {a['dtype']}: {a['role']}" for a in arrays)
 
 
 def _places(report: Mapping[str, Any], what: str) -> str:

@@ -98,7 +98,8 @@ def _print(run: "Run", result: "Evaluation") -> None:
     for line in result.left_out:
         echo(f"  left out: {in_flags(line)}")
     if metrics.bits_per_dim is not None:
-        echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}")
+        units = "  in the units of the data" if run.transform.mean is not None else ""
+        echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}{units}")
     _print_sites(metrics)
     for name, values in metrics.kl_per_latent.items():
         largest = " ".join(f"{value:.2f}" for value in sorted(values, reverse=True)[:10])
@@ -123,10 +124,14 @@ def _print_sites(metrics: "Metrics") -> None:
         echo(f"  {name:<14} {site.recon:10.3f}  log p({name} | z), a {kind}: {bits}")
 
 
+def _of_what(run: "Run") -> str:
+    return ", of standardised values" if run.transform.mean is not None else ""
+
+
 def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     unit = "datum" if result.num_frames is None else "frame"
-    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}")
+    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}{_of_what(run)}")
     echo(f"  reconstruction {metrics.recon:10.3f}  log p(x | z)")
     if metrics.penalty:
         echo(f"  penalty        {metrics.penalty:10.3f}  by the prior and by factors")
@@ -137,7 +142,7 @@ def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
 
 def _print_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
-    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum")
+    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum{_of_what(run)}")
     echo(f"  ELBO           {metrics.elbo:10.3f}  = {metrics.sum_of_terms}")
     for bound in result.iwae:
         value = _estimate(bound.value, bound.standard_error)
@@ -152,7 +157,8 @@ def _print_floors(result: "Evaluation") -> None:
 
 def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
-    echo(f"{run.name}: {result.num_rows} {result.split} sequences, {result.num_frames} frames")
+    size = f"{result.num_rows} {result.split} sequences, {result.num_frames} frames"
+    echo(f"{run.name}: {size}{_of_what(run)}")
     echo(f"{'':17}{'nats per frame':>21}   {'nats per sequence':>25}")
     echo(_row("ELBO", metrics.elbo, None, result.elbo_per_sequence, None))
     echo(f"  {'':14} {'':10}  = {metrics.sum_of_terms} per frame")

@@ -273,7 +273,8 @@ def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     values = best["validation"]
     name, value = headline(values)
     terms = f" = {sum_of_terms(values, digits=2)}" if "kl" in values else ""
-    echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}")
+    of_what = " (of standardised values)" if run.transform.mean is not None else ""
+    echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}{of_what}")
     echo(f"wrote {run.path}")
     pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]
     look = f"look at {' and '.join(pictures)} in its folder figures, then" if pictures else "go on"

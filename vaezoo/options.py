@@ -6,6 +6,7 @@ from vaezoo.errors import RequestError, shown
 
 __all__ = [
     "Binarize",
+    "Channels",
     "ColumnType",
     "DataKind",
     "Device",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 Binarize = Literal["auto", "dynamic", "static", "none"]
+Channels = Literal["auto", "first", "last"]
 ColumnType = Literal["real", "integer", "boolean", "category", "date"]
 Missing = Literal["nan", "refuse"]
 DataKind = Literal["images", "vectors", "sequences"]

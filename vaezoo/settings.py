@@ -17,6 +17,7 @@ from pydantic import (
 from vaezoo.errors import RequestError, nearest, shown
 from vaezoo.options import (
     Binarize,
+    Channels,
     ColumnType,
     Device,
     EngineName,
@@ -123,8 +124,15 @@ class DataSettings(Settings):
     binarize: Binarize = "auto"
     """Draw binary data from grey levels; auto does, at each visit, for a Bernoulli p(x | z)."""
 
-    standardize: bool = False
-    """Give each element mean 0 and deviation 1 on the training rows."""
+    standardize: bool | None = None
+    """Give each element mean 0 and deviation 1 on the training rows; by default, where a real
+    likelihood of the zoo meets values far from that."""
+
+    scale: Rate | None = None
+    """Largest grey level, by which values are divided; 255 for pictures of whole numbers."""
+
+    channels: Channels = "auto"
+    """Where the colours of pictures stand; auto recognises (H, W, 3)."""
 
     missing: Missing = "nan"
     """Entries that are nan: leave them out of the likelihood, or refuse them."""

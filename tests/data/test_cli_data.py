@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from vaezoo.cli import main
 from vaezoo.cli.data import data
 from vaezoo.data import SOURCES, Remote, Source, from_arrays
 from vaezoo.errors import RequestError, RunError
@@ -182,7 +184,7 @@ def test_show_counts_duplicates_without_padding(tmp_path: Path) -> None:
 def test_show_of_real_sequences_suggests_a_gaussian(tmp_path: Path) -> None:
     path, x, length = walks(tmp_path)
     np.savez(path, x=x, length=length)
-    assert shown(path)["train"].endswith("--likelihood gaussian --standardize")
+    assert shown(path)["train"].endswith("--likelihood gaussian")
 
 
 def test_show_does_not_standardise_a_pen(tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ def test_show_does_not_standardise_a_pen(tmp_path: Path) -> None:
     x[..., 1] = x[..., 1] > 9
     np.savez(path, x=x, length=length)
     report = shown(path)
-    assert report["likelihood"] == "bernoulli for 1, gaussian for the rest"
+    assert report["likelihood"].startswith("bernoulli for 1 and gaussian for the rest")
     assert "--standardize" not in report["train"]
 
 
@@ -200,19 +202,19 @@ def test_show_counts_duplicates(npy: Callable[..., Path]) -> None:
 
 SUGGESTIONS = {
     "binary": (np.eye(20, dtype=np.uint8), "binary", "vae-bernoulli", ()),
-    "grey": (np.arange(100, dtype=np.uint8).reshape(20, 5), "grey levels", "vae-bernoulli", ()),
+    "grey": (np.arange(180, dtype=np.uint8).reshape(20, 3, 3), "grey levels", "vae-bernoulli", ()),
     "unit": (np.linspace(0, 1, 60).reshape(20, 3), "real numbers", "vae-gaussian", ()),
     "real": (
         np.linspace(-9, 9, 60).reshape(20, 3),
         "real numbers",
         "vae-gaussian",
-        ("--standardize",),
+        (),
     ),
     "counts": (
         np.arange(60).reshape(20, 3),
         "whole numbers",
         "vae-gaussian",
-        ("--standardize",),
+        (),
     ),
 }
 
@@ -227,6 +229,30 @@ def test_show_suggests_a_model(
     report = shown(path)
     assert report["values"] == values
     assert report["train"].split() == ["vaezoo", "train", model, "--data", str(path), *flags]
+
+
+def test_show_tells_that_a_density_of_counts_is_no_likelihood(npy: Callable[..., Path]) -> None:
+    assert "no likelihood of them" in shown(npy(np.arange(60).reshape(20, 3)))["likelihood"]
+
+
+def test_show_lists_all_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.eye(20), y=np.arange(20), c=np.ones(20), names=["a", "b"])
+    report = shown(tmp_path / "x.npz")
+    assert [array["name"] for array in report["arrays"]] == ["x", "label", "c"]
+    assert report["read"] == ["label: array 'y'", "left out of the file: 'names' (2,)"]
+
+
+@pytest.mark.parametrize("columns", [{}, {"columns": ["dx", "dy", "pen"]}])
+def test_show_prints_a_command_for_pen_strokes_that_works(
+    tmp_path: Path, columns: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=(30, 6, 2)), rng.random((30, 6, 1)) < 0.2], -1)
+    np.savez(tmp_path / "pen.npz", x=x, length=rng.integers(2, 7, 30), **columns)
+    _, *words = shlex.split(shown(tmp_path / "pen.npz")["train"])
+    monkeypatch.chdir(tmp_path)
+    assert words[:2] == ["train", "vrnn"]
+    assert CliRunner().invoke(main, [*words, "--steps", "1", "--set", "hidden=4"]).exit_code == 0
 
 
 def test_show_splits_by_the_seed(npy: Callable[..., Path]) -> None:

@@ -57,7 +57,8 @@ def test_a_seed_fixes_the_split() -> None:
 def test_grey_levels_are_found() -> None:
     assert from_arrays(GREY).scale == 255.0
     assert from_arrays(GREY > 9).scale == 1.0
-    assert from_arrays(GREY.astype(float)).scale == 1.0
+    assert from_arrays(GREY.astype(float)).scale == from_arrays(GREY.astype(int)).scale == 255.0
+    assert from_arrays(GREY + 0.5).scale == from_arrays(GREY.reshape(len(GREY), -1)).scale == 1.0
 
 
 @pytest.mark.parametrize(

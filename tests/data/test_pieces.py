@@ -10,9 +10,9 @@ import pytest
 
 from vaezoo.config import build_model
 from vaezoo.data import choose_transform, from_arrays, load_file
-from vaezoo.data.contract import summarize
 from vaezoo.data.dataset import Data, checksum_of
 from vaezoo.data.profile import describe
+from vaezoo.data.summary import summarize
 from vaezoo.data.transform import standardization
 from vaezoo.registry import get_model
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import vaezoo
 from vaezoo.data import from_arrays
-from vaezoo.data.contract import describe_missing
 from vaezoo.data.dataset import with_mask
+from vaezoo.data.summary import describe_missing
 from vaezoo.errors import RequestError
 from vaezoo.exact.linear_gaussian import LinearGaussian
 from vaezoo.inference.completion import draw_missing

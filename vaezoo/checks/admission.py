@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from vaezoo.checks.conformance import Conformance, conformance_of, not_run
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
-from vaezoo.data.contract import choose_transform, refuse_missing
+from vaezoo.data.contract import choose_transform
 from vaezoo.data.dataset import with_mask
+from vaezoo.data.summary import refuse_missing
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RunError, VaezooError, is_out_of_memory
 from vaezoo.observations.missing import filled

@@ -10,7 +10,7 @@ from vaezoo.lazy import lazy_names
 if TYPE_CHECKING:
     from vaezoo.data.batches import Batches, epoch_order
     from vaezoo.data.coercion import DataLike, as_data
-    from vaezoo.data.contract import Summary, choose_transform, summarize
+    from vaezoo.data.contract import choose_transform
     from vaezoo.data.dataset import Data, from_arrays, from_sequences
     from vaezoo.data.files.reader import load_file
     from vaezoo.data.likelihoods import explain_likelihood
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vaezoo.data.sets.download import Remote, locate
     from vaezoo.data.sets.sources import SOURCES, Source, fetch_source, get_source
     from vaezoo.data.splits import SPLITS, random_splits
+    from vaezoo.data.summary import Summary, summarize
     from vaezoo.data.transform import Transform, standardization
 
 __all__ = [

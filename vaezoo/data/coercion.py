@@ -15,6 +15,7 @@ from vaezoo.data.dataset import Data, checksum_of, from_arrays, from_sequences
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.tables import read_frame
+from vaezoo.data.layout import channels_first
 from vaezoo.data.load import load_data
 from vaezoo.data.splits import SPLITS, as_splits, named_splits
 from vaezoo.errors import RequestError, refusing
@@ -67,7 +68,7 @@ def as_data(
     seed
         Of the split of data that have none.
     scale
-        Largest grey level of values in memory; by default 255 for uint8 above 1, else 1.
+        Largest grey level of values in memory; by default as for :func:`from_arrays`.
     whole
         Take all rows of values in memory, whatever split is asked for, instead of splitting them.
     columns
@@ -96,7 +97,7 @@ def as_data(
     if isinstance(value, str | Path):
         return load_data(value, data_dir=data_dir, settings=how)
     with refusing("these data cannot be used"):
-        data = _in_memory(value, how, scale)
+        data = _in_memory(value, how, scale or how.scale)
     if not whole:
         return data
     rows = np.arange(len(data.x))
@@ -133,7 +134,9 @@ def _in_memory(value: Any, how: DataSettings, scale: float | None) -> Data:
     refuse_unread(columns, data.arrays, data.name)
     if contents.split is not None:
         data = replace(data, splits=named_splits(contents.split))
-    texts, notes = contents.categories, contents.notes
+    placed, layout = channels_first(data.arrays, how.channels)
+    texts, notes = contents.categories, (*contents.notes, *layout)
+    data = replace(data, arrays=placed)
     return replace(data, columns=contents.columns, categories=texts, notes=notes)
 
 

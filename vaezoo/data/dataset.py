@@ -29,6 +29,7 @@ __all__ = [
 Array = NDArray[Any]
 _ROWS_AT_A_TIME = 4096
 _BYTES_AT_A_TIME = 2**23
+_GREY_LEVELS = (100.0, 255.0)  # between which the largest of bytes lies
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def from_arrays(
     seed
         Seed of the split, 80 % / 10 % / 10 %.
     scale
-        Largest grey level; by default 255 for uint8 with values above 1, else 1.
+        Largest grey level; by default 255 for pictures of whole numbers up to it, else 1.
     splits
         Splits of your own instead: row numbers, or a mask of N rows, of ``train``, ``validation``
         and ``test``.
@@ -206,7 +207,7 @@ def from_arrays(
         name,
         named,
         random_splits(num_rows, seed) if splits is None else as_splits(splits, num_rows, name),
-        scale=grey_scale(named["x"]) if scale is None else scale,
+        scale=grey_scale(named) if scale is None else scale,
         checksum=checksum_of(named),
     )
 
@@ -265,15 +266,30 @@ def from_sequences(
     return from_arrays(x, name=name, seed=seed, scale=scale, splits=splits, length=length, **arrays)
 
 
-def grey_scale(x: Array) -> float:
-    """Return the largest grey level: 255 for bytes that are not all 0 and 1, else 1.
+def grey_scale(arrays: Mapping[str, Array]) -> float:
+    """Return the largest grey level: 255 for pictures of whole numbers up to it, else 1.
+
+    How the numbers are stored does not matter. Pictures of whole numbers that stay below 100 are
+    of another scale, which nobody can guess.
 
     Examples
     --------
-    >>> grey_scale(np.array([0, 7], np.uint8)), grey_scale(np.array([0.0, 7.0]))
+    >>> picture = np.array([[[0, 200], [9, 9]]], np.int64)
+    >>> grey_scale({"x": picture}), grey_scale({"x": picture.reshape(1, 4)})
     (255.0, 1.0)
     """
-    return 255.0 if x.dtype == np.uint8 and x.max() > 1 else 1.0
+    x = arrays["x"]
+    if x.ndim < 3 or "length" in arrays or x.dtype == bool:
+        return 1.0
+    most = 0.0
+    for some in slices(x):
+        values = np.asarray(x[some])
+        if x.dtype.kind == "f" and not (values == np.floor(values)).all():  # as nan is, too
+            return 1.0
+        if values.min() < 0 or values.max() > _GREY_LEVELS[1]:
+            return 1.0
+        most = max(most, float(values.max()))
+    return _GREY_LEVELS[1] if most >= _GREY_LEVELS[0] else 1.0
 
 
 def checked_arrays(arrays: Mapping[str, Array], name: str) -> dict[str, Array]:

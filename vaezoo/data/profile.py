@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from vaezoo.data.contract import Summary, in_words, summarize
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.sets.sources import SOURCES, Source
+from vaezoo.data.summary import Summary, in_words, summarize
+from vaezoo.registry import entry_of, get_model
 
 __all__ = ["describe"]
 
@@ -68,6 +69,7 @@ def describe(loaded: Data) -> dict[str, Any]:
         "kind": loaded.kind,
         "shape": list(loaded.x.shape),
         "dtype": str(loaded.x.dtype),
+        "arrays": _arrays(loaded),
         "read": list(loaded.notes),
         "scale": loaded.scale,
         "range": [summary.low, summary.high] if summary.low <= summary.high else None,
@@ -83,10 +85,24 @@ def describe(loaded: Data) -> dict[str, Any]:
         "splits": {name: len(rows) for name, rows in loaded.splits.items()},
         "labels": None if label is None else len(np.unique(label)),
         **_frames(loaded),
-        **_suggest(loaded, summary, [str(names[index]) for index in scan.binary]),
+        **_suggest(loaded, summary, scan.binary),
         **({"licence": source.licence, "citation": source.citation} if source else {}),
         "checksum": loaded.checksum,
     }
+
+
+def _arrays(loaded: Data) -> list[dict[str, Any]]:
+    """Return name, shape and type of each array, and what it is to a pair."""
+    roles = {"x": "the data", "length": "frames of each sequence", "label": "to colour by"}
+    return [
+        {
+            "name": name,
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "role": roles.get(name, "an argument, if the model takes it"),
+        }
+        for name, array in loaded.arrays.items()
+    ]
 
 
 def _origin(loaded: Data, source: Source | None) -> str:
@@ -116,7 +132,7 @@ def _nature(loaded: Data, summary: Summary) -> str:
     return "whole numbers" if summary.is_integer else "real numbers"
 
 
-def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, Any]:
+def _suggest(loaded: Data, summary: Summary, binary: list[int]) -> dict[str, Any]:
     """The likelihood whose support fits, and the settings of a training that uses it."""
     if summary.num_infinite or summary.low > summary.high:
         return {"likelihood": "none yet: remove or fill what is not finite", "train": None}
@@ -125,17 +141,35 @@ def _suggest(loaded: Data, summary: Summary, binary: list[str]) -> dict[str, Any
     model = f"vae-{family}"
     if loaded.kind == "sequences":
         model = "vrnn"
-        if family == "gaussian" and binary and binary == list(loaded.columns)[2:3]:
-            likelihood = "handwriting, after `standardize`"
-            settings = {"likelihood": "handwriting", "standardize": True}
-        elif family == "gaussian" and binary:
-            likelihood, settings = f"bernoulli for {', '.join(binary)}, gaussian for the rest", {}
-        elif family == "gaussian":
-            settings = {"likelihood": family, **settings}
+        likelihood, settings = _of_frames(loaded, likelihood, settings, binary)
+    elif _has_preset("vae-gaussian", loaded.name):
+        model, likelihood, settings = "vae-gaussian", f"gaussian, by the preset '{loaded.name}'", {}
     return {
         "likelihood": likelihood,
         "train": {"model": model, "data": loaded.name, **settings},
     }
+
+
+def _of_frames(
+    loaded: Data, likelihood: str, settings: dict[str, Any], binary: list[int]
+) -> tuple[str, dict[str, Any]]:
+    """Return likelihood and settings for frames, some elements of which may be binary."""
+    if not likelihood.startswith("gaussian"):
+        return likelihood, settings
+    if binary == [2] and loaded.x_shape == (3,):
+        return "handwriting, after `standardize`", {
+            "likelihood": "handwriting",
+            "standardize": True,
+        }
+    if binary:
+        names = ", ".join(str((loaded.columns or range(loaded.x_shape[-1]))[i]) for i in binary)
+        likelihood = f"bernoulli for {names} and gaussian for the rest, in a pair of your own"
+    return likelihood, {"likelihood": "gaussian", **settings}
+
+
+def _has_preset(model: str, name: str) -> bool:
+    """Whether a model has settings of its own for a named data set."""
+    return name in SOURCES and name in entry_of(get_model(model)).presets
 
 
 def _likelihood(loaded: Data, summary: Summary) -> tuple[str, dict[str, Any]]:
@@ -145,4 +179,10 @@ def _likelihood(loaded: Data, summary: Summary) -> tuple[str, dict[str, Any]]:
         return "bernoulli, after a draw of 0 or 1 per grey level (`binarize='dynamic'`)", {}
     if summary.low >= 0 and summary.high <= 1:
         return "gaussian, or bernoulli with `binarize='dynamic'` for probabilities", {}
-    return "gaussian, of standardised values", {"standardize": True}
+    if summary.is_integer and summary.low >= 0:
+        return (
+            "gaussian, a density of what are whole numbers, which is no likelihood of them: counts "
+            "want a Poisson, a negative binomial or a binomial, in a pair of your own",
+            {},
+        )
+    return "gaussian, of standardised values", {}

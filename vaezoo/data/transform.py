@@ -1,7 +1,7 @@
 """What happens to stored values before a pair sees them, and its inverse for output."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -12,7 +12,7 @@ from vaezoo.data.dataset import Array, Data
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import shown
 
-__all__ = ["Transform", "standardization"]
+__all__ = ["Transform", "describe_transform", "standardization"]
 
 Drawn: TypeAlias = Literal["dynamic", "static", "none"]
 
@@ -123,11 +123,46 @@ class Transform:
         return cls(scale, binarize, **arrays)
 
 
-def standardization(data: Data) -> tuple[Array, Array]:
+def describe_transform(transform: Transform) -> str:
+    """Return what happens to values, in one line; empty where nothing does.
+
+    Examples
+    --------
+    >>> describe_transform(Transform(std=np.array([0.5, 90.0]), mean=np.zeros(2)))
+    'x is standardised: its elements have deviations 0.5 ... 90 (`standardize=False`: as it is)'
+    >>> describe_transform(Transform(255.0, "dynamic"))
+    'x is divided by 255 (`scale=1`: as it is), then 0 or 1 with that probability'
+    """
+    parts = []
+    if transform.scale != 1.0:
+        parts.append(f"divided by {transform.scale:g} (`scale=1`: as it is)")
+    if transform.std is not None:
+        low, high = float(transform.std.min()), float(transform.std.max())
+        span = f"{low:.3g} ... {high:.3g}" if low < high else f"{low:.3g}"
+        line = f"standardised: its elements have deviations {span}"
+        parts.append(f"{line} (`standardize=False`: as it is)")
+    if transform.binarize != "none":
+        parts.append("0 or 1 with that probability")
+    return f"x is {', then '.join(parts)}" if parts else ""
+
+
+def standardization(
+    data: Data, *, scale: float | None = None, keep: Array | None = None
+) -> tuple[Array, Array]:
     """Return mean and deviation per element of the scaled training rows, shape ``x_shape``.
 
     A constant element, and one that is always missing, has the deviation 1. What is nan does not
     count. Of sequences, what is 0 or 1 in every frame, as a pen that is up or down, stays as it is.
+
+    Parameters
+    ----------
+    data
+        Rows.
+    scale
+        By which they are divided, by default that of the data.
+    keep
+        Elements that stay as they are, true in an array of ``x_shape``; with these, everything that
+        is 0 or 1 stays, too.
 
     Examples
     --------
@@ -136,13 +171,19 @@ def standardization(data: Data) -> tuple[Array, Array]:
     >>> mean, std
     (array([3., 3.]), array([1., 1.]))
     """
+    data = data if scale is None else replace(data, scale=scale)
     rows = data.rows("train")
     size = 8 * int(np.prod(data.x.shape[1:]))
     if size * len(rows) <= _LARGEST_AT_ONCE:
-        return _moments_of(data, rows)
-    number = max(1, _PIECE // size)
-    parts = [rows[start : start + number] for start in range(0, len(rows), number)]
-    return _moments_in_pieces(data, parts)
+        mean, std, is_binary = _moments_of(data, rows)
+    else:
+        number = max(1, _PIECE // size)
+        parts = [rows[start : start + number] for start in range(0, len(rows), number)]
+        mean, std, is_binary = _moments_in_pieces(data, parts)
+    kept = is_binary if data.length is not None else np.zeros_like(is_binary)
+    kept = kept if keep is None else keep | is_binary
+    mean, std = np.where(kept, 0.0, mean), np.where(kept, 1.0, std)
+    return mean, np.where(std > 0, std, 1.0)
 
 
 def _values(data: Data, rows: Array) -> Array:
@@ -154,15 +195,15 @@ def _values(data: Data, rows: Array) -> Array:
     return scaled
 
 
-def _moments_of(data: Data, rows: Array) -> tuple[Array, Array]:
+def _moments_of(data: Data, rows: Array) -> tuple[Array, Array, Array]:
     x = _values(data, rows)
     if np.isnan(x).any():
         return _moments_in_pieces(data, [rows])
-    return _without_pens(data, x.mean(axis=0), x.std(axis=0), ((x == 0) | (x == 1)).all(axis=0))
+    return x.mean(axis=0), x.std(axis=0), ((x == 0) | (x == 1)).all(axis=0)
 
 
-def _moments_in_pieces(data: Data, parts: Sequence[Array]) -> tuple[Array, Array]:
-    """Return mean and deviation of the entries that are there, in two passes."""
+def _moments_in_pieces(data: Data, parts: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """Return mean and deviation of the entries that are there, and what is binary."""
     number: Any = 0
     total: Any = 0.0
     squares: Any = 0.0
@@ -175,11 +216,4 @@ def _moments_in_pieces(data: Data, parts: Sequence[Array]) -> tuple[Array, Array
     mean = total / np.maximum(number, 1)
     for x in (_values(data, rows) for rows in parts):
         squares = squares + (np.where(np.isnan(x), 0.0, x - mean) ** 2).sum(axis=0)
-    return _without_pens(data, mean, np.sqrt(squares / np.maximum(number, 1)), is_binary)
-
-
-def _without_pens(data: Data, mean: Array, std: Array, is_binary: Array) -> tuple[Array, Array]:
-    """Leave what is 0 or 1 in all frames of sequences as it is, and give constants a deviation."""
-    if data.length is not None:
-        mean, std = np.where(is_binary, 0.0, mean), np.where(is_binary, 1.0, std)
-    return mean, np.where(std > 0, std, 1.0)
+    return mean, np.sqrt(squares / np.maximum(number, 1)), np.asarray(is_binary)

@@ -123,7 +123,7 @@ def _kinds(pair: nn.Module, batch: Args) -> dict[str, tuple[str, Observation]] |
 
 def _family(fn: Any) -> str:
     """Return the family of an observed site, of one for all frames that of a frame."""
-    return family(fn.base_dist if family(fn) == "Frames" else fn)
+    return family(fn.steps if family(fn) == "Frames" else fn)
 
 
 def _rows(pair: nn.Module, args: Args, taken: Observation) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
-from vaezoo.data.contract import describe_missing
+from vaezoo.data.summary import describe_missing
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.enumeration import is_marked

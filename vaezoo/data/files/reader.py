@@ -13,6 +13,7 @@ from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.tables import read_csv, read_parquet
+from vaezoo.data.layout import channels_first
 from vaezoo.data.splits import named_splits, random_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
@@ -92,7 +93,7 @@ def _load(path: Path, how: DataSettings) -> Data:
 
 def _data(path: Path, contents: Contents, how: DataSettings, checksum: str) -> Data:
     native = {name: _native(array) for name, array in contents.arrays.items()}
-    arrays = checked_arrays(native, str(path))
+    arrays, layout = channels_first(checked_arrays(native, str(path)), how.channels)
     if contents.split is None:
         splits = random_splits(len(arrays["x"]), how.split_seed)
     else:
@@ -101,11 +102,11 @@ def _data(path: Path, contents: Contents, how: DataSettings, checksum: str) -> D
         str(path),
         arrays,
         splits,
-        grey_scale(arrays["x"]),
+        how.scale or grey_scale(arrays),
         checksum,
         contents.columns,
         contents.categories,
-        contents.notes,
+        (*contents.notes, *layout),
     )
 
 

@@ -1,0 +1,177 @@
+"""What a pass over data finds: range and nature of their values, and what is missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vaezoo.data.dataset import Array, Data, slices
+from vaezoo.errors import RequestError
+
+__all__ = [
+    "Summary",
+    "describe_missing",
+    "finite_summary",
+    "in_words",
+    "refuse_missing",
+    "summarize",
+]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Range and nature of the values of x, over its valid frames for sequences.
+
+    Attributes
+    ----------
+    low, high
+        Of what is there and finite.
+    num_missing, first_missing
+        Entries that are nan, and the row of the first, with the frame for sequences.
+    num_infinite, first_infinite
+        The same of infinite values.
+    is_binary, is_integer
+        What all values are that are there.
+    """
+
+    low: float
+    high: float
+    num_missing: int
+    first_missing: tuple[int, ...]
+    num_infinite: int
+    first_infinite: tuple[int, ...]
+    is_binary: bool
+    is_integer: bool
+
+
+@dataclass
+class _Places:
+    """How many values are of some kind, and where the first stands."""
+
+    number: int = 0
+    first: tuple[int, ...] = ()
+
+    def add(self, are: Array, valid: Array, start: int) -> None:
+        """Count those of the frames ``valid`` of a piece of rows."""
+        self.number += int(are.sum())
+        if are.any() and not self.first:
+            row, *frame = np.argwhere(valid)[are.reshape(len(are), -1).any(1)][0].tolist()
+            self.first = (start + row, *frame)
+
+
+def in_words(place: tuple[int, ...]) -> str:
+    """Return where a value stands, as ``sequence 3, frame 0``.
+
+    Examples
+    --------
+    >>> in_words((3,)), in_words((3, 0))
+    ('row 3', 'sequence 3, frame 0')
+    """
+    names = ("row",) if len(place) == 1 else ("sequence", "frame")
+    return ", ".join(f"{name} {n}" for name, n in zip(names, place, strict=False))
+
+
+def summarize(data: Data) -> Summary:
+    """Return range and nature of ``x`` in one pass over its rows, in pieces.
+
+    Examples
+    --------
+    >>> from vaezoo.data import load_data
+    >>> summary = summarize(load_data("digits"))
+    >>> summary.low, summary.high, summary.is_binary
+    (0.0, 16.0, False)
+    """
+    low, high, missing, infinite = np.inf, -np.inf, _Places(), _Places()
+    binary = integer = True
+    for start, rows, valid in data.pieces():
+        x = rows[valid]
+        finite = np.isfinite(x)
+        if not finite.all():
+            missing.add(np.isnan(x), valid, start)
+            infinite.add(np.isinf(x), valid, start)
+            x = x[finite]
+        if x.size == 0:
+            continue
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
+        binary = binary and bool(((x == 0) | (x == 1)).all())
+        integer = integer and (x.dtype.kind in "bui" or bool((x == np.floor(x)).all()))
+    gaps, ends = (missing.number, missing.first), (infinite.number, infinite.first)
+    return Summary(low, high, *gaps, *ends, binary, integer)
+
+
+def finite_summary(data: Data) -> Summary:
+    """Return range and nature of ``x``; a refusal of what no number of 32 bits can be.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> finite_summary(from_arrays(np.array([[1.0, np.nan], [2.0, 5.0]]))).high
+    5.0
+    """
+    summary = summarize(data)
+    if summary.num_infinite:
+        raise RequestError(
+            f"{data.name}: {summary.num_infinite} values of x are infinite, the first in "
+            f"{in_words(summary.first_infinite)}; remove them, or write nan for what is missing"
+        )
+    if summary.low > summary.high:
+        raise RequestError(f"{data.name}: all entries of x are missing (nan)")
+    largest = max(abs(summary.low), abs(summary.high))
+    if largest > float(np.finfo(np.float32).max):
+        raise RequestError(
+            f"{data.name} has values up to {largest:g}, too large for 32 bits; scale them"
+        )
+    return summary
+
+
+def refuse_missing(data: Data) -> None:
+    """Refuse data that have missing entries, with their number and the place of the first."""
+    summary = summarize(data)
+    if summary.num_missing:
+        raise RequestError(
+            f"{data.name}: {summary.num_missing} values of x are missing (nan), the first in "
+            f"{in_words(summary.first_missing)}; fill them, or leave them out of the likelihood "
+            "with `missing='nan'`"
+        )
+
+
+def describe_missing(data: Data, names: Sequence[str] = ("x",)) -> str:
+    """Return how many entries of what is observed are missing, in one line; empty when none is.
+
+    Parameters
+    ----------
+    data
+        Rows.
+    names
+        The arguments that count.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> describe_missing(from_arrays(np.array([[1.0, np.nan], [2.0, 3.0]])))
+    '1 of 2 rows have 1 missing entry of x (25 %): it is left out of the likelihood'
+    """
+    numbers = {name: _num_missing(data, name) for name in names if name in data.incomplete}
+    if not numbers:
+        return ""
+    rows = np.unique(np.concatenate([data.incomplete[name] for name in numbers])).size
+    entries = " and ".join(
+        f"{number} missing {'entry' if number == 1 else 'entries'} of {name} "
+        f"({100 * number / _num_entries(data, name):.2g} %)"
+        for name, number in numbers.items()
+    )
+    are = "it is" if sum(numbers.values()) == 1 else "they are"
+    return f"{rows} of {len(data.x)} rows have {entries}: {are} left out of the likelihood"
+
+
+def _num_missing(data: Data, name: str) -> int:
+    if name == "x":
+        return summarize(data).num_missing
+    array = data.arrays[name]
+    return sum(int(np.isnan(array[some]).sum()) for some in slices(array))
+
+
+def _num_entries(data: Data, name: str) -> int:
+    if name == "x" and data.length is not None:  # its padding is no entry
+        return int(data.length.sum()) * int(np.prod(data.x_shape))
+    return data.arrays[name].size

@@ -231,6 +231,13 @@ class Relaxed(Pair):
         return self.relaxed(self.enc(x))
 
 
+class Rounded(Relaxed):
+    """The same straight-through: draws are one-hot, and their density is of what they were."""
+
+    def relaxed(self, logits: Tensor) -> Any:
+        return dist.RelaxedOneHotCategoricalStraightThrough(torch.tensor(1.0), logits=logits)
+
+
 class Autoencoder(Pair):
     """A code and no density of it."""
 

@@ -49,7 +49,16 @@ def _data() -> dict[str, Arrays]:
 DATA = _data()
 ROWS = (
     *("Vamp", "MixturePrior", "FlowPosterior", "FullRank", "Ladder", "BottomUp", "OfLabel"),
-    *("OfNumbers", "Classes", "ScoredClasses", "SomeLabels", "Relaxed", "Autoencoder", "Sparse"),
+    *(
+        "OfNumbers",
+        "Classes",
+        "ScoredClasses",
+        "SomeLabels",
+        "Relaxed",
+        "Rounded",
+        "Autoencoder",
+        "Sparse",
+    ),
     *("Quantised", "Counts", "StudentT", "Shares", "Levels", "TwoViews", "MixedColumns"),
     *("Bayesian", "Loadings", "Gaps", "Sphere", "Simplex", "Plated", "Auxiliary"),
 )
@@ -62,13 +71,14 @@ FILES = {**dict.fromkeys(ROWS, "rows.py"), **dict.fromkeys(LOSSES, "losses.py")}
 FILES.update({**dict.fromkeys(STEPS, "steps.py"), **dict.fromkeys((*FRAMES, *PATHS), "frames.py")})
 
 # Which cells are refused: all others work.
-NO_POSTERIOR = {"draw_posterior", "analyse"}  # the guide gives one value
+NO_POSTERIOR = {"draw_posterior", "analyse", "impute"}  # the guide gives one value
 NO_PRIOR = {"sample"}  # the prior is flat
 EXPECTED: dict[str, set[str]] = {
     **{name: {"forecast"} for name in (*ROWS, *LOSSES)},  # there is no time
     "Autoencoder": {"forecast", *NO_POSTERIOR, *NO_PRIOR},
     "Quantised": {"forecast", *NO_POSTERIOR, *NO_PRIOR},
     "Sparse": {"forecast", *NO_POSTERIOR},
+    "Rounded": {"forecast", "impute"},  # other values of the latents have no density
     "Loadings": {"forecast", "impute"},
     "Bayesian": {"forecast", "impute"},  # no chain of each datum for what all data share
 }

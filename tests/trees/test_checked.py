@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import pyro
 import pytest
 import torch
 import xarray as xr
+from pyro import distributions as dist
 
 from vaezoo import analyse
 from vaezoo.data import SPLITS, Data
@@ -77,3 +79,26 @@ def test_ranks_are_those_of_the_draws_beside_them(report: Report) -> None:
         pit = report.trees[name]["prior_sbc"]["pit"]
         assert pit.dims == ("chain", "draw", "quantity")
         np.testing.assert_array_equal(pit[0], ranks.pit)
+
+
+class Shares(torch.nn.Module):
+    """Latents with an edge, which are drawn in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = torch.nn.Linear(3, 3)
+
+    def model(self, x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Dirichlet(x.new_full((3,), 2.0)))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: torch.Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Dirichlet(x.new_full((len(x), 3), 2.0)))
+
+
+def test_latents_with_an_edge_are_replicated_too() -> None:
+    torch.manual_seed(0)
+    trees = analyse(run_of(Shares(), {"x": (3,)}), made(4)).trees
+    assert trees["checked"]["posterior_predictive"]["x"].shape == (4, 25, 4, 3)

@@ -10,7 +10,7 @@ from vaezoo.checks.subject import Subject
 from vaezoo.distributions.families import family, is_discrete, is_point
 from vaezoo.pairs.admission import Finding, Kind, examine
 from vaezoo.pairs.enumeration import is_marked
-from vaezoo.pairs.plates import author_scale, data_frame
+from vaezoo.pairs.plates import author_scale, data_frame, log_density
 from vaezoo.pairs.sites import PairTrace, sample_sites
 
 __all__ = ["check_density", "check_reparameterised"]
@@ -57,6 +57,12 @@ def _subsampled(finding: Finding, trace: PairTrace) -> tuple[str, str]:
     return what, "what is told is per datum all the same"
 
 
+def _penalty(finding: Finding, trace: PairTrace) -> tuple[str, str]:
+    value = float(log_density(trace.penalties[finding.site]).mean())
+    what = f"pyro.factor '{finding.site}' of the guide is a penalty"
+    return what, f"it is added to the loss, {value:+.3g} nats here"
+
+
 _TOLD: dict[Kind, Callable[[Finding, PairTrace], tuple[str, str]]] = {
     "factor": lambda f, _: (
         f"pyro.factor '{f.site}' counts in log p, which is then not normalised",
@@ -71,10 +77,7 @@ _TOLD: dict[Kind, Callable[[Finding, PairTrace], tuple[str, str]]] = {
         "it has a reconstruction, and no ELBO",
     ),
     "noise": lambda f, _: (f"site '{f.site}' of the guide is noise", "it has no density"),
-    "penalty": lambda f, _: (
-        f"pyro.factor '{f.site}' of the guide is a penalty",
-        "it is added to the loss",
-    ),
+    "penalty": _penalty,
     "scaled": _scaled,
     "subsampled plate": _subsampled,
 }

@@ -245,7 +245,7 @@ def _refuse(pair: nn.Module, whole: nn.Module, few: Args, repair: Repair) -> Non
                 f"calibration of sequences makes up x and length, and the conditionals of "
                 f"{type(pair).__name__} take {', '.join(inputs)}, too"
             )
-    trace, kinds = trace_pair(whole, few), (*DENSITY, *ONE_SIDED, *UNCOUNTED, "shared")
+    trace, kinds = trace_pair(whole, few), (*DENSITY, "rounded", *ONE_SIDED, *UNCOUNTED, "shared")
     admit(whole, trace, "calibration", kinds, num_rows=len(few[0]))
     if repair == "mixture":
         Target(pair, few, "the repair by a mixture")

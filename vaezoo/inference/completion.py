@@ -25,6 +25,7 @@ from vaezoo.pairs.accounting import log_joint
 from vaezoo.pairs.admission import ONE_SIDED, UNCOUNTED, Kind, admit
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -85,8 +86,8 @@ def draw_missing(
     Raises
     ------
     RequestError
-        When the pair gives no way to draw the entries: its parts depend on each other, or nothing
-        observes them.
+        When the pair gives no way to draw the entries: it has no posterior, its parts depend on
+        each other, or nothing observes them.
 
     Examples
     --------
@@ -100,6 +101,8 @@ def draw_missing(
     >>> draws["x"].shape, torch.equal(draws["x"][..., 1:], x[:, 1:].expand(3, 6, 3))
     (torch.Size([3, 6, 4]), True)
     """
+    with probing(pair, args[0].device):
+        admit(pair, trace_pair(pair, trial_rows(args)), "imputation", ("point", "rounded"))
     try:
         return _walk(_chain(pair, args, missing), missing, num_samples, burn_in, correct)
     except DependentError as dependent:

@@ -35,6 +35,7 @@ __all__ = [
 Kind = Literal[
     "no latents",
     "point",
+    "rounded",
     "discrete",
     "model only",
     "guide only",
@@ -66,6 +67,7 @@ class Finding:
         ====================  ==================================================================
         ``no latents``        the guide has no site
         ``point``             the guide gives a latent one value, as an autoencoder does
+        ``rounded``           a straight-through draw: it alone knows what its density is of
         ``discrete``          a latent is discrete
         ``model only``        a latent of the model, which the guide does not draw
         ``guide only``        a site of the guide, which the model does not have
@@ -114,6 +116,7 @@ def examine(trace: PairTrace, num_rows: int | None = None) -> list[Finding]:
     for name, (p, q) in trace.latents.items():
         is_value = is_point(q["fn"]) and not trace.bases
         findings += [Finding("point", name)] if is_value else []
+        findings += [Finding("rounded", name)] if hasattr(q["value"], "_unquantize") else []
         findings += [Finding("discrete", name)] if is_discrete(p["fn"]) and not is_marked(q) else []
     findings += [*_one_sided(trace), *_factors(trace), *_plates(trace)]
     shared = None if num_rows is None else shared_site(trace, num_rows)
@@ -155,6 +158,7 @@ def _plates(trace: PairTrace) -> Iterator[Finding]:
 NEEDS: dict[Kind, str] = {
     "no latents": "latents",
     "point": "a posterior",
+    "rounded": "the density of any value of the latents",
     "discrete": "real latents",
     "observed": "latents that the model draws",
     **dict.fromkeys(ONE_SIDED, "the same latents on both sides"),
@@ -170,7 +174,11 @@ WORDS: dict[Kind, tuple[str, str]] = {
     ),
     "point": (
         "the guide of {pair} gives site '{site}' one value, as an autoencoder does",
-        "use `vaezoo.encode(run)`",
+        "use `vaezoo.encode(run)` or `vaezoo.reconstruct(run)`",
+    ),
+    "rounded": (
+        "site '{site}' has that of its own draws only, which it rounds",
+        "train with a relaxed distribution that is not straight-through",
     ),
     "discrete": (
         "site '{site}' is discrete",

@@ -91,6 +91,9 @@ def _replicate(rows: Rows, latents: Mapping[str, Tensor], start: int) -> dict[st
     number, count = next(iter(latents.values())).shape[:2]
     particles = Particles(number)
     # Behind the end of a sequence stands nan, and whatever is drawn there is cut off.
+    # Latents with an edge were drawn in float64, and the pair is what it was trained in.
+    dtype = next((p.dtype for p in rows.run.pair.parameters()), torch.get_default_dtype())
+    latents = {n: z.to(dtype) if z.is_floating_point() else z for n, z in latents.items()}
     by_row = {name: particles.by_row(z).nan_to_num() for name, z in latents.items()}
     args = rows.args(start, start + count)
     with hold({**by_row, **_by_step(rows, by_row)}):

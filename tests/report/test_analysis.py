@@ -275,7 +275,7 @@ def test_files_and_figures(saved: Path) -> None:
     }  # fmt: skip
     content = (saved / "report.html").read_text(encoding="utf-8")
     assert re.search(r"Weights of epoch \d+, step \d+", content)
-    assert content.count("<figure") == content.count("<figcaption>") == 9
+    assert content.count("<figure") == content.count("<figcaption>") == 11
     assert not re.search(r"""(src|href)=["'](?!data:)""", content)
 
 

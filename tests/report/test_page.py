@@ -10,10 +10,14 @@ import torch
 from vaezoo import analyse
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.transform import Transform
+from vaezoo.inference.importance import largest_good_k
 from vaezoo.report import Report, per_datum
+from vaezoo.report.canvas import CHECKED, COLOURS, GREY, GUIDE, LIGHT, MODEL, MODES
+from vaezoo.report.figures import figures_of
 from vaezoo.report.meanings import CHECKS, meaning
 from vaezoo.report.page import page
 from vaezoo.report.tables import medians
+from vaezoo.report.words import blamed
 from vaezoo.runs import Run
 from vaezoo.settings import DataSettings, Training
 from vaezoo.testing.pairs import LinearPair
@@ -61,8 +65,9 @@ def test_meaning_has_the_numbers_of_the_report() -> None:
     report = analysed(shift=1.5)
     badge, text = meaning(report)
     assert badge == "fair"
-    assert f"off for 12 of 12 data, at the median by {medians(report)['mean_shift']:.2f} sd" in text
     assert report.posteriors is not None
+    shift = float(report.posteriors.mean_shift.median())
+    assert f"off for 12 of 12 data, at their median by {shift:.2f} sd" in text
     bad = torch.full_like(report.posteriors.verdict, 2)
     poor = replace(report, posteriors=replace(report.posteriors, verdict=bad))
     assert meaning(poor)[1].startswith("12 of 12 posteriors cannot be trusted")
@@ -72,3 +77,34 @@ def test_draws_of_the_guide_alone_cannot_vouch_for_it() -> None:
     badge, text = meaning(analysed(level="quick"))
     assert badge == "not contradicted"
     assert "do not see" in text
+
+
+def test_captions_have_the_numbers_of_their_figures() -> None:
+    report = analysed(shift=1.5)
+    captions = {figure.name: figure.caption for figure in figures_of(report)}
+    assert report.posteriors is not None
+    missed = int((report.posteriors.grades["log_evidence"] > 0).sum())
+    low = int((report.posteriors.k_hat <= largest_good_k(report.plan.num_samples)).sum())
+    assert f"Here {low} low dots are not trusted as they are" in captions["khat"] or not low
+    assert f"for {missed} of them the guide misses" in captions["khat"] or low < 12
+    assert "Here none of 2 has." in captions["latents"]
+    shift = float(report.posteriors.mean_shift.median())
+    assert f"the worst latent is off by {shift:.2f} sd" in captions["moments"]
+    assert report.calibration is not None
+    for name in blamed(report.calibration.guide):
+        assert name in captions["sbc_ecdf"]
+
+
+def test_datum_that_the_figures_are_about_is_shown_with_its_row() -> None:
+    report = analysed(shift=1.5)
+    figures = {figure.name: figure for figure in figures_of(report)}
+    assert report.posteriors is not None
+    worst = int(report.posteriors.mean_shift.argmax())
+    assert figures["datum_worst"].title.startswith(f"Datum {worst},")
+    assert figures["datum_worst"].caption.startswith(f"Row {worst} of made.")
+    assert f"datum {worst}" in figures["pair_worst"].title
+
+
+def test_no_colour_has_two_meanings() -> None:
+    colours = [*COLOURS.values(), GUIDE, LIGHT, CHECKED, MODEL, GREY, *MODES]
+    assert len(set(colours)) == len(colours)

@@ -34,24 +34,19 @@ def captioned(
 
     Examples
     --------
-    >>> captioned("pair_worst", None, {"worst": 7}).title
-    'The guide at its worst: datum 7'
+    >>> captioned("bounds", None, {"num_particles": 100}).title
+    'How far is the ELBO from log p(x)?'
     """
     title, text = CAPTIONS[caption]
     return Figure(name or caption, title.format_map(values), text.format_map(values), picture)
 
 
-_STATISTICS = (
-    "Right: statistics of replicated data (ticks) around that of the data (dot); a red dot with "
-    "all ticks on one side is something that the model does not make."
-)
 CAPTIONS = {
     "khat": (
         "Can the guide be repaired by importance weights?",
         "Each dot is a datum. Below the lower line ({limit:.1f}) averages over weighted "
         "draws of the guide are stable; above 1 they are noise. A low dot is no proof: "
-        "importance weights do not see what the guide never visits, and dots that are low and "
-        "not green are such data.",
+        "importance weights do not see what the guide never visits. {low}",
     ),
     "gap": (
         "Where does the ELBO lose nats?",
@@ -59,22 +54,32 @@ CAPTIONS = {
         "could win with this form of q; light is what a better encoder would. Few high bars "
         "are odd data; bars of one height are a guide that is too simple everywhere.",
     ),
+    "gap_whole": (
+        "Where does the ELBO lose nats?",
+        "Each bar is a datum: what its ELBO falls short of log p(x). Few high bars are odd data; "
+        "bars of one height are a guide that is too simple everywhere.",
+    ),
     "moments": (
         "Is the guide shifted, too narrow or too wide?",
         "Each dot is the worst latent of a datum, against the checked posterior. To the "
         "right of the dashed line the guide is in the wrong place; below 0.8 it is too "
-        "narrow (overconfident), above 1.25 too wide.",
+        "narrow (overconfident), above 1.25 too wide. {marginal}",
+    ),
+    "datum_worst": (
+        "Datum {worst}, which the next two figures are about",
+        "{row} It is the datum whose mean the guide misses most, of those that are trusted or "
+        "repaired. {beside}",
     ),
     "pair_worst": (
         "The guide at its worst: datum {worst}",
         "Draws of the guide and of the checked posterior of the datum whose mean the guide "
-        "misses most, in the two latents that differ most. Green where there is no blue is "
-        "what the guide missed: a second mode, a bend, a tail.",
+        "misses most, in the latents that differ most. {differs} Purple where there is no blue is "
+        "what the guide does not visit.",
     ),
     "scouts_worst": (
         "Where {number} scouts of datum {worst} ended",
-        "Short chains that share nothing, most of them from the prior, in the two latents that "
-        "differ most. Dots of one colour are one mode. What no scout reached was not looked "
+        "Short chains that share nothing, most of them from the prior, in the latents that "
+        "differ most: {modes}. What no scout reached was not looked "
         "for; how much of the posterior is in each mode, the mixture says, and not the number of "
         "dots.",
     ),
@@ -83,29 +88,32 @@ CAPTIONS = {
         "A line for each latent, and for densities. Inside the band is calibrated. First "
         "above and then below zero (an S): overconfident, the truth is too often in the "
         "tails. The S upside down: too wide. A bow to one side: draws lie to one side of the "
-        "truth.",
+        "truth. {named}",
     ),
     "coverage": (
         "Do regions hold what they say?",
         "How often the region of highest density that should hold the truth with 50, 80, 90 "
         "or 95 % does, on data that the model made; bars are two standard errors. Below the "
-        "line: overconfident. The second line shows what weighing the draws repairs.",
+        "line: overconfident.{repair}",
     ),
     "latents": (
         "Which latents carry something?",
         "KL of posterior to prior, averaged over the data, for each element. A bar below the "
         "dashed line (0.01 nats) has collapsed: it carries nothing, and the decoder ignores "
-        "it.",
+        "it. {number}",
     ),
     "ppc_binary": (
-        "Do replicated data look like the data?",
-        "Left: Inside the band, what is said to have a probability happens as often. "
-        f"{_STATISTICS}",
+        "Are probabilities of {site} right?",
+        "Inside the band, what is said to have a probability happens as often.",
     ),
     "ppc_real": (
-        "Do replicated data look like the data?",
-        "Left: Inside the band the noise of the likelihood is right; an S is a sigma too small. "
-        f"{_STATISTICS}",
+        "Is the noise of {site} right?",
+        "Inside the band the noise of the likelihood is right; an S is a sigma too small.",
+    ),
+    "statistics": (
+        "Do replicated data look like {site}?",
+        "Statistics of replicated data (ticks) around that of the data (dot). A black cross with "
+        "all ticks on one side is something that the model does not make. {bad}",
     ),
     "ess": (
         "Is the guide a good proposal at each frame?",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from vaezoo.report.findings import Report
-from vaezoo.report.tables import grade_counts, medians
+from vaezoo.report.tables import grade_counts
 
 __all__ = ["CHECKS", "LABELS", "meaning"]
 
@@ -94,11 +94,13 @@ def _of_verdicts(report: Report) -> str:
 
 
 def _how_far(report: Report) -> str:
-    """Say by how much a guide is off at the median, as the figure of the moments shows."""
-    middle = medians(report)
-    if "mean_shift" not in middle:
+    """Say by how much a guide is off, for those data, as the figure of the moments shows."""
+    check = report.posteriors
+    if check is None:
         return ""
+    is_off = check.verdict > 0
+    shift, ratio = (float(v[is_off].median()) for v in (check.mean_shift, check.sd_ratio))
     return (
-        f", at the median by {middle['mean_shift']:.2f} sd in the mean and "
-        f"{middle['sd_ratio']:.2f} times the sd, in the worst latent of each"
+        f", at their median by {shift:.2f} sd in the mean and {ratio:.2f} times the sd, in the "
+        "worst latent of each"
     )

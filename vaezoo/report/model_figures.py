@@ -12,13 +12,16 @@ from vaezoo.diagnostics.collapse import Collapse
 from vaezoo.diagnostics.predictive import PredictiveCheck, Reliability, StatisticCheck
 from vaezoo.diagnostics.uniformity import ecdf_band
 from vaezoo.plots.paper import new_figure
-from vaezoo.report.canvas import CHECKED, COLOURS, GREY, GUIDE, Figure, add_legend
+from vaezoo.report.canvas import CHECKED, GREY, GUIDE, LIGHT, MODEL, Figure, add_legend
 from vaezoo.report.captions import captioned
 from vaezoo.report.findings import Report
+from vaezoo.report.words import blamed
+from vaezoo.training.alarms import COLLAPSED_KL
 
 __all__ = ["model_figures"]
 
-MOST_CURVES = 16
+MOST_CURVES, MOST_LABELS = 16, 12
+STYLES = ("-", "--", ":", "-.")
 
 
 def model_figures(report: Report) -> Iterator[Figure]:
@@ -29,21 +32,25 @@ def model_figures(report: Report) -> Iterator[Figure]:
     if report.collapse:
         yield _latents(report.collapse)
     for name, check in (report.predictive or {}).items():
-        yield _replicated(name, check)
+        yield from _replicated(name, check)
 
 
 def _sbc(calibration: Calibration) -> Figure:
     picture, axis = new_figure()
     _plot_band(axis, len(calibration.guide.pit), label="99 % band")
-    grades = calibration.guide.grades
-    worst = sorted(calibration.guide.names, key=lambda name: calibration.guide.p_values[name])
-    for name in worst[:MOST_CURVES]:
-        label = name if grades[name] != "good" and name in worst[:6] else None
-        pit = calibration.guide.of(name)
-        axis.plot(*_difference(pit, np.linspace(0, 1, 200)), linewidth=0.9, label=label)
+    ranks, points = calibration.guide, np.linspace(0, 1, 200)
+    named = blamed(ranks)
+    others = sorted(set(ranks.names) - set(named), key=lambda name: ranks.p_values[name])
+    for name in others[: MOST_CURVES - len(named)]:
+        axis.plot(*_difference(ranks.of(name), points), linewidth=0.7, color=LIGHT)
+    for name, style in zip(named, STYLES, strict=False):
+        line = {"color": GUIDE, "linestyle": style, "label": name}
+        axis.plot(*_difference(ranks.of(name), points), linewidth=1.2, **line)
     axis.set(xlabel="rank of the truth among draws, 0 ... 1", ylabel="ECDF minus uniform")
     add_legend(axis)
-    return captioned("sbc_ecdf", picture)
+    words = [f"{name} {ranks.words[name]}" if name in ranks.words else name for name in named]
+    text = f"Dark are those that are least so: {', '.join(words)}." if named else ""
+    return captioned("sbc_ecdf", picture, {"named": text or "Here all are."})
 
 
 def _plot_band(axis: Any, num_values: int, **style: str) -> Array:
@@ -71,41 +78,51 @@ def _coverage(calibration: Calibration) -> Figure:
         axis.errorbar(COVERAGE_LEVELS, held, error, marker="o", color=colour, capsize=3, label=name)
     axis.set(xlabel="probability of a region", ylabel="share that holds the truth")
     add_legend(axis)
-    return captioned("coverage", picture)
+    repair = " Purple: what weighing the draws repairs." if calibration.repaired else ""
+    return captioned("coverage", picture, {"repair": repair})
 
 
 def _latents(collapse: Collapse) -> Figure:
     picture, axis = new_figure()
-    values = sorted(collapse.kl_per_element.values(), reverse=True)
-    axis.bar(range(len(values)), values, width=0.8, color=GUIDE)
-    axis.axhline(0.01, color=GREY, linestyle="--", linewidth=0.8)
+    values = sorted(collapse.kl_per_element.items(), key=lambda item: -item[1])
+    height = [kl for _, kl in values]
+    colours = [GREY if name in collapse.collapsed else GUIDE for name, _ in values]
+    axis.bar(range(len(values)), height, width=0.8, color=colours)
+    axis.axhline(COLLAPSED_KL, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(xlabel="element of the latents, by KL", ylabel="KL, nats")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    return captioned("latents", picture)
+    if len(values) <= MOST_LABELS:
+        axis.set_xticks(range(len(values)), [name for name, _ in values], rotation=45)
+    number = f"Here {len(collapse.collapsed) or 'none'} of {len(values)} has."
+    return captioned("latents", picture, {"number": number})
 
 
-def _replicated(name: str, check: PredictiveCheck) -> Figure:
-    picture, (left, right) = new_figure(1, 2)
+def _replicated(name: str, check: PredictiveCheck) -> Iterator[Figure]:
+    picture, axis = new_figure()
     if check.reliability is not None:
-        _plot_reliability(left, name, check.reliability)
+        _plot_reliability(axis, name, check.reliability)
     else:
         assert check.pit is not None
-        _plot_pit(left, name, check.pit)
-    _plot_statistics(right, check.statistics)
+        _plot_pit(axis, name, check.pit)
     caption = "ppc_real" if check.reliability is None else "ppc_binary"
-    return captioned(caption, picture, name=f"ppc_{name}")
+    yield captioned(caption, picture, {"site": name}, name=f"ppc_{name}")
+    picture, axis = new_figure()
+    _plot_statistics(axis, check.statistics)
+    bad = [of for of, statistic in check.statistics.items() if statistic.grade == "bad"]
+    text = f"Here: {', '.join(bad)}." if bad else "Here there is none."
+    yield captioned("statistics", picture, {"site": name, "bad": text}, name=f"statistics_{name}")
 
 
 def _plot_reliability(axis: Any, name: str, curve: Reliability) -> None:
     axis.fill_between(curve.probability, curve.lower, curve.upper, color="0.85")
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8)
-    axis.plot(curve.probability, curve.frequency, color=GUIDE)
-    axis.set(xlabel=f"probability of {name} = 1", ylabel="frequency", title="reliability")
+    axis.plot(curve.probability, curve.frequency, color=MODEL)
+    axis.set(xlabel=f"probability of {name} = 1", ylabel="frequency")
 
 
 def _plot_pit(axis: Any, name: str, pit: Tensor) -> None:
-    axis.plot(*_difference(pit, _plot_band(axis, len(pit))), color=GUIDE)
-    axis.set(xlabel=f"PIT of {name}", ylabel="ECDF minus uniform", title="PIT")
+    axis.plot(*_difference(pit, _plot_band(axis, len(pit))), color=MODEL)
+    axis.set(xlabel=f"PIT of {name}", ylabel="ECDF minus uniform")
 
 
 def _plot_statistics(axis: Any, statistics: Mapping[str, StatisticCheck]) -> None:
@@ -113,8 +130,8 @@ def _plot_statistics(axis: Any, statistics: Mapping[str, StatisticCheck]) -> Non
         replicated = statistic.replicated.cpu().numpy()
         spread = replicated.std() or 1.0
         distance = np.clip((replicated - statistic.observed) / spread, -8, 8)
-        colour = GUIDE if statistic.grade != "bad" else COLOURS["not trusted"]
+        marker = {"marker": "o"} if statistic.grade != "bad" else {"marker": "X", "markersize": 9}
         axis.plot(distance, np.full(len(distance), place), "|", color=GREY, alpha=0.4)
-        axis.plot(0, place, "o", color=colour)
+        axis.plot(0, place, color="black", **marker)
     axis.set_yticks(range(len(statistics)), list(statistics))
-    axis.set(xlabel="replicated minus data, in sd", title="statistics", xlim=(-8.5, 8.5))
+    axis.set(xlabel="replicated minus data, in sd", xlim=(-8.5, 8.5))

@@ -36,7 +36,7 @@ figcaption { font-size: .87rem; color: #555; }
 .scrolled { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; }
-th { border-bottom: 1px solid #bbb; font-weight: 600; }
+td small { min-width: 11rem; } th { border-bottom: 1px solid #bbb; font-weight: 600; }
 @media (max-width: 34rem) { dl { display: block; } dd { margin: 0 0 .6rem; } }
 """
 

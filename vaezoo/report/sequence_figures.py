@@ -9,7 +9,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.diagnostics.sequences import CLOSE, SequenceCheck
 from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.paper import new_figure
-from vaezoo.report.canvas import COLOURS, GREY, GUIDE, LIGHT, Figure, by_verdict
+from vaezoo.report.canvas import COLOURS, GREY, GUIDE, LIGHT, Figure, add_legend, by_verdict
 from vaezoo.report.captions import captioned
 
 __all__ = ["sequence_figures"]
@@ -81,7 +81,7 @@ def _filters(check: SequenceCheck) -> Figure:
         axis.plot(length[chosen], difference[chosen], ".", color=COLOURS[name], label=name)
     axis.axhline(CLOSE, color=GREY, linestyle="--", linewidth=0.8)
     axis.set(yscale="log", xlabel="length", ylabel="difference of filters, nats")
-    axis.legend(frameon=False, fontsize=8)
+    add_legend(axis)
     return captioned("filters", picture)
 
 

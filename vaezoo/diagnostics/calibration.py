@@ -41,7 +41,8 @@ from vaezoo.diagnostics.uniformity import grade_of, uniform_p_value
 from vaezoo.errors import RequestError, nearest
 from vaezoo.inference.importance import Weighted, pareto_smooth
 from vaezoo.inference.proposals import mixture_weights, scout
-from vaezoo.inference.target import Target
+from vaezoo.inference.scouts import ScoutSettings
+from vaezoo.inference.target import Target, trial_target
 from vaezoo.observations.simulation import simulate
 from vaezoo.pairs.accounting import log_joint
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
@@ -261,7 +262,9 @@ def _names(pair: nn.Module, name: str, z: Tensor) -> tuple[str, ...]:
 def _weigh(pair: nn.Module, args: Args, num_samples: int, seed: int) -> Weighted:
     """Return draws of the mixture of :mod:`vaezoo.inference.proposals` for each datum."""
     parts = []
-    for first, part in numbered_rows(args, DATA_AT_ONCE):
+    num_latents = trial_target(pair, args, "a repair by the mixture").num_latents
+    at_once = min(DATA_AT_ONCE, ScoutSettings().data_at_once(num_latents))
+    for first, part in numbered_rows(args, at_once):
         scouts = scout(pair, part, seed=seed + first)
         parts.append(mixture_weights(pair, part, scouts, num_samples, seed=seed + first))
     return join(parts, 1)

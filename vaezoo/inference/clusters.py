@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-__all__ = ["MOST_CLUSTERS", "Clusters", "cluster", "is_settled", "pooled_covariance"]
+__all__ = [
+    "MOST_CLUSTERS",
+    "Clusters",
+    "cluster",
+    "doubled",
+    "is_settled",
+    "pooled_covariance",
+]
 
 MOST_CLUSTERS = 24
 LONGEST_LINK, SHORTEST_REACH = 2.0, 2.0  # times the median distance to the nearest; in sds
@@ -52,6 +59,11 @@ class Clusters:
     def members_of(self, chains: slice) -> Tensor:
         """Return how many of some chains are in each cluster, ``(K, B)``."""
         return _members(self.label[chains], len(self.size)).sum(1)
+
+
+def doubled(value: Tensor) -> Tensor:
+    """Return a tensor in float64, on the CPU if its device has none."""
+    return (value.cpu() if value.device.type == "mps" else value).double()
 
 
 def is_settled(draws: Tensor, log_joint: Tensor) -> Tensor:
@@ -98,8 +110,8 @@ def cluster(draws: Tensor, settled: Tensor) -> Clusters:
     >>> cluster(draws, torch.ones(16, 1, dtype=torch.bool)).size.squeeze()
     tensor([12.,  4.], dtype=torch.float64)
     """
-    draws = draws.double()
-    label = _labels(draws, settled)
+    draws = doubled(draws)
+    label = _labels(draws, settled.to(draws.device))
     number = int(label[label < MOST_CLUSTERS].max()) + 1
     label = label.clamp(max=number)
     whole = _Moments.of(draws, label, number)
@@ -116,8 +128,8 @@ def pooled_covariance(draws: Tensor, settled: Tensor) -> Tensor:
     >>> bool(pooled_covariance(draws, torch.ones(16, 1, dtype=torch.bool)).max() < 2)
     True
     """
-    draws = draws.double()
-    label = _labels(draws, settled)
+    draws = doubled(draws)
+    label = _labels(draws, settled.to(draws.device))
     pooled = _Moments.of(draws, label, MOST_CLUSTERS).pooled
     number, size = draws.shape[1], draws.shape[-1]
     return _towards_diagonal(pooled, torch.tensor((size + 5) / (number + size + 5)))

@@ -156,7 +156,7 @@ def weigh(
     counts = _split(num_samples, shares)
     sides = (mixture.draw if mixture else None, target.draw_guide, target.draw_prior)
     draws = [draw(n) for draw, n in zip(sides, counts, strict=True) if draw and n]
-    u = torch.cat([some.to(draws[-1].dtype) for some in draws])
+    u = torch.cat([_as(some, draws[-1]) for some in draws])
     return u, log_weights_at(target, mixture, u, [n / num_samples for n in counts])
 
 
@@ -226,7 +226,7 @@ class StudentTMixture:
         )
         logs = []
         for loc, factor, share in zip(self.loc, self.factor, self.shares, strict=True):
-            centred = (u.to(loc) - loc).permute(1, 2, 0)
+            centred = (_as(u, loc) - loc).permute(1, 2, 0)
             white = torch.linalg.solve_triangular(factor, centred, upper=False)
             log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1, keepdim=True)
             distance = white.square().sum(1) / DEGREES
@@ -236,7 +236,7 @@ class StudentTMixture:
 
     def log_prob(self, u: Tensor) -> Tensor:
         """Return the log-density ``(S, B)`` of ``u (S, B, L)``."""
-        return self.log_parts(u).logsumexp(0).to(u)
+        return _as(self.log_parts(u).logsumexp(0), u)
 
     def masses(self, u: Tensor, log_weights: Tensor) -> Tensor:
         """Return which share of the posterior each component explains, ``(K, B)``.
@@ -247,7 +247,14 @@ class StudentTMixture:
             Weighted draws from the posterior, ``(S, B, L)`` and ``(S, B)``.
         """
         member = self.log_parts(u).softmax(0)
-        return torch.einsum("sb,ksb->kb", log_weights.to(member).softmax(0), member)
+        return torch.einsum("sb,ksb->kb", _as(log_weights, member).softmax(0), member)
+
+
+def _as(value: Tensor, like: Tensor) -> Tensor:
+    """Return a tensor in the precision and on the device of another; one may lack float64."""
+    if like.device.type == "mps":
+        return value.to(like.dtype).to(like.device)
+    return value.to(like.device).to(like.dtype)
 
 
 def _moved(noise: Tensor, loc: Tensor, factor: Tensor) -> Tensor:

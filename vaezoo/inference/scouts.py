@@ -220,7 +220,8 @@ class _Journey:
     def change_frame(self) -> None:
         """Move in units of the covariance within modes from here on, with as long strides."""
         draws, log_joint = self.last(RECENT)
-        covariance = pooled_covariance(draws, is_settled(draws, log_joint)).to(draws)
+        covariance = pooled_covariance(draws, is_settled(draws, log_joint))
+        covariance = covariance.to(draws.dtype).to(draws.device)
         before, u = _log_width(self.frame.factor), draws[-1]
         factor = torch.linalg.cholesky(covariance)
         self.frame = Frame(torch.zeros_like(u[0]), factor)

@@ -173,6 +173,41 @@ def test_posterior_of_the_continuous_latents_is_that_of_the_mixture(side: str) -
     torch.testing.assert_close(log_q, dist.Normal(pair.q_z(X), 0.9).to_event(1).log_prob(z))
 
 
+class Components(Mixture):
+    """Each component has a posterior of its own: q(z | x) is a mixture."""
+
+    flow = False
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            c = pyro.sample("c", self._c(self.q_c(x)), infer=MARK)
+            q = dist.Normal(self.q_z(x) + self.mu[c], 0.9).to_event(1)
+            if self.flow:
+                q = dist.TransformedDistribution(q, [dist.transforms.Planar(2)])
+            pyro.sample("z", q)
+
+
+def test_density_of_a_guide_that_depends_on_a_marked_latent_is_its_mixture() -> None:
+    torch.manual_seed(0)
+    pair, z = Components(with_z=True), torch.randn(4, 3, 2)
+    with probing(pair, X.device):
+        log_q = Target(pair, (X,), "HMC").log_guide(z)
+    loc = pair.q_z(X).unsqueeze(1) + pair.mu  # (B, C, 2)
+    log_z = dist.Normal(loc, 0.9).to_event(1).log_prob(z.unsqueeze(-2))
+    mixture = (log_z + pair.q_c(X).log_softmax(-1)).logsumexp(-1)
+    torch.testing.assert_close(log_q, mixture)
+
+
+def test_density_of_a_flow_beside_a_marked_latent_is_refused_in_words() -> None:
+    torch.manual_seed(0)
+    pair = Components(with_z=True)
+    pair.flow = True
+    with probing(pair, X.device):
+        target = Target(pair, (X,), "HMC")
+        with pytest.raises(RequestError, match="known of its own draws only"):
+            target.log_guide(torch.randn(4, 3, 2))
+
+
 def test_importance_weighted_objective_sums_what_the_model_alone_marks() -> None:
     pair = build(side="model")
     torch.testing.assert_close(IWAE(num_particles=3).loss(pair, (X,)), -pair.log_evidence(X).mean())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 from torch.distributions.transforms import IndependentTransform, identity_transform
 
@@ -170,14 +171,7 @@ class Target:
         if self.every is not None:
             return self._summed_guide(particles, held, self.every) + log_volume
         trace = particles.run(hold(held)(guide_of(self.pair)), self.args)
-        try:
-            density = total_log_density(sample_sites(trace).values())
-        except (KeyError, NotImplementedError) as error:
-            raise RequestError(
-                "the density of the guide is known of its own draws only, as a flow of it cannot "
-                "be inverted; importance weights of the guide need no more"
-            ) from error
-        return particles.by_datum(density) + log_volume
+        return particles.by_datum(_density_of_guide(trace)) + log_volume
 
     def _summed_guide(
         self, particles: Particles, held: Mapping[str, Tensor], every: Enumeration
@@ -185,8 +179,8 @@ class Target:
         of_guide = Enumeration(every.of_guide, {})
         values = {**_for_all(held, particles, of_guide), **of_guide.held(self.num_data, particles)}
         guide = hold(values)(guide_of(self.pair))
-        sites = sample_sites(particles.run(guide, of_guide.repeat(self.args)))
-        return of_guide.log_sum(particles.by_datum(total_log_density(sites.values())))
+        trace = particles.run(guide, of_guide.repeat(self.args))
+        return of_guide.log_sum(particles.by_datum(_density_of_guide(trace)))
 
     def draw_guide(self, num_samples: int) -> Tensor:
         """Draw from the guide."""
@@ -262,6 +256,16 @@ def precise(pair: nn.Module, args: Args, what: str) -> Iterator[tuple[nn.Module,
             except Exception:  # whatever a pair does that casts to float32
                 stack.close()
         yield pair, args
+
+
+def _density_of_guide(trace: Trace) -> Tensor:
+    try:
+        return total_log_density(sample_sites(trace).values())
+    except (KeyError, NotImplementedError) as error:
+        raise RequestError(
+            "the density of the guide is known of its own draws only, as a flow of it cannot be "
+            "inverted; importance weights of the guide need no more"
+        ) from error
 
 
 def _is_identity(transform: Any) -> bool:

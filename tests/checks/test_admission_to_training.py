@@ -20,6 +20,7 @@ NOTED = {"no_rsample", "unused_parameter", "zero_gradient"}
 OF_SEQUENCES = {"no_mask", "teacher_forcing"}
 VECTORS = np.random.default_rng(0).normal(size=(21, 5)).astype(np.float32)
 PATHS = [np.random.default_rng(n).normal(size=(1 + n % 6, 4)).astype(np.float32) for n in range(21)]
+LABELS = np.arange(21) % 2
 ONCE = {"steps": 2}
 
 
@@ -158,7 +159,7 @@ def test_what_the_check_refuses_is_not_trained(name: str) -> None:
     """Numbers of made-up rows may be others than those of the data."""
     file = str(BROKEN / f"{name}.py")
     failure = check_class(get_model(file)).failures[0]
-    data = PATHS if name in OF_SEQUENCES else VECTORS
+    data = PATHS if name in OF_SEQUENCES else {"x": VECTORS, "label": LABELS}
     with pytest.raises(RequestError) as refused:
         fit(file, data, training=ONCE)
     assert without_numbers(str(refused.value)).startswith(without_numbers(str(failure)))

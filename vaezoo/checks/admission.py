@@ -6,7 +6,7 @@ what another refuses.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -14,7 +14,9 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from vaezoo.checks.blame import class_of, line_of
 from vaezoo.checks.conformance import Conformance, conformance_of, not_run
+from vaezoo.checks.remarks import Failure
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import choose_transform
@@ -29,6 +31,7 @@ from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runtime.device import device_of
+from vaezoo.sequences.missing import pair_for
 from vaezoo.settings import DataSettings
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "materialised",
     "refuse_size",
     "require_admitted",
+    "with_parameters",
 ]
 
 TRIAL_ROWS = 16
@@ -114,11 +118,32 @@ def examine_on_data(
             pair, data, binarize=settings.binarize, standardize=settings.standardize
         )
     fresh = partial(materialised, again, two) if again else None
-    report = _examined(pair, Batches(data, transform, names, device), fresh)
+    ready = Batches(data, transform, names, device)
+    report = with_parameters(_examined(pair, ready, fresh), pair)
     if not report.ok:
         return Admission(report, transform, Roles({}, ()))
+    with torch.random.fork_rng(devices=[]):
+        pair_for(pair, ready)  # refuses what cannot do without the entries that are missing
     with probing(pair, device):
         return Admission(report, transform, roles_of(pair, few))
+
+
+def with_parameters(report: Conformance, pair: nn.Module) -> Conformance:
+    """Return a report of a pair that is to be trained: one without parameters cannot be.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import NoLatents
+    >>> print(with_parameters(Conformance((), (), ()), NoLatents()).failures[0].what)
+    NoLatents has no parameter to train
+    """
+    if any(parameter.requires_grad for parameter in pair.parameters()):
+        return report
+    cls = class_of(pair)
+    what, repair = f"{cls.__name__} has no parameter to train", "give it a layer or an nn.Parameter"
+    failure = Failure("gradients", line_of(cls), what, repair)
+    passed = tuple(name for name in report.passed if name != failure.check)
+    return replace(report, failures=(*report.failures, failure), passed=passed)
 
 
 def materialised(make: Callable[[], nn.Module], args: Args) -> nn.Module:

@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from vaezoo.checks.admission import examine_on_data, materialised
+from vaezoo.checks.admission import examine_on_data, materialised, with_parameters
 from vaezoo.checks.blame import one_line, raised_at
 from vaezoo.checks.conformance import Conformance, ContractError, conformance_of
 from vaezoo.checks.remarks import Note
@@ -78,7 +78,8 @@ def check_class(
         others = (_attempt(cls, config, shape) for shape in (*shapes[1:], *_widths_of(*attempts)))
         if attempts[0].error is not None and x_shape is None:
             attempts += [a for a in others if a.error is None][:1]
-        return _told(cls, *attempts)
+        report = _told(cls, *attempts)
+        return with_parameters(report, attempts[-1].pair) if attempts[-1].pair else report
 
 
 def check_pair(

@@ -92,6 +92,8 @@ def forecast(run: "Run", out: Path | None, **options: Any) -> None:
     rows = tree["predictions"].sizes["datum"]
     frames = f"the next {options['horizon']} frames of {rows} {options['split']} rows"
     echo(f"{options['num_samples']} draws of {frames} -> {path}")
+    if number := tree.attrs["num_filtered"]:
+        echo(f"the guide reads {number} of {rows} beginnings badly: went on from filtered states")
     _say_scores(tree)
 
 

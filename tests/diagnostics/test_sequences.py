@@ -150,7 +150,7 @@ def test_paths_of_a_state_that_remembers_are_those_of_the_smoother() -> None:
     kalman = KalmanModel(A=0.8 * one, Q=one, C=one, R=0.25 * one, m0=torch.zeros(1), P0=one)
     torch.manual_seed(0)
     args = torch.randn(1, 30, 1).cumsum(1) * 0.7, torch.tensor([30])
-    drawn = draw_paths(Integrator(), args, 2000, 800)
+    _, paths, _ = draw_paths(Integrator(), args, 2000, 800)
     s = kalman.smoothed(*args).mean
     z = s - 0.8 * torch.cat([torch.zeros(1, 1, 1), s[:, :-1]], 1)
-    assert float((drawn.paths.mean(0) - z).abs().max()) < 0.25
+    assert float((paths.mean(0) - z).abs().max()) < 0.25

@@ -217,7 +217,7 @@ def _of_sequences(pair: SequencePair, args: Args) -> _Costs:
         forward = _fastest(lambda: particle_filter(pair, few, 200).log_evidence.sum(), times=1)
         both = forward
         if pair.has_latents:
-            both = _fastest(lambda: draw_paths(pair, few, 200, 20).log_evidence.sum(), times=1)
+            both = _fastest(lambda: draw_paths(pair, few, 200, 20)[0].sum(), times=1)
     return _Costs(particle=forward * share / 200, path=max(0.0, both - forward) * share / 20)
 
 

@@ -264,11 +264,12 @@ def _refer(pair: SequencePair, args: Args, num_particles: int, by_paths: Tensor)
 
 def _filtered(pair: SequencePair, args: Args, num_particles: int) -> _Reference:
     """Run filters that share nothing but the pair."""
-    drawn = draw_paths(pair, repeat_rows(args, NUM_FILTERS), num_particles, PATHS_OF_EACH)
-    log_z = drawn.log_evidence.cpu().double().unflatten(0, (-1, NUM_FILTERS))
-    paths = drawn.paths.unflatten(1, (-1, NUM_FILTERS)).transpose(1, 2).flatten(0, 1)
+    many = repeat_rows(args, NUM_FILTERS)
+    log_z, paths, places = draw_paths(pair, many, num_particles, PATHS_OF_EACH)
+    log_z = log_z.cpu().double().unflatten(0, (-1, NUM_FILTERS))
+    paths = paths.unflatten(1, (-1, NUM_FILTERS)).transpose(1, 2).flatten(0, 1)
     filters = num_particles * torch.arange(NUM_FILTERS, device=paths.device).double()
-    places = drawn.places.unflatten(1, (-1, NUM_FILTERS)) + filters[:, None]
+    places = places.unflatten(1, (-1, NUM_FILTERS)) + filters[:, None]
     values = {
         "log_evidence": log_mean_exp(log_z.T),
         "difference": log_z.max(1).values - log_z.min(1).values,

@@ -12,7 +12,7 @@ free-running              sum_t log p(x_t | x_1 ... x_s), t > s  the prior's, an
 
 The first two are two proposals for one number, log p(x); each bounds it from below in expectation.
 In the third the model is left alone after the first s frames, and each later frame is judged by
-itself: it tells how far ahead a model sees.
+itself. Whole paths, and states at the end, are drawn by a filter that no guide can spoil.
 """
 
 import math
@@ -31,7 +31,7 @@ from vaezoo.sequences.backward import Passed, simulate_backward
 from vaezoo.sequences.particles import Proposal, RolledOut, require_sequences, steps_of
 from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["Filtered", "PathDraws", "draw_paths", "free_running", "particle_filter"]
+__all__ = ["Filtered", "draw_paths", "filtered_states", "free_running", "particle_filter"]
 
 
 @dataclass(frozen=True)
@@ -146,30 +146,10 @@ def particle_filter(
     return join(parts)
 
 
-@dataclass(frozen=True)
-class PathDraws:
-    """Whole paths from p(z | x), by a filter and backward simulation.
-
-    Attributes
-    ----------
-    log_evidence
-        log p(x) by the filter, ``(B,)``, in nats.
-    paths
-        Equally weighted, ``(R, B, T, z_dim)``; NaN behind the length.
-    places
-        Which particle of its frame each latent is, ``(R, B, T)``: how often the same is taken says
-        how many of the draws count.
-    """
-
-    log_evidence: Tensor
-    paths: Tensor
-    places: Tensor
-
-
 @torch.no_grad()
 def draw_paths(
     pair: SequencePair, args: Args, num_particles: int, num_paths: int, *, max_rows: int = MOST_ROWS
-) -> PathDraws:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Draw paths from p(z | x): by a filter whose proposals are half the guide's, half the prior's.
 
     Parameters
@@ -183,24 +163,61 @@ def draw_paths(
     num_paths
         Paths R of each sequence; see :mod:`vaezoo.sequences.backward`.
     max_rows
-        Most rows that go through the pair at a time, unless one sequence alone has more.
+        As for :func:`particle_filter`.
+
+    Returns
+    -------
+    tuple
+        log p(x) by the filter, ``(B,)``, in nats; equally weighted paths, ``(R, B, T, z_dim)``; and
+        which particle of its frame each latent is, ``(R, B, T)``. NaN behind the length.
 
     Examples
     --------
     >>> from vaezoo.models.lgssm import LGSSM
     >>> args = torch.zeros(3, 6, 2), torch.tensor([6, 2, 4])
-    >>> draw_paths(LGSSM(x_shape=(2,)), args, 100, 20).paths.shape
+    >>> draw_paths(LGSSM(x_shape=(2,)), args, 100, 20)[1].shape
     torch.Size([20, 3, 6, 4])
     """
     parts = []
     for some in split_rows(args, rows_at_once(num_particles, most=max_rows)):
         swarm = _Swarm(pair, some, num_particles)
-        log_evidence, frames = swarm.leave_behind()
+        log_evidence, frames = _leave_behind(swarm)
         traced = simulate_backward(pair, some, frames, num_paths)
         both = (swarm.by_frame(v.unbind(2)) for v in (traced.paths, traced.places.double()))
         parts.append((log_evidence, *both))
     log_evidence, paths, places = join(parts)
-    return PathDraws(log_evidence, paths.permute(2, 0, 1, 3), places.permute(2, 0, 1))
+    return log_evidence, paths.permute(2, 0, 1, 3), places.permute(2, 0, 1)
+
+
+@torch.no_grad()
+def filtered_states(
+    pair: SequencePair, args: Args, num_particles: int, num_draws: int, *, max_rows: int = MOST_ROWS
+) -> Tensor:
+    """Draw the states after the last frame of each sequence, given all of its frames.
+
+    Parameters
+    ----------
+    pair, args, num_particles, max_rows
+        As for :func:`draw_paths`.
+    num_draws
+        Draws S of each sequence.
+
+    Returns
+    -------
+    Tensor
+        ``(B, S, H)``.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vrnn import VRNN
+    >>> args = torch.zeros(3, 6, 2), torch.tensor([6, 2, 4])
+    >>> filtered_states(VRNN(x_shape=(2,), hidden=8, z_dim=4), args, 100, 20).shape
+    torch.Size([3, 20, 8])
+    """
+    pieces = split_rows(args, rows_at_once(num_particles, most=max_rows))
+    return torch.cat(
+        [_last_states(_Swarm(pair, some, num_particles), num_draws) for some in pieces]
+    )
 
 
 @torch.no_grad()
@@ -285,17 +302,6 @@ class _Swarm:
         filtered = Filtered(log_evidence, log_p, ess, mean, sd, self.log_w, k_hat=k_hat)
         return filtered, draws, ancestors
 
-    def leave_behind(self) -> tuple[Tensor, list[Passed]]:
-        """Run through all frames; return log p(x) ``(B,)`` and the particles of each frame."""
-        assert isinstance(self.steps, RolledOut)  # it has states
-        frames, total = [], 0.0
-        for t in range(self.num_steps):
-            z, log_predictive = self.observe(t, "mixture")
-            total = total + torch.where(t < self.length, log_predictive, 0.0)
-            h, log_w = self.by_particle(self.steps.rollout.h), self.log_w
-            frames.append(Passed(self.by_particle(z), h, log_w, self.resample(t, 0.5)))
-        return total, frames
-
     def run_freely(self, prefix: int) -> Tensor:
         """Filter the first frames, and score those that follow, ``(B, T)``."""
         prefix = min(prefix, self.num_steps)
@@ -364,3 +370,29 @@ def _traced(draws: Sequence[Tensor], ancestors: Sequence[Tensor]) -> list[Tensor
         path.append(z.gather(1, chosen.unsqueeze(-1).expand_as(z)))
         chosen = parents.gather(1, chosen)
     return path[::-1]
+
+
+def _leave_behind(swarm: _Swarm) -> tuple[Tensor, list[Passed]]:
+    """Run through all frames; return log p(x) ``(B,)`` and the particles of each frame."""
+    assert isinstance(swarm.steps, RolledOut)  # it has states
+    frames, total = [], torch.zeros_like(swarm.log_w[:, 0])
+    for t in range(swarm.num_steps):
+        z, log_predictive = swarm.observe(t, "mixture")
+        total = total + torch.where(t < swarm.length, log_predictive, 0.0)
+        h, log_w = swarm.by_particle(swarm.steps.rollout.h), swarm.log_w
+        frames.append(Passed(swarm.by_particle(z), h, log_w, swarm.resample(t, 0.5)))
+    return total, frames
+
+
+def _last_states(swarm: _Swarm, number: int) -> Tensor:
+    """Run through all frames; return draws of the states behind them, ``(B, S, H)``."""
+    assert isinstance(swarm.steps, RolledOut)  # it has states
+    last = swarm.by_particle(swarm.steps.rollout.h)
+    for t in range(swarm.num_steps):
+        swarm.observe(t, "mixture")
+        ended = (t >= swarm.length)[:, None, None]
+        # Those that have ended are not resampled any more: weights stay with their states.
+        last = torch.where(ended, last, swarm.by_particle(swarm.steps.rollout.h))
+        swarm.resample(t, 0.5)
+    chosen = systematic(swarm.log_w.T, number).T
+    return last.gather(1, chosen.unsqueeze(-1).expand(-1, -1, last.shape[-1]))

@@ -6,9 +6,12 @@ The states of a beginning are those that the guide finds in it,
 
 with e_t made of the beginning alone, also by a guide that looks ahead. From its last frame on the
 model is on its own: z_t from the prior, x_t from the likelihood, and that x_t is what the next
-state sees. So every draw differs in what it makes of the beginning, too. The draws of the guide are
-not weighted: a guide that is wrong about the beginning makes a forecast that is wrong. What is not
-written as one step goes on by :mod:`vaezoo.sequences.conditioning`.
+state sees. So every draw differs in what it makes of the beginning, too.
+
+A guide that is wrong about the beginning would make a forecast that is wrong: where fewer than half
+of its draws count by their importance weights, the states come from a particle filter that proposes
+from guide and prior in halves. What is not written as one step goes on by
+:mod:`vaezoo.sequences.conditioning`, from draws of the guide that are not weighted.
 """
 
 from collections.abc import Mapping
@@ -23,8 +26,10 @@ from vaezoo.data import DataLike
 from vaezoo.distributions.families import point_of
 from vaezoo.errors import RequestError, require_positive, shown
 from vaezoo.inference.completion import draw_jointly
+from vaezoo.inference.filtering import filtered_states, particle_filter
 from vaezoo.options import PointValue
 from vaezoo.pairs.lengths import fill_padding
+from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import rows_at_once
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths, trace_pair
 from vaezoo.runs import Run
@@ -50,6 +55,7 @@ __all__ = [
 
 Prefix = int | Literal["half", "all"]
 STEPS_OF_BURN_IN = 200
+NUM_OF_TRIAL, FEWEST_PARTICLES, PARTICLES_OF_DRAW = 100, 200, 10
 
 
 @torch.no_grad()
@@ -84,7 +90,7 @@ def continue_sequences(
     Tensor
         Shape ``(B, S, steps, *x_shape)``.
     """
-    rollout = after_beginnings(pair, x, length, num_samples)
+    rollout, _ = after_beginnings(pair, x, length, num_samples)
     shown = []
     for _ in range(steps):
         likelihood, x_t = rollout.generate()
@@ -92,18 +98,43 @@ def continue_sequences(
     return torch.stack(shown, 1).unflatten(0, (len(x), num_samples))
 
 
-def after_beginnings(pair: SequencePair, x: Tensor, length: Tensor, num_samples: int) -> Rollout:
-    """Draw the states after the last given frame of each sequence, of ``B * S`` rows."""
+@torch.no_grad()
+def after_beginnings(
+    pair: SequencePair, x: Tensor, length: Tensor, num_samples: int
+) -> tuple[Rollout, Tensor]:
+    """Draw the states after the last given frame of each sequence, of ``B * S`` rows.
+
+    Returns
+    -------
+    tuple
+        The rows, and for which sequences their states come from a filter, ``(B,)``; of the others
+        they are draws of the guide.
+    """
     x = fill_padding(x, length, 0.0)
-    h, e, x, length = (
+    h, e, frames, ends = (
         tensor.repeat_interleave(num_samples, 0)
         for tensor in (pair.initial(x), pair.encode(x, length), x, length)
     )
     rollout = Rollout(pair, h)
     for t in range(x.shape[1]):
         z = rollout.draw("posterior", e[:, t])
-        rollout.advance(z, pair.embed(x[:, t]), running=t < length)
-    return rollout
+        rollout.advance(z, pair.embed(frames[:, t]), running=t < ends)
+    poor = _is_poor(pair, (x, length))
+    if bool(poor.any()):
+        particles = max(FEWEST_PARTICLES, PARTICLES_OF_DRAW * num_samples)
+        states = filtered_states(pair, (x[poor], length[poor]), particles, num_samples)
+        h = rollout.h.unflatten(0, (-1, num_samples))
+        rollout.h = h.index_put((poor,), states.to(h.dtype)).flatten(0, 1)
+    return rollout, poor
+
+
+def _is_poor(pair: SequencePair, args: Args) -> Tensor:
+    """Return for which sequences fewer than half of the guide's paths count, ``(B,)``."""
+    if not pair.has_latents:
+        return torch.zeros(len(args[0]), dtype=torch.bool, device=args[0].device)
+    with probing(pair, args[0].device, seed=0, evaluating=False):
+        weighed = particle_filter(pair, args, NUM_OF_TRIAL, threshold=0.0)
+    return (-(2 * weighed.log_weights).logsumexp(1)).exp() < NUM_OF_TRIAL / 2
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def forecast(
         over its elements) of real data; of binary data ``brier`` (mean over its elements) and
         ``log_loss`` (their sum, in nats). Another observed argument ``w`` stands beside x, with
         ``w_element``, ``probability_w``, ``crps_w`` and so on. A single chain holds all draws:
-        they are independent.
+        they are independent. The attribute ``num_filtered`` counts the sequences whose beginnings
+        the guide reads badly, so that their states come from a particle filter.
 
     Examples
     --------
@@ -101,43 +102,60 @@ def forecast(
     begun = beginnings(
         run, other, split, prefix, limit=limit, steps=horizon, given=given, data_dir=data_dir
     )
-    predicted = _predict(run, begun, horizon, num_samples, seed)
+    predicted, filtered = _predict(run, begun, horizon, num_samples, seed)
     tree = xr.DataTree.from_dict(_groups(run, begun, predicted, horizon))
     data_name = other.name if other else run.data.name
     tree.attrs = {"name": run.name, **describe_library(), "seed": seed, "data": data_name}
+    tree.attrs["num_filtered"] = int(filtered.sum())
     return tree
 
 
 Forecast = dict[str, tuple[Tensor, Tensor | None]]
 
 
-def _predict(run: Run, begun: Beginnings, horizon: int, num_samples: int, seed: int) -> Forecast:
-    """Return what is observed by argument: draws ``(B, S, H, ...)``, and probabilities of bits."""
+def _predict(
+    run: Run, begun: Beginnings, horizon: int, num_samples: int, seed: int
+) -> tuple[Forecast, Tensor]:
+    """Return what is observed by argument: draws ``(B, S, H, ...)``, and probabilities of bits.
+
+    After it stands for which beginnings a filter was needed, ``(B,)``.
+    """
     pair = incomplete_form(run.pair, begun.args)
     if isinstance(pair, SequencePair) and len(begun.args) == 2:
-        return {"x": _predict_by_steps(pair, begun, horizon, num_samples, seed)}
+        draws_of_x, probability, filtered = _predict_by_steps(
+            pair, begun, horizon, num_samples, seed
+        )
+        return {"x": (draws_of_x, probability)}, filtered
     with seeded(seed, begun.x.device):
         draws, points, binary = continue_beginnings(run, pair, begun, horizon, num_samples)
     names = sorted(draws, key=lambda name: name != "x")
-    return {name: (draws[name], points[name].mean(1) if name in binary else None) for name in names}
+    values = {
+        name: (draws[name], points[name].mean(1) if name in binary else None) for name in names
+    }
+    return values, torch.zeros(len(begun.x), dtype=torch.bool)
 
 
 def _predict_by_steps(
     pair: SequencePair, begun: Beginnings, horizon: int, num_samples: int, seed: int
-) -> tuple[Tensor, Tensor | None]:
-    """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``."""
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Draws ``(B, S, H, *x_shape)``, and of binary data the probabilities ``(B, H, *x_shape)``.
+
+    After them stands for which beginnings a filter was needed, ``(B,)``.
+    """
     longest = int(begun.prefix.max())
-    draws, probability = [], []
+    draws, probability, filtered = [], [], []
     with seeded(seed, begun.x.device):
         for x, prefix in split_rows((begun.x, begun.prefix), rows_at_once(num_samples)):
-            rollout = after_beginnings(pair, x[:, :longest], prefix, num_samples)
+            rollout, poor = after_beginnings(pair, x[:, :longest], prefix, num_samples)
+            filtered.append(poor)
             size = (len(x), num_samples)
             steps = [rollout.generate() for _ in range(horizon)]
             draws.append(torch.stack([x_t for _, x_t in steps], 1).unflatten(0, size))
             if is_boolean(steps[0][0]):
                 means = torch.stack([point_of(fn)[0] for fn, _ in steps], 1)
                 probability.append(means.unflatten(0, size).mean(1))
-    return torch.cat(draws), torch.cat(probability) if probability else None
+    means = torch.cat(probability) if probability else None
+    return torch.cat(draws), means, torch.cat(filtered)
 
 
 def _groups(

@@ -186,11 +186,11 @@ def test_frames_that_hear_frames_are_drawn_with_the_latents(pair: LinearRecurren
     torch.manual_seed(0)
     x = torch.tensor([1.0, 0.5, 0.0, 0.0, -1.5, 0.0])
     missing = torch.tensor([False, False, True, True, False, False])
-    length = torch.tensor([5, 4]).repeat_interleave(200)
-    args = (x.expand(400, 6).unsqueeze(-1), length)
-    where = {"x": missing.expand(400, 6).unsqueeze(-1)}
+    length = torch.tensor([5, 4]).repeat_interleave(80)
+    args = (x.expand(160, 6).unsqueeze(-1), length)
+    where = {"x": missing.expand(160, 6).unsqueeze(-1)}
     draws, _ = draw_missing(Written(pair), args, where, num_samples=40, burn_in=100)
-    for frames, rows in ((5, slice(200)), (4, slice(200, 400))):
+    for frames, rows in ((5, slice(80)), (4, slice(80, 160))):
         mean, covariance = torch.zeros(frames).double(), pair.covariance(frames)
         exact = conditional(mean, covariance, x[:frames].double(), missing[:frames])
         check_chains(draws["x"][:, rows, missing, 0], *exact)

@@ -9,8 +9,8 @@ import torch
 from pyro.distributions import GaussianHMM, MultivariateNormal, Normal
 from torch import Tensor, nn
 
+from vaezoo.exact.kalman import KalmanModel
 from vaezoo.inference.filtering import free_running, particle_filter
-from vaezoo.inference.kalman import KalmanModel
 from vaezoo.pairs.lengths import frame_mask
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import sample_sites, trace_pair

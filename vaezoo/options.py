@@ -31,7 +31,7 @@ Level = Literal["quick", "standard", "full"]
 OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]
 PointValue = Literal["mean", "sample"]
 Precision = Literal["float32", "bf16"]
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "all"]
 
 
 def require_choice(argument: str, value: object, choices: Any) -> None:

@@ -152,6 +152,15 @@ class DataSettings(Settings):
     categories: Mapping[str, tuple[str, ...]] = {}
     """Texts of columns of a table in the order of their codes; those of the training by default."""
 
+    validation_data: str | None = None
+    """File whose rows are for validation, instead of a tenth of those of the data."""
+
+    test_data: str | None = None
+    """File whose rows are for test, instead of a tenth of those of the data."""
+
+    group: str | None = None
+    """Column, or array, of groups that no split tears apart."""
+
     split_seed: Count = 0
     """Of a random split, for data without an official one."""
 

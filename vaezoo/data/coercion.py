@@ -17,7 +17,7 @@ from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.tables import read_frame
 from vaezoo.data.layout import channels_first
 from vaezoo.data.load import load_data
-from vaezoo.data.splits import SPLITS, as_splits, named_splits
+from vaezoo.data.splits import SPLITS, as_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.settings import DataSettings
 
@@ -95,6 +95,8 @@ def as_data(
         refuse_unread(how.columns, value.arrays, value.name)
         return _checked(value)
     if isinstance(value, str | Path):
+        if whole:  # rows of their own, and no others for validation and test
+            how = how.model_copy(update={"validation_data": None, "test_data": None})
         return load_data(value, data_dir=data_dir, settings=how)
     with refusing("these data cannot be used"):
         data = _in_memory(value, how, scale or how.scale)
@@ -132,8 +134,8 @@ def _in_memory(value: Any, how: DataSettings, scale: float | None) -> Data:
     else:
         data = from_arrays(_as_array(x), seed=seed, scale=scale, **arrays)
     refuse_unread(columns, data.arrays, data.name)
-    if contents.split is not None:
-        data = replace(data, splits=named_splits(contents.split))
+    if contents.split is not None or contents.group is not None:
+        data = replace(data, splits=contents.splits(seed))
     placed, layout = channels_first(data.arrays, how.channels)
     texts, notes = contents.categories, (*contents.notes, *layout)
     data = replace(data, arrays=placed)

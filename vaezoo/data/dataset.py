@@ -95,7 +95,9 @@ class Data:
         return {name: numbers for name, numbers in rows.items() if len(numbers)}
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Return the row numbers of a split; a refusal when it is unknown or empty."""
+        """Return the row numbers of a split, or of ``all``; a refusal of one that is not there."""
+        if split == "all" and split not in self.splits:
+            return np.arange(len(self.x), dtype=np.int64)
         if split not in self.splits:
             raise RequestError(f"no split '{split}'; {nearest(split, self.splits)}")
         if len(self.splits[split]) == 0:

@@ -1,12 +1,15 @@
 """Data sets by name, or the user's own by their path."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from vaezoo.data.dataset import Data
-from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
-from vaezoo.data.files.reader import load_file
+from vaezoo.data.files.columns import Columns, in_order, refuse_unread, settings_of
+from vaezoo.data.files.joining import joined
+from vaezoo.data.files.reader import ENDINGS, load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
+from vaezoo.data.splits import are_splits, split_names
 from vaezoo.errors import RequestError, nearest, printable, refusing, shown
 from vaezoo.settings import DataSettings
 
@@ -61,11 +64,33 @@ def load_data(
     with refusing(f"cannot look for '{printable(str(spec), 100)}'"):
         is_there = Path(spec).expanduser().exists()
     if is_there:
-        return load_file(spec, settings=how)
+        return _with_files_of_splits(Path(spec).expanduser(), how)
     looks_like_path = Path(spec).suffix or os.sep in str(spec)
     missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"
     hint = nearest(Path(spec).stem, SOURCES)
     raise RequestError(f"{missing}; {hint} (or give a .npy, .npz, .csv, .parquet or image folder)")
+
+
+def _with_files_of_splits(path: Path, how: DataSettings) -> Data:
+    """Return the data of a file, or of one for each split, named or in a folder."""
+    train, others = _files_of_splits(path, how)
+    data = load_file(train, settings=how)
+    for split, other in others.items():
+        alike = how.model_copy(update={"categories": dict(data.categories)})
+        data = joined(data, in_order(load_file(other, settings=alike), data.columns), split)
+    return replace(data, name=str(path))
+
+
+def _files_of_splits(path: Path, how: DataSettings) -> tuple[Path, dict[str, Path]]:
+    """Return the file of the training, and those of validation and test where there are any."""
+    named = {"validation": how.validation_data, "test": how.test_data}
+    others = {split: Path(name).expanduser() for split, name in named.items() if name}
+    if not path.is_dir():
+        return path, others
+    files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in ENDINGS}
+    if not (files and are_splits(files) and "train" in (splits := split_names(files))):
+        return path, others
+    return splits["train"], {**{s: f for s, f in splits.items() if s != "train"}, **others}
 
 
 def list_data() -> list[Source]:

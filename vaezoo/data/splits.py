@@ -1,7 +1,7 @@
 """Which rows are for training, for validation and for test."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,10 +13,13 @@ __all__ = [
     "are_splits",
     "as_splits",
     "consecutive_splits",
+    "grouped_splits",
     "named_splits",
     "random_splits",
+    "split_names",
 ]
 
+T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 _ALIASES = {
     **{name: name for name in SPLITS},
@@ -36,6 +39,17 @@ def are_splits(values: Iterable[object]) -> bool:
     """
     names = list(values)
     return bool(names) and all(isinstance(n, str) and n.lower() in _ALIASES for n in names)
+
+
+def split_names(values: Mapping[str, T]) -> dict[str, T]:
+    """Return values by the split that their name stands for.
+
+    Examples
+    --------
+    >>> split_names({"Train": 1, "val": 2})
+    {'train': 1, 'validation': 2}
+    """
+    return {_ALIASES[name.lower()]: value for name, value in values.items()}
 
 
 def named_splits(names: Sequence[str] | NDArray[Any]) -> dict[str, NDArray[np.int64]]:
@@ -64,6 +78,27 @@ def random_splits(
     size = max(1, round(held_out * num_rows)) if num_rows > 2 else 0
     test, validation, train = np.split(order, [size, 2 * size])
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
+
+
+def grouped_splits(groups: NDArray[Any], seed: int = 0) -> dict[str, NDArray[np.int64]]:
+    """Split rows at random, so that all rows of a group are in one split.
+
+    Raises
+    ------
+    RequestError
+        When there are fewer groups than splits.
+
+    Examples
+    --------
+    >>> splits = grouped_splits(np.array(["a", "a", "b", "b", "c"]))
+    >>> sorted(map(len, splits.values()))
+    [1, 2, 2]
+    """
+    names, number = np.unique(groups, return_inverse=True)
+    if len(names) < len(SPLITS):
+        raise RequestError(f"{len(names)} groups cannot be split in three; leave out `group`")
+    splits = random_splits(len(names), seed)
+    return {split: np.flatnonzero(np.isin(number, some)) for split, some in splits.items()}
 
 
 def consecutive_splits(*sizes: int) -> dict[str, NDArray[np.int64]]:

@@ -23,16 +23,15 @@ from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.contract import check_transform
 from vaezoo.data.dataset import with_mask
 from vaezoo.data.files.columns import in_order
-from vaezoo.data.splits import random_splits
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, source_of
 from vaezoo.observations.roles import Roles
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
+from vaezoo.runs import rows as of_splits
 from vaezoo.runs.conditions import Given, draw_examples, given_rows, under_conditions
 from vaezoo.runs.info import digest_of_settings, write_info
 from vaezoo.runs.records import Record, append_record, read_metrics
-from vaezoo.runs.rows import read_splits, require_held_out, restored, save_splits
 from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
 from vaezoo.runs.trust import save_code, trust_target
 from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
@@ -215,11 +214,11 @@ class Run:
         loaded = as_data(data, data_dir=data_dir, scale=scale, whole=True, settings=how)
         loaded = in_order(loaded, self.info.get("columns", ()))
         if not self._are_own(loaded):
-            return loaded
+            return of_splits.of_others(loaded, data, how.split_seed)
         if isinstance(data, str | Path):
             return self._with_splits(loaded)
         if isinstance(data, Data) and (trained := self.trained_rows(loaded)) is not None:
-            require_held_out(loaded, trained, self.name)
+            of_splits.require_held_out(loaded, trained, self.name)
         return loaded
 
     def _are_own(self, data: Data) -> bool:
@@ -229,7 +228,7 @@ class Run:
     def _with_splits(self, data: Data) -> Data:
         """Return the run's data with the rows of its splits; a refusal where they are lost."""
         own = bool(self.info.get("own_splits"))
-        return restored(data, self.info.get("splits", {}), self.path, own=own)
+        return of_splits.restored(data, self.info.get("splits", {}), self.path, own=own)
 
     def trained_rows(self, data: Data) -> NDArray[np.int64] | None:
         """Return the numbers of the rows that the run was trained on; None for other data."""
@@ -239,10 +238,8 @@ class Run:
             return self.fitted_to.splits["train"]
         expected = self.info.get("splits", {})
         if self.info.get("own_splits"):
-            return read_splits(self.folder(), expected)["train"]
-        name, seed = self.data.name, self.data.split_seed
-        same = load_data(name).splits if name in SOURCES else random_splits(len(data.x), seed)
-        return self._with_splits(replace(data, splits=same)).splits["train"]
+            return of_splits.read_splits(self.folder(), expected)["train"]
+        return self._with_splits(of_splits.again(data, expected, self.data)).splits["train"]
 
     def _load_again(self, data_dir: str | Path | None) -> Data:
         name = self.data.name
@@ -348,7 +345,7 @@ class Run:
         self.info["settings"] = digest_of_settings(tomllib.loads(text))
         write_bytes(inside(folder, "config.toml"), text.encode())
         if self.info.get("own_splits") and self.fitted_to is not None:
-            save_splits(self.fitted_to.splits, folder)
+            of_splits.save_splits(self.fitted_to.splits, folder)
 
     def save_info(self, **changes: Any) -> None:
         """Change some of what ``run.json`` holds, and write it where there is a folder."""

@@ -62,6 +62,7 @@ def load_for(
         return DataSettings(name=loaded.name, categories=loaded.categories), loaded
     loaded = load_data(data.name, data_dir=data.dir, settings=data)
     if data.name not in SOURCES:
-        path = str(Path(data.name).expanduser().absolute())
-        data = data.model_copy(update={"name": path, "categories": dict(loaded.categories)})
+        names = {key: getattr(data, key) for key in ("name", "validation_data", "test_data")}
+        paths = {k: str(Path(n).expanduser().absolute()) for k, n in names.items() if n}
+        data = data.model_copy(update={**paths, "categories": dict(loaded.categories)})
     return data, loaded

@@ -26,6 +26,8 @@ def read_arrays(path: Path, how: DataSettings) -> Contents:
     stored = load_arrays(path)
     if isinstance(stored, np.ndarray):
         refuse_unread(how.columns, ("x",), f"'{path}'")
+        if how.group:
+            raise RequestError(f"`group`: '{path}' has one array only; save a .npz")
         return Contents({"x": stored})
     names = _names_of(path, [key for key in stored if key not in (*_ASIDE, *how.drop)], how)
     arrays = {name: stored[key] for key, name in names.items()}
@@ -43,7 +45,15 @@ def read_arrays(path: Path, how: DataSettings) -> Contents:
             "element"
         )
     notes = _notes(stored, names, arrays, how)
-    return Contents(arrays, columns, {}, notes, None if split is None else np.array(split))
+    group = None if how.group is None else _group(path, stored, how.group, len(arrays["x"]))
+    rows = None if split is None else np.array(split)
+    return Contents(arrays, columns, {}, notes, rows, group)
+
+
+def _group(path: Path, stored: Mapping[str, Array], name: str, num_rows: int) -> Array:
+    if name not in stored or stored[name].shape != (num_rows,):
+        raise RequestError(f"`group`: '{path}' has no array '{name}' of {num_rows} rows")
+    return stored[name]
 
 
 def _texts(stored: Mapping[str, Array], key: str) -> tuple[str, ...] | None:

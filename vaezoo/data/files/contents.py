@@ -3,7 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vaezoo.data.dataset import Array
+from vaezoo.data.splits import grouped_splits, named_splits, random_splits
 
 __all__ = ["Contents"]
 
@@ -20,6 +24,8 @@ class Contents:
         As those of :class:`vaezoo.Data`.
     split
         The name of the split of each row ``(N,)``, where the file says it.
+    group
+        The group of each row ``(N,)``, where groups are to stay together.
     """
 
     arrays: Mapping[str, Array]
@@ -27,3 +33,12 @@ class Contents:
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     split: Array | None = None
+    group: Array | None = None
+
+    def splits(self, seed: int) -> dict[str, NDArray[np.int64]]:
+        """Return the rows of each split: as the file says, by groups, or at random."""
+        if self.split is not None:
+            return named_splits(self.split)
+        if self.group is not None:
+            return grouped_splits(self.group, seed)
+        return random_splits(len(self.arrays["x"]), seed)

@@ -36,8 +36,8 @@ def read_pictures(path: Path) -> tuple[Array, list[str], str]:
     Returns
     -------
     tuple
-        Grey ``(N, H, W)`` or colour ``(N, 3, H, W)``, of bytes; the sub-folder of each, none if
-        there are none; the checksum of names and contents.
+        Grey ``(N, H, W)`` or colour ``(N, 3, H, W)``, of bytes; the sub-folder of each, as
+        ``train/cat``, none if there are none; the checksum of names and contents.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def read_pictures(path: Path) -> tuple[Array, list[str], str]:
     files = [file for file in pictures if not file.name.startswith(".")]
     if not files:
         raise RequestError(f"no images in '{path}'; expected {', '.join(_ENDINGS)}")
-    folders = [file.relative_to(path).parts[0] for file in files if file.parent != path]
+    folders = [f.parent.relative_to(path).as_posix() for f in files if f.parent != path]
     if folders and len(folders) != len(files):
         raise RequestError(f"'{path}' has images both beside and in sub-folders: move them")
     x = _blank(path, files)

@@ -14,12 +14,12 @@ from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.tables import read_csv, read_parquet
 from vaezoo.data.layout import channels_first
-from vaezoo.data.splits import named_splits, random_splits
+from vaezoo.data.splits import are_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
 from vaezoo.settings import DataSettings
 
-__all__ = ["load_file"]
+__all__ = ["ENDINGS", "load_file"]
 
 
 def load_file(
@@ -77,6 +77,8 @@ def load_file(
 
 def _load(path: Path, how: DataSettings) -> Data:
     if path.is_dir():
+        if how.group:
+            raise RequestError(f"`group`: the folder '{path}' has no columns")
         refuse_unread(how.columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, how)
     if not path.exists():
@@ -94,14 +96,10 @@ def _load(path: Path, how: DataSettings) -> Data:
 def _data(path: Path, contents: Contents, how: DataSettings, checksum: str) -> Data:
     native = {name: _native(array) for name, array in contents.arrays.items()}
     arrays, layout = channels_first(checked_arrays(native, str(path)), how.channels)
-    if contents.split is None:
-        splits = random_splits(len(arrays["x"]), how.split_seed)
-    else:
-        splits = named_splits(contents.split)
     return Data(
         str(path),
         arrays,
-        splits,
+        contents.splits(how.split_seed),
         how.scale or grey_scale(arrays),
         checksum,
         contents.columns,
@@ -132,10 +130,19 @@ def _refusing_file(path: str | Path) -> Iterator[None]:
 
 
 def _folder(path: Path, how: DataSettings) -> Data:
+    """Return pictures, whose folders are labels, or splits and then labels."""
     x, folders, checksum = read_pictures(path)
-    labelled = folders and how.label != "none"
-    arrays = {"x": x, **({"label": codes_of(np.array(folders))} if labelled else {})}
-    return _data(path, Contents(arrays), how, checksum)
+    parts = [folder.split("/") for folder in folders]
+    split = [some[0] for some in parts]
+    notes: tuple[str, ...] = ()
+    if has_splits := are_splits(split):
+        notes = ("splits: the folders " + ", ".join(sorted(set(split))),)
+        parts = [some[1:] for some in parts]
+    arrays = {"x": x}
+    if parts and all(parts) and how.label != "none":
+        arrays["label"] = codes_of(np.array([some[0] for some in parts]))
+    rows = np.array(split) if has_splits else None
+    return _data(path, Contents(arrays, notes=notes, split=rows), how, checksum)
 
 
 _Reader = Callable[[Path, DataSettings], Contents]
@@ -146,3 +153,4 @@ _READERS: dict[str, _Reader] = {
     ".parquet": read_parquet,
     ".tsv": read_csv,
 }
+ENDINGS = tuple(_READERS)

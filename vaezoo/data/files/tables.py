@@ -1,7 +1,7 @@
 """Tables: one row a datum, or one row a frame of a sequence."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,7 @@ def _from_table(
         raise error if str(path) in str(error) else RequestError(f"'{path}': {error}") from error
     columns = contents.columns if has_names else ()
     notes = [*contents.notes, *notes] if has_names else notes
-    return Contents(contents.arrays, columns, contents.categories, tuple(notes), contents.split)
+    return replace(contents, columns=columns, notes=tuple(notes))
 
 
 def _left_out(path: Path | str, table: "pd.DataFrame", how: DataSettings) -> Iterator[str]:
@@ -169,12 +169,13 @@ class _Table:
 
     def rows(self) -> Contents:
         rest, split = self._without_split(self._rest())
+        group = self._group()
         label = self._label(rest, lambda name: _is_label(rest[name]))
         elements = self._elements(rest, label)
         arrays = {"x": stacked(elements), **self._values()}
         if label:
             arrays["label"] = self._codes(self.table[label])
-        return self._contents(arrays, elements, label, split)
+        return replace(self._contents(arrays, elements, label, split), group=group)
 
     def sequences(self) -> Contents:
         number, order = _frame_order(self.path, self.table)
@@ -194,12 +195,25 @@ class _Table:
             arrays[name] = _by_sequence(values, starts, f"'{self.path}'")
         if label:
             arrays["label"] = self._codes(self.table[label].iloc[starts], "sequence")
-        return self._contents(arrays, elements, label, None if split is None else split[starts])
+        split, group = (of if of is None else of[starts] for of in (split, self._group()))
+        return replace(self._contents(arrays, elements, label, split), group=group)
 
     def _rest(self) -> "pd.DataFrame":
         """Return the columns that are not named as arguments."""
         taken = [name for some in self.named.values() for name in _as_names(some)]
-        return self.table.drop(columns=taken)
+        group = [self.how.group] if self.how.group in self.table else []
+        return self.table.drop(columns={*taken, *group})
+
+    def _group(self) -> Array | None:
+        """Return the group of each row; other data may lack them."""
+        name = self.how.group
+        if name is None:
+            return None
+        if name not in self.table:
+            _refuse_slip("group", name, self.table, self.path)
+            return None
+        refuse_missing_text(self.table[name].reset_index(drop=True))
+        return self.table[name].astype(str).to_numpy(dtype=str)
 
     def _without_split(self, rest: "pd.DataFrame") -> tuple["pd.DataFrame", Array | None]:
         """Take the column `split` aside, if it names splits."""

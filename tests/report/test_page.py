@@ -87,7 +87,7 @@ def test_captions_have_the_numbers_of_their_figures() -> None:
     low = int((report.posteriors.k_hat <= largest_good_k(report.plan.num_samples)).sum())
     assert f"Here {low} low dots are not trusted as they are" in captions["khat"] or not low
     assert f"for {missed} of them the guide misses" in captions["khat"] or low < 12
-    assert "Here none of 2 has." in captions["latents"]
+    assert "Here: none of 2." in captions["latents"]
     shift = float(report.posteriors.mean_shift.median())
     assert f"the worst latent is off by {shift:.2f} sd" in captions["moments"]
     assert report.calibration is not None

@@ -34,8 +34,8 @@ def captioned(
 
     Examples
     --------
-    >>> captioned("bounds", None, {"num_particles": 100}).title
-    'How far is the ELBO from log p(x)?'
+    >>> captioned("predictive", None).title
+    'How surprising is each frame?'
     """
     title, text = CAPTIONS[caption]
     return Figure(name or caption, title.format_map(values), text.format_map(values), picture)
@@ -129,7 +129,8 @@ CAPTIONS = {
     ),
     "bounds": (
         "How far is the ELBO from log p(x)?",
-        "Bounds on log p(x) from below. From ELBO to IWAE (weighted paths) "
+        "Bounds on log p(x) from below, over {number} of {total} sequences, those that are trusted "
+        "or repaired, if any is. From ELBO to IWAE (weighted paths) "
         "is what the guide loses; from IWAE to FIVO what resampling wins back. A guide that "
         "reads the future can have FIVO below IWAE.",
     ),

@@ -20,6 +20,9 @@ LABELS: Mapping[str, str] = {
     "check looked?",
     "filters": "How far particle filters with other particles are apart in log p(x).",
     "particles": "Of a filter that draws from the guide, frame by frame.",
+    "long chains": "Of Hamiltonian Monte Carlo, which do not rest on the guide.",
+    "classifier": "Accuracy of 0.5 is a guide that cannot be told from the chains.",
+    "annealing": "Log p(x) of data that the model made, from below and from above.",
     "calibration": "On data that the model made itself, whose latents are known.",
     "latents": "KL of the guide to the prior. Information is what latents say of the datum, "
     "marginal how far the codes of all data are from the prior.",

@@ -93,7 +93,7 @@ def _latents(collapse: Collapse) -> Figure:
     axis.xaxis.get_major_locator().set_params(integer=True)
     if len(values) <= MOST_LABELS:
         axis.set_xticks(range(len(values)), [name for name, _ in values], rotation=45)
-    number = f"Here {len(collapse.collapsed) or 'none'} of {len(values)} has."
+    number = f"Here: {len(collapse.collapsed) or 'none'} of {len(values)}."
     return captioned("latents", picture, {"number": number})
 
 

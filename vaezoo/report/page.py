@@ -37,7 +37,8 @@ figcaption { font-size: .87rem; color: #555; }
 table { border-collapse: collapse; font-size: .9rem; }
 td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; }
 td small { min-width: 11rem; } th { border-bottom: 1px solid #bbb; font-weight: 600; }
-@media (max-width: 34rem) { dl { display: block; } dd { margin: 0 0 .6rem; } }
+@media (max-width: 34rem) { dl { display: block; } dd { margin: 0 0 .6rem; }
+  table { font-size: .8rem; } td, th { padding-right: .45rem; } td small { min-width: 8rem; } }
 """
 
 
@@ -88,6 +89,8 @@ def _lines(report: Report) -> str:
 def _texts(report: Report) -> Iterator[tuple[str, str]]:
     for label, text in labelled(report):
         note = LABELS.get(label.partition(" ")[0] if label.startswith("data") else label)
+        if label in ("posterior", "log p(x)") and not report.shares:
+            note = None  # of verdicts, which there are not
         yield label, escape(text) + (f"<small>{escape(note)}</small>" if note else "")
 
 

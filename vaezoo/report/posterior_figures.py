@@ -72,7 +72,7 @@ def _of_low_dots(check: PosteriorCheck | None, limit: float) -> str:
     missed = int((low & (check.grades["log_evidence"] > 0)).sum())
     number = int(low.sum())
     if not number:
-        return "Here all low dots are trusted."
+        return "Here all low dots are trusted." if (check.k_hat <= limit).any() else ""
     return (
         f"Here {number} low dots are not trusted as they are: for {missed} of them the guide "
         f"misses part of the posterior, for {number - missed} it is shifted, or of another width "

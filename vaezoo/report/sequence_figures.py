@@ -11,6 +11,7 @@ from vaezoo.inference.importance import largest_good_k
 from vaezoo.plots.paper import new_figure
 from vaezoo.report.canvas import COLOURS, GREY, GUIDE, LIGHT, Figure, add_legend, by_verdict
 from vaezoo.report.captions import captioned
+from vaezoo.report.words import rates_of
 
 __all__ = ["sequence_figures"]
 
@@ -58,20 +59,18 @@ def _k_hat(check: SequenceCheck) -> Figure:
 
 def _bounds(check: SequenceCheck) -> Figure:
     picture, axis = new_figure()
-    frames = float(check.length.double().sum())
-    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
-    bounds["checked"] = check.log_evidence
-    if check.exact is not None:
-        bounds["exact"] = check.exact
-    values = [float(bound.sum()) / frames for bound in bounds.values()]
+    rates = rates_of(check)
+    values = list(rates.values())
     axis.plot(range(len(values)), values, "o-", color=GUIDE)
-    axis.set_xticks(range(len(values)), list(bounds))
+    axis.set_xticks(range(len(values)), list(rates))
     axis.margins(0.2)
     for place, value in enumerate(values):
         text = f"{value:.3f}"
         axis.annotate(text, (place, value), (0, 6), textcoords="offset points", ha="center")
     axis.set(ylabel="nats per frame")
-    return captioned("bounds", picture, {"num_particles": check.num_particles})
+    number = int((check.verdict < 2).sum()) or len(check.verdict)
+    filled = {"num_particles": check.num_particles, "number": number, "total": len(check.verdict)}
+    return captioned("bounds", picture, filled)
 
 
 def _filters(check: SequenceCheck) -> Figure:

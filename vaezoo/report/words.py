@@ -17,7 +17,7 @@ from vaezoo.inference.importance import largest_good_k
 from vaezoo.report.findings import Report
 from vaezoo.runs.summary import sum_of_terms
 
-__all__ = ["average", "blamed", "labelled", "verdict"]
+__all__ = ["average", "blamed", "labelled", "rates_of", "verdict"]
 
 MOST_NAMES = 4
 WIDTH = 80
@@ -212,23 +212,37 @@ def _of_sequences(check: SequenceCheck) -> Iterator[tuple[str, str]]:
 
 
 def _of_frames(check: SequenceCheck) -> str:
-    """Return bounds and log p(x) per frame, all over the sequences whose log p(x) is relied on."""
-    good = check.verdict < 2
-    some = good if good.any() else ~good
-    length, left_out = check.length[some].double(), int((~good).sum())
-    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
-    if good.any():
-        bounds["checked"] = check.log_evidence
-    if check.exact is not None:
-        bounds["exact"] = check.exact
-    rates = {name: float(v[some].sum() / length.sum()) for name, v in bounds.items()}
+    """Return bounds and log p(x) per frame, with the error of the latter."""
+    some, rates = _relied_on(check), rates_of(check)
+    length, left_out = check.length[some].double(), int((~some).sum())
     texts = {name: f"{name} {rate:.3f}" for name, rate in rates.items()}
     if "checked" in rates:
         rest = (check.log_evidence[some] - rates["checked"] * length) / length.mean()
         errors = 0.5 * check.difference[some] / length.mean()
         texts["checked"] += f" +- {average(rest, errors)[1]:.3f}"
-    without = f", without {left_out} of {len(good)} not trusted" if 0 < left_out < len(good) else ""
+    without = f", without {left_out} of {len(some)} not trusted" if left_out else ""
     return f"{', '.join(texts.values())} nats per frame{without}"
+
+
+def _relied_on(check: SequenceCheck) -> Tensor:
+    """Return which sequences are trusted or repaired; all, where none is."""
+    good = check.verdict < 2
+    return good if good.any() else ~good
+
+
+def rates_of(check: SequenceCheck) -> dict[str, float]:
+    """Return bounds and log p(x) by name, in nats per frame, all over the same sequences.
+
+    Those are the ones whose log p(x) is relied on; where there are none, it is left out.
+    """
+    some = _relied_on(check)
+    bounds = {"ELBO": check.elbo, "IWAE": check.iwae, "FIVO": check.fivo}
+    if (check.verdict < 2).any():
+        bounds["checked"] = check.log_evidence
+    if check.exact is not None:
+        bounds["exact"] = check.exact
+    frames = float(check.length[some].double().sum())
+    return {name: float(v[some].sum()) / frames for name, v in bounds.items()}
 
 
 def _of_second_opinion(report: Report) -> Iterator[tuple[str, str]]:

@@ -377,3 +377,28 @@ def test_global_kl_is_a_term_of_the_data_set() -> None:
     torch.testing.assert_close(terms.kl_global["mu"], expected, rtol=1e-6, atol=1e-6)
     with pytest.raises(RequestError, match="all data share site 'mu'"):
         log_weights(pair, (DATA[:5],), 3)
+
+
+class Reading(LinearPair):
+    """Counts the rows that its guide reads."""
+
+    rows = 0
+
+    def guide(self, x: Tensor) -> None:
+        self.rows += len(x)
+        super().guide(x)
+
+
+def test_the_guide_reads_each_datum_once_for_many_draws() -> None:
+    """Once in each piece of 40 draws, and for some tries on few rows."""
+    pair, x = Reading(), torch.randn(200, 4)
+    assert log_weights(pair, (x,), 100).shape == (100, 200)
+    assert pair.rows < 5 * 200
+
+
+def test_weights_of_draws_in_a_plate_are_those_of_rows() -> None:
+    """The guide is exact: every weight is p(x), in whatever order it was drawn."""
+    x = torch.randn(5, 4, dtype=torch.float64)
+    log_w = log_weights(LinearPair().double(), (x,), 7, max_rows=10)
+    expected = LinearPair().double().log_evidence(x).expand(7, 5)
+    torch.testing.assert_close(log_w.double(), expected, rtol=1e-5, atol=1e-5)

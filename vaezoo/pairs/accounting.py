@@ -6,7 +6,7 @@ Everything is read off the sites of a trace. Log-densities are in nats, one numb
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from pyro.poutine.trace_struct import Trace
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.pairs.divergences import closed_form_sites, kl_of, kl_per_element
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of
-from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices
+from vaezoo.pairs.particles import Particles, choose_particles, probing
+from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.plates import in_data_plate, log_density, sum_over_plates, total_log_density
 from vaezoo.pairs.sites import (
     Args,
@@ -25,7 +25,6 @@ from vaezoo.pairs.sites import (
     guide_of,
     lengths_of,
     model_of,
-    repeat_rows,
     sample_sites,
     step_of,
     takes_lengths,
@@ -276,7 +275,8 @@ def log_weights(
 ) -> Tensor:
     """Return log p(x, z) - log q(z | x) for draws from the guide.
 
-    Every datum is repeated, so that a pair needs to know nothing of particles.
+    The guide runs once for each datum, and the model on all draws, in a plate of their own. Every
+    datum is repeated where the pair takes no such plate, or the model marks latents.
 
     Parameters
     ----------
@@ -304,24 +304,34 @@ def log_weights(
     >>> error.shape, bool((error.abs() < 1e-4).all())
     (torch.Size([5, 3]), True)
     """
-    batch = len(args[0])
+    particles, summed = _ways(pair, args, num_samples)
     parts = []
-    for piece in slices(num_samples, rows_at_once(batch, most=max_rows)):
-        size = piece.stop - piece.start
-        log_w = _log_weights_of(pair, repeat_rows(args, size))
-        parts.append(log_w.reshape(batch, size).T)
+    for piece in slices(num_samples, rows_at_once(len(args[0]), most=max_rows)):
+        several = replace(particles, number=piece.stop - piece.start)
+        parts.append(several.by_datum(_log_weights_of(pair, args, several, summed)))
     return join(parts)
 
 
-def _log_weights_of(pair: nn.Module, args: Args) -> Tensor:
-    """Return one log weight for each row; a latent that the model alone marks is summed out."""
-    trace = trace_pair(pair, args)
-    _refuse_global(trace)
-    enumeration = enumeration_of(trace)
-    if enumeration is None or not enumeration.of_model:
-        return log_weight(trace)
-    summed = Enumeration({}, enumeration.of_model)
-    of_all, weights = summed.trace(Particles(), model_of(pair), guide_of(pair), args)
+def _ways(pair: nn.Module, args: Args, number: int) -> tuple[Particles, Enumeration | None]:
+    """Return how draws go through a pair, and the latents that the model alone marks."""
+    few = trial_rows(args)
+    with probing(pair, args[0].device, evaluating=False):
+        trace = trace_pair(pair, few)
+        _refuse_global(trace)
+        every = enumeration_of(trace)
+        if every is not None and every.of_model:
+            return Particles(number), Enumeration({}, every.of_model)
+        return choose_particles(pair, few, min(number, 2)), None
+
+
+def _log_weights_of(
+    pair: nn.Module, args: Args, particles: Particles, summed: Enumeration | None
+) -> Tensor:
+    """Return log weights in the batch shape of the sites; what the model marks is summed out."""
+    if summed is None:
+        return log_weight(particles.trace(model_of(pair), guide_of(pair), args))
+    rows = particles.repeat(args)
+    of_all, weights = summed.trace(Particles(), model_of(pair), guide_of(pair), rows)
     return summed.mean(log_weight(of_all), weights)
 
 

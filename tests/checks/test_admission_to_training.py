@@ -202,3 +202,20 @@ def test_the_number_of_padding_frames_changes_nothing(reads_length: bool) -> Non
     failures = check_pair(Process(reads_length=reads_length), args).failures
     assert [f.check for f in failures] == ([] if reads_length else ["padding"])
     assert all("how many frames lie beyond" in failure.what for failure in failures)
+
+
+class CodeInTheModel(Base):
+    """An autoencoder that computes its code in the model."""
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            loc = self.decoder(self.encoder(x))
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        """It draws nothing."""
+
+
+def test_a_code_that_is_no_site_is_told_where_it_belongs() -> None:
+    with pytest.raises(RequestError, match=r"no latent lies between; draw the code in the guide"):
+        fit(CodeInTheModel, VECTORS, training=ONCE)

@@ -84,16 +84,16 @@ def test_a_graph_of_other_shapes_has_not_been_compiled(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", list_models())
 def test_a_compiled_step_goes_the_way_of_the_eager_engine(
-    name: str, objective: str, small: Any, batches_for: Any, take_steps: Any
+    name: str, objective: str, exact_small: Any, exact_batches_for: Any, take_steps: Any
 ) -> None:
-    batches = batches_for(name)
+    batches = exact_batches_for(name)
     try:
-        OBJECTIVES[objective]().prepare(small(name), batches[0])
+        OBJECTIVES[objective]().prepare(exact_small(name), batches[0])
     except RequestError as error:
         pytest.skip(str(error))
     eager, compiled = (
         take_steps(
-            lambda: small(name),
+            lambda: exact_small(name),
             batches,
             engine=tier,
             objective=OBJECTIVES[objective](),

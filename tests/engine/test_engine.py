@@ -49,20 +49,22 @@ def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
 
 
 @pytest.fixture
-def require_one_way(small: Any, batches_for: Any, take_steps: Any) -> Callable[..., None]:
+def require_one_way(
+    exact_small: Any, exact_batches_for: Any, take_steps: Any
+) -> Callable[..., None]:
     def require(name: str, objective: Callable[[], Objective]) -> None:
         """20 steps, each on a new batch with new noise and another weight of the KL term.
 
         The state of the optimiser holds the gradients of all steps.
         """
-        batches = batches_for(name)
+        batches = exact_batches_for(name)
         try:
-            objective().prepare(small(name), batches[0])
+            objective().prepare(exact_small(name), batches[0])
         except RequestError as error:
             pytest.skip(str(error))
         eager, graph = (
             take_steps(
-                lambda: small(name),
+                lambda: exact_small(name),
                 batches,
                 engine=tier,
                 objective=objective(),
@@ -319,16 +321,19 @@ def test_its_loss_is_that_of_its_own_rows(
 
 @pytest.mark.parametrize("name", marked(list_models()))
 def test_every_pair_of_the_zoo_may_be_filled_up(
-    name: str, small: Any, batches_for: Any, take_steps: Any
+    name: str, exact_small: Any, exact_batches_for: Any, take_steps: Any
 ) -> None:
-    batches = [tuple(arg[: 7 - 2 * (i % 2)] for arg in b) for i, b in enumerate(batches_for(name))]
+    """Bit by bit; of sequences, whose gradients are added in another order, but for rounding."""
+    whole = exact_batches_for(name)
+    batches = [tuple(arg[: 7 - 2 * (i % 2)] for arg in b) for i, b in enumerate(whole)]
     eager, graph = (
-        take_steps(lambda: small(name), batches[:6], batch_size=7, engine=tier)
+        take_steps(lambda: exact_small(name), batches[:6], batch_size=7, engine=tier)
         for tier in ("eager", "graph")
     )
     assert graph.engine.calls_by_tier == {"graph": 6}
     assert len(graph.engine._kinds) == 1
-    graph.require_same(eager)
+    rounding = 0.0 if name in QUICK else 1e-12
+    graph.require_same(eager, rtol=rounding, atol=rounding)
 
 
 def test_where_rows_depend_on_each_other_no_batch_is_filled_up(

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyro
 import pytest
+from pyro import distributions as dist
+from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from vaezoo import (
     RequestError,
@@ -159,3 +163,29 @@ def test_mask_of_rows_is_a_split() -> None:
 def test_rows_to_fill_in_are_those_that_were_held_out(home: Path) -> None:
     imputation = impute(home / "own", fraction=0.2, num_samples=2, burn_in=1)
     assert np.array_equal(imputation.truth, X[OWN["test"]][: len(imputation.truth)])
+
+
+class Levels(nn.Module):
+    """Digits have levels up to 16, which a pair of counts takes as they are."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.decoder, self.encoder = nn.Linear(2, 64), nn.Linear(64, 2)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            rate = softplus(self.decoder(z)).unflatten(-1, (8, 8)) + 0.1
+            pyro.sample("x", dist.Poisson(rate).to_event(2), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            code = self.encoder(x.float().flatten(1))
+            pyro.sample("z", dist.Normal(code, 1.0).to_event(1))
+
+
+def test_counts_of_grey_levels_are_the_data_of_their_own_run() -> None:
+    run = fit(Levels, "digits", training={"steps": 2})
+    assert run.transform.scale == 1.0
+    filled = impute(run, fraction=0.2, num_samples=2, burn_in=2, limit=2)
+    assert filled.mean.shape == (2, 8, 8)

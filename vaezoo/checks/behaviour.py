@@ -116,6 +116,10 @@ def check_predictive(subject: Subject) -> Remarks:
             if name in two and not _same_prediction(site, two[name]):
                 what = f"the prediction of site '{name}' depends on the data to be predicted"
                 repair = "use the value that pyro.sample returns, x = pyro.sample(..., obs=x)"
+                if not subject.first.latents:
+                    what += ", and no latent lies between"
+                    repair = "draw the code in the guide, pyro.sample('z', dist.Delta(code)"
+                    repair += ".to_event(1)), and from a prior in the model"
                 yield Failure("predictive", subject.where("model", name), what, repair)
                 return
 

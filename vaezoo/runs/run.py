@@ -275,7 +275,7 @@ class Run:
         return f"{self.data.name}{size}, sha256 {self.info.get('data_checksum', '?')[:12]}"
 
     def _check_other(self, data: Data) -> None:
-        """Refuse data of another shape, another scale, or that the pair cannot explain."""
+        """Refuse data of another shape, another scale than 1, or that the pair cannot explain."""
         for name in self.shapes.keys() - data.arrays.keys():
             raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
         for name, shape in self.shapes.items():
@@ -286,7 +286,7 @@ class Run:
                     f"{data.name}: '{name}' has rows of shape {other}, but {self.name} was trained "
                     f"on {shape}"
                 )
-        if data.name in SOURCES and data.scale != self.transform.scale:
+        if data.name in SOURCES and self.transform.scale not in (1.0, data.scale):
             raise RequestError(
                 f"{data.name} has grey levels up to {data.scale:g}, but {self.name} was trained on "
                 f"levels up to {self.transform.scale:g}"

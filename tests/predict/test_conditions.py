@@ -236,6 +236,12 @@ def test_given_at_the_command_line(tmp_path: Path) -> None:
     with np.load(out) as stored:
         np.testing.assert_allclose(stored["x"], 10.0, atol=0.6)
         assert stored["label"] == 1
+    codes = str(tmp_path / "codes.npz")
+    for words in (["evaluate", run, "--iwae", "1"], ["encode", run, "-o", codes]):
+        assert CliRunner().invoke(main, [*words, "-n", "4", *given]).exit_code == 0
+        result = CliRunner().invoke(main, [*words, "--given", "lable=1"])
+        assert result.exit_code == 2
+        assert "'lable' is no condition of the model; did you mean 'label'" in result.output
 
 
 @pytest.mark.parametrize("width", [2, 5])

@@ -23,7 +23,7 @@ from vaezoo.training.fit import fit
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 2)) @ RNG.normal(size=(2, 5)) + 0.3 * RNG.normal(size=(300, 5))
 GAPS = np.where(RNG.random(X.shape) < 0.15, np.nan, X)
-SHORT: dict[str, Any] = {"epochs": 3, "plateau": 0}
+SHORT: dict[str, Any] = {"epochs": 3, "plateau": 0, "batch_size": 128}
 
 
 class MIWAE(nn.Module):

@@ -158,6 +158,12 @@ class DataSettings(Settings):
     test_data: str | None = None
     """File whose rows are for test, instead of a tenth of those of the data."""
 
+    window: Size | None = None
+    """Frames of the windows into which series (T, D) or (N, T, D) are cut."""
+
+    stride: Size | None = None
+    """Frames from the start of a window to that of the next; those of a window by default."""
+
     group: str | None = None
     """Column, or array, of groups that no split tears apart."""
 

@@ -49,9 +49,11 @@ class Batches:
         data = with_mask(data) if "mask" in names else data
         absent = [name for name in names if name not in data.arrays]
         if absent:
+            can_be_cut = absent[0] == "length" and data.x.ndim in (2, 3)
+            hint = "; `window=100` makes sequences of series (T, D) or (N, T, D)"
             raise RequestError(
                 f"the model takes '{absent[0]}', but {data.name} has only "
-                f"{', '.join(data.arrays)} ({data.kind})"
+                f"{', '.join(data.arrays)} ({data.kind}){hint if can_be_cut else ''}"
             )
         if data.length is not None and "length" not in names:
             raise RequestError(

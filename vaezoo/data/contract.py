@@ -185,7 +185,7 @@ def _check(
 def _way(unit: bool, summary: Summary) -> str:
     """What to do where values are not binary."""
     draw = "`binarize='dynamic'` or " if unit else ""
-    levels = summary.is_integer and 1 < summary.high <= _GREY and summary.low >= 0
+    levels = not unit and summary.is_integer and 1 < summary.high <= _GREY and summary.low >= 0
     grey = f"`scale={summary.high:g}` if they are grey levels, or " if levels else ""
     return f"use {grey}{draw}`likelihood='gaussian'`"
 

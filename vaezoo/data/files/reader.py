@@ -13,6 +13,7 @@ from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.tables import read_csv, read_parquet
+from vaezoo.data.files.windows import windowed
 from vaezoo.data.layout import channels_first
 from vaezoo.data.splits import are_splits
 from vaezoo.errors import RequestError, refusing
@@ -94,6 +95,8 @@ def _load(path: Path, how: DataSettings) -> Data:
 
 
 def _data(path: Path, contents: Contents, how: DataSettings, checksum: str) -> Data:
+    if how.window is not None:
+        contents = windowed(contents, how.window, how.stride)
     native = {name: _native(array) for name, array in contents.arrays.items()}
     arrays, layout = channels_first(checked_arrays(native, str(path)), how.channels)
     return Data(

@@ -1,6 +1,7 @@
 """A particle filter of pairs with one site for all frames, against exact answers."""
 
 import math
+from contextlib import ExitStack
 
 import numpy as np
 import pyro
@@ -80,6 +81,31 @@ class Innovations(nn.Module):
             pyro.sample("z", fn.mask(there).to_event(1))
 
 
+class Plates(nn.Module):
+    """The same with a plate over time."""
+
+    def model(self, x: Tensor, length: Tensor) -> None:
+        with self._frames(x, length):
+            e = pyro.sample("z", Normal(torch.zeros(x.shape[:2]), 1.0))
+            z = [math.sqrt(Q / (1 - A**2)) * e[:, 0]]
+            for t in range(1, x.shape[1]):
+                z.append(A * z[-1] + math.sqrt(Q) * e[:, t])
+            fn = Normal(torch.stack(z, 1).unsqueeze(-1), math.sqrt(R))
+            pyro.sample("x", fn.to_event(1), obs=x)
+
+    def guide(self, x: Tensor, length: Tensor) -> None:
+        with self._frames(x, length):
+            pyro.sample("z", Normal(0.3 * x[..., 0], 0.9))
+
+    def _frames(self, x: Tensor, length: Tensor) -> ExitStack:
+        stack = ExitStack()
+        stack.enter_context(pyro.plate("data", len(x), dim=-2))
+        stack.enter_context(pyro.plate("time", x.shape[1], dim=-1))
+        there = frame_mask(length, x.shape[1])
+        stack.enter_context(pyro.poutine.mask(mask=there))  # type: ignore[call-overload]
+        return stack
+
+
 class Markov(nn.Module):
     """z is a hidden Markov model of normal states over all frames, of no padding; x is near it."""
 
@@ -105,7 +131,7 @@ def test_a_path_with_an_exact_guide_gives_every_particle_the_same_weight() -> No
 
 
 @pytest.mark.parametrize("proposal", ["posterior", "prior"])
-@pytest.mark.parametrize("pair", [Process(), Innovations()])
+@pytest.mark.parametrize("pair", [Process(), Innovations(), Plates()])
 def test_the_evidence_of_a_path_is_that_of_the_kalman_filter(
     pair: nn.Module, proposal: Side
 ) -> None:
@@ -152,7 +178,7 @@ def test_a_model_of_a_path_by_itself() -> None:
     assert abs(float(alone[0, 5]) - float(exact)) < 0.05
 
 
-@pytest.mark.parametrize("pair", [Process(), Innovations(), Markov()])
+@pytest.mark.parametrize("pair", [Process(), Innovations(), Plates(), Markov()])
 def test_the_frames_of_a_path_add_up_to_its_density(pair: nn.Module) -> None:
     trace = trace_pair(pair, (X, torch.full((3,), 8)))
     for site in sample_sites(trace.model).values():

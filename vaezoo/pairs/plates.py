@@ -139,6 +139,7 @@ def counted_data(site: Any) -> Tensor | None:
 
     Examples
     --------
+    >>> import pyro
     >>> from pyro import distributions as dist
     >>> with pyro.poutine.trace() as traced, pyro.plate("data", 2):
     ...     fn = dist.Normal(torch.zeros(2, 3), 1.0).mask(torch.tensor([[True], [False]]))

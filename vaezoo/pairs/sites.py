@@ -210,6 +210,7 @@ def is_auxiliary(site: Site) -> bool:
 
     Examples
     --------
+    >>> import pyro
     >>> from pyro import distributions as dist
     >>> with pyro.poutine.trace() as traced:
     ...     a = pyro.sample("a", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})

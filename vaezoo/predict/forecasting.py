@@ -154,8 +154,8 @@ def _predict_by_steps(
             if is_boolean(steps[0][0]):
                 means = torch.stack([point_of(fn)[0] for fn, _ in steps], 1)
                 probability.append(means.unflatten(0, size).mean(1))
-    means = torch.cat(probability) if probability else None
-    return torch.cat(draws), means, torch.cat(filtered)
+    bits = torch.cat(probability) if probability else None
+    return torch.cat(draws), bits, torch.cat(filtered)
 
 
 def _groups(

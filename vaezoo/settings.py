@@ -158,6 +158,12 @@ class DataSettings(Settings):
     test_data: str | None = None
     """File whose rows are for test, instead of a tenth of those of the data."""
 
+    resize: Size | None = None
+    """Pixels of the shorter side of pictures, which are scaled to it and cut to a square."""
+
+    crop: Size | None = None
+    """Pixels of a square in the middle of pictures, all else of which is cut off."""
+
     window: Size | None = None
     """Frames of the windows into which series (T, D) or (N, T, D) are cut."""
 

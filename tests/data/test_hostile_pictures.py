@@ -16,6 +16,7 @@ from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.reader import load_file
 from vaezoo.errors import RequestError
 from vaezoo.runtime import memory
+from vaezoo.settings import DataSettings
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -81,7 +82,7 @@ def test_photographs_of_telephones_are_read(tmp_path: Path) -> None:
     """A JPEG with a second picture behind it, which is for the brightness."""
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
-    x, _, _ = read_pictures(tmp_path)
+    x, _, _ = read_pictures(tmp_path, DataSettings(name=""))
     assert x.shape == (1, 3, 4, 4)
     assert x[0, 0].min() > 200
 

@@ -1,5 +1,6 @@
 """Arrays in files of numpy."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from vaezoo.data.files.contents import Contents
 from vaezoo.data.splits import are_splits
 from vaezoo.errors import RequestError, nearest
 from vaezoo.runtime.arrays import load_arrays
+from vaezoo.runtime.memory import require_memory
 from vaezoo.settings import DataSettings
 
 __all__ = ["codes_of", "read_arrays"]
 
 _LABELS = ("label", "y")
 _LENGTHS = ("length", "lengths")
+_SPARSE = {"format", "shape", "data"}  # as scipy.sparse.save_npz writes it
 _ASIDE = ("split", "columns")  # what is known of rows and of elements
 
 
@@ -29,6 +32,8 @@ def read_arrays(path: Path, how: DataSettings) -> Contents:
         if how.group:
             raise RequestError(f"`group`: '{path}' has one array only; save a .npz")
         return Contents({"x": stored})
+    if set(stored) >= _SPARSE:
+        return Contents({"x": _dense(path)}, notes=("x: a sparse matrix of scipy, made dense",))
     names = _names_of(path, [key for key in stored if key not in (*_ASIDE, *how.drop)], how)
     arrays = {name: stored[key] for key, name in names.items()}
     if not isinstance(arrays["x"], np.ndarray):
@@ -48,6 +53,17 @@ def read_arrays(path: Path, how: DataSettings) -> Contents:
     group = None if how.group is None else _group(path, stored, how.group, len(arrays["x"]))
     rows = None if split is None else np.array(split)
     return Contents(arrays, columns, {}, notes, rows, group)
+
+
+def _dense(path: Path) -> Array:
+    """Return a sparse matrix ``(N, D)``, if there is memory for all of it."""
+    from scipy import sparse
+
+    matrix = sparse.load_npz(path)
+    size = math.prod(matrix.shape) * matrix.dtype.itemsize
+    require_memory(size, f"'{path}'", "keep fewer columns")
+    dense: Array = matrix.toarray()
+    return dense
 
 
 def _group(path: Path, stored: Mapping[str, Array], name: str, num_rows: int) -> Array:

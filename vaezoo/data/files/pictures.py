@@ -18,6 +18,7 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, reason_of
 from vaezoo.runtime.memory import require_memory
 from vaezoo.runtime.reading import open_plain, read_plain
+from vaezoo.settings import DataSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,8 +31,8 @@ _MOST_PIXELS = 2**24  # of one picture, 4096 x 4096
 _LARGEST = 2**29  # bytes of one file
 
 
-def read_pictures(path: Path) -> tuple[Array, list[str], str]:
-    """Return the pictures of a folder, and of the folders in it.
+def read_pictures(path: Path, how: DataSettings) -> tuple[Array, list[str], str]:
+    """Return the pictures of a folder, and of the folders in it, resized or cut as settings say.
 
     Returns
     -------
@@ -51,26 +52,26 @@ def read_pictures(path: Path) -> tuple[Array, list[str], str]:
     folders = [f.parent.relative_to(path).as_posix() for f in files if f.parent != path]
     if folders and len(folders) != len(files):
         raise RequestError(f"'{path}' has images both beside and in sub-folders: move them")
-    x = _blank(path, files)
+    x = _blank(path, files, how)
     digest = hashlib.sha256()
     for picture, file in zip(x, files, strict=True):
         raw = read_plain(file, _LARGEST)
         digest.update(f"{file.relative_to(path).as_posix()}\0{len(raw)}\0".encode() + raw)
-        picture[...] = _pixels(file, raw, picture.ndim == 3)
+        picture[...] = _pixels(file, raw, picture.ndim == 3, how)
     return x, folders, digest.hexdigest()
 
 
-def _blank(path: Path, files: list[Path]) -> Array:
+def _blank(path: Path, files: list[Path], how: DataSettings) -> Array:
     """An array for all pictures, from their headers: colour when one of them is."""
     sizes, colour = [], False
     for file in files:
         with open_plain(file) as content, _opened(file, content) as image:
-            sizes.append(image.size)
+            sizes.append(_size_of(file, image.size, how))
             colour = colour or image.mode not in ("1", "L", "LA")
         if sizes[-1] != sizes[0]:
             raise RequestError(
                 f"'{file}' is {sizes[-1][0]}x{sizes[-1][1]}, but '{files[0]}' is "
-                f"{sizes[0][0]}x{sizes[0][1]}: make all images one size"
+                f"{sizes[0][0]}x{sizes[0][1]}: make all images one size, as `resize=64` does"
             )
     width, height = sizes[0]
     shape = (len(files), *((3,) if colour else ()), height, width)
@@ -78,11 +79,34 @@ def _blank(path: Path, files: list[Path]) -> Array:
     return np.zeros(shape, np.uint8)
 
 
-def _pixels(file: Path, raw: bytes, colour: bool) -> Array:
+def _size_of(file: Path, size: tuple[int, int], how: DataSettings) -> tuple[int, int]:
+    """Return the width and height that a picture gets."""
+    if how.crop and min(size) < how.crop and not how.resize:
+        raise RequestError(
+            f"'{file}' is {size[0]}x{size[1]}, smaller than `crop={how.crop}`; use `resize`"
+        )
+    side = how.crop or how.resize
+    return (side, side) if side else size
+
+
+def _fitted(image: "Image", how: DataSettings) -> "Image":
+    """Return a picture scaled until its shorter side fits, and the square in its middle."""
+    if how.resize:
+        factor = how.resize / min(image.size)
+        width, height = (max(how.resize, round(factor * side)) for side in image.size)
+        image = image.resize((width, height))
+    side = how.crop or how.resize
+    if not side:
+        return image
+    left, top = ((length - side) // 2 for length in image.size)
+    return image.crop((left, top, left + side, top + side))
+
+
+def _pixels(file: Path, raw: bytes, colour: bool, how: DataSettings) -> Array:
     with _opened(file, io.BytesIO(raw)) as image:
         if image.mode == "P":
             image = image.convert("RGBA")
-        pixels = np.asarray(image.convert("RGB" if colour else "L"))
+        pixels = np.asarray(_fitted(image.convert("RGB" if colour else "L"), how))
     return pixels.transpose(2, 0, 1) if colour else pixels
 
 

@@ -134,7 +134,7 @@ def _refusing_file(path: str | Path) -> Iterator[None]:
 
 def _folder(path: Path, how: DataSettings) -> Data:
     """Return pictures, whose folders are labels, or splits and then labels."""
-    x, folders, checksum = read_pictures(path)
+    x, folders, checksum = read_pictures(path, how)
     parts = [folder.split("/") for folder in folders]
     split = [some[0] for some in parts]
     notes: tuple[str, ...] = ()

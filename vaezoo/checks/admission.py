@@ -100,9 +100,9 @@ def examine_on_data(
     Examples
     --------
     >>> from vaezoo.data import from_arrays
-    >>> from vaezoo.testing.pairs import LinearPair
+    >>> pair = vaezoo.build_model("vae-linear", {"z_dim": 2}, (4,))
     >>> data = from_arrays(torch.randn(20, 4).numpy())
-    >>> examine_on_data(LinearPair(), data, DataSettings(name="x")).report.ok
+    >>> examine_on_data(pair, data, DataSettings(name="x")).report.ok
     True
     """
     names, device = argument_names(pair), device_of(pair)

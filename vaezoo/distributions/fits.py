@@ -72,7 +72,7 @@ def fit_mixture(family: Family, x: Tensor, num_components: int = 1, *, seed: int
     >>> bernoulli = FAMILIES["bernoulli"]
     >>> one, two = (fit_mixture(bernoulli, x, k)(x).mean() for k in (1, 2))
     >>> round(float(one), 2), round(float(two), 2)  # two coins; one coin, shown twice
-    (-1.39, -0.73)
+    (-1.39, -0.71)
     """
     shares = _first_shares(x, num_components, seed)
     for _ in range(ITERATIONS if num_components > 1 else 1):
@@ -116,8 +116,8 @@ class Moments:
 
     Examples
     --------
-    >>> moments = Moments().add(torch.tensor([[1e9], [1e9 + 1]]).double())
-    >>> moments.add(torch.tensor([[1e9 + 2], [torch.nan]]).double()).variance
+    >>> moments = Moments().add(torch.tensor([[1e9], [1e9 + 1]], dtype=torch.float64))
+    >>> moments.add(torch.tensor([[1e9 + 2], [torch.nan]], dtype=torch.float64)).variance
     tensor([0.6667], dtype=torch.float64)
     """
 

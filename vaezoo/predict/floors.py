@@ -45,8 +45,8 @@ def floors_of(
     >>> import vaezoo
     >>> run = vaezoo.fit("vae-linear", training={"steps": 5})
     >>> floors = floors_of(run.pair, run.batches(), "test", num_latents=10)
-    >>> sorted(floors), floors["linear"] > floors["independent"]
-    (['independent', 'linear'], True)
+    >>> sorted(floors)
+    ['independent', 'linear']
     """
     if not _has_rows_to_fit(batches, split):
         return {}

@@ -169,7 +169,7 @@ def digest_of_class(cls: type) -> str:
     Examples
     --------
     >>> from vaezoo.models.vae import VAE
-    >>> len(digest_of_class(VAE)), digest_of_class(type("InNoFile", (), {"__module__": "__main__"}))
+    >>> len(digest_of_class(VAE)), digest_of_class(type("InNoFile", (), {"__module__": "nowhere"}))
     (64, '')
     """
     if registry.source_file(cls) is not None:

@@ -112,8 +112,8 @@ def check_pair(
 
     Examples
     --------
-    >>> from vaezoo.testing.pairs import LinearPair
-    >>> check_pair(LinearPair(), data=torch.randn(20, 4).numpy()).ok
+    >>> pair = vaezoo.build_model("vae-linear", {"z_dim": 2}, (4,))
+    >>> check_pair(pair, data=torch.randn(20, 4).numpy()).ok
     True
     """
     if (args is None) == (data is None):

@@ -84,6 +84,7 @@ def test_small_pairs(cls: type[nn.Module]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of what compiles itself
 @pytest.mark.parametrize("cls", [*NETWORKS, *KINDS], ids=lambda cls: cls.__name__)
 def test_pairs_of_every_kind(cls: type[nn.Module]) -> None:
     assert_agreement(cls)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo import RequestError, fit
+from vaezoo import RequestError, evaluate, fit
 from vaezoo.cli import main
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.testing import check_class, check_pair
@@ -41,6 +41,39 @@ class Overflows(VAELinear):
 
     def model(self, x: Tensor) -> None:
         super().model(x.exp().log())
+
+
+class Planar(VAELinear):
+    """A flow that cannot be inverted knows the density of its last draw alone."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__(x_shape=x_shape, z_dim=2)
+        self.flow = nn.ModuleList([dist.transforms.Planar(2), dist.transforms.Planar(2)])
+        self.loc = nn.Linear(x_shape[0], 2)
+
+    def guide(self, x: Tensor) -> None:
+        loc = self.loc(x)
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(loc, 0.5).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, list(self.flow)))
+
+
+class PlanarOfBatch(Planar):
+    """Its guide looks at the other rows."""
+
+    def guide(self, x: Tensor) -> None:
+        super().guide(x - x.mean(0))
+
+
+def test_what_such_a_flow_begins_with_goes_by_rows() -> None:
+    assert [failure.check for failure in check_class(PlanarOfBatch).failures] == ["rows"]
+
+
+def test_a_flow_of_its_own_draws_only_is_checked_and_trained() -> None:
+    check_class(Planar).raise_if_failed()
+    run = fit(Planar, ROWS, training={"steps": 2})
+    assert run.info["status"] == "finished"
+    assert len(evaluate(run, iwae=[2]).iwae) == 1
 
 
 def test_conditions_are_those_of_the_data() -> None:

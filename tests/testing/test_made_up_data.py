@@ -5,6 +5,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from pyro import distributions as dist
+from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo import RequestError, SequencePair
@@ -50,6 +51,23 @@ class SixColumns(nn.Module):
             pyro.sample("z", dist.Normal(loc, 0.5).to_event(1))
 
 
+class Weighted(nn.Module):
+    """``w`` is a weight, which Pyro wants above 0."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.decoder, self.encoder = nn.Linear(2, *x_shape), nn.Linear(*x_shape, 2)
+
+    def model(self, x: Tensor, w: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.scale(scale=w):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor, w: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.scale(scale=w):
+            pyro.sample("z", dist.Normal(self.encoder(x), 0.5).to_event(1))
+
+
 class NoWidth(Pair):
     """Its conditions are words."""
 
@@ -86,6 +104,10 @@ class KeepsInputs(SequencePair):
 @pytest.mark.parametrize("c_dim", [3, 300])
 def test_conditions_have_the_width_of_the_layers(c_dim: int) -> None:
     check_class(Pair, settings={"c_dim": c_dim}).raise_if_failed()
+
+
+def test_weights_are_above_zero() -> None:
+    check_class(Weighted).raise_if_failed()
 
 
 def test_a_pair_of_one_width_gets_it_and_is_told() -> None:

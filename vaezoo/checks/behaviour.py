@@ -5,10 +5,9 @@ from torch import Tensor
 
 from vaezoo.checks.comparison import close, first_change, latent_values, same_value
 from vaezoo.checks.remarks import Failure, Note, Remarks
-from vaezoo.checks.subject import Subject, base_of, gradients
+from vaezoo.checks.subject import Subject, base_of, density_of, gradients
 from vaezoo.distributions.families import is_discrete, is_improper, is_point, unwrapped
 from vaezoo.observations.predictions import prior_predictive, reconstruct
-from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import PairTrace, Site, sample_sites, site_values
 
 __all__ = [
@@ -28,10 +27,13 @@ def check_finite(subject: Subject) -> Remarks:
     for training in (True, False):
         trace = subject.trace(subject.args, training=training)
         for side, name, site in subject.sites(trace):
-            bad = ~torch.isfinite(log_density(site))
+            density = density_of(site)
+            if density is None:
+                continue
+            bad = ~torch.isfinite(density)
             if bad.any() and name not in reported:
                 reported.add(name)
-                value = float(log_density(site)[bad][0])
+                value = float(density[bad][0])
                 what = f"log-density of site '{name}' is {value} in {int(bad.sum())} rows"
                 yield Failure("finite", subject.where(side, name), what, _repair(subject.args[0]))
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from vaezoo.checks.subject import Subject
-from vaezoo.distributions.families import is_point
-from vaezoo.pairs.plates import in_data_plate, log_density, outermost_frame
+from vaezoo.checks.subject import Subject, density_of
+from vaezoo.distributions.families import elements_of, is_point
+from vaezoo.pairs.plates import in_data_plate, outermost_frame
 from vaezoo.pairs.sites import PairTrace, Site, sample_sites
 
 __all__ = ["close", "first_change", "has_rows", "latent_values", "same_value"]
@@ -60,18 +60,30 @@ def first_change(
         other = others.get((side, name))
         if other is None:
             continue
-        density, value = _density(site), site["value"]
+        density, theirs, value = _density(site), _density(other), site["value"]
+        if density is None or theirs is None:
+            density, theirs = _base_density(site), _base_density(other)
         if rows is not None and has_rows(a, name):
             density, value = density[rows], value[rows]
-        same = close(density, _density(other))
+        same = close(density, theirs)
         if not (same and (side == "model" or torch.equal(value, other["value"]))):
             return side, name
     return None
 
 
-def _density(site: Site) -> Tensor:
+def _density(site: Site) -> Tensor | None:
     """Return the log-density, or the point itself where a Delta has all its mass."""
-    return torch.as_tensor(site["fn"].mean) if is_point(site["fn"]) else log_density(site)
+    return torch.as_tensor(site["fn"].mean) if is_point(site["fn"]) else density_of(site)
+
+
+def _base_density(site: Site) -> Tensor:
+    """Return the log-density at zero of what a flow begins with, if it has any there ``(B,)``."""
+    base = elements_of(site["fn"]).base_dist
+    try:
+        log_p = base.log_prob(site["value"].new_zeros(base.batch_shape + base.event_shape))
+    except ValueError:  # zero is outside of its support
+        return site["value"].new_zeros(len(site["value"]))
+    return log_p.reshape(len(site["value"]), -1).sum(-1)
 
 
 def close(a: Tensor, b: Tensor) -> bool:

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from vaezoo.checks.comparison import close, first_change, has_rows, latent_values
 from vaezoo.checks.remarks import Failure, Remarks
-from vaezoo.checks.subject import Subject, base_of
+from vaezoo.checks.subject import Subject, base_of, density_of
 from vaezoo.distributions.families import is_point
-from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, PairTrace, density_sites, sample_sites, takes_lengths
 
 __all__ = ["check_padding"]
@@ -103,6 +102,7 @@ def _terms(trace: PairTrace) -> dict[str, Tensor]:
     for sign, nodes in ((1, trace.model), (-1, trace.guide)):
         for name, site in density_sites(nodes).items():
             if has_rows(trace, name) and not is_point(site["fn"]):
-                key = base_of(name)
-                terms[key] = terms.get(key, 0.0) + sign * log_density(site)
+                key, density = base_of(name), density_of(site)
+                if density is not None:
+                    terms[key] = terms.get(key, 0.0) + sign * density
     return terms

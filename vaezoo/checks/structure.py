@@ -3,12 +3,11 @@
 import pyro
 
 from vaezoo.checks.remarks import Failure, Remarks
-from vaezoo.checks.subject import Subject
+from vaezoo.checks.subject import Subject, density_of
 from vaezoo.pairs.admission import UNCOUNTED, examine, words_of
 from vaezoo.pairs.plates import (
     counted_data,
     in_data_plate,
-    log_density,
     outermost_frame,
 )
 from vaezoo.pairs.sites import PairTrace, Site
@@ -172,7 +171,9 @@ def check_shapes(subject: Subject) -> Remarks:
     for side, name, site in subject.sites(subject.first):
         where, batch = subject.where(side, name), (len(subject.args[0]),)
         other = _node(subject.second, side, name) or site
-        shape, event = tuple(log_density(site).shape), tuple(site["fn"].event_shape)
+        density = density_of(site)
+        shape = batch if density is None else tuple(density.shape)
+        event = tuple(site["fn"].event_shape)
         small = tuple(other["fn"].event_shape)
         partner = subject.first.model.nodes.get(name, site)
         if in_data_plate(partner, data) and shape != batch:

@@ -16,6 +16,7 @@ from pyro.poutine.trace_messenger import TraceHandler
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
+from torch.distributions import TransformedDistribution
 
 from vaezoo.checks.blame import (
     calling_line,
@@ -26,6 +27,7 @@ from vaezoo.checks.blame import (
     repair_of,
 )
 from vaezoo.checks.remarks import Failure
+from vaezoo.distributions.families import elements_of
 from vaezoo.errors import words_of
 from vaezoo.pairs.handlers import hold, require_pyro
 from vaezoo.pairs.lengths import fill_padding
@@ -45,7 +47,7 @@ from vaezoo.runtime.isolation import isolated, uncompiled
 from vaezoo.sequences import sequence_pair as sequence
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
-__all__ = ["Subject", "base_of", "elbo", "gradients"]
+__all__ = ["Subject", "base_of", "density_of", "elbo", "gradients"]
 
 JITTER = 0.01  # moves parameters, so that what is initialised at zero does not hide anything
 
@@ -162,6 +164,7 @@ class Subject:
         torch.manual_seed(seed)
         with self._recording("guide"), hold(held or {}):
             guide = run_guide(pair, args)
+            _remember_flows(guide)
         model: Callable[..., Any] = poutine.replay(model_of(pair), trace=guide)
         with self._recording("model"), hold(held or {}):
             return PairTrace(poutine.trace(model).get_trace(*args), guide)
@@ -355,5 +358,23 @@ def gradients(
 def elbo(trace: PairTrace) -> Tensor:
     """Return the ELBO of a batch from one draw, a scalar in nats; 0 of a pair without sites."""
     model = sum(log_density(site).sum() for site in density_sites(trace.model).values())
-    guide = sum(log_density(site).sum() for site in density_sites(trace.guide).values())
+    densities = map(density_of, density_sites(trace.guide).values())
+    guide = sum(density.sum() for density in densities if density is not None)
     return torch.as_tensor(model - guide)
+
+
+def density_of(site: Site) -> Tensor | None:
+    """Return the log-density of a site, None of a flow at a value that it did not draw itself."""
+    if "density" in site:
+        return site["density"]
+    return log_density(site)
+
+
+def _remember_flows(guide: Trace) -> None:
+    """Keep the densities of flows: one that cannot be inverted knows that of its last draw only."""
+    for site in sample_sites(guide).values():
+        if isinstance(elements_of(site["fn"]), TransformedDistribution):
+            try:
+                site["density"] = log_density(site)
+            except (KeyError, NotImplementedError):
+                site["density"] = None

@@ -167,7 +167,12 @@ def score_function(site: Any, rows: Tensor | None = None) -> Tensor | None:
 
     It is that of a latent without a path derivative, masked, and never scaled.
     """
-    score = site["fn"].score_parts(site["value"]).score_function
+    try:
+        score = site["fn"].score_parts(site["value"]).score_function
+    except (KeyError, NotImplementedError):  # of a flow that knows the density of its last draw
+        if site["fn"].has_rsample:
+            return None
+        raise
     if is_identically_zero(score):
         return None
     return reduce_to_data(torch.as_tensor(scale_and_mask(score, mask=_mask(site, rows))), site)

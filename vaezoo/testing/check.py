@@ -246,12 +246,14 @@ def _made_up(pair: nn.Module, x_shape: Sequence[int]) -> tuple[Args, Exception |
     return tuple(batch.values()), None
 
 
-def _tried(pair: nn.Module, batch: Mapping[str, Tensor]) -> PairTrace | Exception:
-    """Return a trace of a pair, or what it raises."""
+def _tried(
+    pair: nn.Module, batch: Mapping[str, Tensor], *, strict: bool = False
+) -> PairTrace | Exception:
+    """Return a trace of a pair, or what it raises; strictly, what Pyro has against it, too."""
     training = pair.training
     args = tuple(batch[name] for name in argument_names(pair))
     try:
-        with torch.no_grad(), isolated(), pyro.validation_enabled(False):
+        with torch.no_grad(), isolated(), pyro.validation_enabled(strict):
             trace = trace_pair(pair.eval(), args)
             return _unequal(trace) or trace
     except Exception as error:
@@ -278,9 +280,11 @@ def _first_that_runs(
     """
     candidates = list(_usual_arguments(pair, batch["x"], takes_lengths(pair))) if others else []
     errors: list[Exception] = []
-    for chosen in islice(product(candidates, repeat=len(others)), MOST_TRIALS):
+    choices = list(islice(product(candidates, repeat=len(others)), MOST_TRIALS))
+    # Where others are wanted, such as a scale above 0; but x itself is only a draft.
+    for strict, chosen in product((True, False) if others else (False,), choices):
         full = batch | dict(zip(others, chosen, strict=True))
-        trace = _tried(pair, full)
+        trace = _tried(pair, full, strict=strict)
         if isinstance(trace, PairTrace):
             return full, trace
         errors.append(trace)
@@ -303,7 +307,7 @@ def _usual_arguments(pair: nn.Module, x: Tensor, sequences: bool) -> Iterator[Te
     if sequences:
         yield from (torch.randn(*x.shape[:2], width) for width in widths)
     yield torch.arange(len(x)) % 2
-    yield torch.linspace(0, 1, len(x))
+    yield torch.linspace(0.1, 1, len(x))
     yield from (torch.randn(len(x), width) for width in widths)
     yield torch.randn(x.shape)
     yield torch.ones(x.shape, dtype=torch.bool)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["impute"]
 
-FEWEST_TAKEN = 0.02
+FEWEST_TAKEN, LARGEST_R_HAT = 0.02, 1.1
 
 
 class GapType(click.ParamType):  # type: ignore[type-arg]
@@ -104,7 +104,7 @@ def impute(run: "Run", out: Path | None, **options: Any) -> None:
         _write_arrays(imputation, path)
     echo(
         f"{_count(imputation)} of {len(imputation.truth)} rows, {options['num_samples']} draws, "
-        f"{imputation.acceptance:.0%} of the steps taken -> {path}"
+        f"{imputation.acceptance:.0%} of the steps taken, R-hat {imputation.r_hat:.2f} -> {path}"
     )
     _say_error(imputation)
 
@@ -139,6 +139,9 @@ def _say_error(imputation: "Imputation") -> None:
     """Print how far the draws are from what is true, where that is known."""
     if imputation.acceptance < FEWEST_TAKEN:
         words = in_flags("the chain hardly moves; take more `num_samples` and `burn_in`")
+        echo(f"warning: {words}", err=True)
+    elif imputation.r_hat > LARGEST_R_HAT:
+        words = in_flags("the chains have not mixed; take more `num_samples` and `burn_in`")
         echo(f"warning: {words}", err=True)
     several = len(imputation.arguments) > 1
     for name, part in imputation.arguments.items():

@@ -7,6 +7,7 @@ distribution, Hamiltonian Monte Carlo moves latents and missing entries together
 numbers.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -40,10 +41,11 @@ from vaezoo.pairs.sites import (
 from vaezoo.sequences.conditioning import along_time
 from vaezoo.sequences.sequence_pair import SequencePair
 
-__all__ = ["draw_jointly", "draw_missing"]
+__all__ = ["draw_jointly", "draw_missing", "split_r_hat"]
 
 KINDS: tuple[Kind, ...] = ("point", "discrete", *ONE_SIDED, *UNCOUNTED, "shared", "global")
 CHAINS, TRIALS = 4, 32
+ENOUGH_TAKEN, MOST_STEPS = 0.5, 20
 MOST_DENSE = 32
 
 
@@ -70,7 +72,9 @@ def draw_missing(
     missing
         Which entries are not known, ``(B, ...)``, by the name of an argument.
     num_samples
-        Draws S that are kept.
+        Draws S that are kept. Where fewer than half of the proposals are taken, so many steps lie
+        between two as one is taken in, at most 20, and the latents move locally besides, by steps
+        whose size is found in as many steps again as the burn-in has.
     burn_in
         Steps before them; the first half takes everything, to come from the start to where the
         data are.
@@ -126,14 +130,55 @@ def _walk(
     correct: bool,
 ) -> tuple[dict[str, Tensor], float]:
     draws: dict[str, list[Tensor]] = {name: [] for name in missing}
-    taken = 0.0
-    for index in range(burn_in + num_samples):
-        values, accepted = chain.step(correct and index >= burn_in // 2)
-        if index >= burn_in:
-            for name in missing:
-                draws[name].append(values[name])
-            taken += float(accepted.float().mean()) / num_samples
-    return {name: torch.stack(steps) for name, steps in draws.items()}, taken
+    taken: list[float] = []
+    for index in range(burn_in):
+        _, accepted = chain.step(correct and index >= burn_in // 2)
+        taken.append(float(accepted.float().mean()))
+    between = _steps_between(taken[burn_in // 2 :]) if correct else 1
+    mover = chain if between > 1 and isinstance(chain, FlatChain) else None
+    if mover:
+        for _ in range(burn_in):
+            mover.step(correct)
+            mover.move(adapt=True)
+    taken = []
+    for _ in range(num_samples):
+        for _ in range(between):
+            moved = mover.move(adapt=False) if mover else None
+            values, accepted = chain.step(correct)
+            accepted = accepted if moved is None else accepted | moved
+            taken.append(float(accepted.float().mean()))
+        for name in missing:
+            draws[name].append(values[name])
+    return {name: torch.stack(steps) for name, steps in draws.items()}, sum(taken) / len(taken)
+
+
+def _steps_between(taken: list[float]) -> int:
+    """Return the steps for each draw that is kept: as many as one of them, about, is taken in."""
+    share = sum(taken) / len(taken) if taken else 1.0
+    return 1 if share >= ENOUGH_TAKEN else min(MOST_STEPS, math.ceil(1 / max(share, 1e-9)))
+
+
+def split_r_hat(draws: Tensor) -> Tensor:
+    """Return R-hat of numbers ``(S, ...)`` in the order of their steps; NaN of fewer than 32.
+
+    The chains are the halves, each in four, so that four chains whose draws take turns count as
+    such (Gelman & Rubin 1992; Vehtari et al. 2021, arXiv:1903.08008, eq. 4). What does not vary at
+    all has 1.
+
+    Examples
+    --------
+    >>> noise, drift = torch.randn(4000), torch.arange(4000) / 1000
+    >>> round(float(split_r_hat(noise)), 1), bool(split_r_hat(noise + drift) > 1.1)
+    (1.0, True)
+    """
+    number = len(draws) // 8
+    if number < 4:
+        return torch.full(draws.shape[1:], torch.nan, dtype=torch.float64)
+    groups = draws[: 8 * number].double().unflatten(0, (2, number, 4))
+    mean, variance = groups.mean(1).flatten(0, 1), groups.var(1).flatten(0, 1)
+    within, between = variance.mean(0), mean.var(0)
+    r_hat = ((number - 1) / number + between / within).sqrt()
+    return torch.where((within == 0) & (between == 0), 1.0, r_hat)
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ z* ~ q(z | x) is taken with the probability
 
     min(1, p(x, z*) q(z | x) / (p(x, z) q(z* | x))),
 
-then x_missing ~ p(x_missing | z).
+then x_missing ~ p(x_missing | z). Where few are taken, moves of z by a difference of two draws of
+the guide lie between.
 
 Sequence pairs: a missing frame changes all states behind it, so that p(x_missing | z) is not what
 the likelihood of each step says. Latents and missing entries of a window of frames are proposed
@@ -31,14 +32,14 @@ from typing import Any
 import torch
 from pyro.distributions import MaskedDistribution
 from torch import Tensor, nn
-from torch.distributions import Independent
+from torch.distributions import Independent, constraints
 
 from vaezoo.distributions.entries import fill_missing
-from vaezoo.distributions.families import elements_of
+from vaezoo.distributions.families import elements_of, support_of
 from vaezoo.errors import RequestError
 from vaezoo.observations.missing import with_missing
 from vaezoo.observations.roles import Observation, by_argument, roles_of
-from vaezoo.pairs.accounting import log_weight
+from vaezoo.pairs.accounting import log_joint, log_weight
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.lengths import aligned, frame_mask
 from vaezoo.pairs.particles import probing
@@ -56,6 +57,8 @@ from vaezoo.pairs.sites import (
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair
 
 __all__ = ["DependentError", "FlatChain", "PathChain"]
+
+TAKEN = 0.3
 
 
 class DependentError(RequestError):
@@ -82,6 +85,7 @@ class FlatChain:
         if takes_lengths(pair):
             self._require_frames_by_latents()
         self._start_inside()
+        self.scale: Tensor | None = None
         # A pair that takes a mask knows what is missing: neither side of it sees what was drawn.
         reals = [name for name in self.missing if self.args[name].is_floating_point()]
         self.unseen = reals if "mask" in names else []
@@ -215,6 +219,35 @@ class FlatChain:
         values = self._filled(self._new())
         self.args |= {name: value for name, value in values.items() if name not in self.unseen}
         return values, accepted
+
+    def move(self, *, adapt: bool) -> Tensor:
+        """Move the latents by a difference of two draws of the guide, where all are real numbers.
+
+        It is as likely as its opposite, wherever the latents are (ter Braak 2006), so that a guide
+        that is elsewhere still says how far to go; with ``adapt``, so far that 30 % are taken.
+        Returns which were, ``(B,)``.
+        """
+        kept, first, second = (
+            {name: site["value"] for name, (site, _) in trace.latents.items()}
+            for trace in (self.trace, *(trace_pair(self.pair, self._batch) for _ in range(2)))
+        )
+        fns = [site["fn"] for site, _ in self.trace.latents.values()]
+        if any(support_of(fn) is not constraints.real for fn in fns):
+            return torch.zeros(len(self._batch[0]), dtype=torch.bool, device=self._batch[0].device)
+        if self.scale is None:
+            self.scale = torch.ones(len(self._batch[0]), device=self._batch[0].device)
+        moved = {
+            name: z + aligned(self.scale, z) * (first[name] - second[name])
+            for name, z in kept.items()
+        }
+        ratio = log_joint(self._at(moved).model) - log_joint(self._at(kept).model)
+        accepted = torch.rand_like(ratio).log() < ratio
+        if adapt:
+            self.scale = self.scale * (0.3 * (accepted.to(self.scale.dtype) - TAKEN)).exp()
+        self.trace = self._at(
+            {name: torch.where(aligned(accepted, z), moved[name], z) for name, z in kept.items()}
+        )
+        return accepted
 
     def _at(self, latents: dict[str, Tensor]) -> PairTrace:
         with hold(latents):

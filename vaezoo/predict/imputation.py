@@ -14,7 +14,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array, with_mask
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError, nearest, require_positive, shown
-from vaezoo.inference.completion import draw_missing
+from vaezoo.inference.completion import draw_missing, split_r_hat
 from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, takes_lengths
 from vaezoo.runs import Run, RunLike, as_run
@@ -66,11 +66,16 @@ class Imputation:
         Lengths of sequences, ``(N,)``; None for others.
     acceptance
         Share of the proposals that were taken.
+    r_hat
+        Split R-hat of the draws that a tenth of the missing entries exceeds: above 1.1 the chains
+        have not mixed, and the draws are not those of p(x_missing | x_observed) yet. NaN of fewer
+        than 32 draws.
     """
 
     arguments: Mapping[str, Filled]
     length: Array | None
     acceptance: float
+    r_hat: float
 
     @property
     def x(self) -> Array:
@@ -127,7 +132,7 @@ def impute(
     hide
         Hide these observed arguments as a whole, as one of two modalities.
     num_samples
-        Draws that are kept, one after each step of the chain.
+        Draws that are kept; see :func:`draw_missing`.
     burn_in
         Steps before them.
     correct
@@ -331,7 +336,17 @@ def _imputation(
     arguments = {name: _argument(run, rows, name, parts, missing, unknown) for name in names}
     sizes = [len(named["x"]) for named, *_ in parts]
     share = np.average([taken for *_, taken in parts], weights=sizes)
-    return Imputation(arguments, rows.length, float(share))
+    return Imputation(arguments, rows.length, float(share), _r_hat(arguments))
+
+
+def _r_hat(arguments: Mapping[str, Filled]) -> float:
+    """Return the R-hat that a tenth of the missing entries exceeds."""
+    values = [
+        split_r_hat(torch.from_numpy(filled.draws[:, filled.missing]))
+        for filled in arguments.values()
+        if filled.missing.any()
+    ]
+    return float(torch.cat(values).quantile(0.9))
 
 
 def _argument(

@@ -44,13 +44,11 @@ CHECKS: Mapping[str, Mapping[str, str]] = {
         "exam": "of the whole run: were posteriors of data that the model made found whole?",
     },
     "sequences": {
-        "ess": "share of the particles that count at the median frame; good above 50 %",
-        "k_hat": "k-hat of the weights of a frame; good up to 0.7 at 90 % of the frames",
         "log_evidence": _OF_GUIDE["log_evidence"],
         "mean_shift": _OF_GUIDE["mean_shift"],
         "sd_ratio": _OF_GUIDE["sd_ratio"],
-        "filters": "how far filters are apart in log p(x), nats",
-        "ancestors": "different first frames among the paths",
+        "filters": "how far filters are apart in log p(x), nats; good within 0.2",
+        "ancestors": "paths of the filters that count, at the worst frame; good from 100",
     },
 }
 

@@ -22,7 +22,7 @@ class Case:
     """A pair, its data ``(B, ...)``, log p(x) of them, and exact draws of each latent.
 
     ``features`` makes the numbers that are compared of draws ``(S, B, *event)``; ``exact`` are
-    those of 8,000 exact draws, ``(S, B, F)``.
+    those of 4,000 exact draws, ``(S, B, F)``.
     """
 
     family: str
@@ -69,7 +69,7 @@ def standard(size: int) -> dist.TorchDistribution:
     return normal(torch.zeros(size), 1.0)
 
 
-NUM_EXACT = 8000
+NUM_EXACT = 4000
 GRID = 20_001
 
 

@@ -95,6 +95,11 @@ def test_an_array_says_the_splits(npz: Callable[..., Path]) -> None:
     assert data.splits["validation"].tolist() == [12, 13, 14, 15]
 
 
+def test_rows_for_validation_are_found_where_none_are_said(npz: Callable[..., Path]) -> None:
+    data = read(npz("x", x=np.zeros((24, 3)), split=np.array(["train"] * 20 + ["test"] * 4)))
+    assert sizes(data) == {"train": 18, "validation": 2, "test": 4}
+
+
 def test_an_array_that_says_no_splits_is_refused(npz: Callable[..., Path]) -> None:
     with pytest.raises(RequestError, match="'split' does not say"):
         read(npz("x", x=np.zeros((4, 3)), split=np.array(["a", "b", "train", "test"])))

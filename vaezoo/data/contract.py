@@ -40,7 +40,7 @@ __all__ = [
 
 TRIAL_ROWS = 16
 _LEAST_GREY, _GREY = 100.0, 255.0  # between which the largest of grey levels lies
-_FAR = 4.0  # a mean, or a deviation, of which a network would have to learn the units
+_FAR, _SMALL = 4.0, 0.1  # means and deviations of which a network would have to learn the units
 
 
 def probe(pair: nn.Module, data: Data, num_rows: int = 2) -> PairTrace:
@@ -139,7 +139,7 @@ def _far_from_standard(
     if keep.all() or data.name in SOURCES or not _is_of_the_zoo(type(pair)):
         return None, None
     mean, std = standardization(data, keep=keep.reshape(data.x_shape))
-    far = (np.abs(mean) > _FAR) | (std > _FAR) | (std < 1 / _FAR)
+    far = (np.abs(mean) > _FAR) | (std > _FAR) | (std < _SMALL)
     return (mean, std) if far.any() else (None, None)
 
 

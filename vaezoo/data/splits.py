@@ -17,6 +17,7 @@ __all__ = [
     "named_splits",
     "random_splits",
     "split_names",
+    "with_validation",
 ]
 
 T = TypeVar("T")
@@ -50,6 +51,22 @@ def split_names(values: Mapping[str, T]) -> dict[str, T]:
     {'train': 1, 'validation': 2}
     """
     return {_ALIASES[name.lower()]: value for name, value in values.items()}
+
+
+def with_validation(
+    splits: Mapping[str, NDArray[np.int64]], seed: int
+) -> dict[str, NDArray[np.int64]]:
+    """Return splits with a tenth of the rows for training as those for validation.
+
+    Examples
+    --------
+    >>> splits = with_validation({"train": np.arange(20), "test": np.arange(20, 24)}, 0)
+    >>> {name: len(rows) for name, rows in splits.items()}
+    {'train': 18, 'test': 4, 'validation': 2}
+    """
+    train = splits["train"]
+    chosen = np.isin(np.arange(len(train)), random_splits(len(train), seed)["validation"])
+    return {**splits, "train": train[~chosen], "validation": train[chosen]}
 
 
 def named_splits(names: Sequence[str] | NDArray[Any]) -> dict[str, NDArray[np.int64]]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaezoo.data.dataset import Array
-from vaezoo.data.splits import grouped_splits, named_splits, random_splits
+from vaezoo.data.splits import grouped_splits, named_splits, random_splits, with_validation
 
 __all__ = ["Contents"]
 
@@ -36,9 +36,13 @@ class Contents:
     group: Array | None = None
 
     def splits(self, seed: int) -> dict[str, NDArray[np.int64]]:
-        """Return the rows of each split: as the file says, by groups, or at random."""
+        """Return the rows of each split: as the file says, by groups, or at random.
+
+        Where a file says no rows for validation, they are a tenth of those for training.
+        """
         if self.split is not None:
-            return named_splits(self.split)
+            splits = named_splits(self.split)
+            return splits if len(splits["validation"]) else with_validation(splits, seed)
         if self.group is not None:
             return grouped_splits(self.group, seed)
         return random_splits(len(self.arrays["x"]), seed)

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from vaezoo import analyse
 from vaezoo.data import SPLITS, Data
@@ -103,6 +104,21 @@ def test_datum_that_the_figures_are_about_is_shown_with_its_row() -> None:
     assert figures["datum_worst"].title.startswith(f"Datum {worst},")
     assert figures["datum_worst"].caption.startswith(f"Row {worst} of made.")
     assert f"datum {worst}" in figures["pair_worst"].title
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1, 1), (1, 1, 1, 3)])
+def test_data_of_any_shape_are_shown(shape: tuple[int, ...]) -> None:
+    report = analysed()
+    trees = dict(report.trees)
+    trees["checked"] = trees["checked"].copy()
+    for group in ("observed_data", "posterior_predictive"):
+        x = trees["checked"][group]["x"]
+        dims = [dim for dim in x.dims if dim != "element"]
+        names = [f"x_dim_{i}" for i in range(len(shape))]
+        values = x.transpose(*dims, "element").values
+        values = values.reshape(*values.shape[:-1], *shape)
+        trees["checked"][group] = xr.DataTree(xr.Dataset({"x": ([*dims, *names], values)}))
+    assert "datum_worst" in {figure.name for figure in figures_of(replace(report, trees=trees))}
 
 
 def test_no_colour_has_two_meanings() -> None:

@@ -203,10 +203,13 @@ def _datum_of(worst: _Worst, report: Report) -> Iterator[Figure]:
         return
     observed = tree["observed_data"].to_dataset().isel(datum=worst.datum)
     replicated = tree["posterior_predictive"].to_dataset().isel(datum=worst.datum)
-    name = next(iter(replicated.data_vars))
+    names = [str(name) for name in replicated.data_vars if name in observed]
+    if not names:
+        return
+    name = "x" if "x" in names else names[0]
     x, draws = observed[name], replicated[name].stack(sample=("chain", "draw"))
     picture, axis = new_figure()
-    if x.ndim >= 2:
+    if x.ndim in (2, 3):
         axis.remove()
         beside = "Right: the mean of data that its checked posterior makes."
         _plot_images(picture, x.values, draws.mean("sample").transpose(*x.dims).values)
@@ -216,7 +219,7 @@ def _datum_of(worst: _Worst, report: Report) -> Iterator[Figure]:
         place = np.arange(len(low))
         axis.vlines(place, low, high, color=CHECKED, linewidth=3, alpha=0.4)
         axis.plot(place, x.values.ravel(), ".", color="black")
-        axis.set(xlabel="element", ylabel=str(name))
+        axis.set(xlabel="element", ylabel=name)
         axis.xaxis.get_major_locator().set_params(integer=True)
     row = int(tree["constant_data"].to_dataset()["row"].values[worst.datum])
     values = {"worst": worst.datum, "beside": beside, "row": f"Row {row} of {report.scope.data}."}

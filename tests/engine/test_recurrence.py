@@ -258,6 +258,22 @@ def test_long_recurrences_run_by_their_plan_alone() -> None:
     assert engine.calls_by_tier == {"graph": 1, "eager": 1}
 
 
+def test_steps_of_long_recurrences_are_compiled_where_that_repays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(tiers, "CONSIDERED_EVERY", 1)
+    monkeypatch.setattr(Planned, "compiling_repays", lambda self, left: not calls)
+    monkeypatch.setattr(Planned, "compile", lambda self: calls.append("compile"))
+    pair = Plain()
+    optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
+    engine = Engine(PathPair(pair, Planned()), ELBO(), optimizer, num_steps=1000, shorten=first_of)
+    for _ in range(3):
+        engine(data(300))
+    assert calls == ["compile"]
+    assert engine.calls_by_tier == {"eager": 3}
+
+
 def first_of(raw: Sequence[Tensor], most: int) -> Args:
     x, length = first_frames(dict(zip(("x", "length"), raw, strict=True)), most).values()
     return x, length

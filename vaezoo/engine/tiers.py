@@ -277,13 +277,15 @@ class Engine:
             function = self._function(masked=bool(self._masks_rows))
             kind = self._kinds[key] = BatchKind(eager=function, run=function)
             self._make(kind, inputs)
-        elif kind.captured is not None:
+            return kind
+        # Of long recurrences, too, whose batches run eagerly but for their plan.
+        if self.num_calls % CONSIDERED_EVERY == 0 and self._compiling_steps_repays():
+            self.compile_steps()
+        if kind.captured is not None:
             if self.num_calls >= self._next_check:
                 # Of whatever kind is at hand: one that is rare would never come to its own turn.
                 self._next_check = self.num_calls + CHECKED_EVERY
                 self._check_against_eager(kind, inputs)
-            if self.num_calls % CONSIDERED_EVERY == 0 and self._compiling_steps_repays():
-                self.compile_steps()
             if kind.num_calls % CONSIDERED_EVERY == 0 and self._compiling_repays(kind):
                 self._compile(kind, inputs)
         return kind

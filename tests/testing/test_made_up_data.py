@@ -106,6 +106,24 @@ def test_conditions_have_the_width_of_the_layers(c_dim: int) -> None:
     check_class(Pair, settings={"c_dim": c_dim}).raise_if_failed()
 
 
+class Lazy(Weighted):
+    """Its lazy layer is reached by no data."""
+
+    def __init__(self, *, x_shape: tuple[int, ...]) -> None:
+        super().__init__(x_shape=x_shape)
+        self.encoder = nn.LazyLinear(2)
+
+    def guide(self, x: Tensor, w: Tensor) -> None:
+        super().guide(x.reshape(-1, 99), w)
+
+
+def test_what_a_lazy_pair_raises_at_first_is_told_by_its_line() -> None:
+    failure = check_class(Lazy).failures[0]
+    assert failure.check == "runs"
+    assert "test_made_up_data.py:" in failure.where
+    assert "99" in failure.what
+
+
 def test_weights_are_above_zero() -> None:
     check_class(Weighted).raise_if_failed()
 

@@ -33,7 +33,7 @@ from vaezoo.checks.structure import (
 )
 from vaezoo.checks.subject import Subject, base_of
 from vaezoo.distributions.families import family, is_discrete
-from vaezoo.errors import RequestError, words_of
+from vaezoo.errors import RequestError, VaezooError, words_of
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import Args, argument_names, sample_sites
 
@@ -191,7 +191,12 @@ def conformance_of(
         raise RequestError(f"the model takes ({', '.join(names)}), not {len(args)} tensors")
     if len(args[0]) < 3:
         raise RequestError(f"the checks need a batch of at least 3 rows, got {len(args[0])}")
-    materialise(pair, args)
+    try:
+        materialise(pair, args)
+    except (VaezooError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # of lazy layers that run here first; SystemExit, too
+        return not_run(pair, error)
     if unsaved := [n for n, v in pair.state_dict().items() if not isinstance(v, Tensor)]:
         return _only(_not_a_tensor(pair, str(unsaved[0])))
     subject = Subject(pair, args, names, fresh)

@@ -164,6 +164,9 @@ class DataSettings(Settings):
     crop: Size | None = None
     """Pixels of a square in the middle of pictures, all else of which is cut off."""
 
+    frame: Size = 200
+    """Samples of a frame of a folder of recordings."""
+
     window: Size | None = None
     """Frames of the windows into which series (T, D) or (N, T, D) are cut."""
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import sparse
+from scipy.io import wavfile
 
 from vaezoo.data import Data, load_data
 from vaezoo.errors import RequestError
@@ -54,3 +55,35 @@ def test_pictures_smaller_than_the_cut_are_refused(folder: Path) -> None:
 def test_pictures_of_unlike_size_name_the_setting(folder: Path) -> None:
     with pytest.raises(RequestError, match="`resize=64`"):
         read(folder)
+
+
+def wav(path: Path, samples: np.ndarray, rate: int = 8000) -> None:
+    path.parent.mkdir(exist_ok=True)
+    wavfile.write(path, rate, samples)
+
+
+def test_recordings_are_sequences_of_frames(tmp_path: Path) -> None:
+    sound = np.random.default_rng(0).integers(-(2**15), 2**15, 1050).astype(np.int16)
+    wav(tmp_path / "no" / "a.wav", sound)
+    wav(tmp_path / "yes" / "b.wav", sound[:450])
+    data = read(tmp_path, frame=100)
+    assert (data.kind, data.x.shape) == ("sequences", (2, 10, 100))
+    assert np.allclose(data.x[1, :4].ravel(), sound[:400] / 2**15)
+    assert data.arrays["length"].tolist() == [10, 4]
+    assert data.arrays["label"].tolist() == [0, 1]
+
+
+def test_recordings_of_two_rates_are_refused(tmp_path: Path) -> None:
+    for name, rate in (("a", 8000), ("b", 16000)):
+        wav(tmp_path / f"{name}.wav", np.zeros(900, np.int16), rate)
+    with pytest.raises(RequestError, match=r"b\.wav' has 16000 samples a second"):
+        read(tmp_path)
+
+
+def test_what_is_no_recording_of_one_channel_is_refused(tmp_path: Path) -> None:
+    wav(tmp_path / "a.wav", np.zeros((900, 2), np.int16))
+    with pytest.raises(RequestError, match="2 channels"):
+        read(tmp_path)
+    (tmp_path / "a.wav").write_bytes(b"RIFF nothing")
+    with pytest.raises(RequestError, match="no recording"):
+        read(tmp_path)

@@ -12,6 +12,7 @@ from vaezoo.data.files.arrays import codes_of, read_arrays
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.pictures import read_pictures
+from vaezoo.data.files.sounds import read_sounds, sounds_in
 from vaezoo.data.files.tables import read_csv, read_parquet
 from vaezoo.data.files.windows import windowed
 from vaezoo.data.layout import channels_first
@@ -133,15 +134,25 @@ def _refusing_file(path: str | Path) -> Iterator[None]:
 
 
 def _folder(path: Path, how: DataSettings) -> Data:
-    """Return pictures, whose folders are labels, or splits and then labels."""
-    x, folders, checksum = read_pictures(path, how)
+    """Return pictures or sounds, whose folders are labels, or splits and then labels."""
+    arrays: dict[str, Array]
+    notes: tuple[str, ...] = ()
+    if sounds := sounds_in(path):
+        arrays, folders, checksum, line = read_sounds(path, sounds, how.frame)
+        notes = (line,)
+    else:
+        x, folders, checksum = read_pictures(path, how)
+        arrays = {"x": x}
+    if folders and len(folders) != len(arrays["x"]):
+        raise RequestError(f"'{path}' has files both beside and in sub-folders: move them")
     parts = [folder.split("/") for folder in folders]
     split = [some[0] for some in parts]
-    notes: tuple[str, ...] = ()
     if has_splits := are_splits(split):
-        notes = ("splits: the folders " + ", ".join(sorted(set(split))),)
+        notes = (
+            *notes,
+            "splits: the folders " + ", ".join(sorted(set(split))),
+        )
         parts = [some[1:] for some in parts]
-    arrays = {"x": x}
     if parts and all(parts) and how.label != "none":
         arrays["label"] = codes_of(np.array([some[0] for some in parts]))
     rows = np.array(split) if has_splits else None

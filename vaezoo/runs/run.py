@@ -96,7 +96,8 @@ class Run:
         """Return what it is, in five rows."""
         cls = type(self.pair)
         defaults, training = self._defaults()
-        unset = {**DataSettings(name="").model_dump(), "name": self.data.name, "dir": self.data.dir}
+        own = {key: getattr(self.data, key) for key in ("name", "dir", "categories")}
+        unset = {**DataSettings(name="").model_dump(), **own}
         unit = "frame" if takes_lengths(self.pair) else "datum"
         return {
             "model": f"{registry.entry_of(cls).name}: {list_changes(self.config, defaults)}",

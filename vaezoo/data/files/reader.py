@@ -40,15 +40,17 @@ def load_file(
                             of shape ``(N, T, D)``, whose padding is replaced by zeros; further
                             arrays of N rows, by the name of the model's argument
     ``.csv``, ``.parquet``  one row a datum; a column ``label``, ``y``, ``class`` or ``target``
-                            of text or whole numbers is the label, all others are numbers; a
+                            of text or whole numbers is the label, all others are elements of x:
+                            numbers, truth values, dates as days, texts as zeros and ones; a
                             first column without a name (row numbers) is left out; fields of a
-                            ``.csv`` are separated by a comma, semicolon, tab or bar, and decimals
-                            have a point or, but between commas, a comma
+                            ``.csv`` or ``.tsv`` are separated by a comma, semicolon, tab or bar,
+                            and decimals have a point or, but between commas, a comma
     the same, with columns  sequences, one row a frame: ``id`` tells which sequence, ``time`` (a
     ``id`` and ``time``     number or an ISO 8601 date) orders its frames and does nothing else; a
                             label is constant in each sequence
     a folder of images      of one size; grey ``(H, W)`` or colour ``(3, H, W)``, transparency
-                            dropped; sub-folders are labels
+                            dropped; sub-folders are labels, or splits and then labels
+    a folder of ``.wav``    recordings as sequences of frames
     ======================  ==================================================================
 
     Labels that are text become numbers in alphabetical order. Sequences are numbered in the order

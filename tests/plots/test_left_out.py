@@ -8,7 +8,7 @@ import pytest
 import vaezoo
 from vaezoo.plots.figures import plot_run
 
-SHAPES = {"volumes": (1, 4, 4, 4), "channels last": (4, 4, 3), "five channels": (5, 4, 4)}
+SHAPES = {"volumes": (1, 4, 4, 4), "four colours last": (4, 4, 4, 3), "five channels": (5, 4, 4)}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

@@ -533,7 +533,7 @@ def test_other_data_of_the_same_shape(vaezoo: Vaezoo, run_folder: Path, tmp_path
     np.save(tmp_path / "x.npy", x.astype(np.uint8) * 16)
     result = vaezoo("evaluate", "run", "--data", "x.npy", "--iwae", "1,5", "--json")
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["num_rows"] == 5
+    assert json.loads(result.stdout)["num_rows"] == 50
 
 
 def test_evaluation_agrees_with_training(trained: Path, vaezoo: Vaezoo) -> None:

@@ -73,7 +73,8 @@ def load_data(
 
 def _with_files_of_splits(path: Path, how: DataSettings) -> Data:
     """Return the data of a file, or of one for each split, named or in a folder."""
-    train, others = _files_of_splits(path, how)
+    with refusing(f"cannot look into '{path}'"):
+        train, others = _files_of_splits(path, how)
     data = load_file(train, settings=how)
     for split, other in others.items():
         alike = how.model_copy(update={"categories": dict(data.categories)})

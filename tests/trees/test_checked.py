@@ -50,7 +50,12 @@ def test_replicated_data_belong_to_their_draws(checked: xr.DataTree) -> None:
     assert abs(rest.std() - 1) < 5 / math.sqrt(2 * rest.size)
 
 
-def test_replicated_sequences_end_where_they_end() -> None:
+@pytest.mark.parametrize("at_once", [100, 200, 10_000])
+def test_replicated_sequences_end_where_they_end(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 draws each, one sequence at a time, two, or all."""
+    monkeypatch.setattr("vaezoo.trees.rows.rows_at_once", lambda num_frames: at_once)
     torch.manual_seed(0)
     rng, length = np.random.default_rng(1), np.array([6, 2, 5, 1, 3, 6])
     x = rng.normal(size=(6, 6, 2)).astype(np.float32)

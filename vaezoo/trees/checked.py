@@ -1,6 +1,6 @@
 """Draws of chains and of checked posteriors, with the coordinates of those of the guide."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -76,14 +76,25 @@ def _replicated(draws: Draws, latents: Mapping[str, Tensor], constant: xr.Datase
             for s in range(0, total, every)
         ]
     values = {
-        name: np.concatenate([part[name] for part in parts], 1).reshape(
-            NUM_CHAINS, number, total, *parts[0][name].shape[2:]
-        )
+        name: np.stack(np.split(_joined([part[name] for part in parts]), NUM_CHAINS))
         for name in parts[0]
     }
     length = constant["length"].values if "length" in constant else None
     group = rows.coordinates.dataset("posterior_predictive", values, 0, length)
     return group.assign_coords(draw=places)
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """Return draws ``(R, B, ...)`` of all data, shorter sequences filled up to the longest."""
+    if parts[0].ndim < 3:
+        return np.concatenate(parts, 1)
+    longest = max(part.shape[2] for part in parts)
+    filled = []
+    for part in parts:
+        widths = np.zeros((part.ndim, 2), dtype=int)
+        widths[2, 1] = longest - part.shape[2]
+        filled.append(np.pad(part, widths))
+    return np.concatenate(filled, 1)
 
 
 def _replicate(rows: Rows, latents: Mapping[str, Tensor], start: int) -> dict[str, Array]:

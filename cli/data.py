@@ -2,7 +2,7 @@
 
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +20,7 @@ from vaezoo.cli._streams import echo
 from vaezoo.settings import DataSettings, checked
 
 if TYPE_CHECKING:
-    from vaezoo.data import Source
+    from vaezoo.data import Data, Source
     from vaezoo.data.likelihoods import Comparison, Score
 
 __all__ = ["data"]
@@ -28,6 +28,20 @@ __all__ = ["data"]
 _WIDTH = 80
 _INDENT = 12
 _MOST_NAMES = 8
+
+
+def _takes_one(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take a data set, and how it is read (:func:`_loaded`)."""
+    seed = click.option("--split-seed", default=0, show_default=True, help="Of a split at random.")
+    spec = click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
+    return spec(data_dir_option(reading_options(seed(command))))
+
+
+def _loaded(spec: str, data_dir: str | None, split_seed: int, reading: Mapping[str, Any]) -> "Data":
+    from vaezoo.data import load_data
+
+    typed = {"name": spec, "split_seed": split_seed, **reading_settings(reading)}
+    return load_data(spec, data_dir=data_dir, settings=checked(DataSettings, typed))
 
 
 @click.group()
@@ -61,10 +75,7 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 
 
 @data.command("show")
-@click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
-@data_dir_option
-@reading_options
-@click.option("--split-seed", default=0, show_default=True, help="Of a split at random.")
+@_takes_one
 @json_option
 def show_command(
     spec: str, data_dir: str | None, split_seed: int, as_json: bool, **reading: Any
@@ -79,12 +90,9 @@ def show_command(
     Example:
       vaezoo data show digits
     """
-    from vaezoo.data import load_data
     from vaezoo.data.profile import describe
 
-    typed = {"name": spec, "split_seed": split_seed, **reading_settings(reading)}
-    loaded = load_data(spec, data_dir=data_dir, settings=checked(DataSettings, typed))
-    report = _in_flags(describe(loaded))
+    report = _in_flags(describe(_loaded(spec, data_dir, split_seed, reading)))
     if as_json:
         echo_json(report)
     else:
@@ -92,10 +100,7 @@ def show_command(
 
 
 @data.command("explain-likelihood")
-@click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
-@data_dir_option
-@reading_options
-@click.option("--split-seed", default=0, show_default=True, help="Of a split at random.")
+@_takes_one
 @json_option
 def explain_command(
     spec: str, data_dir: str | None, split_seed: int, as_json: bool, **reading: Any
@@ -112,10 +117,9 @@ def explain_command(
     """
     from dataclasses import asdict
 
-    from vaezoo.data import explain_likelihood, load_data
+    from vaezoo.data import explain_likelihood
 
-    typed = {"name": spec, "split_seed": split_seed, **reading_settings(reading)}
-    loaded = load_data(spec, data_dir=data_dir, settings=checked(DataSettings, typed))
+    loaded = _loaded(spec, data_dir, split_seed, reading)
     comparisons = explain_likelihood(loaded)
     if as_json:
         echo_json([asdict(comparison) for comparison in comparisons])

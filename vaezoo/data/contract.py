@@ -162,13 +162,13 @@ def _check(
     low, high = summary.low / transform.scale, summary.high / transform.scale
     unit = low >= 0 and high <= 1
     span = f"{data.name} has values {summary.low:g} ... {summary.high:g}"
-    if transform.binarize != "none" and not unit:
+    is_drawn = transform.binarize != "none"  # as bits of these probabilities
+    if is_drawn and not unit:
         raise RequestError(
             f"{span}, which cannot be probabilities: "
             f"`binarize={transform.binarize!r}` needs 0 ... 1"
         )
-    drawn = transform.binarize != "none"
-    binary = drawn or (summary.is_binary and transform.scale == 1.0 and transform.mean is None)
+    binary = is_drawn or (summary.is_binary and transform.scale == 1.0 and transform.mean is None)
     for name, fn, taken in sites:
         whole = taken.argument == "x" and taken.elements is None
         if whole and is_boolean(fn) and not binary:
@@ -178,7 +178,7 @@ def _check(
             _check_support(name, fn, low, high, span, transform)
         if taken.argument != "x":
             check_values(name, fn, taken, data, Transform())
-        elif not drawn:
+        elif not is_drawn:
             check_values(name, fn, taken, data, transform)
 
 

@@ -369,8 +369,8 @@ class _Joint:
             self.transforms[name].inv(site["value"]).unflatten(0, size).flatten(2)
             for name, (site, _) in trace.latents.items()
         ]
-        drawn = {name: site["fn"].sample() for name, site in trace.observed.items()}
-        values = by_argument(self.roles, site_values(self.pair, drawn), arguments)
+        observed = {name: site["fn"].sample() for name, site in trace.observed.items()}
+        values = by_argument(self.roles, site_values(self.pair, observed), arguments)
         for name, places in self.places.items():
             flat = values[name].reshape(TRIALS, self.num_data, -1)
             entries = flat.gather(2, places.expand(TRIALS, *places.shape))

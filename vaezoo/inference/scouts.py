@@ -182,8 +182,8 @@ def _send(target: Target, settings: ScoutSettings) -> Scouts:
         journey.move(settings.max_leapfrog[1], SLOW)
     draws, log_joint = journey.last(settings.num_samples)
     clusters = cluster(draws, is_settled(draws, log_joint))
-    found = clusters.members_of(slice(settings.from_prior))
-    return Scouts(draws, log_joint, clusters, found)
+    from_prior = clusters.members_of(slice(settings.from_prior))
+    return Scouts(draws, log_joint, clusters, from_prior)
 
 
 class _Journey:

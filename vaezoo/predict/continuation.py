@@ -14,7 +14,7 @@ from guide and prior in halves. What is not written as one step goes on by
 :mod:`vaezoo.sequences.conditioning`, from draws of the guide that are not weighted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -247,16 +247,23 @@ def continue_beginnings(
         size = rows_at_once(num_samples, num_frames=prefix + steps)
         for some in rows.split(size):
             args = tuple(arg[some] for arg in begun.args)
-            given = {name: value[some] for name, value in begun.conditions.items()}
-            parts.append((some, _continuation(run, pair, args, prefix, steps, num_samples, given)))
+            more = {name: value[some] for name, value in begun.conditions.items()}
+            parts.append((some, _continuation(run, pair, args, prefix, steps, num_samples, more)))
     order = torch.cat([rows for rows, _ in parts]).argsort()
+    whole = _joined([part for _, part in parts], 0)
+    draws, points = (
+        {name: value[order] for name, value in values.items()}
+        for values in (whole.draws, whole.points)
+    )
+    return draws, points, whole.binary
 
-    def joined(values: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        return {name: torch.cat([part[name] for part in values])[order] for name in values[0]}
 
-    draws = joined([part.draws for _, part in parts])
-    points = joined([part.points for _, part in parts])
-    return draws, points, parts[0][1].binary
+def _joined(parts: Sequence[Continuation], dim: int) -> Continuation:
+    draws, points = (
+        {name: torch.cat([part[name] for part in values], dim) for name in values[0]}
+        for values in ([part.draws for part in parts], [part.points for part in parts])
+    )
+    return Continuation(draws, points, parts[0].binary)
 
 
 def _continuation(
@@ -283,11 +290,7 @@ def _continuation(
             return _continued_jointly(run, args, prefix, steps, num_samples, conditions)
         except RequestError as error:
             raise RequestError(f"{joint}; {error}") from joint
-    draws, points = (
-        {name: torch.cat([part[name] for part in values], 1) for name in values[0]}
-        for values in ([part.draws for part in parts], [part.points for part in parts])
-    )
-    return Continuation(draws, points, parts[0].binary)
+    return _joined(parts, 1)
 
 
 def _continued_jointly(

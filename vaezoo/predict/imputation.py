@@ -362,8 +362,8 @@ def _argument(
     whole = [invert(named[name]) for named, *_ in parts]
     truth = _joined(whole, 0, frames)
     # What has no missing entries is drawn as it is.
-    drawn = [(named[name], values.get(name)) for named, values, _ in parts]
-    draws = _joined([invert(x[None] if new is None else new) for x, new in drawn], 1, frames)
+    of_parts = [(named[name], values.get(name)) for named, values, _ in parts]
+    draws = _joined([invert(x[None] if new is None else new) for x, new in of_parts], 1, frames)
     nothing = np.zeros(truth.shape, bool)
     if unknown.get(name, nothing).any():
         truth = np.where(unknown[name], np.nan, truth)

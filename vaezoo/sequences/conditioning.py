@@ -135,9 +135,9 @@ def continue_by_conditioning(
         for number in range(prefix, last):
             more = frames.until(number, number + 1)
             extended = _extend(pair, more, past)
-            drawn = frames.by_argument(pair, extended.values, more)
-            frames.replace(drawn)
-            parts.append((drawn, frames.by_argument(pair, extended.points, more)))
+            new = frames.by_argument(pair, extended.values, more)
+            frames.replace(new)
+            parts.append((new, frames.by_argument(pair, extended.points, more)))
             past = {name: site["value"] for name, site in sample_sites(extended.trace).items()}
         draws, points = (
             {n: torch.cat([part[i][n][:, -1:] for part in parts], 1) for n in parts[0][i]}
@@ -288,11 +288,11 @@ def _hears(pair: nn.Module, frames: _Frames, extended: _Extended, args: Args, nu
     Its sites then have other distributions when what was drawn is in the arguments.
     """
     names = argument_names(pair)
-    drawn = frames.by_argument(pair, extended.values, args)
-    given = {**dict(zip(names, args, strict=True)), **drawn}
+    new = frames.by_argument(pair, extended.values, args)
+    arguments = {**dict(zip(names, args, strict=True)), **new}
     values = {name: site["value"] for name, site in sample_sites(extended.trace).items()}
     with _Continue(values):
-        again = poutine.trace(model_of(pair)).get_trace(*given.values())
+        again = poutine.trace(model_of(pair)).get_trace(*arguments.values())
     sites, before = sample_sites(again), sample_sites(extended.trace)
     for name, site in sites.items():
         ours, theirs = (s["fn"].log_prob(s["value"]) for s in (site, before[name]))

@@ -236,7 +236,7 @@ def prepare(
         loaded = with_mask(loaded) if "mask" in names else loaded
         again = None if pair is model else partial(built, cls, values, loaded.x_shape)
         admission = examine_on_data(pair, loaded, settings, again=again)
-        known = _known(admission, loaded, names)
+        facts = _facts_of(admission, loaded, names)
     run = Run(
         pair=pair.to(device),
         model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
@@ -251,15 +251,15 @@ def prepare(
         info={
             **_info(cls, loaded, names, device, schedule),
             "own_splits": isinstance(data, Data) and not are_default(loaded, settings.split_seed),
-            **known,
+            **facts,
             "preset": chosen,
-            "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *known["notes"]],
+            "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *facts["notes"]],
         },
     )
     return run, loaded
 
 
-def _known(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:
+def _facts_of(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:
     """Return what ``run.json`` holds of an admission; a refusal where something is wrong."""
     admission.report.refuse()
     notes = [str(n) for n in admission.report.notes if n.check != "reparameterised"]

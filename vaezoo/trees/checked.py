@@ -1,6 +1,6 @@
 """Draws of chains and of checked posteriors, with the coordinates of those of the guide."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from vaezoo.diagnostics.sequences import SequenceCheck
 from vaezoo.inference.hmc import HMCResult
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, probing
+from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import model_of, sample_sites, site_values, step_of
 from vaezoo.trees.drawing import Draws
 from vaezoo.trees.groups import NUM_CHAINS, to_numpy
@@ -75,29 +76,18 @@ def _replicated(draws: Draws, latents: Mapping[str, Tensor], constant: xr.Datase
             _replicate(rows, {n: z[:, s : s + every] for n, z in some.items()}, s)
             for s in range(0, total, every)
         ]
-    values = {
-        name: np.stack(np.split(_joined([part[name] for part in parts]), NUM_CHAINS))
-        for name in parts[0]
-    }
+    values = {}
+    for name, first in parts[0].items():
+        of_all = [part[name] for part in parts]
+        in_frames = rows.is_sequence and first.dim() > 2
+        joined = join_sequences(of_all, 0.0, dim=1) if in_frames else torch.cat(of_all, 1)
+        values[name] = joined.unflatten(0, (NUM_CHAINS, number)).cpu().numpy()
     length = constant["length"].values if "length" in constant else None
     group = rows.coordinates.dataset("posterior_predictive", values, 0, length)
     return group.assign_coords(draw=places)
 
 
-def _joined(parts: Sequence[Array]) -> Array:
-    """Return draws ``(R, B, ...)`` of all data, shorter sequences filled up to the longest."""
-    if parts[0].ndim < 3:
-        return np.concatenate(parts, 1)
-    longest = max(part.shape[2] for part in parts)
-    filled = []
-    for part in parts:
-        widths = np.zeros((part.ndim, 2), dtype=int)
-        widths[2, 1] = longest - part.shape[2]
-        filled.append(np.pad(part, widths))
-    return np.concatenate(filled, 1)
-
-
-def _replicate(rows: Rows, latents: Mapping[str, Tensor], start: int) -> dict[str, Array]:
+def _replicate(rows: Rows, latents: Mapping[str, Tensor], start: int) -> dict[str, Tensor]:
     """Return observed sites of some data, given draws of their latents: ``(R, B, ...)``."""
     number, count = next(iter(latents.values())).shape[:2]
     particles = Particles(number)
@@ -111,7 +101,7 @@ def _replicate(rows: Rows, latents: Mapping[str, Tensor], start: int) -> dict[st
         sites = sample_sites(particles.run(model_of(rows.run.pair), args))
     observed = {name: site["fn"].sample() for name, site in sites.items() if site["is_observed"]}
     values = rows.predicted(site_values(rows.run.pair, observed))
-    return to_numpy({name: particles.by_datum(value) for name, value in values.items()})
+    return {name: particles.by_datum(value) for name, value in values.items()}
 
 
 def _by_step(rows: Rows, by_row: Mapping[str, Tensor]) -> dict[str, Tensor]:

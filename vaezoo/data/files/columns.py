@@ -230,10 +230,10 @@ def in_order(data: Data, columns: Sequence[str]) -> Data:
     if missing or extra or len(data.columns) != len(columns):
         lacks = f"has no column {_listed(missing)}" if missing else ""
         more = f"has a column {_listed(extra)} more" if extra else ""
-        found = " and ".join(filter(None, (lacks, more))) or "names a column twice"
+        differs = " and ".join(filter(None, (lacks, more)))
+        wrong = f"{differs} than what was trained on" if differs else "names a column twice, of"
         raise RequestError(
-            f"{data.name} {found} than what was trained on: {_listed(columns)}; "
-            "give the same columns, in any order"
+            f"{data.name} {wrong}: {_listed(columns)}; give the same columns, in any order"
         )
     x = data.x[..., [data.columns.index(name) for name in columns]]
     arrays = {**data.arrays, "x": x}

@@ -108,8 +108,8 @@ def from_pyro(
     with _evaluating(model, guide), seeded(seed, _device(args, kwargs)):
         source = source_of(guide, args, kwargs, (NUM_CHAINS, num_samples // NUM_CHAINS))
         sites = bound.sites(source.draw(0).latents)
-        drawn = {**_explained(bound, source, max_gib), **_drawn_from_prior(bound, source.shape)}
-    tree = _tree(drawn, source, sites, _constants(bound, sites), Plates(sites, dims, coords))
+        groups = {**_explained(bound, source, max_gib), **_drawn_from_prior(bound, source.shape)}
+    tree = _tree(groups, source, sites, _constants(bound, sites), Plates(sites, dims, coords))
     tree.attrs = {**_attributes(source), "seed": seed}
     return to_arviz(tree)
 
@@ -211,7 +211,7 @@ def _constants(bound: BoundModel, sites: Mapping[str, Site]) -> dict[str, Array]
 
 
 def _tree(
-    drawn: _Groups,
+    groups_of_sites: _Groups,
     source: Source,
     sites: Mapping[str, Site],
     constants: Mapping[str, Array],
@@ -219,10 +219,10 @@ def _tree(
 ) -> xr.DataTree:
     batches = {n: len(s["fn"].batch_shape) for n, s in sites.items() if not is_deterministic(s)}
     groups = {}
-    for group, values in drawn.items():
+    for group, values in groups_of_sites.items():
         named = {n: (plates.dims(n, v.shape[2:], batches.get(n)), v) for n, v in values.items()}
         groups[group] = plates.dataset(named)
-    stats = {**drawn["sample_stats"], **source.stats}
+    stats = {**groups_of_sites["sample_stats"], **source.stats}
     groups["sample_stats"] = plates.dataset({name: ((), value) for name, value in stats.items()})
     observed = {name: _to_array(site["value"]) for name, site in sites.items() if is_data(site)}
     of_data = {n: (plates.dims(n, x.shape, batches[n]), x) for n, x in observed.items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from _confusion import COLUMNS, WRONG_NATS, counts, row
 from _known import (
     Case,
     bent,
@@ -121,22 +122,8 @@ data, and checked draws (1,000) of *repaired* ones; half of the data, and 99 of 
 FAR_HEADER = [
     "verdict", "data", "log p(x), nats", "mean, sds", "sd, factor", "distribution function"
 ]  # fmt: skip
-WRONG_NATS = 0.2
 WRONG = (WRONG_NATS, 0.3, math.log(1.3), 0.15)
-HEADER = [
-    "family",
-    "data",
-    "trusted",
-    "repaired",
-    "not",
-    "log p wrong",
-    "caught",
-    "wrongly trusted",
-    "wrongly repaired",
-    "fine",
-    "of these not trusted",
-    "s / 100",
-]
+HEADER = ["family", *COLUMNS]
 
 
 def errors(draws: Tensor, exact: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,14 +181,9 @@ class Tally:
     repaired: Tensor = field(default_factory=lambda: torch.zeros(4, 0, dtype=torch.float64))
 
     def __add__(self, other: "Tally") -> "Tally":
-        counts = [one + two for one, two in zip(self.counts, other.counts, strict=True)]
+        sums = [one + two for one, two in zip(self.counts, other.counts, strict=True)]
         trusted = torch.cat([self.trusted, other.trusted], 1)
-        return Tally(counts, trusted, torch.cat([self.repaired, other.repaired], 1))
-
-    def row(self, name: str) -> list[object]:
-        """Return a row of the table."""
-        *counts, seconds = self.counts
-        return [name, *(int(c) for c in counts), f"{100 * seconds / max(1, counts[0]):.1f}"]
+        return Tally(sums, trusted, torch.cat([self.repaired, other.repaired], 1))
 
 
 def judge(case: Case, seed: int) -> Tally:
@@ -219,13 +201,8 @@ def judge(case: Case, seed: int) -> Tally:
     of_checked = all_errors((check.log_evidence - case.log_evidence).double(), checked, exact)
     together = all_errors(off, *go_together(guide, exact))
     fine = (worst(of_guide) < 0.5) & (worst(together) < 0.5)
-    trusted, repaired, refused = (check.verdict == place for place in range(3))
-    missed = off.abs() > WRONG_NATS
-    counts = [
-        trusted, repaired, refused, missed, missed & ~trusted, trusted & (worst(of_guide) > 1),
-        repaired & (worst(of_checked) > 1), fine, fine & ~trusted,
-    ]  # fmt: skip
-    numbers = [len(case.x), *(int(c.sum()) for c in counts), seconds]
+    numbers = counts(check.verdict, off, worst(of_guide) > 1, worst(of_checked) > 1, fine, seconds)
+    trusted, repaired = check.verdict == 0, check.verdict == 1
     return Tally(numbers, of_guide[:, trusted], of_checked[:, repaired])
 
 
@@ -245,8 +222,8 @@ def table(seeds: int, word: str) -> tuple[list[list[object]], Tally]:
                 print(f"{case.family:45}", *(f"{v:6.1f}" for v in each.counts), flush=True)
                 tally += each
         total += tally
-        rows.append(tally.row(family))
-    return [*rows, total.row("all")], total
+        rows.append(row(family, tally.counts))
+    return [*rows, row("all", total.counts)], total
 
 
 def how_far(total: Tally) -> list[list[object]]:

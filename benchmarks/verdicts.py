@@ -248,7 +248,8 @@ def main() -> None:
     rows, total = table(arguments.seeds, arguments.family)
     far = markdown(how_far(total))
     if arguments.write:
-        text = f"{TEXT}\n\n{FAR}\n\n{far}"
+        seeds = f"Seeds 0 to {arguments.seeds - 1}, 24 data of each pair."
+        text = f"{TEXT} {seeds}\n\n{FAR}\n\n{far}"
         write("verdicts", "Verdicts against the truth", text, [HEADER, *rows], began)
     else:
         print(f"{markdown([HEADER, *rows])}\n\n{far}")

@@ -1,33 +1,57 @@
 """``vaezoo list``."""
 
+import builtins
+import itertools
 from dataclasses import asdict
+from typing import get_args
 
 import click
 
 from vaezoo.cli._shared import echo_json, json_option, table
 from vaezoo.errors import RequestError, nearest
-from vaezoo.registry import entries
+from vaezoo.options import DataKind
+from vaezoo.registry import Entry, entries
 
 __all__ = ["list"]
 
 
 @click.command()
 @click.argument("pattern", default="*")
+@click.option("--tag", metavar="TAG", help="Only those for it: missing, discrete, baseline, ...")
 @json_option
-def list(pattern: str, as_json: bool) -> None:
+def list(pattern: str, tag: str | None, as_json: bool) -> None:
     """List the models of the zoo, all or those whose name matches PATTERN.
+
+    They stand by the kind of data that they explain, and by family.
 
     \b
     Example:
       vaezoo list
-      vaezoo list 'vae-*'
+      vaezoo list 'vae-*' --tag missing
     """
+    matching = _matching(pattern, tag)
+    if as_json:
+        echo_json([{**asdict(entry), "family": entry.family} for entry in matching])
+        return
+    rows: builtins.list[tuple[str, ...]] = [("model", "reference", "")]
+    groups = itertools.groupby(sorted(matching, key=_group), _group)
+    for (_, kind, family), members in groups:
+        rows += [("", "", ""), (f"{kind}: {family}", "", "")]
+        rows += [(f"  {entry.name}", entry.reference, entry.summary) for entry in members]
+    table(rows)
+
+
+def _matching(pattern: str, tag: str | None) -> builtins.list[Entry]:
     matching = entries(pattern)
     if not matching:
         names = [entry.name for entry in entries()]
         raise RequestError(f"no model matches '{pattern}'; {nearest(pattern, names)}")
-    if as_json:
-        echo_json([asdict(entry) for entry in matching])
-        return
-    rows = ((e.name, e.data, e.reference, e.summary) for e in matching)
-    table([("model", "data", "reference", ""), *rows])
+    tagged = [entry for entry in matching if tag is None or tag in entry.tags]
+    if not tagged:
+        tags = sorted({each for entry in matching for each in entry.tags})
+        raise RequestError(f"no model has the tag '{tag}'; {nearest(str(tag), tags)}")
+    return tagged
+
+
+def _group(entry: Entry) -> tuple[int, str, str]:
+    return get_args(DataKind).index(entry.data), entry.data, entry.family

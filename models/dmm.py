@@ -70,6 +70,7 @@ class GatedTransition(nn.Module):
     "dmm",
     data="sequences",
     reference="arXiv:1609.09869",
+    tags=("sequence",),
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32, "transition_hidden": 32, "emission_hidden": 32},

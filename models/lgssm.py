@@ -56,6 +56,7 @@ class _Linear(nn.Module):
     "lgssm",
     data="sequences",
     reference="arXiv:1609.09869",
+    tags=("sequence",),
     presets={"default": {"training": {"lr": 0.01, "clip_norm": 10.0}}},
 )
 class LGSSM(SequencePair):

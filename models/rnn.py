@@ -39,6 +39,7 @@ __all__ = ["RNN"]
     "rnn",
     data="sequences",
     reference="arXiv:1506.02216",
+    tags=("sequence", "baseline"),
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"hidden": 32},

@@ -42,6 +42,7 @@ __all__ = ["SRNN"]
     "srnn",
     data="sequences",
     reference="arXiv:1605.07571",
+    tags=("sequence",),
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32},

@@ -40,6 +40,7 @@ __all__ = ["STORN"]
     "storn",
     data="sequences",
     reference="arXiv:1411.7610",
+    tags=("sequence",),
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32},

@@ -149,6 +149,7 @@ class VAEGaussian(VAE):
     "beta-vae",
     data="images",
     reference="Higgins et al. 2017",
+    tags=("disentangling",),
     defaults={
         "z_dim": 10,
         "hidden": (1200, 1200),

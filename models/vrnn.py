@@ -40,6 +40,7 @@ __all__ = ["VRNN"]
     "vrnn",
     data="sequences",
     reference="arXiv:1506.02216",
+    tags=("sequence",),
     presets={
         "default": {"training": {"clip_norm": 10.0}},
         "small": {"z_dim": 8, "hidden": 32},

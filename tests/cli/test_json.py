@@ -71,6 +71,12 @@ def test_models(vaezoo: Vaezoo) -> None:
     assert entries["vae-bernoulli"]["summary"]
 
 
+def test_models_by_tag(vaezoo: Vaezoo) -> None:
+    baselines = parsed(vaezoo("list", "--tag", "baseline", "--json"))
+    assert {(entry["name"], entry["family"]) for entry in baselines} >= {("rnn", "baselines")}
+    assert all("baseline" in entry["tags"] for entry in baselines)
+
+
 @pytest.mark.parametrize(("model", "answer"), [("vrnn", "yes"), ("vae-linear", "no")])
 def test_a_model_says_which_commands_it_answers(vaezoo: Vaezoo, model: str, answer: str) -> None:
     commands = parsed(vaezoo("show", model, "--json"))["commands"]

@@ -181,6 +181,7 @@ COMMANDS = {
     "too many words": Bad("train vae-bernoulli digits", "unexpected extra argument.*digits"),
     "no model to train": Bad("train", "name a model to train"),
     "no run to sample": Bad("sample", "missing argument 'RUN'"),
+    "unknown tag": Bad("list --tag mising", "no model has the tag 'mising'"),
     "unknown pattern": Bad("list zzz*", "no model matches 'zzz\\*'"),
     "unknown model shown": Bad("show vae-bernuli", "no model .*did you mean 'vae-bernoulli'"),
     "unknown data shown": Bad("data show mnits", "no data set 'mnits'; did you mean .*'mnist'"),

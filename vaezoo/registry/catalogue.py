@@ -24,6 +24,7 @@ from vaezoo.options import DataKind
 from vaezoo.registry.files import source_file
 
 __all__ = [
+    "FAMILIES",
     "Entry",
     "appendix_of",
     "entries",
@@ -35,6 +36,8 @@ __all__ = [
 Pair = TypeVar("Pair", bound=type)
 
 ENTRY_POINTS = "vaezoo.models"
+# Tags that say what a pair is, in the plural; what has none of them is a VAE.
+FAMILIES = {"autoencoder": "autoencoders", "baseline": "baselines"}
 _registered: dict[str, type] = {}
 
 
@@ -44,7 +47,8 @@ class Entry:
 
     ``presets`` maps a name to settings of the pair's configuration; the key ``"training"`` of a
     preset holds training settings. The preset ``"default"`` always applies; one named after a data
-    set applies to these data when no other is asked for.
+    set applies to these data when no other is asked for. ``tags`` say what it is looked for by, as
+    ``"missing"``.
     """
 
     name: str
@@ -53,6 +57,12 @@ class Entry:
     reference: str = ""
     summary: str = ""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """What it is, in the plural: of those of one family, scores mean the same."""
+        return next((FAMILIES[tag] for tag in self.tags if tag in FAMILIES), "VAEs")
 
 
 def register(
@@ -62,6 +72,7 @@ def register(
     reference: str = "",
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    tags: tuple[str, ...] = (),
 ) -> Callable[[Pair], Pair]:
     """Give a model/guide pair a name.
 
@@ -83,6 +94,9 @@ def register(
         Named settings of the pair, for example those of the paper for one data set.
     defaults
         Arguments of the constructor whose defaults differ from those of the class that it inherits.
+    tags
+        Words by which ``vaezoo list`` looks for it: ``disentangling``, ``missing``, ``discrete``,
+        ``sequence``, ``baseline``, ``autoencoder``, or any other word.
 
     Raises
     ------
@@ -104,7 +118,7 @@ def register(
         target = f"{cls.__module__}:{cls.__qualname__}"
         _refuse_duplicate(name, target)
         summary = _text_of(cls).strip().partition("\n")[0]
-        entry = Entry(name, target, data, reference, summary, dict(presets or {}))
+        entry = Entry(name, target, data, reference, summary, dict(presets or {}), tags)
         cls.__vaezoo_entry__ = entry  # type: ignore[attr-defined]
         if source_file(cls) is None:
             _registered[name] = cls

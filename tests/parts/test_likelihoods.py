@@ -24,7 +24,7 @@ class Features(nn.Identity):
 
     x_shape = (4,)
 
-    def head(self, num_outputs: int | None = None) -> nn.Module:
+    def head(self, num_outputs: int | None = None, *, per_element: int | None = None) -> nn.Module:
         return linear_head()
 
 

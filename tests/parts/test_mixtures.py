@@ -15,7 +15,12 @@ from vaezoo.errors import RequestError
 from vaezoo.models.rnn import RNN
 from vaezoo.models.vae import VAEGaussian
 from vaezoo.pairs.accounting import elbo_terms
-from vaezoo.parts.mixtures import LARGEST_CORRELATION, GaussianMixture, Handwriting, PenOffset
+from vaezoo.parts.likelihoods.mixtures import (
+    LARGEST_CORRELATION,
+    GaussianMixture,
+    Handwriting,
+    PenOffset,
+)
 from vaezoo.parts.networks import Decoder
 
 
@@ -26,7 +31,7 @@ class Features(nn.Identity):
         super().__init__()
         self.x_shape = x_shape
 
-    def head(self, num_outputs: int | None = None) -> nn.Module:
+    def head(self, num_outputs: int | None = None, *, per_element: int | None = None) -> nn.Module:
         torch.manual_seed(0)
         return nn.Linear(3, num_outputs or 4).double()
 

@@ -23,8 +23,7 @@ from vaezoo.parts.axes import (
     Posterior,
     Prior,
 )
-from vaezoo.parts.likelihoods import Bernoulli, Gaussian
-from vaezoo.parts.mixtures import GaussianMixture, Handwriting
+from vaezoo.parts.likelihoods import Bernoulli, Gaussian, GaussianMixture, Handwriting
 from vaezoo.parts.networks import (
     Activation,
     Decoder,

@@ -43,7 +43,9 @@ class DecoderNet(Protocol):
     x_shape: tuple[int, ...]
 
     def __call__(self, *inputs: Tensor) -> Tensor: ...
-    def head(self, num_outputs: int | None = None) -> nn.Module: ...
+    def head(
+        self, num_outputs: int | None = None, *, per_element: int | None = None
+    ) -> nn.Module: ...
 
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -135,6 +137,8 @@ class Decoder(nn.Module):
     >>> decoder = Decoder(2, [32], (8, 8))
     >>> decoder.head()(decoder(torch.zeros(5, 2))).shape
     torch.Size([5, 8, 8])
+    >>> decoder.head(per_element=3)(decoder(torch.zeros(5, 2))).shape
+    torch.Size([5, 8, 8, 3])
     """
 
     def __init__(
@@ -164,18 +168,20 @@ class Decoder(nn.Module):
         h = self.body(z.reshape(-1, z.shape[-1]))
         return torch.as_tensor(h.reshape(*z.shape[:-1], *h.shape[1:]))
 
-    def head(self, num_outputs: int | None = None) -> nn.Module:
+    def head(self, num_outputs: int | None = None, *, per_element: int | None = None) -> nn.Module:
         """Return a new layer from the features to one parameter per element of x.
 
-        With ``num_outputs`` it is a linear layer to so many parameters, ``(B, num_outputs)``.
+        With ``num_outputs`` it is a linear layer to so many parameters, ``(B, num_outputs)``; with
+        ``per_element`` each element has so many, ``(B, *x_shape, per_element)``.
         """
         if num_outputs is not None:
             return self._flat_head(num_outputs)
+        shape = self.x_shape if per_element is None else (*self.x_shape, per_element)
         if self.net == "mlp":
-            flat = nn.Linear(self.num_features, math.prod(self.x_shape))
-            return nn.Sequential(flat, nn.Unflatten(-1, self.x_shape))
-        image = _image_shape(self.x_shape)
-        return _ImageHead(_upsample(image[0], self.sizes[0]), self.x_shape)
+            flat = nn.Linear(self.num_features, math.prod(shape))
+            return nn.Sequential(flat, nn.Unflatten(-1, shape))
+        channels = _image_shape(self.x_shape)[0] * (per_element or 1)
+        return _ImageHead(_upsample(channels, self.sizes[0]), self.x_shape, per_element)
 
     def _flat_head(self, num_outputs: int) -> nn.Module:
         if self.net == "mlp":
@@ -211,15 +217,21 @@ def _transposed(
 class _ImageHead(nn.Module):
     """The last transposed convolution, with any leading batch dimensions kept."""
 
-    def __init__(self, layer: nn.Module, x_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, layer: nn.Module, x_shape: tuple[int, ...], per_element: int | None = None
+    ) -> None:
         super().__init__()
         self.layer = layer
         self.x_shape = x_shape
+        self.per_element = per_element
 
     def forward(self, h: Tensor) -> Tensor:
         batch_shape = h.shape[:-3]
         x = self.layer(h.reshape(-1, *h.shape[-3:]))
-        return torch.as_tensor(x.reshape(*batch_shape, *self.x_shape))
+        if self.per_element is None:
+            return torch.as_tensor(x.reshape(*batch_shape, *self.x_shape))
+        x = x.reshape(*batch_shape, self.per_element, *self.x_shape)
+        return torch.as_tensor(x.movedim(len(batch_shape), -1))
 
 
 def _image_shape(x_shape: Sequence[int]) -> tuple[int, int, int]:

@@ -1,7 +1,6 @@
 """Likelihoods of several modes: mixtures of Gaussians, and of pen offsets.
 
-They are used as those of :mod:`vaezoo.parts.likelihoods`. The parameters of all components come
-from one linear layer.
+The parameters of all components come from one linear layer.
 """
 
 import math

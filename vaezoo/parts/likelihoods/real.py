@@ -1,10 +1,4 @@
-"""Likelihoods p(x | z): what a decoder says about the data.
-
-Each is built from a decoder, owns it, and maps what the decoder reads to a distribution with batch
-shape ``(B,)`` and event shape ``x_shape``; its log-density is in nats.
-Which data it can explain is the support of that distribution; :mod:`vaezoo.data.contract` compares
-the two before training.
-"""
+"""Real data: the Gaussian, and the forms of its sigma."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +11,7 @@ from torch import Tensor, nn
 from vaezoo.parts.axes import LIKELIHOODS
 from vaezoo.parts.networks import DecoderNet, GaussianHead, sigma_of
 
-__all__ = ["AnalyticNormal", "Bernoulli", "Gaussian", "Sigma", "share_at_floor"]
+__all__ = ["AnalyticNormal", "Gaussian", "Sigma", "share_at_floor"]
 
 _AVERAGING_RATE = 0.01
 
@@ -43,30 +37,6 @@ Sigma = Annotated[
     AfterValidator(_check_sigma),
     Field(description="fixed:V, shared, per-dim, per-pixel, analytic"),
 ]
-
-
-@LIKELIHOODS.register("bernoulli")
-class Bernoulli(nn.Module):
-    """p(x | z) = Bernoulli(sigmoid(W h + b)) of the features h of z: one logit per binary element.
-
-    Kingma & Welling 2014, arXiv:1312.6114, App. C.1.
-
-    Examples
-    --------
-    >>> from vaezoo.parts.networks import Decoder
-    >>> likelihood = Bernoulli(Decoder(2, [32], (8, 8)))
-    >>> likelihood(torch.zeros(5, 2)).event_shape
-    torch.Size([8, 8])
-    """
-
-    def __init__(self, net: DecoderNet) -> None:
-        super().__init__()
-        self.net = net
-        self.logits = net.head()
-
-    def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
-        logits = self.logits(self.net(*inputs))
-        return dist.Bernoulli(logits=logits).to_event(len(self.net.x_shape))
 
 
 @LIKELIHOODS.register("gaussian")

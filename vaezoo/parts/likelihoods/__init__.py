@@ -1,0 +1,21 @@
+"""Likelihoods p(x | z): what a decoder says about the data.
+
+Each is built from a decoder, owns it, and maps what the decoder reads to a distribution with batch
+shape ``(B,)`` and event shape ``x_shape``; its log-density is in nats.
+Which data it can explain is the support of that distribution; :mod:`vaezoo.data.contract` compares
+the two before training.
+"""
+
+from vaezoo.parts.likelihoods.binary import Bernoulli
+from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
+from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
+
+__all__ = [
+    "AnalyticNormal",
+    "Bernoulli",
+    "Gaussian",
+    "GaussianMixture",
+    "Handwriting",
+    "Sigma",
+    "share_at_floor",
+]

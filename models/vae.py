@@ -47,10 +47,10 @@ class VAE(nn.Module):
         if decoder_activation == "same":
             decoder_activation = activation
         decoder = parts.Decoder(z_dim, widths, x_shape, activation=decoder_activation, net=net)
-        self.prior = prior(z_dim)  # p(z)
         self.decoder = likelihood(decoder)  # p(x | z)
         encoder = parts.Encoder(x_shape, hidden, activation=activation, net=net)
         self.encoder = posterior(encoder, z_dim)  # q(z | x)
+        self.prior = prior(z_dim, self.encoder, self.decoder)  # p(z)
 
     def model(self, x: Tensor) -> None:
         """p(z) p(x | z) of ``x (B, *x_shape)``."""

@@ -17,6 +17,7 @@ from torch import nn
 from vaezoo.errors import RequestError, nearest, refusing, shown
 from vaezoo.objectives.base import OBJECTIVES, SHARED_OPTIONS
 from vaezoo.parts import Axis, Part
+from vaezoo.parts.combinations import refuse_without_meaning
 from vaezoo.registry import blaming_file, entry_of, get_model
 from vaezoo.runtime.reading import read_plain
 from vaezoo.settings import Training, checked, describe
@@ -84,7 +85,7 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
     Raises
     ------
     RequestError
-        With every unknown name and wrong type in one line.
+        With every unknown name and wrong type in one line; for parts without meaning together.
 
     Examples
     --------
@@ -92,7 +93,10 @@ def resolve(cls: type, settings: Mapping[str, Any]) -> Config:
     >>> resolve(get_model("vae-linear"), {})
     {'z_dim': 10}
     """
-    return _resolve(cls, cls, settings)
+    config = _resolve(cls, cls, settings)
+    parts = {axis.name: axis.find(config[name]["name"], cls) for name, axis in axes(cls).items()}
+    refuse_without_meaning(parts)
+    return config
 
 
 def _resolve(owner: type, cls: type, settings: Mapping[str, Any]) -> Config:

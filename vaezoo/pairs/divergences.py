@@ -1,17 +1,23 @@
 """KL(q || p) of each latent of a trace: in closed form where that is right, else from its draw."""
 
+import math
 from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import (
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
-from vaezoo.distributions.families import elements_of_both
+from vaezoo.distributions.families import elements_of, elements_of_both
 from vaezoo.pairs.plates import author_scale, log_density, weigh, weigh_elements
 from vaezoo.pairs.sites import PairTrace, Site
 
-__all__ = ["closed_form_sites", "kl_of", "kl_per_element"]
+__all__ = ["closed_form_sites", "kl_in_closed_form", "kl_of", "kl_per_element"]
 
 
 def closed_form_sites(trace: PairTrace) -> frozenset[str]:
@@ -46,6 +52,37 @@ def _same(first: Any, second: Any) -> bool:
     return first is second or (a.shape == b.shape and bool((a == b).all()))
 
 
+def kl_in_closed_form(q: Any, p: Any) -> Tensor:
+    """Return KL(q || p) of two distributions in closed form.
+
+    Those that torch and Pyro know, and of a normal with correlations from one without.
+
+    Raises
+    ------
+    NotImplementedError
+        When there is none.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> q = dist.MultivariateNormal(torch.ones(2), torch.eye(2))
+    >>> kl_in_closed_form(q, dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    tensor(1.)
+    """
+    elements = elements_of(p)
+    correlated = isinstance(q, MultivariateNormal | LowRankMultivariateNormal)
+    if correlated and isinstance(elements, Normal) and len(p.event_shape) == 1:
+        return _kl_of_correlated(q, elements)
+    return kl_divergence(q, p)
+
+
+def _kl_of_correlated(q: Any, p: Normal) -> Tensor:
+    """Return KL(N(m, S) || N(loc, diag scale^2)), of which only det S needs more than a sum."""
+    squares = (q.variance + (q.mean - p.loc).square()) / p.scale.square()
+    log_det = q.mean.shape[-1] * (1 + math.log(2 * math.pi)) - 2 * q.entropy()  # -log det S
+    return 0.5 * ((squares - 1 + 2 * p.scale.log()).sum(-1) + log_det)
+
+
 def kl_of(
     trace: PairTrace,
     name: str,
@@ -66,7 +103,7 @@ def kl_of(
     p, q = trace.latents[name]
     if name in closed_form:
         try:
-            return weigh(kl_divergence(q["fn"], p["fn"]), q, weight, rows)
+            return weigh(kl_in_closed_form(q["fn"], p["fn"]), q, weight, rows)
         except NotImplementedError:
             pass
     log_q = log_density(q, weight=weight, rows=rows)

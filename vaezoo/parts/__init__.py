@@ -2,10 +2,14 @@
 
 ===============================  ==================================================
 networks                         ``Encoder``, ``Decoder``, ``GaussianHead``
-p(z)                             ``StandardNormal``
+p(z)                             ``StandardNormal``, ``LearnedNormal``, ``LaplacePrior``,
+                                 ``StudentTPrior``, ``GaussianMixturePrior``, ``VampPrior``,
+                                 ``Flat``
 p(x | z), built from a decoder   ``Bernoulli``, ``Gaussian``, ``GaussianMixture``,
                                  ``Handwriting``
-q(z | x), built from an encoder  ``DiagonalNormal``
+q(z | x), built from an encoder  ``DiagonalNormal``, ``MeanOnly``, ``NoiseOnly``,
+                                 ``FullRankNormal``, ``LowRankNormal``, ``StudentTPosterior``,
+                                 ``NormalMixture``, ``Delta``
 arguments that a setting swaps   ``Prior``, ``Likelihood``, ``Posterior``
 arguments that are choices       ``Activation``, ``Net``
 ===============================  ==================================================
@@ -34,8 +38,25 @@ from vaezoo.parts.networks import (
     Net,
     sigma_of,
 )
-from vaezoo.parts.posteriors import DiagonalNormal
-from vaezoo.parts.priors import StandardNormal
+from vaezoo.parts.posteriors import (
+    Delta,
+    DiagonalNormal,
+    FullRankNormal,
+    LowRankNormal,
+    MeanOnly,
+    NoiseOnly,
+    NormalMixture,
+    StudentTPosterior,
+)
+from vaezoo.parts.priors import (
+    Flat,
+    GaussianMixturePrior,
+    LaplacePrior,
+    LearnedNormal,
+    StandardNormal,
+    StudentTPrior,
+    VampPrior,
+)
 
 __all__ = [
     "LIKELIHOODS",
@@ -46,18 +67,31 @@ __all__ = [
     "Bernoulli",
     "Decoder",
     "DecoderNet",
+    "Delta",
     "DiagonalNormal",
     "Encoder",
     "EncoderNet",
+    "Flat",
+    "FullRankNormal",
     "Gaussian",
     "GaussianHead",
     "GaussianMixture",
+    "GaussianMixturePrior",
     "Handwriting",
+    "LaplacePrior",
+    "LearnedNormal",
     "Likelihood",
+    "LowRankNormal",
+    "MeanOnly",
     "Net",
+    "NoiseOnly",
+    "NormalMixture",
     "Part",
     "Posterior",
     "Prior",
     "StandardNormal",
+    "StudentTPosterior",
+    "StudentTPrior",
+    "VampPrior",
     "sigma_of",
 ]

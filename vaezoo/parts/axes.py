@@ -8,9 +8,12 @@ A pair says that a part may be swapped by taking it as an argument of its constr
 
 and uses what it gets. The settings ``likelihood``, ``prior`` and ``posterior`` then select
 another one by name. A part is any callable that returns an ``nn.Module`` which returns a
-distribution; a new one takes a class with ``@LIKELIHOODS.register("name")``.
+distribution; a new one takes a class with ``@LIKELIHOODS.register("name")``. A prior may ask for
+more than the number of latents: pairs of the zoo build it last, and offer q(z | x) and p(x | z) to
+one that takes them, ``prior(z_dim, self.encoder, self.decoder)``.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -37,7 +40,11 @@ Class = TypeVar("Class", bound=type)
 
 @dataclass(frozen=True)
 class Part:
-    """One choice on an axis: a registered class and the options it is built with."""
+    """One choice on an axis: a registered class and the options it is built with.
+
+    It is called with all that a pair offers, of which the class takes as many as it has arguments
+    for: a prior of one's own may take the number of latents alone.
+    """
 
     axis: str
     name: str
@@ -45,8 +52,17 @@ class Part:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, *args: Any) -> nn.Module:
-        module: nn.Module = self.cls(*args, **self.options)
+        taken = args[: _most_places(self.cls)]
+        module: nn.Module = self.cls(*taken, **self.options)
         return module
+
+
+def _most_places(cls: type) -> int | None:
+    """Return how many arguments a constructor takes by their place, None for any number."""
+    parameters = inspect.signature(cls).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
 @dataclass(frozen=True)
@@ -140,5 +156,5 @@ PRIORS = Axis("prior")
 POSTERIORS = Axis("posterior")
 
 Likelihood = Annotated[Callable[[DecoderNet], nn.Module], LIKELIHOODS]
-Prior = Annotated[Callable[[int], nn.Module], PRIORS]
+Prior = Annotated[Callable[..., nn.Module], PRIORS]
 Posterior = Annotated[Callable[[EncoderNet, int], nn.Module], POSTERIORS]

@@ -33,6 +33,8 @@ Net = Literal["mlp", "conv"]
 class EncoderNet(Protocol):
     """What a posterior is built from: a module as :class:`Encoder`."""
 
+    x_shape: tuple[int, ...]
+
     def __call__(self, *inputs: Tensor) -> Tensor: ...
     def head(self, num_outputs: int) -> nn.Module: ...
 

@@ -36,12 +36,12 @@ class MyVae(nn.Module):
         posterior: parts.Posterior = parts.DiagonalNormal,
     ) -> None:
         super().__init__()
-        # p(z) = N(0, I)
-        self.prior = prior(z_dim)
         # p(x | z) = Bernoulli(x; y(z)), or what `likelihood` names
         self.decoder = likelihood(parts.Decoder(z_dim, [hidden], x_shape))
         # q(z | x) = N(z; mu(x), diag sigma(x)^2)
         self.encoder = posterior(parts.Encoder(x_shape, [hidden]), z_dim)
+        # p(z) = N(0, I), or what `prior` names, which may be made of the other two
+        self.prior = prior(z_dim, self.encoder, self.decoder)
 
     def model(self, x: Tensor) -> None:
         """p(z) p(x | z) of ``x (B, *x_shape)``."""

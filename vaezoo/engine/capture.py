@@ -10,11 +10,9 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from types import CodeType
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor, fx, nn
 from torch._guards import TracingContext, tracing
@@ -31,8 +29,14 @@ from vaezoo.checks.blame import (
     one_line,
     raised_at,
 )
+from vaezoo.engine.many.noise import Draw, draw_all, lift_noise
 from vaezoo.engine.reduction import changes, origin, reduce_graph
-from vaezoo.engine.traps import is_of_changing_shape, words_for_reading, words_for_shape
+from vaezoo.engine.traps import (
+    is_of_changing_shape,
+    without_reads,
+    words_for_reading,
+    words_for_shape,
+)
 from vaezoo.runtime.device import rng_state
 from vaezoo.runtime.isolation import plain_state, uncompiled, untouched
 
@@ -43,11 +47,7 @@ __all__ = [
     "capture",
     "one_fake_mode",
     "recapture",
-    "without_reads",
 ]
-
-# Those that imported torch_item or warn_if_nan by name: each has to be given its own stand-in.
-_PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
 
 _LINE = "vaezoo_line"
 _GENERATIONS = 4
@@ -81,21 +81,28 @@ class Captured:
     Attributes
     ----------
     graph
-        Takes ``owned`` and the arguments, flat, and returns what the function returned.
+        Takes ``owned``, the arguments and the noise, flat, and returns what the function returned.
     owned
         Parameters and buffers of the pair: the very tensors, so that updates in place are seen.
     unowned
         Lines that use a tensor which belongs to no module: seen when it is changed in place, but
         neither saved nor moved with the pair.
+    noise
+        What is drawn before each call, in the order in which the function draws it.
     """
 
     graph: fx.GraphModule
     owned: tuple[Tensor, ...]
     unowned: tuple[str, ...]
+    noise: tuple[Draw, ...]
+
+    def inputs(self, args: Sequence[Tensor]) -> list[Tensor]:
+        """Return what the graph takes, with noise drawn anew."""
+        return [*self.owned, *args, *draw_all(self.noise)]
 
     @torch.inference_mode()
     def __call__(self, args: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(self.graph(*self.owned, *args))
+        return tuple(self.graph(*self.inputs(args)))
 
 
 def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Captured:
@@ -127,7 +134,8 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         lent = _lent(first, second)
         _refuse_changes_of(lent, first, cls)
         unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
-        return Captured(_reduced(first, pair, owned, args), owned, unowned)
+        graph, noise = _reduced(first, pair, owned, args)
+        return Captured(graph, owned, unowned, noise)
 
 
 def recapture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Captured:
@@ -137,49 +145,20 @@ def recapture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Ca
         with untouched(pair, args[0].device):
             graph = _trace(function, pair, owned, args)
         _refuse_changing_shapes(graph, class_of(pair))
-        return Captured(_reduced(graph, pair, owned, args), owned, ())
+        graph, noise = _reduced(graph, pair, owned, args)
+        return Captured(graph, owned, (), noise)
 
 
 def _reduced(
     graph: fx.GraphModule, pair: nn.Module, owned: Sequence[Tensor], args: Sequence[Tensor]
-) -> fx.GraphModule:
+) -> tuple[fx.GraphModule, tuple[Draw, ...]]:
     try:
         with untouched(pair, args[0].device):
-            return reduce_graph(graph, (*owned, *_copies(args)))
+            graph = reduce_graph(graph, (*owned, *_copies(args)))
+            return graph, lift_noise(graph)
     except Exception as error:  # an operation that is recorded, but does not run again
         reason = f"what was captured does not run ({one_line(error)})"
         raise NotCapturedError(reason, line_of(class_of(pair))) from error
-
-
-@contextmanager
-def without_reads() -> Iterator[None]:
-    """Let Pyro's estimators neither read their loss back from a tensor nor test it for NaN.
-
-    They give a loss the gradient of a surrogate by ``loss + (surrogate - torch_item(surrogate))``;
-    detached, the surrogate is the same number, and stays a tensor. The engine tests every step, on
-    the device.
-    """
-    replaced: list[tuple[Any, str, Any]] = []
-    try:
-        for name in _PYRO_READS:
-            module = import_module(f"pyro.infer.{name}")
-            for attribute, stand_in in (("torch_item", _detached), ("warn_if_nan", _unchanged)):
-                if hasattr(module, attribute):
-                    replaced.append((module, attribute, getattr(module, attribute)))
-                    setattr(module, attribute, stand_in)
-        with pyro.validation_enabled(False):
-            yield
-    finally:
-        for module, attribute, original in replaced:
-            setattr(module, attribute, original)
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _unchanged(value: Any, *args: Any, **kwargs: Any) -> Any:
-    return value
 
 
 @contextmanager

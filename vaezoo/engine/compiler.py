@@ -52,7 +52,11 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
     # Not torch.compile: its Dynamo would look for a graph that is there already, and put guards in
     # front of it that every step pays for. Inductor draws by a generator of its own unless it falls
     # back on torch's; then no tier would have the noise of the others.
-    inputs: list[Tensor | int | torch.SymInt | None] = [*captured.owned, *args]
+    inputs: list[Tensor | int | torch.SymInt | None] = [
+        *captured.owned,
+        *args,
+        *[draw.memory() for draw in captured.noise],
+    ]
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -66,7 +70,7 @@ def compile_graph(captured: Captured, args: Sequence[Tensor]) -> Function:
 
     @torch.inference_mode()
     def run(args: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(compiled(*captured.owned, *args))
+        return tuple(compiled(*captured.inputs(args)))
 
     return run
 

@@ -1,11 +1,18 @@
 """What of torch cannot be captured, and what to write instead."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor, fx
 
-__all__ = ["is_of_changing_shape", "words_for_reading", "words_for_shape"]
+__all__ = ["is_of_changing_shape", "without_reads", "words_for_reading", "words_for_shape"]
+
+# Those that imported torch_item or warn_if_nan by name: each has to be given its own stand-in.
+_PYRO_READS = ("trace_elbo", "trace_mean_field_elbo", "tracegraph_elbo", "elbo", "util")
 
 _INSTEAD = {
     "__bool__": "`if` or `assert` of a tensor: write torch.where(condition, a, b)",
@@ -63,3 +70,34 @@ def _name_of(node: fx.Node) -> str:
 def _is_mask(index: Any) -> bool:
     value = index.meta.get("val") if isinstance(index, fx.Node) else None
     return isinstance(value, Tensor) and value.dtype in (torch.bool, torch.uint8)
+
+
+@contextmanager
+def without_reads() -> Iterator[None]:
+    """Let Pyro's estimators neither read their loss back from a tensor nor test it for NaN.
+
+    They give a loss the gradient of a surrogate by ``loss + (surrogate - torch_item(surrogate))``;
+    detached, the surrogate is the same number, and stays a tensor. The engine tests every step, on
+    the device.
+    """
+    replaced: list[tuple[Any, str, Any]] = []
+    try:
+        for name in _PYRO_READS:
+            module = import_module(f"pyro.infer.{name}")
+            for attribute, stand_in in (("torch_item", _detached), ("warn_if_nan", _unchanged)):
+                if hasattr(module, attribute):
+                    replaced.append((module, attribute, getattr(module, attribute)))
+                    setattr(module, attribute, stand_in)
+        with pyro.validation_enabled(False):
+            yield
+    finally:
+        for module, attribute, original in replaced:
+            setattr(module, attribute, original)
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _unchanged(value: Any, *args: Any, **kwargs: Any) -> Any:
+    return value

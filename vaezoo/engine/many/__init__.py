@@ -1,0 +1,1 @@
+"""Many seeds of one captured step at once: noise as inputs, parameters stacked."""

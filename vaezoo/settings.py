@@ -73,7 +73,7 @@ class Training(Settings):
     """Largest norm of the gradient, in nats per datum; 0: no clipping."""
 
     objective: str = "elbo"
-    """What is optimised: elbo, iwae, dreg, or one of the model's own file."""
+    """What is optimised, by name; show has all, and those of the model's own file."""
 
     objective_options: Mapping[str, Any] = {}
     """Options of the objective that are not named here, as {"alpha": 10}."""
@@ -92,6 +92,9 @@ class Training(Settings):
 
     kl_warmup: Count = 0
     """Steps in which beta rises from 0."""
+
+    kl_cycle: Count = 0
+    """Steps after which it rises from 0 again, each time as in the KL warm-up; 0: it rises once."""
 
     plateau: Count = 15
     """Epochs without a better validation ELBO until the rate is halved; 0: never."""

@@ -17,6 +17,7 @@ from vaezoo.errors import RequestError
 from vaezoo.exact.linear_gaussian import LinearGaussian, fit_ppca
 from vaezoo.models.vae_linear import VAELinear
 from vaezoo.objectives import ELBO, IWAE, Context, DReG, Objective
+from vaezoo.objectives.bounds.stl import STL
 from vaezoo.pairs.accounting import log_weights
 
 THETA = ("decoder.weight", "decoder.bias", "log_sigma")
@@ -69,8 +70,11 @@ def test_bound_of_the_exact_guide_is_the_log_likelihood(
 
 
 @pytest.mark.parametrize("number", [1, 7])
-def test_gradient_vanishes_for_the_exact_guide(exact: VAELinear, x: Tensor, number: int) -> None:
-    doubly = gradients(DReG(num_particles=number), exact, x)
+@pytest.mark.parametrize("cls", [DReG, STL])
+def test_gradient_vanishes_for_the_exact_guide(
+    exact: VAELinear, x: Tensor, cls: type, number: int
+) -> None:
+    doubly = gradients(cls(num_particles=number), exact, x)
     plain = gradients(IWAE(num_particles=number), exact, x)
     for name in PHI:
         assert float(doubly[name].abs().max()) < 1e-10, name

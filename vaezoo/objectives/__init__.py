@@ -1,10 +1,11 @@
 """What is optimised: the ELBO and its relatives, and what authors of another one start from.
 
-Every file of this folder is imported, so that an objective is there once its file is.
+Every file of this folder and of those in it is imported, so that an objective is there once its
+file is.
 """
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from vaezoo.objectives.base import (
     OBJECTIVES,
@@ -13,9 +14,9 @@ from vaezoo.objectives.base import (
     ignores_padding,
     make_objective,
 )
-from vaezoo.objectives.dreg import DReG
+from vaezoo.objectives.bounds.dreg import DReG
+from vaezoo.objectives.bounds.iwae import IWAE
 from vaezoo.objectives.elbo import ELBO
-from vaezoo.objectives.iwae import IWAE
 from vaezoo.pairs.accounting import elbo_terms, num_units
 from vaezoo.pairs.divergences import closed_form_sites
 from vaezoo.pairs.sites import trace_pair
@@ -35,5 +36,5 @@ __all__ = [
     "trace_pair",
 ]
 
-for _file in iter_modules(__path__):
-    import_module(f"{__name__}.{_file.name}")
+for _file in walk_packages(__path__, f"{__name__}."):
+    import_module(_file.name)

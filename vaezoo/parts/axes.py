@@ -107,7 +107,7 @@ class Axis:
     def choices_for(self, owner: type | None) -> dict[str, type]:
         """Return the choices that a pair has by name: those of its own file, and of every pair."""
         own = self.own.get(owner_of(owner.__module__), {}) if owner else {}
-        return {**self.choices, **own}
+        return own | {name: cls for name, cls in self.choices.items() if name not in own}
 
     def find(self, name: str, owner: type | None = None) -> type:
         """Return the choice of a name, for a pair of some class.

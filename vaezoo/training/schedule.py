@@ -104,33 +104,56 @@ def checked_schedule(
     if not (training.epochs or training.steps):
         sizes["epochs"] = default_epochs(training, num_rows)
     training = training.model_copy(update=sizes)
-    objective_of(training, owner)
+    objective = objective_of(training, owner)
     total = num_steps(training, num_rows)
     if training.kl_warmup >= total and not is_asked:
-        return training.model_copy(update={"kl_warmup": total // 2})
-    if training.kl_warmup >= total:
-        raise RequestError(
-            f"the KL warm-up of {training.kl_warmup} steps does not end before training does "
-            f"({total} steps); use `kl_warmup={total // 2}`, or train longer"
-        )
+        training = training.model_copy(update={"kl_warmup": total // 2})
+    _refuse_late_end("KL warm-up", "kl_warmup", training.kl_warmup, total)
+    _refuse_cycle(training, total)
+    rise = getattr(objective, "ends_at", 0)
+    _refuse_late_end(f"schedule of objective '{training.objective}'", "objective.rise", rise, total)
     return training
 
 
-def kl_weight(step: int, *, beta: float, warmup: int) -> float:
+def _refuse_late_end(what: str, setting: str, steps: int, total: int) -> None:
+    if steps and steps >= total:
+        raise RequestError(
+            f"the {what} of {steps} steps does not end before training does "
+            f"({total} steps); use `{setting}={total // 2}`, or train longer"
+        )
+
+
+def _refuse_cycle(training: Training, total: int) -> None:
+    cycle, warmup = training.kl_cycle, training.kl_warmup
+    if not cycle:
+        return
+    if not 0 < warmup < cycle:
+        raise RequestError(
+            f"`kl_cycle={cycle}` lets beta rise again and again over `kl_warmup` steps, which are "
+            f"{warmup} here; use `kl_warmup={cycle // 2}`"
+        )
+    _refuse_late_end("first KL cycle", "kl_cycle", cycle, total)
+
+
+def kl_weight(step: int, *, beta: float, warmup: int, cycle: int = 0) -> float:
     """Return the weight of the KL term at a step: linear from 0 to ``beta``, then constant.
+
+    With a cycle it begins again after so many steps (Fu et al. 2019, arXiv:1903.10145, eq. 5).
 
     Examples
     --------
     >>> [kl_weight(step, beta=4.0, warmup=4) for step in (0, 2, 4, 9)]
     [0.0, 2.0, 4.0, 4.0]
+    >>> [kl_weight(step, beta=4.0, warmup=4, cycle=8) for step in (0, 2, 4, 8, 10)]
+    [0.0, 2.0, 4.0, 0.0, 2.0]
     """
-    return beta * min(1.0, step / warmup) if warmup else beta
+    return beta * min(1.0, (step % cycle if cycle else step) / warmup) if warmup else beta
 
 
 def advance(state: State, training: Training) -> bool:
     """Count an epoch, and return whether the learning rate is to be halved: on a plateau.
 
-    Nothing counts during a KL warm-up, when the score falls because the weight rises.
+    Nothing counts while the weight of the KL term rises, when the score falls because of that.
 
     Examples
     --------
@@ -138,7 +161,8 @@ def advance(state: State, training: Training) -> bool:
     >>> [advance(state, training) for _ in range(4)]
     [False, True, False, True]
     """
-    if state.step < training.kl_warmup:
+    step = state.step % training.kl_cycle if training.kl_cycle else state.step
+    if step < training.kl_warmup:
         state.since_best = state.since_decay = 0
         return False
     state.since_best += 1

@@ -323,7 +323,10 @@ class Trainer:
 
     @property
     def _kl_weight(self) -> float:
-        return kl_weight(self.state.step, beta=self.training.beta, warmup=self.training.kl_warmup)
+        asked = self.training
+        return kl_weight(
+            self.state.step, beta=asked.beta, warmup=asked.kl_warmup, cycle=asked.kl_cycle
+        )
 
     def _warn_of(self, train: Metrics, validation: Metrics, score: float) -> None:
         state = self.state

@@ -5,14 +5,13 @@ from typing import ClassVar
 from pyro import poutine
 from torch import Tensor, nn
 
-from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised
-from vaezoo.objectives.importance import weighable_particles
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
+from vaezoo.objectives.bounds.along_draws import anew, log_q_along_draw, refuse_off_path
+from vaezoo.objectives.bounds.importance import weighable_particles
 from vaezoo.pairs.accounting import log_joint, log_mean_exp, num_units
-from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.plates import log_density, outermost_frame
-from vaezoo.pairs.sites import Args, PairTrace, Site, guide_of, model_of, sample_sites
+from vaezoo.pairs.plates import outermost_frame
+from vaezoo.pairs.sites import Args, Site, guide_of, model_of, sample_sites
 
 __all__ = ["DReG"]
 
@@ -52,7 +51,7 @@ class DReG:
             is known for its own draws only; or a site is shared by data.
         """
         self._particles = weighable_particles(
-            pair, args, self.num_particles, "dreg", _refuse_for_dreg
+            pair, args, self.num_particles, "dreg", lambda trace: refuse_off_path(trace, "dreg")
         )
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
@@ -64,10 +63,10 @@ class DReG:
         rows = None if mask is None else particles.repeat((mask,))[0]
         draws = particles.run(guide_of(pair), args)
         (site,) = sample_sites(draws).values()
-        z = site["value"] = _anew(site["value"])
+        z = site["value"] = anew(site["value"])
         trace = particles.run(poutine.replay(model_of(pair), trace=draws), args)
         log_p = log_joint(trace, latents=[site["name"]], weight=beta, rows=rows)
-        log_w = particles.by_datum(log_p - _log_q_along_draw(site, z, beta, rows))
+        log_w = particles.by_datum(log_p - log_q_along_draw(site, z, beta, rows))
         if z.requires_grad:
             share = particles.by_row(log_w.detach().softmax(0))
             factor = 1 - beta * (1 - _over_event(share, site))
@@ -80,41 +79,3 @@ def _over_event(share: Tensor, site: Site) -> Tensor:
     frame = outermost_frame(site)
     inner = -1 - frame.dim if frame is not None else 0
     return share.reshape(*share.shape, *[1] * (inner + site["fn"].event_dim))
-
-
-def _log_q_along_draw(site: Site, z: Tensor, beta: float | Tensor, rows: Tensor | None) -> Tensor:
-    """Return log q(z | x), whose gradient is that through z, without that of its parameters."""
-    fixed = log_density(site, z.detach(), weight=beta, rows=rows)
-    return log_density(site, z, weight=beta, rows=rows) - fixed + fixed.detach()
-
-
-def _refuse_for_dreg(trace: PairTrace) -> None:
-    marked = next((n for n, s in sample_sites(trace.model).items() if is_marked(s)), None)
-    if marked is not None:
-        raise RequestError(
-            f"objective 'dreg' sums no latent out, and '{marked}' is marked; use `objective='iwae'`"
-        )
-    names = list(sample_sites(trace.guide))
-    if len(names) != 1:
-        reason = f"'{names[1]}' is a second one" if names else "the guide has none"
-        raise RequestError(
-            f"objective 'dreg' takes one latent, and {reason}; use `objective='iwae'`"
-        )
-    site = sample_sites(trace.guide)[names[0]]
-    if not is_reparameterised(site):
-        raise RequestError(
-            f"objective 'dreg' needs a reparameterised latent, and '{names[0]}' is not; "
-            "use `objective='iwae'`"
-        )
-    try:
-        log_density(site, _anew(site["value"]))
-    except Exception as error:
-        raise RequestError(
-            f"objective 'dreg' needs the density of '{names[0]}' at any value, and its family "
-            "has it for its own draws only; use `objective='iwae'`"
-        ) from error
-
-
-def _anew(value: Tensor) -> Tensor:
-    """Return a value that a distribution does not know for its own draw."""
-    return value.view_as(value)

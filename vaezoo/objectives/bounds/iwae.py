@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
-from vaezoo.objectives.importance import weighable_particles
+from vaezoo.objectives.bounds.importance import weighable_particles
 from vaezoo.objectives.summands import leave_one_out
 from vaezoo.pairs.accounting import log_guide, log_joint, log_mean_exp, num_units, units_per_row
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_summed
@@ -32,6 +32,7 @@ class IWAE:
         Draws K; 1 gives the ELBO, its KL term by Monte Carlo.
     """
 
+    NAME: ClassVar[str] = "iwae"
     judged_by_elbo: ClassVar[bool] = False
 
     def __init__(self, *, num_particles: int = 1) -> None:
@@ -48,7 +49,7 @@ class IWAE:
             When a site is shared by data, so that a datum has no weights of its own.
         """
         self._particles = weighable_particles(
-            pair, args, self.num_particles, "iwae", self._look_for_marks
+            pair, args, self.num_particles, self.NAME, self._look_for_marks
         )
 
     def _look_for_marks(self, trace: PairTrace) -> None:
@@ -57,22 +58,27 @@ class IWAE:
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative bound; see :meth:`ELBO.loss`."""
-        if self._particles is None:
-            self.prepare(pair, args)
-        assert self._particles is not None
-        particles, mask = self._particles, context.mask
-        log_w, score = self._log_weights(pair, args, particles, context)
-        bound = log_mean_exp(log_w)
+        mask = context.mask
+        log_w, score = self.log_weights(pair, args, context)
+        bound = self._bound(log_w)
         if score is not None:
-            centred = bound - _others(log_w, units_per_row(pair, args), mask)
+            centred = bound - self._others(log_w, units_per_row(pair, args), mask)
             surrogate = (centred.detach() * score).sum(0)
             bound = bound + (surrogate - surrogate.detach())
         return -bound.sum() / num_units(pair, args, mask)
 
-    def _log_weights(
-        self, pair: nn.Module, args: Args, particles: Particles, context: Context
+    def _bound(self, log_w: Tensor, dim: int = 0) -> Tensor:
+        """Return what K log weights along a dimension say of log p(x); other bounds differ here."""
+        return log_mean_exp(log_w, dim)
+
+    def log_weights(
+        self, pair: nn.Module, args: Args, context: Context
     ) -> tuple[Tensor, Tensor | None]:
         """Return log weights ``(K, B)``, and what the score function of their draws comes from."""
+        if self._particles is None:
+            self.prepare(pair, args)
+        assert self._particles is not None
+        particles = self._particles
         beta, kept, every = context.beta, context.mask, self._summed
         if every is None:
             trace = particles.trace(model_of(pair), guide_of(pair), args)
@@ -89,6 +95,19 @@ class IWAE:
         weights = particles.by_datum(weights)
         return every.mean(log_w, weights), None if score is None else every.mean(score, weights)
 
+    def _others(self, log_w: Tensor, units: Tensor, mask: Tensor | None) -> Tensor:
+        """Return what the bound is compared with for each draw, ``(K, B)``, and does not see it.
+
+        It is the bound with the geometric mean of the other weights in the place of its own (Mnih &
+        Rezende 2016, arXiv:1602.06725, eq. 10); of a single draw, the mean of the other data.
+        """
+        number = len(log_w)
+        if number == 1:
+            return leave_one_out(log_w[0], Particles(), units, mask)[None]
+        mean = (log_w.sum(0) - log_w) / (number - 1)
+        own = torch.eye(number, dtype=torch.bool, device=log_w.device)[..., None]
+        return self._bound(torch.where(own, mean[:, None], log_w[None]), 1)
+
 
 def _log_q(
     trace: PairTrace, beta: float | Tensor, rows: Tensor | None
@@ -98,17 +117,3 @@ def _log_q(
     scores = [score_function(q, rows) for _, q in trace.latents.values() if not is_summed(q)]
     known = [score for score in scores if score is not None]
     return log_q, torch.stack(known).sum(0) if known else None
-
-
-def _others(log_w: Tensor, units: Tensor, mask: Tensor | None) -> Tensor:
-    """Return what the bound is compared with for each draw, ``(K, B)``: it does not depend on it.
-
-    It is the bound with the geometric mean of the other weights in the place of its own (Mnih &
-    Rezende 2016, arXiv:1602.06725, eq. 10); of a single draw, the mean of the other data.
-    """
-    number = len(log_w)
-    if number == 1:
-        return leave_one_out(log_w[0], Particles(), units, mask)[None]
-    mean = (log_w.sum(0) - log_w) / (number - 1)
-    own = torch.eye(number, dtype=torch.bool, device=log_w.device)[..., None]
-    return log_mean_exp(torch.where(own, mean[:, None], log_w[None]), 1)

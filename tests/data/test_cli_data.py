@@ -239,7 +239,7 @@ def test_show_lists_all_arrays(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=np.eye(20), y=np.arange(20), c=np.ones(20), names=["a", "b"])
     report = shown(tmp_path / "x.npz")
     assert [array["name"] for array in report["arrays"]] == ["x", "label", "c"]
-    assert report["read"] == ["label: array 'y'", "left out of the file: 'names' (2,)"]
+    assert report["read"] == ["label: array 'y'", "left out: 'names' (2,)"]
 
 
 @pytest.mark.parametrize("columns", [{}, {"columns": ["dx", "dy", "pen"]}])

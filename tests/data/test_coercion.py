@@ -115,8 +115,9 @@ def test_scale_is_that_of_the_units() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"y": X}, "no array 'x' among y"),
-        ({"x": X, "seed": X}, "an array cannot be called 'seed'"),
+        ({"y": X}, "the arrays y; name the data 'x'"),
+        ({"x": X, 3: X}, "3 names no array"),
+        ({"x": X, "c": X[:3]}, "rows differ"),
         ([], "there are no sequences"),
         ([np.zeros(3), np.zeros(2)], r"write s\[:, None\] for one value a frame"),
         ([[0.0, 1.0], [1.0]], "its parts have different shapes"),

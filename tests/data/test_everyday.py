@@ -42,7 +42,7 @@ FILES = {
     "labels": File("x.npz", {"x": REAL, "y": np.arange(40)}, (40, 3), "label: array 'y'"),
     "no label": File("x.npz", {"x": REAL, "y": np.arange(40)}, (40, 3), "", {"label": "none"}),
     "names of elements": File("x.npz", {"x": REAL, "columns": ["a", "b", "c"]}, (40, 3)),
-    "settings beside": File("x.npz", {"x": REAL, "fs": np.float64(8)}, (40, 3), "left out of"),
+    "settings beside": File("x.npz", {"x": REAL, "fs": np.float64(8)}, (40, 3), "left out: 'fs'"),
     "split array": File("x.npz", {"x": REAL, "split": ["train", "test"] * 20}, (40, 3), "splits"),
     "two candidates": File("x.npz", {"a": REAL, "b": REAL}, None, "name the data 'x'"),
     "padded sequences": File("x.npz", {"x": REAL.reshape(8, 5, 3), "length": [5] * 8}, (8, 5, 3)),

@@ -210,7 +210,6 @@ VALUES: dict[str, Any] = {
     "mapping without x": {"y": X},
     "mapping of raises": {"x": X, "c": Raises()},
     "mapping of numbers": {1: X},
-    "mapping with scale": {"x": X, "scale": X},
     "rows differ": {"x": X, "c": X[:3]},
     "items": RaisingItems(),
     "meta": torch.zeros(4, 4, device="meta"),

@@ -9,6 +9,7 @@ import pytest
 from vaezoo.data import Data, load_data
 from vaezoo.errors import RequestError
 from vaezoo.settings import DataSettings
+from vaezoo.training.fit import prepare
 
 
 def read(path: Path, **settings: Any) -> Data:
@@ -71,3 +72,21 @@ def test_pictures_have_no_windows(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((5, 3, 8, 8)))
     with pytest.raises(RequestError, match=r"`window` cuts series .* shape \(5, 3, 8, 8\)"):
         read(tmp_path / "x.npy", window=4)
+
+
+@pytest.mark.parametrize("shape", [(70, 2), (7, 10, 2)])
+def test_other_series_are_taken_whole(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", np.arange(140.0).reshape(shape))
+    settings = DataSettings(name="", window=10)
+    data = load_data(tmp_path / "x.npy", settings=settings, whole=True)
+    assert data.rows("test").tolist() == list(range(7))
+    assert data.x[data.rows("test")].ravel().tolist() == list(range(140))
+
+
+def test_a_run_is_asked_about_all_of_another_series(series: Path, tmp_path: Path) -> None:
+    how = {"window": 10}
+    run, data = prepare("vrnn", series, data_settings=how, config={"likelihood": "gaussian"})
+    np.save(tmp_path / "other.npy", np.load(series) + 1)
+    other = run.find_data(tmp_path / "other.npy")
+    assert other.is_whole
+    assert len(other.x) == len(data.x)

@@ -350,7 +350,7 @@ def test_arrays_are_data(digits: Report, trained: Path) -> None:
         ({"limit": 0}, "takes 1 datum or more, got 0"),
         ({"budget": 1e-9}, "is too short: 10 data at level standard take about"),
         ({"data": np.zeros((3, 2), dtype=np.float32)}, "has rows of shape"),
-        ({"data": {"y": np.zeros(3)}}, "no array 'x' among y"),
+        ({"data": {"y": np.zeros(3)}}, "the arrays y; name the data 'x'"),
         ({"split": "tset"}, "no split 'tset'; did you mean 'test'"),
     ],
 )

@@ -1,38 +1,35 @@
 """Data in any form that a caller may hand in, as one data set."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vaezoo.data.dataset import Data, checksum_of, from_arrays, from_sequences
+from vaezoo.data.dataset import Data, checksum_of
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
-from vaezoo.data.files.contents import Contents
-from vaezoo.data.files.tables import read_frame
-from vaezoo.data.layout import channels_first
+from vaezoo.data.files.joining import with_others
+from vaezoo.data.files.reader import data_of
+from vaezoo.data.files.values import read_values
 from vaezoo.data.load import load_data
-from vaezoo.data.splits import SPLITS, as_splits
+from vaezoo.data.splits import are_splits, as_splits, split_names
 from vaezoo.errors import RequestError, refusing
-from vaezoo.settings import DataSettings
+from vaezoo.settings import DataSettings, checked
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["DataLike", "as_data"]
-
-TAKEN = {"name", "scale", "seed", "splits"}  # by the functions that make a data set of arrays
+__all__ = ["DataLike", "as_data", "reading_of", "refuse_reading", "without_reading"]
 
 # Public functions quote the name of these forms: so help() prints it, not what it stands for.
 Values: TypeAlias = ArrayLike | Tensor | Sequence[ArrayLike | Tensor]
 DataLike: TypeAlias = (
     str | Path | Data | Values | Mapping[str, Values] | Dataset[Any]
-)  # and frames of pandas
+)  # and frames of pandas, matrices of scipy, and mappings of splits to any of these
+
+_OTHERS = {"validation_data": "validation", "test_data": "test"}
+# What is done to values later, or says whose they are: all other settings say how they are read.
+_LATER = {"name", "dir", "binarize", "standardize", "missing", "categories", "split_seed"}
 
 
 def as_data(
@@ -43,19 +40,20 @@ def as_data(
     scale: float | None = None,
     whole: bool = False,
     columns: Columns | None = None,
-    settings: DataSettings | None = None,
+    settings: DataSettings | Mapping[str, Any] | None = None,
 ) -> Data:
-    """Return data in any form as a data set.
+    """Return data in any form as a data set, the same as of a file that holds them.
 
     ==========================  ==============================================================
     a name, a path              as :func:`load_data` takes it
     an array, a tensor          ``x`` of shape ``(N, *x_shape)``; rows of numbers, as
-                                ``[[0, 1], [1, 0]]``, too
+                                ``[[0, 1], [1, 0]]``, too; a sparse matrix of scipy
     a list of arrays            sequences, each of shape ``(T_n, D)``
-    a mapping                   one of the two as ``x``, with further arrays of N rows by the name
-                                of the model's argument: ``length``, ``label``
+    a mapping                   one of these as ``x``, with further arrays of N rows by the name
+                                of the model's argument: ``length``, ``label``; as a ``.npz``
+    ``{"train": ..., ...}``     any of these for each split: ``train``, ``validation``, ``test``
     a frame of pandas           as the same table in a file
-    a ``Dataset`` of torch      its items in their order: x, or x and a label
+    a ``Dataset`` of torch      its items in their order: x, or x and a label, or mappings
     :class:`Data`               itself
     ==========================  ==============================================================
 
@@ -70,11 +68,12 @@ def as_data(
     scale
         Largest grey level of values in memory; by default as for :func:`from_arrays`.
     whole
-        Take all rows of values in memory, whatever split is asked for, instead of splitting them.
+        Take all rows as each split, whatever split is asked for, of data that say no splits.
     columns
         Columns of a table that are other arguments of the model, as ``{"c": ["age", "income"]}``.
     settings
-        All about how data are read, instead of ``seed`` and ``columns``.
+        All about how data are read, instead of ``seed`` and ``columns``; in a mapping, as
+        ``{"window": 50, "test_data": x_test}``, data of other splits may be values, too.
 
     Raises
     ------
@@ -87,23 +86,107 @@ def as_data(
     array([0, 1])
     >>> as_data([np.zeros((2, 3)), np.ones((5, 3))]).arrays["length"]
     array([2, 5])
+    >>> as_data(np.zeros((20, 3)), settings={"test_data": np.ones((5, 3))}).rows("test")
+    array([20, 21, 22, 23, 24])
     >>> as_data("digits").name
     'digits'
     """
-    how = settings or settings_of("", seed, columns)
+    how = settings_of("", seed, columns)
+    others: dict[str, Any] = {}
+    if settings is not None:
+        how, others = reading_of(settings)
+    if whole:  # rows of their own, and no others for validation and test
+        how, others = how.model_copy(update=dict.fromkeys(_OTHERS)), {}
+    if isinstance(value, Mapping):
+        with refusing("these data cannot be used"):
+            value, parts = _by_split(value)
+        others = {**parts, **others}
+
+    def read(one: Any, how: DataSettings, whole: bool = True) -> Data:
+        return _one(one, how, data_dir, scale, whole)
+
+    data = read(value, how, whole and not others)
+    return with_others(data, others, how, read)
+
+
+def reading_of(
+    settings: DataSettings | Mapping[str, Any], name: str = ""
+) -> tuple[DataSettings, dict[str, Any]]:
+    """Return how data are read, and values in memory that are other splits of them.
+
+    Parameters
+    ----------
+    settings
+        Typed, or a mapping that may hold values as ``validation_data`` and ``test_data``.
+    name
+        Of the data.
+
+    Examples
+    --------
+    >>> how, others = reading_of({"standardize": False, "test_data": np.ones((5, 3))})
+    >>> how.standardize, list(others)
+    (False, ['test'])
+    """
+    if isinstance(settings, DataSettings):
+        return settings, {}
+    values = {key: str(v) if isinstance(v, Path) else v for key, v in settings.items()}
+    others = {
+        split: values.pop(key)
+        for key, split in _OTHERS.items()
+        if values.get(key) is not None and not isinstance(values[key], str)
+    }
+    return checked(DataSettings, {"name": name, **values}), others
+
+
+def _by_split(value: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the data of the training, and others by their split, where they are so named."""
+    if not (are_splits(value) and "train" in (parts := split_names(value))):
+        return value, {}
+    return parts["train"], {split: one for split, one in parts.items() if split != "train"}
+
+
+def _one(
+    value: Any, how: DataSettings, data_dir: str | Path | None, scale: float | None, whole: bool
+) -> Data:
     if isinstance(value, Data):
         refuse_unread(how.columns, value.arrays, value.name)
         return _checked(value)
     if isinstance(value, str | Path):
-        if whole:  # rows of their own, and no others for validation and test
-            how = how.model_copy(update={"validation_data": None, "test_data": None})
-        return load_data(value, data_dir=data_dir, settings=how)
+        return load_data(value, data_dir=data_dir, settings=how, whole=whole)
     with refusing("these data cannot be used"):
-        data = _in_memory(value, how, scale or how.scale)
-    if not whole:
-        return data
-    rows = np.arange(len(data.x))
-    return replace(data, splits=dict.fromkeys(SPLITS, rows))
+        name, contents = read_values(value, how)
+        data = data_of(name, contents, how, scale=scale, whole=whole)
+    files = {split: getattr(how, key) for key, split in _OTHERS.items() if getattr(how, key)}
+    return with_others(data, files, how, lambda f, how: load_data(f, settings=how, whole=True))
+
+
+def refuse_reading(data: Data, how: DataSettings) -> None:
+    """Refuse settings that say how values are read, of a data set that is read already.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> refuse_reading(from_arrays(np.zeros((9, 2))), DataSettings(name="", standardize=True))
+    """
+    default = DataSettings(name="")
+    reading = DataSettings.model_fields.keys() - _LATER
+    said = [name for name in sorted(reading) if getattr(how, name) != getattr(default, name)]
+    if said:
+        raise RequestError(
+            f"`{said[0]}` says how data are read, and {data.name} is a data set already; give its "
+            "arrays instead"
+        )
+
+
+def without_reading(how: DataSettings) -> DataSettings:
+    """Return settings of what is done to values that are read already.
+
+    Examples
+    --------
+    >>> without_reading(DataSettings(name="x", standardize=True, window=5)).window is None
+    True
+    """
+    return DataSettings(**{key: getattr(how, key) for key in _LATER})
 
 
 def _checked(data: Data) -> Data:
@@ -112,73 +195,3 @@ def _checked(data: Data) -> Data:
     if data.checksum and all(rows is data.splits[name] for name, rows in splits.items()):
         return data
     return replace(data, splits=splits, checksum=data.checksum or checksum_of(data.arrays))
-
-
-def _in_memory(value: Any, how: DataSettings, scale: float | None) -> Data:
-    seed, columns, contents = how.split_seed, how.columns, Contents({})
-    if _is_frame(value):
-        contents = read_frame(value, how)
-        named = dict(contents.arrays)
-    elif isinstance(value, Dataset):
-        named = _collect(value)
-    else:
-        named = dict(value) if isinstance(value, Mapping) else {"x": value}
-    if "x" not in named:
-        raise RequestError(f"no array 'x' among {', '.join(map(str, named))}")
-    for name in sorted(TAKEN & named.keys()):
-        raise RequestError(f"an array cannot be called '{name}'; give the argument another name")
-    x = named.pop("x")
-    arrays: dict[str, Any] = {str(name): _as_array(array) for name, array in named.items()}
-    if _are_sequences(x):
-        data = from_sequences([_as_array(one) for one in x], seed=seed, scale=scale, **arrays)
-    else:
-        data = from_arrays(_as_array(x), seed=seed, scale=scale, **arrays)
-    refuse_unread(columns, data.arrays, data.name)
-    if contents.split is not None or contents.group is not None:
-        data = replace(data, splits=contents.splits(seed))
-    placed, layout = channels_first(data.arrays, how.channels)
-    texts, notes = contents.categories, (*contents.notes, *layout)
-    data = replace(data, arrays=placed)
-    return replace(data, columns=contents.columns, categories=texts, notes=notes)
-
-
-def _is_frame(value: object) -> TypeGuard["pd.DataFrame"]:
-    """Whether it is a frame; where pandas was never imported, nothing is."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, pandas.DataFrame)
-
-
-def _collect(dataset: Dataset[Any]) -> dict[str, Any]:
-    """Return the items of a data set of torch: all x, and their labels where they have any."""
-    if not hasattr(dataset, "__len__"):
-        raise RequestError("a Dataset without a length cannot be split; give its items as an array")
-    items = []
-    for row in range(len(dataset)):
-        with refusing(f"item {row} of the Dataset cannot be read"):
-            items.append(dataset[row])
-    pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
-    columns = [[_as_array(value) for value in column] for column in zip(*pairs, strict=True)]
-    names = ("x", "label")[: len(columns)]
-    return {name: _stack(column) for name, column in zip(names, columns, strict=False)}
-
-
-def _stack(column: Sequence[Any]) -> Any:
-    """Return values of one shape as an array; sequences of different lengths stay a list."""
-    shapes = {np.shape(value) for value in column}
-    return np.stack(column) if len(shapes) == 1 else list(column)
-
-
-def _are_sequences(x: object) -> bool:
-    """Whether it is a list, but not one of rows of plain numbers."""
-    if not isinstance(x, list | tuple):
-        return False
-    return not (x and all(isinstance(row, list | tuple) and _is_row(row) for row in x))
-
-
-def _is_row(values: Sequence[object]) -> bool:
-    return all(isinstance(value, int | float | np.number) for value in values)
-
-
-def _as_array(value: Any) -> Any:
-    """Return a tensor as an array; all else is made one, or refused, where it is checked."""
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value

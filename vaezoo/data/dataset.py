@@ -22,6 +22,7 @@ __all__ = [
     "from_arrays",
     "from_sequences",
     "grey_scale",
+    "made_array",
     "slices",
     "with_mask",
 ]
@@ -87,6 +88,11 @@ class Data:
         """Sequences have lengths, images two dimensions or more, all else are vectors."""
         images_or_vectors: DataKind = "images" if len(self.x_shape) > 1 else "vectors"
         return images_or_vectors if self.length is None else "sequences"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every split is all rows, as of data that a run is asked about."""
+        return all(len(rows) == len(self.x) for rows in self.splits.values())
 
     @cached_property
     def incomplete(self) -> Mapping[str, NDArray[np.int64]]:
@@ -202,7 +208,7 @@ def from_arrays(
     >>> data.kind, sorted(data.arrays), len(data.rows("train"))
     ('vectors', ['label', 'x'], 16)
     """
-    named = {key: _made_array(value, name) for key, value in {"x": x, **arrays}.items()}
+    named = {key: made_array(value, name) for key, value in {"x": x, **arrays}.items()}
     named = checked_arrays(named, name)
     num_rows = len(named["x"])
     return Data(
@@ -223,8 +229,19 @@ def checksum_of(arrays: Mapping[str, Array]) -> str:
     return checksum.hexdigest()
 
 
-def _made_array(value: Any, name: str) -> Array:
-    """Make an array of what a caller hands in, which may be anything."""
+def made_array(value: Any, name: str) -> Array:
+    """Make an array of what a caller hands in, which may be anything.
+
+    Raises
+    ------
+    RequestError
+        When its parts have different shapes.
+
+    Examples
+    --------
+    >>> made_array([[0, 1], [1, 0]], "array").shape
+    (2, 2)
+    """
     with refusing(f"{name}: no array can be made of its values"):
         try:
             return np.asanyarray(value)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vaezoo.data.dataset import Data
-from vaezoo.data.files.columns import Columns, in_order, refuse_unread, settings_of
-from vaezoo.data.files.joining import joined
+from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
+from vaezoo.data.files.joining import with_others
 from vaezoo.data.files.reader import ENDINGS, load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
 from vaezoo.data.splits import are_splits, split_names
@@ -23,6 +23,7 @@ def load_data(
     seed: int = 0,
     columns: Columns | None = None,
     settings: DataSettings | None = None,
+    whole: bool = False,
 ) -> Data:
     """Return a data set by its name, or the user's own by its path.
 
@@ -41,6 +42,8 @@ def load_data(
         Columns of a table that are other arguments of the model, as ``{"c": ["age", "income"]}``.
     settings
         All about how a file is read, instead of ``seed`` and ``columns``.
+    whole
+        Take all rows of a file as each split, unless it says its splits itself.
 
     Raises
     ------
@@ -64,21 +67,21 @@ def load_data(
     with refusing(f"cannot look for '{printable(str(spec), 100)}'"):
         is_there = Path(spec).expanduser().exists()
     if is_there:
-        return _with_files_of_splits(Path(spec).expanduser(), how)
+        return _with_files_of_splits(Path(spec).expanduser(), how, whole)
     looks_like_path = Path(spec).suffix or os.sep in str(spec)
     missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"
     hint = nearest(Path(spec).stem, SOURCES)
     raise RequestError(f"{missing}; {hint} (or give a .npy, .npz, .csv, .parquet or image folder)")
 
 
-def _with_files_of_splits(path: Path, how: DataSettings) -> Data:
+def _with_files_of_splits(path: Path, how: DataSettings, whole: bool) -> Data:
     """Return the data of a file, or of one for each split, named or in a folder."""
     with refusing(f"cannot look into '{path}'"):
         train, others = _files_of_splits(path, how)
-    data = load_file(train, settings=how)
-    for split, other in others.items():
-        alike = how.model_copy(update={"categories": dict(data.categories)})
-        data = joined(data, in_order(load_file(other, settings=alike), data.columns), split)
+    data = load_file(train, settings=how, whole=whole and not others)
+    data = with_others(
+        data, others, how, lambda other, how: load_file(other, settings=how, whole=True)
+    )
     return replace(data, name=str(path))
 
 

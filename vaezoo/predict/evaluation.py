@@ -241,7 +241,7 @@ def evaluate_on(
             particles = max(fivo, default=PARTICLES_RUNNING_FREE)
             alone = run_freely(pair, batches.fixed(split, limit=limit), particles, free_running)
     return Evaluation(
-        split,
+        "all" if batches.data.is_whole else split,
         rows,
         metrics,
         bounds,

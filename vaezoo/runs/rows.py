@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vaezoo.data import SOURCES, Data, load_data
-from vaezoo.data.splits import SPLITS, random_splits
+from vaezoo.data.splits import random_splits
 from vaezoo.errors import RequestError
 from vaezoo.runtime.storage import inside
 from vaezoo.runtime.tensors import load_tensors, save_tensors
@@ -22,7 +22,6 @@ __all__ = [
     "again",
     "are_default",
     "describe_splits",
-    "of_others",
     "read_splits",
     "require_held_out",
     "restored",
@@ -60,31 +59,6 @@ def are_default(data: Data, seed: int) -> bool:
     True
     """
     return describe_splits(random_splits(len(data.x), seed)) == describe_splits(data.splits)
-
-
-def of_others(data: Data, named: object, seed: int) -> Data:
-    """Return other data of which a run is asked: all rows of a file that says no splits.
-
-    Parameters
-    ----------
-    data
-        Which they are.
-    named
-        What they were named by; a path, perhaps.
-    seed
-        Of the split at random.
-
-    Examples
-    --------
-    >>> from vaezoo.data import from_arrays
-    >>> data = from_arrays(np.zeros((20, 3)))
-    >>> len(of_others(data, "x.npy", 0).rows("test")), len(of_others(data, data, 0).rows("test"))
-    (20, 2)
-    """
-    is_file = isinstance(named, str | Path) and named not in SOURCES
-    if not (is_file and are_default(data, seed)):
-        return data
-    return replace(data, splits=dict.fromkeys(SPLITS, data.rows("all")))
 
 
 def again(data: Data, expected: Description, how: DataSettings) -> Data:

@@ -199,8 +199,8 @@ class Run:
         Parameters
         ----------
         data
-            As :func:`vaezoo.data.as_data` takes them, in the units of the run's data. All rows of
-            values in memory are taken, whatever split is asked for.
+            As :func:`vaezoo.data.as_data` takes them, in the units of the run's data. Of data
+            that say no splits all rows are taken, whatever split is asked for.
         data_dir
             Where files of named data sets may lie already.
 
@@ -215,9 +215,9 @@ class Run:
         loaded = as_data(data, data_dir=data_dir, scale=scale, whole=True, settings=how)
         loaded = in_order(loaded, self.info.get("columns", ()))
         if not self._are_own(loaded):
-            return of_splits.of_others(loaded, data, how.split_seed)
-        if isinstance(data, str | Path):
-            return self._with_splits(loaded)
+            return loaded
+        if isinstance(data, str | Path):  # not as other data, of which all rows are taken
+            return self._with_splits(load_data(data, data_dir=data_dir, settings=how))
         if isinstance(data, Data) and (trained := self.trained_rows(loaded)) is not None:
             of_splits.require_held_out(loaded, trained, self.name)
         return loaded

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -10,11 +11,14 @@ from vaezoo.checks.admission import refuse_size
 from vaezoo.checks.conformance import not_built
 from vaezoo.config import build_model
 from vaezoo.data import SOURCES, Data, DataLike, as_data, load_data
+from vaezoo.data.coercion import reading_of, refuse_reading
 from vaezoo.data.sets.sources import DEFAULT_SOURCES
-from vaezoo.errors import VaezooError
+from vaezoo.errors import RequestError, VaezooError
 from vaezoo.settings import DataSettings
 
 __all__ = ["built", "load_for", "preset_of"]
+
+_FILES = ("name", "validation_data", "test_data")
 
 
 def built(cls: type[nn.Module], config: Mapping[str, object], x_shape: Sequence[int]) -> nn.Module:
@@ -42,7 +46,9 @@ def preset_of(cls: type[nn.Module], settings: DataSettings) -> str | None:
 
 
 def load_for(
-    cls: type[nn.Module], data: DataLike | DataSettings | None
+    cls: type[nn.Module],
+    data: DataLike | DataSettings | None,
+    how: DataSettings | Mapping[str, Any] | None = None,
 ) -> tuple[DataSettings, Data]:
     """Return the data for a pair, and the settings by which a run finds them again if it can.
 
@@ -52,17 +58,30 @@ def load_for(
         Class of the pair, whose default they are when none are named.
     data
         In any form that :func:`vaezoo.fit` takes.
+    how
+        How they are read, and what happens to their values.
     """
     if data is None:
         data = DEFAULT_SOURCES[registry.entry_of(cls).data]
+    settings, others = reading_of(how or {})
     if isinstance(data, str | Path):
-        data = DataSettings(name=str(data))
-    if not isinstance(data, DataSettings):
-        loaded = as_data(data)
-        return DataSettings(name=loaded.name, categories=loaded.categories), loaded
-    loaded = load_data(data.name, data_dir=data.dir, settings=data)
-    if data.name not in SOURCES:
-        names = {key: getattr(data, key) for key in ("name", "validation_data", "test_data")}
-        paths = {k: str(Path(n).expanduser().absolute()) for k, n in names.items() if n}
-        data = data.model_copy(update={**paths, "categories": dict(loaded.categories)})
-    return data, loaded
+        for split in others:
+            raise RequestError(f"`{split}_data` holds values; give a path, as for the data")
+        data = settings.model_copy(update={"name": str(data)})
+    elif isinstance(data, DataSettings) and how:
+        raise RequestError("settings of data are given twice; give `data_settings` and a path")
+    if isinstance(data, DataSettings):
+        loaded = load_data(data.name, data_dir=data.dir, settings=data)
+        return _found_again(data, loaded, () if data.name in SOURCES else _FILES), loaded
+    if isinstance(data, Data):
+        refuse_reading(data, settings)
+    loaded = as_data(data, settings=how)
+    kept = settings.model_copy(update={"name": loaded.name})
+    return _found_again(kept, loaded, _FILES[1:]), loaded
+
+
+def _found_again(settings: DataSettings, data: Data, files: Sequence[str]) -> DataSettings:
+    """Return settings by which data are found from any folder, with the codes of their texts."""
+    names = {key: getattr(settings, key) for key in files}
+    paths = {key: str(Path(n).expanduser().absolute()) for key, n in names.items() if n}
+    return settings.model_copy(update={**paths, "categories": dict(data.categories)})

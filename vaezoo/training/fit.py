@@ -13,7 +13,7 @@ from vaezoo.checks.admission import Admission, examine_on_data
 from vaezoo.config import layers
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
-from vaezoo.data.coercion import DataLike, as_data
+from vaezoo.data.coercion import DataLike, as_data, without_reading
 from vaezoo.data.dataset import with_mask
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
@@ -41,6 +41,7 @@ def fit(
     model: str | type[nn.Module] | nn.Module,
     data: "DataLike | DataSettings | None" = None,
     *,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
     training: Training | Mapping[str, Any] | None = None,
@@ -58,6 +59,10 @@ def fit(
         A name, a path, an array ``(N, *x_shape)``, sequences ``[(T_n, D), ...]``, or any other form
         that :func:`vaezoo.data.as_data` takes; by default the digits of scikit-learn, as images or
         row by row.
+    data_settings
+        How data are read and what happens to their values, as ``{"standardize": False, "window":
+        50}``; a mapping is checked against :class:`vaezoo.settings.DataSettings`, and may hold
+        values as ``validation_data`` and ``test_data``.
     config
         Settings of the pair.
     preset
@@ -96,6 +101,7 @@ def fit(
     run, loaded = prepare(
         model,
         data,
+        data_settings=data_settings,
         config=config,
         preset=preset,
         training=training,
@@ -198,6 +204,7 @@ def _at_start(
     fresh, loaded = prepare(
         run.model,
         settings if data is None else data,
+        data_settings=None if data is None else without_reading(run.data),
         config=run.config,
         training={**training, **({"device": device} if device else {})},
     )
@@ -212,6 +219,7 @@ def prepare(
     model: str | type[nn.Module] | nn.Module,
     data: DataLike | DataSettings | None,
     *,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     preset: str | None = None,
     training: Training | Mapping[str, Any] | None = None,
@@ -225,7 +233,7 @@ def prepare(
         if not numbered:
             require_free(path)
     cls = _class_of(model)
-    settings, loaded = load_for(cls, data)
+    settings, loaded = load_for(cls, data, data_settings)
     chosen = preset_of(cls, settings) if preset is None else preset
     values, schedule = _layers(cls, chosen, config, training, loaded)
     device = find_device(schedule.device)
@@ -250,13 +258,19 @@ def prepare(
         records=[],
         info={
             **_info(cls, loaded, names, device, schedule),
-            "own_splits": isinstance(data, Data) and not are_default(loaded, settings.split_seed),
+            "own_splits": _splits_are_own(data, loaded, settings),
             **facts,
             "preset": chosen,
             "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *facts["notes"]],
         },
     )
     return run, loaded
+
+
+def _splits_are_own(given: object, data: Data, settings: DataSettings) -> bool:
+    """Whether no file and no seed gives the splits of data again, so that a run keeps them."""
+    is_found = given is None or isinstance(given, str | Path | DataSettings)
+    return not (is_found or are_default(data, settings.split_seed))
 
 
 def _facts_of(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Arrays in files of numpy."""
+"""Arrays by name, in files of numpy or in memory."""
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,59 +17,89 @@ from vaezoo.runtime.arrays import load_arrays
 from vaezoo.runtime.memory import require_memory
 from vaezoo.settings import DataSettings
 
-__all__ = ["codes_of", "read_arrays"]
+__all__ = ["codes_of", "dense", "read_arrays", "read_stored"]
 
 _LABELS = ("label", "y")
 _LENGTHS = ("length", "lengths")
 _SPARSE = {"format", "shape", "data"}  # as scipy.sparse.save_npz writes it
+_WAS_SPARSE = "x: a sparse matrix of scipy, made dense"
+_FRAMES = 3  # dimensions of what is more than a label of each row
 _ASIDE = ("split", "columns")  # what is known of rows and of elements
 
 
 def read_arrays(path: Path, how: DataSettings) -> Contents:
     """Return what a ``.npy`` or ``.npz`` file holds, as :func:`vaezoo.data.load_file` has it."""
     stored = load_arrays(path)
-    if isinstance(stored, np.ndarray):
-        refuse_unread(how.columns, ("x",), f"'{path}'")
+    if not isinstance(stored, np.ndarray) and set(stored) >= _SPARSE:
+        from scipy import sparse
+
+        stored = dense(sparse.load_npz(path), f"'{path}'")
+        return replace(read_stored(stored, how, f"'{path}'"), notes=(_WAS_SPARSE,))
+    return read_stored(stored, how, f"'{path}'")
+
+
+def read_stored(stored: Array | Mapping[str, Array], how: DataSettings, where: str) -> Contents:
+    """Return one array, or several by name, as what they are.
+
+    Parameters
+    ----------
+    stored
+        ``x``, or arrays among which it is; labels and the names of splits may be text.
+    how
+        Which of them is the label, the group, or left out.
+    where
+        What messages call it.
+
+    Examples
+    --------
+    >>> read_stored({"data": np.zeros((2, 3)), "y": np.ones(2)}, DataSettings(name=""), "it").notes
+    ("x: array 'data'", "label: array 'y'")
+    """
+    if not isinstance(stored, Mapping):
+        refuse_unread(how.columns, ("x",), where)
         if how.group:
-            raise RequestError(f"`group`: '{path}' has one array only; save a .npz")
+            raise RequestError(f"`group`: {where} is one array only; give one beside it, by name")
         return Contents({"x": stored})
-    if set(stored) >= _SPARSE:
-        return Contents({"x": _dense(path)}, notes=("x: a sparse matrix of scipy, made dense",))
-    names = _names_of(path, [key for key in stored if key not in (*_ASIDE, *how.drop)], how)
+    names = _names_of(where, stored, how)
     arrays = {name: stored[key] for key, name in names.items()}
-    if not isinstance(arrays["x"], np.ndarray):
+    if not hasattr(arrays["x"], "dtype"):
         raise ValueError("its data are no array")
     arrays = {n: array for n, array in _coded(arrays).items() if _has_rows(n, array, arrays)}
-    refuse_unread(how.columns, arrays, f"'{path}'")
+    refuse_unread(how.columns, arrays, where)
     split = _texts(stored, "split")
     if split is not None and not (len(split) == len(arrays["x"]) and are_splits(split)):
-        raise RequestError(f"'{path}': 'split' does not say train, validation or test of each row")
+        raise RequestError(f"{where}: 'split' does not say train, validation or test of each row")
     columns = _texts(stored, "columns") or ()
     if columns and len(columns) != arrays["x"].shape[-1]:
         raise RequestError(
-            f"'{path}': {len(columns)} 'columns' for x of shape {arrays['x'].shape}; name each "
+            f"{where}: {len(columns)} 'columns' for x of shape {arrays['x'].shape}; name each "
             "element"
         )
     notes = _notes(stored, names, arrays, how)
-    group = None if how.group is None else _group(path, stored, how.group, len(arrays["x"]))
+    group = None if how.group is None else _group(where, stored, how.group, len(arrays["x"]))
     rows = None if split is None else np.array(split)
     return Contents(arrays, columns, {}, notes, rows, group)
 
 
-def _dense(path: Path) -> Array:
-    """Return a sparse matrix ``(N, D)``, if there is memory for all of it."""
-    from scipy import sparse
+def dense(matrix: Any, where: str) -> Array:
+    """Return a sparse matrix of scipy ``(N, D)`` as an array, if there is memory for all of it.
 
-    matrix = sparse.load_npz(path)
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> dense(sparse.eye(2, format="csr"), "it")
+    array([[1., 0.],
+           [0., 1.]])
+    """
     size = math.prod(matrix.shape) * matrix.dtype.itemsize
-    require_memory(size, f"'{path}'", "keep fewer columns")
-    dense: Array = matrix.toarray()
-    return dense
+    require_memory(size, where, "keep fewer columns")
+    values: Array = matrix.toarray()
+    return values
 
 
-def _group(path: Path, stored: Mapping[str, Array], name: str, num_rows: int) -> Array:
+def _group(where: str, stored: Mapping[str, Array], name: str, num_rows: int) -> Array:
     if name not in stored or stored[name].shape != (num_rows,):
-        raise RequestError(f"`group`: '{path}' has no array '{name}' of {num_rows} rows")
+        raise RequestError(f"`group`: {where} has no array '{name}' of {num_rows} rows")
     return stored[name]
 
 
@@ -92,25 +123,26 @@ def _notes(
         if names.get(key) not in arrays and key not in _ASIDE
     ]
     if unread:
-        notes.append(f"left out of the file: {', '.join(sorted(unread)[:6])}")
+        notes.append(f"left out: {', '.join(sorted(unread)[:6])}")
     return (*notes, *(["splits: array 'split'"] if "split" in stored else []))
 
 
-def _names_of(path: Path, keys: list[str], how: DataSettings) -> dict[str, str]:
-    """Return what each array of a file is called: ``x``, ``label``, ``length``, or by its key."""
+def _names_of(where: str, stored: Mapping[str, Array], how: DataSettings) -> dict[str, str]:
+    """Return what each array is called: ``x``, ``label``, ``length``, or by its key."""
+    keys = [key for key in stored if key not in (*_ASIDE, *how.drop)]
     names = {key: key for key in keys}
     labels = _LABELS if how.label is None else (how.label,)
     if how.label not in (None, "none") and how.label not in keys:
         raise RequestError(
-            f"`label`: '{path}' has no array '{how.label}'; {nearest(how.label, keys)}"
+            f"`label`: {where} has no array '{how.label}'; {nearest(how.label, keys)}"
         )
-    names[_key_of_x(path, [key for key in keys if key != how.label])] = "x"
+    names[_key_of_x(where, [key for key in keys if key not in (how.label, how.group)])] = "x"
     for name, aliases in (("label", labels), ("length", _LENGTHS)):
         key = next((alias for alias in aliases if alias in keys and names[alias] != "x"), None)
-        if key is not None:
+        if key is not None and (key == how.label or np.ndim(stored[key]) < _FRAMES):
             names[key] = name
     if how.label == "none":
-        names = {key: name for key, name in names.items() if name not in _LABELS}
+        names.pop("label", None)
     return names
 
 
@@ -128,7 +160,7 @@ def _has_rows(name: str, array: Array, arrays: Mapping[str, Array]) -> bool:
     return array.ndim > 0 and len(array) == len(arrays["x"]) and array.dtype.kind in "buif"
 
 
-def _key_of_x(path: Path, keys: list[str]) -> str:
+def _key_of_x(where: str, keys: list[str]) -> str:
     others = [key for key in keys if key not in (*_LABELS, *_LENGTHS)]
     for key in ("x", "data"):
         if key in keys:
@@ -136,7 +168,7 @@ def _key_of_x(path: Path, keys: list[str]) -> str:
     if len(others) == 1:
         return others[0]
     raise RequestError(
-        f"'{path}' has the arrays {', '.join(sorted(keys)) or '(none)'}; name the data 'x'"
+        f"{where} has the arrays {', '.join(sorted(keys)) or '(none)'}; name the data 'x'"
     )
 
 

@@ -1,14 +1,54 @@
 """One data set of several files, each with the rows of a split."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
 from vaezoo.data.dataset import Array, Data
+from vaezoo.data.files.columns import in_order
+from vaezoo.data.splits import SPLITS
 from vaezoo.errors import RequestError
+from vaezoo.settings import DataSettings
 
-__all__ = ["joined"]
+__all__ = ["joined", "with_others"]
+
+T = TypeVar("T")
+
+
+def with_others(
+    data: Data, others: Mapping[str, T], how: DataSettings, read: Callable[[T, DataSettings], Data]
+) -> Data:
+    """Return data with others as their splits, with the columns and the codes of these data.
+
+    Parameters
+    ----------
+    data
+        Those of the training.
+    others
+        Files, or values, by split.
+    how
+        How data are read.
+    read
+        Reads one of the others.
+
+    Examples
+    --------
+    >>> from vaezoo.data import from_arrays
+    >>> data, rows = from_arrays(np.zeros((20, 3))), np.ones((5, 3))
+    >>> settings = DataSettings(name="")
+    >>> data = with_others(data, {"test": rows}, settings, lambda x, how: from_arrays(x))
+    >>> data.rows("test")
+    array([20, 21, 22, 23, 24])
+    """
+    alone = {"validation_data": None, "test_data": None}
+    for split in SPLITS:
+        if split in others:
+            alike = how.model_copy(update={**alone, "categories": dict(data.categories)})
+            data = joined(data, in_order(read(others[split], alike), data.columns), split)
+    return data
 
 
 def joined(data: Data, other: Data, split: str) -> Data:
@@ -64,8 +104,3 @@ def _stacked(data: Data, other: Data, name: str) -> Array:
             f"{one.shape[1:]}"
         )
     return np.concatenate([one, two])
-
-
-def _lengthened(array: Array, size: int) -> Array:
-    """Return frames of sequences, padded with zeros to so many."""
-    return np.pad(array, [(0, 0), (0, size - array.shape[1]), *[(0, 0)] * (array.ndim - 2)])

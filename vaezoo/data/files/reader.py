@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vaezoo.data.dataset import Array, Data, checked_arrays, grey_scale
+from vaezoo.data.dataset import Array, Data, checked_arrays, checksum_of, grey_scale
 from vaezoo.data.files.arrays import codes_of, read_arrays
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents
@@ -16,12 +16,12 @@ from vaezoo.data.files.sounds import read_sounds, sounds_in
 from vaezoo.data.files.tables import read_csv, read_parquet
 from vaezoo.data.files.windows import windowed
 from vaezoo.data.layout import channels_first
-from vaezoo.data.splits import are_splits
+from vaezoo.data.splits import SPLITS, are_splits
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
 from vaezoo.settings import DataSettings
 
-__all__ = ["ENDINGS", "load_file"]
+__all__ = ["ENDINGS", "data_of", "load_file"]
 
 
 def load_file(
@@ -30,6 +30,7 @@ def load_file(
     seed: int = 0,
     columns: Columns | None = None,
     settings: DataSettings | None = None,
+    whole: bool = False,
 ) -> Data:
     """Return a user's own data, split at random by ``seed`` into 80 % / 10 % / 10 %.
 
@@ -59,7 +60,8 @@ def load_file(
     Columns of a table may stand for other arguments of the model: ``{"c": ["age", "income"]}`` is
     ``c`` of shape ``(N, 2)``, ``{"c": "age"}`` of shape ``(N,)``. Of sequences, what differs in
     some sequence from frame to frame is ``(N, T, k)``, all else has one value a sequence.
-    ``settings`` say all of this, instead of ``seed`` and ``columns``.
+    ``settings`` say all of this, instead of ``seed`` and ``columns``. ``whole`` takes all rows as
+    each split, unless the file says its splits itself.
 
     Raises
     ------
@@ -76,15 +78,15 @@ def load_file(
     """
     with _refusing_file(path):
         how = settings or settings_of(str(path), seed, columns)
-        return _load(Path(path).expanduser(), how)
+        return _load(Path(path).expanduser(), how, whole)
 
 
-def _load(path: Path, how: DataSettings) -> Data:
+def _load(path: Path, how: DataSettings, whole: bool) -> Data:
     if path.is_dir():
         if how.group:
             raise RequestError(f"`group`: the folder '{path}' has no columns")
         refuse_unread(how.columns, ("x", "label"), f"the folder '{path}'")
-        return _folder(path, how)
+        return _folder(path, how, whole)
     if not path.exists():
         raise RequestError(f"no file or folder '{path}'")
     require_plain(path)
@@ -94,20 +96,52 @@ def _load(path: Path, how: DataSettings) -> Data:
     contents = _READERS[path.suffix.lower()](path, how)
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _data(path, contents, how, checksum)
+    return data_of(str(path), contents, how, checksum=checksum, whole=whole)
 
 
-def _data(path: Path, contents: Contents, how: DataSettings, checksum: str) -> Data:
+def data_of(
+    name: str,
+    contents: Contents,
+    how: DataSettings,
+    *,
+    checksum: str = "",
+    scale: float | None = None,
+    whole: bool = False,
+) -> Data:
+    """Return what a file, or values in memory, hold as a data set.
+
+    Parameters
+    ----------
+    name
+        What messages call it.
+    contents
+        What it holds.
+    how
+        Which windows, channels, scale and splits.
+    checksum
+        Of the source; by default of the arrays.
+    scale
+        Largest grey level, before that of the settings.
+    whole
+        Take all rows as each split, unless the contents say their splits.
+
+    Examples
+    --------
+    >>> data_of("x", Contents({"x": np.zeros((9, 3))}), DataSettings(name="")).rows("test")
+    array([6])
+    """
+    is_whole = whole and contents.split is None
     if how.window is not None:
-        contents = windowed(contents, how.window, how.stride)
-    native = {name: _native(array) for name, array in contents.arrays.items()}
-    arrays, layout = channels_first(checked_arrays(native, str(path)), how.channels)
+        contents = windowed(contents, how.window, how.stride, whole=is_whole)
+    native = {key: _native(array) for key, array in contents.arrays.items()}
+    arrays, layout = channels_first(checked_arrays(native, name), how.channels)
+    rows = np.arange(len(arrays["x"]), dtype=np.int64)
     return Data(
-        str(path),
+        name,
         arrays,
-        contents.splits(how.split_seed),
-        how.scale or grey_scale(arrays),
-        checksum,
+        dict.fromkeys(SPLITS, rows) if is_whole else contents.splits(how.split_seed),
+        scale or how.scale or grey_scale(arrays),
+        checksum or checksum_of(arrays),
         contents.columns,
         contents.categories,
         (*contents.notes, *layout),
@@ -135,7 +169,7 @@ def _refusing_file(path: str | Path) -> Iterator[None]:
             ) from error
 
 
-def _folder(path: Path, how: DataSettings) -> Data:
+def _folder(path: Path, how: DataSettings, whole: bool) -> Data:
     """Return pictures or sounds, whose folders are labels, or splits and then labels."""
     arrays: dict[str, Array]
     notes: tuple[str, ...] = ()
@@ -158,7 +192,8 @@ def _folder(path: Path, how: DataSettings) -> Data:
     if parts and all(parts) and how.label != "none":
         arrays["label"] = codes_of(np.array([some[0] for some in parts]))
     rows = np.array(split) if has_splits else None
-    return _data(path, Contents(arrays, notes=notes, split=rows), how, checksum)
+    contents = Contents(arrays, notes=notes, split=rows)
+    return data_of(str(path), contents, how, checksum=checksum, whole=whole)
 
 
 _Reader = Callable[[Path, DataSettings], Contents]

@@ -18,7 +18,9 @@ _SHARES = (0.8, 0.9)  # where validation and test begin
 _SMALLER = "give a larger `stride`"
 
 
-def windowed(contents: Contents, window: int, stride: int | None = None) -> Contents:
+def windowed(
+    contents: Contents, window: int, stride: int | None = None, *, whole: bool = False
+) -> Contents:
     """Return windows of series as sequences ``(M, window, D)`` with ``length``.
 
     ``x`` of shape ``(T, D)`` is one series, whose first 80 % are for training and last 10 % for
@@ -33,6 +35,8 @@ def windowed(contents: Contents, window: int, stride: int | None = None) -> Cont
         Frames in a window.
     stride
         Frames from one start to the next; by default those of a window.
+    whole
+        Cut one series from its beginning to its end, for no splits.
 
     Raises
     ------
@@ -52,6 +56,7 @@ def windowed(contents: Contents, window: int, stride: int | None = None) -> Cont
     first = np.zeros(1, np.int64)
     split, group = contents.split, contents.group
     if is_one:
+        split = np.full(len(x), "train") if whole else split
         first, sizes, split = _in_time(len(x), split)
     else:
         sizes = contents.arrays.get("length", _whole(x))

@@ -92,8 +92,7 @@ class SRNN(SequencePair):
     def encode(self, x: Tensor, length: Tensor) -> Tensor:
         """a_t of ``x (B, T, *x_shape)``, what the frames t ... length - 1 say, given d_t."""
         f = self.embed(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        after = read(self.gru, f)
-        d = torch.cat([torch.zeros_like(after[:, :1]), after[:, :-1]], 1)
+        d = read(self.gru, f, before=True)
         return read_backwards(self.smoother, torch.cat([d, f], -1), length)
 
     def posterior(self, e: Tensor, h: Tensor) -> TorchDistribution:

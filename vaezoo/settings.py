@@ -85,7 +85,8 @@ class Training(Settings):
     """Nats that the KL term of each latent does not count."""
 
     truncate: Count = 0
-    """Frames after which gradients do not flow on into the past; 0: never."""
+    """Frames of the windows of long sequences, after each of which a step is taken: the state is
+    carried on, gradients are not; 0: whole sequences."""
 
     beta: Amount = 1.0
     """Weight of the KL term."""

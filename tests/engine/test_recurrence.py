@@ -15,15 +15,12 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.recurrence.sweep import BLOCK
 from vaezoo.engine.tiers import Engine
-from vaezoo.errors import RequestError
-from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.lengths import first_frames
 from vaezoo.registry import entry_of
-from vaezoo.sequences.paths import PathPair, training_form
+from vaezoo.sequences.paths import PathPair
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import Recurrence, loop
-from vaezoo.settings import Training
 
 SEQUENCE_MODELS = [name for name in list_models() if entry_of(get_model(name)).data == "sequences"]
 
@@ -92,10 +89,10 @@ def data(num_frames: int = 11, *, dtype: torch.dtype = torch.float32) -> Args:
     return x, torch.tensor([num_frames, 1, 3, 7]).clamp(max=num_frames)
 
 
-def gradients(pair: SequencePair, recurrence: Recurrence, args: Args, **form: int) -> list[Tensor]:
+def gradients(pair: SequencePair, recurrence: Recurrence, args: Args) -> list[Tensor]:
     """Return the loss and its gradients."""
     torch.manual_seed(1)
-    loss = ELBO().loss(PathPair(pair, recurrence, **form), args)
+    loss = ELBO().loss(PathPair(pair, recurrence), args)
     parameters = list(pair.parameters())
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     return [loss.detach(), *gradients]
@@ -148,44 +145,6 @@ def test_making_a_plan_leaves_the_generators_alone() -> None:
     pair, planned, args = Plain(), Planned(), data()
     first, second = gradients(pair, planned, args), gradients(pair, planned, args)
     same(first, second, 0.0)
-
-
-def test_cut_gradients_are_those_of_a_state_that_is_detached() -> None:
-    """One cut in the middle: autograd with the state detached there."""
-    pair, args = Plain().double(), data(8, dtype=torch.float64)
-    cut = gradients(pair, loop, args, truncate=4)
-    calls = []
-
-    def detaching(step: object, inputs: list[Tensor], h: Tensor) -> tuple[Tensor, list[Tensor]]:
-        halves = []
-        for half in (slice(0, 4), slice(4, 8)):
-            h, outputs = loop(step, [value[half] for value in inputs], h.detach())  # type: ignore[arg-type]
-            halves.append(outputs)
-        calls.append(1)
-        return h, [torch.cat(values) for values in zip(*halves, strict=True)]
-
-    same(cut, gradients(pair, detaching, args), 1e-12)
-    assert calls
-
-
-def test_cut_gradients_leave_the_loss_alone_and_differ() -> None:
-    pair, args = Plain(), data(8)
-    whole, cut = gradients(pair, loop, args), gradients(pair, loop, args, truncate=2)
-    torch.testing.assert_close(whole[0], cut[0])
-    assert any(bool((a - b).abs().max() > 1e-4) for a, b in zip(whole, cut, strict=True))
-
-
-def test_a_plan_cuts_gradients_alike() -> None:
-    pair, args = Plain().double(), data(11, dtype=torch.float64)
-    ours, theirs = (gradients(pair, run, args, truncate=4) for run in (Planned(), loop))
-    same(ours, theirs, 1e-10)
-
-
-def test_cutting_gradients_needs_steps() -> None:
-    pair = VAEBernoulli(x_shape=(4,))
-    with pytest.raises(RequestError, match=r"`truncate` .* VAEBernoulli is none; drop it"):
-        training_form(pair, truncate=3)
-    assert Training(truncate=3).truncate == 3
 
 
 def test_a_captured_step_has_one_operation_for_the_loop() -> None:

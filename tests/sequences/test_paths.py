@@ -94,12 +94,6 @@ def test_a_path_that_no_model_took_is_forgotten() -> None:
     torch.testing.assert_close(left_over, log_joint(PathPair(LinearRecurrence()), batch(1), z))
 
 
-def test_truncation_leaves_densities_alone() -> None:
-    args, z = batch(2), torch.randn(3, 5, 1)
-    whole, cut = (PathPair(LinearRecurrence(), truncate=frames) for frames in (0, 2))
-    torch.testing.assert_close(log_joint(cut, args, z), log_joint(whole, args, z))
-
-
 def test_rows_are_ordered_by_step() -> None:
     x = torch.arange(12).reshape(3, 2, 2)
     assert torch.equal(by_rows(x), torch.cat([x[:, 0], x[:, 1]]))
@@ -108,7 +102,5 @@ def test_rows_are_ordered_by_step() -> None:
 def test_only_what_is_written_as_one_step_has_another_form() -> None:
     pair = LinearPair()
     assert training_form(pair) is pair
-    with pytest.raises(RequestError, match="write the pair as one step"):
-        training_form(pair, truncate=3)
     with pytest.raises(RequestError, match="a forecast needs a sequence pair"):
         as_sequence_pair(pair, "a forecast")

@@ -75,6 +75,11 @@ class Objective(Protocol):
     ----------
     judged_by_elbo
         Whether weights are judged by the ELBO with the same beta, and not by the objective itself.
+
+    Notes
+    -----
+    One that is a sum over the frames of sequences says so, ``adds_up_over_frames = True``: it can
+    be followed window by window (``truncate``).
     """
 
     judged_by_elbo: ClassVar[bool]

@@ -43,6 +43,7 @@ class ELBO:
     """
 
     judged_by_elbo: ClassVar[bool] = True
+    adds_up_over_frames: ClassVar[bool] = True
 
     def __init__(self, *, num_particles: int = 1, free_bits: float = 0.0) -> None:
         self.num_particles = num_particles

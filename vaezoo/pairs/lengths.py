@@ -11,6 +11,7 @@ __all__ = [
     "fill_padding",
     "first_frames",
     "frame_mask",
+    "frames_from",
     "reversed_frames",
     "with_frames",
 ]
@@ -82,7 +83,26 @@ def first_frames(args: Mapping[str, Tensor], most: int = FEW_FRAMES) -> dict[str
         return dict(args)
     frames = args["x"].shape[1:2]
     shorter = {n: a[:, :most] if a.shape[1:2] == frames else a for n, a in args.items()}
-    return {**shorter, "length": args["length"].clamp(max=most)}
+    # In a late window of several sequences some have no frame left, of which nothing is learned.
+    return {**shorter, "length": args["length"].clamp(1, most)}
+
+
+def frames_from(args: Mapping[str, Tensor], start: int, number: int) -> dict[str, Tensor]:
+    """Return arguments with so many frames from one on, filled up behind the last with zeros.
+
+    Examples
+    --------
+    >>> args = frames_from({"x": torch.ones(1, 9, 2), "length": torch.tensor([7])}, 5, 5)
+    >>> args["x"].shape, args["length"]
+    (torch.Size([1, 5, 2]), tensor([2]))
+    """
+    frames = args["x"].shape[1:2]
+    cut = {
+        name: with_frames(value[:, start : start + number], number)
+        for name, value in args.items()
+        if value.shape[1:2] == frames
+    }
+    return {**args, **cut, "length": (args["length"] - start).clamp(0, number)}
 
 
 def reversed_frames(x: Tensor, length: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints, kl_divergence, register_kl
 
 from vaezoo.distributions.families import elements_of_both
-from vaezoo.errors import RequestError
+from vaezoo.sequences.carry import HandedOn
 from vaezoo.sequences.inputs import by_frame
 from vaezoo.sequences.joint import Joint
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
@@ -242,8 +242,11 @@ class PathPair(nn.Module):
         The pair, described by one step.
     recurrence
         Runs the loop over time.
-    truncate
-        Frames after which gradients are cut; 0 for never.
+
+    Attributes
+    ----------
+    carry
+        In training on windows of sequences, hands the state on from one to the next.
 
     Examples
     --------
@@ -255,13 +258,11 @@ class PathPair(nn.Module):
     {'z': torch.Size([5, 7, 4])}
     """
 
-    def __init__(
-        self, pair: SequencePair, recurrence: Recurrence = loop, *, truncate: int = 0
-    ) -> None:
+    def __init__(self, pair: SequencePair, recurrence: Recurrence = loop) -> None:
         super().__init__()
         self.pair = pair
         self.recurrence = recurrence
-        self.truncate = truncate
+        self.carry: HandedOn | None = None
         # The guide's path waits here for the model: the states that it went through are those
         # that prior and likelihood need, and the loop over time is run once for both.
         self._from_guide: Unrolled | None = None
@@ -302,7 +303,8 @@ class PathPair(nn.Module):
 
     def _begin(self, x: Tensor, length: Tensor, inputs: Sequence[Tensor]) -> Unrolled:
         named = self.pair.name_inputs(inputs)
-        return Unrolled(self.pair, x, length, self.recurrence, self.truncate, named)
+        carry = self.carry if self.training else None
+        return Unrolled(self.pair, x, length, self.recurrence, named, carry)
 
     def _walk(
         self,
@@ -332,15 +334,8 @@ class PathPair(nn.Module):
         return rollout.latent(side, first.encoded if side == "posterior" else None)
 
 
-def training_form(
-    pair: nn.Module, recurrence: Recurrence = loop, *, truncate: int = 0
-) -> nn.Module:
+def training_form(pair: nn.Module, recurrence: Recurrence = loop) -> nn.Module:
     """Return the pair that is trained and measured: of a sequence pair, that with whole paths.
-
-    Raises
-    ------
-    RequestError
-        When gradients are to be cut in time, and the pair has no steps.
 
     Examples
     --------
@@ -349,11 +344,4 @@ def training_form(
     >>> [type(training_form(cls(x_shape=(2,)))).__name__ for cls in (VRNN, VAELinear)]
     ['PathPair', 'VAELinear']
     """
-    if isinstance(pair, SequencePair):
-        return PathPair(pair, recurrence, truncate=truncate)
-    if truncate:
-        raise RequestError(
-            f"`truncate` cuts gradients between the steps of a SequencePair, and "
-            f"{type(pair).__name__} is none; drop it, or write the pair as one step"
-        )
-    return pair
+    return PathPair(pair, recurrence) if isinstance(pair, SequencePair) else pair

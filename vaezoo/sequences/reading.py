@@ -6,7 +6,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from vaezoo.pairs.lengths import reversed_frames
-from vaezoo.sequences.unrolled import running_recurrence
+from vaezoo.sequences.unrolled import running_reading
 
 __all__ = ["Cell", "read", "read_backwards"]
 
@@ -20,21 +20,23 @@ class Cell(Protocol):
 
 
 class _CellStep:
-    """A step of a cell as a step of a recurrence: ``(h, x_t)`` to ``(h', h')``."""
+    """A step of a cell as a step of a recurrence: ``(h, x_t)`` to ``(h', h')``, or ``(h', h)``."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, *, before: bool) -> None:
         self.pair = cast(nn.Module, cell)
-        self.kind = f"cell {id(cell)}"
+        self.kind = f"cell {id(cell)}{' before' if before else ''}"
+        self.before = before
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         after: Tensor = self.pair(*inputs, h)
-        return after, after
+        return after, h if self.before else after
 
 
-def read(cell: Cell, x: Tensor) -> Tensor:
+def read(cell: Cell, x: Tensor, *, before: bool = False) -> Tensor:
     """Return the states of a cell, h_0 = 0, h_{t+1} = cell(x_t, h_t).
 
-    They are computed as the pair's own loop is: in training, by a plan.
+    They are computed as the pair's own loop is: in training, by a plan; and in a window of a longer
+    sequence, from the state that the window before it has left.
 
     Parameters
     ----------
@@ -42,11 +44,13 @@ def read(cell: Cell, x: Tensor) -> Tensor:
         As ``nn.GRUCell``, from ``(B, D)`` and ``(B, H)`` to ``(B, H)``; H is its ``hidden_size``.
     x
         Sequences ``(B, T, D)``.
+    before
+        Whether the states before each frame are wanted, h_0 the first of them.
 
     Returns
     -------
     Tensor
-        ``(B, T, H)``; entry t has seen the frames 0 ... t.
+        ``(B, T, H)``; entry t has seen the frames 0 ... t, or 0 ... t - 1.
 
     Examples
     --------
@@ -56,10 +60,7 @@ def read(cell: Cell, x: Tensor) -> Tensor:
     >>> torch.allclose(read(cell, x), gru(x)[0], atol=1e-6)
     True
     """
-    inputs: Sequence[Tensor] = [x.transpose(0, 1)]
-    h = x.new_zeros(len(x), cell.hidden_size)
-    _, (states,) = running_recurrence()(_CellStep(cell), inputs, h)
-    return states.transpose(0, 1)
+    return _states(_CellStep(cell, before=before), cell.hidden_size, x, forwards=True)
 
 
 def read_backwards(cell: Cell, x: Tensor, length: Tensor) -> Tensor:
@@ -88,4 +89,14 @@ def read_backwards(cell: Cell, x: Tensor, length: Tensor) -> Tensor:
     >>> torch.allclose(states[:, :2], read_backwards(cell, x[:, :2], length))
     True
     """
-    return reversed_frames(read(cell, reversed_frames(x, length)), length)
+    step = _CellStep(cell, before=False)
+    backwards = reversed_frames(x, length)
+    states = _states(step, cell.hidden_size, backwards, forwards=False)
+    return reversed_frames(states, length)
+
+
+def _states(step: _CellStep, hidden: int, x: Tensor, *, forwards: bool) -> Tensor:
+    inputs: Sequence[Tensor] = [x.transpose(0, 1)]
+    h = x.new_zeros(len(x), hidden)
+    (states,) = running_reading().run(step, inputs, h, forwards=forwards)
+    return states.transpose(0, 1)

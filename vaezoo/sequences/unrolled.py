@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vaezoo.distributions.families import elements_of
 from vaezoo.pairs.lengths import aligned, frame_mask
+from vaezoo.sequences.carry import HandedOn
 from vaezoo.sequences.inputs import by_frame
 from vaezoo.sequences.joint import Joint, Layout
 from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
@@ -22,12 +23,13 @@ from vaezoo.sequences.sequence_pair import Rollout, SequencePair, Side
 __all__ = [
     "Families",
     "Family",
+    "Reading",
     "Recurrence",
     "Step",
     "Unrolled",
     "by_rows",
     "loop",
-    "running_recurrence",
+    "running_reading",
 ]
 
 
@@ -57,10 +59,10 @@ class Unrolled:
         Their lengths, ``(B,)``.
     recurrence
         Runs the loop; :func:`loop` by default.
-    truncate
-        Frames after which gradients are cut; 0 for never.
     inputs
         Further arguments by name, ``(B, ...)``.
+    carry
+        Where x is a window of longer sequences: hands states on from window to window.
     """
 
     def __init__(
@@ -69,8 +71,8 @@ class Unrolled:
         x: Tensor,
         length: Tensor,
         recurrence: "Recurrence | None" = None,
-        truncate: int = 0,
         inputs: Mapping[str, Tensor] | None = None,
+        carry: HandedOn | None = None,
     ) -> None:
         self.pair = pair
         self.inputs = inputs or {}
@@ -78,7 +80,7 @@ class Unrolled:
         self.x = x
         self.length = length
         self.recurrence = recurrence or loop
-        self.truncate = truncate
+        self.carry = carry
         self.size = torch.Size((x.shape[1], x.shape[0]))
         self.mask = frame_mask(length, x.shape[1])
         self.features = pair.embed(by_rows(x))
@@ -97,7 +99,7 @@ class Unrolled:
             else:
                 # A guide that reads along time does so inside ``encode``, by ``reading.read``,
                 # which has no argument for what runs loops here: a context variable carries it.
-                token = _RUNNING.set(self.recurrence)
+                token = _RUNNING.set(Reading(self.recurrence, self.carry))
                 try:
                     e = self.pair.encode_sequence(self.x, self.length, self.inputs)
                 finally:
@@ -145,15 +147,9 @@ class Unrolled:
         self._rows_of_z = by_rows(z)
 
     def _run(self, step: "Step", inputs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the outputs of all steps; where gradients are cut, a part begins."""
-        h, parts = self.pair.first_state(self.x, self.inputs), []
-        every = self.truncate or self.size[0]
-        for start in range(0, self.size[0], every):
-            part = [value[start : start + every] for value in inputs]
-            last, outputs = self.recurrence(step, part, h)
-            h = last.detach()  # the last part's is not used: without truncation nothing is cut
-            parts.append(outputs)
-        return [torch.cat(values) for values in zip(*parts, strict=True)]
+        """Return the outputs of all steps, each ``(T, B, ...)``."""
+        h = self.pair.first_state(self.x, self.inputs)
+        return _carried(self.recurrence, self.carry, "h", step, inputs, h)
 
     def steps(self, side: Side, name: str) -> TorchDistribution:
         """Return the conditionals of a latent of all steps, batch shape ``(T * B,)``."""
@@ -320,9 +316,53 @@ def loop(step: Step, inputs: Sequence[Tensor], h: Tensor) -> tuple[Tensor, list[
     return h, [torch.stack(values) for values in zip(*outputs, strict=True)]
 
 
-_RUNNING: ContextVar[Recurrence] = ContextVar("recurrence", default=loop)
+def _carried(
+    recurrence: Recurrence,
+    carry: HandedOn | None,
+    name: str,
+    step: Step,
+    inputs: Sequence[Tensor],
+    h: Tensor,
+) -> list[Tensor]:
+    """Return the outputs of all steps, from where the window before has ended."""
+    if carry is None:
+        return recurrence(step, inputs, h)[1]
+    last, outputs = recurrence(step, inputs, carry.enter(name, h))
+    carry.leave(name, last)
+    return outputs
 
 
-def running_recurrence() -> Recurrence:
+class Reading:
+    """Runs the loops of a guide that reads along time.
+
+    Parameters
+    ----------
+    recurrence
+        Runs a loop.
+    carry
+        Hands states on from window to window.
+    """
+
+    def __init__(self, recurrence: Recurrence = loop, carry: HandedOn | None = None) -> None:
+        self.recurrence = recurrence
+        self.carry = carry
+        self._number = 0
+
+    def run(
+        self, step: Step, inputs: Sequence[Tensor], h: Tensor, *, forwards: bool
+    ) -> list[Tensor]:
+        """Return the outputs of all steps; of a loop forwards, where the window before ended.
+
+        Loops are told apart by their order, which is that of the lines of ``encode``.
+        """
+        self._number += forwards
+        carry = self.carry if forwards else None
+        return _carried(self.recurrence, carry, f"reading_{self._number}", step, inputs, h)
+
+
+_RUNNING: ContextVar[Reading | None] = ContextVar("reading", default=None)
+
+
+def running_reading() -> Reading:
     """Return what runs the loops of the pair that is being encoded."""
-    return _RUNNING.get()
+    return _RUNNING.get() or Reading()

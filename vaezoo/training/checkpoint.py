@@ -1,4 +1,4 @@
-"""The state of training in one file: weights, optimiser, random generators, position."""
+"""The state of training in one file: weights, optimiser, random generators, epoch."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -22,14 +22,13 @@ __all__ = ["Checkpoint", "State", "load_checkpoint", "save_checkpoint"]
 class State:
     """Where training stands; with weights, optimiser and random states, all that is needed.
 
-    ``epoch`` counts whole epochs, ``position`` the rows already seen of the next one, and
-    ``loss_sums`` the sums of each loss over its steps; ``records`` is a digest of the records of
+    ``epoch`` counts whole epochs, ``epoch_steps`` the steps already taken of the next one, and
+    ``loss_sums`` the sums of each loss over them; ``records`` is a digest of the records of
     the epochs.
     """
 
     step: int = 0
     epoch: int = 0
-    position: int = 0
     epoch_steps: int = 0
     loss_sums: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -91,6 +90,7 @@ def save_checkpoint(
     *,
     best: Mapping[str, Tensor],
     networks: nn.Module,
+    carry: nn.Module,
     run: str,
 ) -> None:
     """Write all that is needed to go on with training, at once and without pickles."""
@@ -100,15 +100,35 @@ def save_checkpoint(
         "rng": rng_state(device),
         "best": best,
         "objective": networks.state_dict(),
+        "carry": carry.state_dict(),
     }
     tensors = {f"{g}/{name}": value for g, named in groups.items() for name, value in named.items()}
     save_tensors(path, tensors, {"state": asdict(state)}, run=run)
 
 
 def load_checkpoint(
-    path: Path, pair: nn.Module, optimizer: Optimizers, networks: nn.Module, *, run: str
+    path: Path,
+    pair: nn.Module,
+    optimizer: Optimizers,
+    *,
+    networks: nn.Module,
+    carry: nn.Module,
+    run: str,
 ) -> Checkpoint:
-    """Set pair, optimisers and what the objective owns to a saved state; return the rest of it.
+    """Set a training to a saved state, and return the rest of it.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    pair, optimizer
+        The pair, and its optimisers.
+    networks
+        What the objective owns.
+    carry
+        The states that a window of sequences hands on to the next.
+    run
+        Whose state it has to be.
 
     Raises
     ------
@@ -124,6 +144,7 @@ def load_checkpoint(
         raise RequestError(f"{path} holds no state of training")
     set_weights(pair, groups["weights"], path, remedy=_remedy(path, again))
     set_weights(networks, groups["objective"], path, remedy=again)
+    set_weights(carry, groups["carry"], path, remedy=again)
     with refusing(f"{path} holds no state of '{optimizer.name}'", again):
         optimizer.load_state_dict(groups["optimizer"])
     with refusing(f"{path} holds no state of training", again):
@@ -138,7 +159,7 @@ def _remedy(path: Path, again: str) -> str:
 
 
 def _grouped(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    names = ("weights", "optimizer", "rng", "best", "objective")
+    names = ("weights", "optimizer", "rng", "best", "objective", "carry")
     groups: dict[str, dict[str, Tensor]] = {name: {} for name in names}
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")

@@ -167,7 +167,7 @@ def resume(
         if epochs or steps:
             longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
             schedule = checked(Training, longer)
-            run.training = checked_schedule(schedule, len(loaded.rows("train")), type(run.pair))
+            run.training = checked_schedule(schedule, loaded, type(run.pair))
         if begins := _has_no_state(run):
             is_named = data is None and not run.info.get("own_splits")
             run, loaded = _at_start(run, None if is_named else loaded, data_dir, device)
@@ -302,7 +302,7 @@ def _layers(
     with registry.blaming_file(cls):
         values, schedule = layers(cls, preset, *asked)
         is_asked = layers(cls, "default", *asked)[1].kl_warmup == schedule.kl_warmup
-    schedule = checked_schedule(schedule, len(data.rows("train")), cls, is_asked=is_asked)
+    schedule = checked_schedule(schedule, data, cls, is_asked=is_asked)
     if len(data.splits.get("validation", ())) == 0:
         raise RequestError(
             f"{data.name} has no rows for validation; give at least 3 rows, or your own split"

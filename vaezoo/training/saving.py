@@ -39,16 +39,25 @@ class Saver:
     ----------
     run
         The run that is trained.
-    optimizer, networks
-        Whose state, and that of what the objective owns, is a part of what is saved.
+    optimizer, networks, carry
+        Whose state, that of what the objective owns, and that which a window of sequences hands on,
+        are a part of what is saved.
     good
         The best weights.
     """
 
-    def __init__(self, run: Run, optimizer: Optimizers, networks: nn.Module, good: Good) -> None:
+    def __init__(
+        self,
+        run: Run,
+        optimizer: Optimizers,
+        networks: nn.Module,
+        carry: nn.Module,
+        good: Good,
+    ) -> None:
         self.run = run
         self.optimizer = optimizer
         self.networks = networks
+        self.carry = carry
         self.good = good
         self.saved_at = time.monotonic()
         self.save_after = CHECKPOINT_SECONDS
@@ -144,6 +153,7 @@ class Saver:
             self.run.device,
             best=self.good.best,
             networks=self.networks,
+            carry=self.carry,
             run=self.run.id,
         )
         self.saved_at = time.monotonic()
@@ -170,8 +180,14 @@ class Saver:
     def load(self) -> tuple[Checkpoint, str]:
         """Set all to the last saved state; return the rest of it, and a line on what was mended."""
         path = self.run.folder() / STATE
-        run, networks = self.run, self.networks
-        checkpoint = load_checkpoint(path, run.pair, self.optimizer, networks, run=run.id)
+        checkpoint = load_checkpoint(
+            path,
+            self.run.pair,
+            self.optimizer,
+            networks=self.networks,
+            carry=self.carry,
+            run=self.run.id,
+        )
         self.good.restore(checkpoint.best)
         return checkpoint, self._mend_best(checkpoint.state)
 

@@ -1,14 +1,17 @@
 """Schedules of training: how many steps, of which objective, with which weight; when to stop."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from vaezoo.config import objective_options
+from vaezoo.data import Data
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Objective, make_objective
 from vaezoo.runtime.device import seeded
+from vaezoo.sequences.windows import num_updates
 from vaezoo.settings import Training
 from vaezoo.training.checkpoint import State
 
@@ -18,7 +21,6 @@ __all__ = [
     "checked_schedule",
     "is_out_of_patience",
     "kl_weight",
-    "num_steps",
     "objective_of",
 ]
 
@@ -43,31 +45,28 @@ def batch_size_of(training: Training, num_rows: int) -> int:
     return min(2 ** (largest.bit_length() - 1), LARGEST_BATCH)
 
 
-def default_epochs(training: Training, num_rows: int) -> int:
+def steps_of_epoch(training: Training, num_rows: int, lengths: Sequence[int] | None = None) -> int:
+    """Return the optimiser steps of an epoch, about where sequences are cut into windows.
+
+    Examples
+    --------
+    >>> steps_of_epoch(vaezoo.Training(batch_size=100), num_rows=250)
+    3
+    """
+    size = batch_size_of(training, num_rows)
+    return num_updates(num_rows, size, lengths, training.truncate)
+
+
+def default_epochs(training: Training, steps: int) -> int:
     """Return the epochs of a schedule that says nothing of its length.
 
     Examples
     --------
-    >>> [default_epochs(vaezoo.Training(), num_rows) for num_rows in (20, 229, 60_000, 10**6)]
+    >>> [default_epochs(vaezoo.Training(), steps) for steps in (2, 15, 469, 7813)]
     [500, 100, 100, 6]
     """
-    steps = math.ceil(num_rows / batch_size_of(training, num_rows))
     most = max(MOST_STEPS // steps, 1)
     return min(max(DEFAULT_EPOCHS, math.ceil(FEWEST_STEPS / steps)), most)
-
-
-def num_steps(training: Training, num_rows: int) -> int:
-    """Return the number of optimiser steps that a schedule takes.
-
-    Examples
-    --------
-    >>> num_steps(vaezoo.Training(epochs=2, batch_size=100), num_rows=250)
-    6
-    """
-    if training.steps:
-        return training.steps
-    epochs = training.epochs or default_epochs(training, num_rows)
-    return epochs * math.ceil(num_rows / batch_size_of(training, num_rows))
 
 
 def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
@@ -83,7 +82,7 @@ def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
 
 
 def checked_schedule(
-    training: Training, num_rows: int, owner: type[nn.Module], *, is_asked: bool = True
+    training: Training, data: Data, owner: type[nn.Module], *, is_asked: bool = True
 ) -> Training:
     """Return a schedule with length and batch size; a refusal when its parts do not go together.
 
@@ -91,8 +90,8 @@ def checked_schedule(
     ----------
     training
         As it was asked for.
-    num_rows
-        Of the training set.
+    data
+        Whose training rows it goes through.
     owner
         The class of the pair, whose file may have an objective of its own.
     is_asked
@@ -100,12 +99,16 @@ def checked_schedule(
     """
     if training.epochs and training.steps:
         raise RequestError("give `epochs` or `steps`, not both")
-    sizes = {"batch_size": batch_size_of(training, num_rows)}
+    rows = data.rows("train")
+    lengths = None if data.length is None else data.length[rows].tolist()
+    sizes = {"batch_size": batch_size_of(training, len(rows))}
+    steps = steps_of_epoch(training, len(rows), lengths)
     if not (training.epochs or training.steps):
-        sizes["epochs"] = default_epochs(training, num_rows)
+        sizes["epochs"] = default_epochs(training, steps)
     training = training.model_copy(update=sizes)
     objective = objective_of(training, owner)
-    total = num_steps(training, num_rows)
+    _refuse_windows(training, objective)
+    total = training.steps or steps * (training.epochs or 1)
     if training.kl_warmup >= total and not is_asked:
         training = training.model_copy(update={"kl_warmup": total // 2})
     _refuse_late_end("KL warm-up", "kl_warmup", training.kl_warmup, total)
@@ -133,6 +136,15 @@ def _refuse_cycle(training: Training, total: int) -> None:
             f"{warmup} here; use `kl_warmup={cycle // 2}`"
         )
     _refuse_late_end("first KL cycle", "kl_cycle", cycle, total)
+
+
+def _refuse_windows(training: Training, objective: Objective) -> None:
+    if training.truncate and not getattr(objective, "adds_up_over_frames", False):
+        raise RequestError(
+            f"`truncate` takes a step after each window of a sequence, and the objective "
+            f"'{training.objective}' weighs whole sequences; use `objective='elbo'`, or drop "
+            "`truncate`"
+        )
 
 
 def kl_weight(step: int, *, beta: float, warmup: int, cycle: int = 0) -> float:

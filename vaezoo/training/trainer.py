@@ -21,6 +21,7 @@ from vaezoo.runtime.device import seeded, set_rng_state
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import flops_if_used, threads_for
+from vaezoo.sequences.windows import Update, Updates
 from vaezoo.training.alarms import advice, alarms
 from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
@@ -34,7 +35,6 @@ from vaezoo.training.schedule import (
     batch_size_of,
     is_out_of_patience,
     kl_weight,
-    num_steps,
     objective_of,
 )
 from vaezoo.training.validation import Validation
@@ -67,25 +67,27 @@ class Trainer:
         self.batches = Batches(data, run.transform, argument_names(run.pair), self.device)
         self.batch_size = batch_size_of(self.training, self.batches.size("train"))
         self.num_rows = rows_of_an_epoch(run.pair, self.batches, self.batch_size)
-        self.total = num_steps(self.training, self.num_rows)
+        self.updates = Updates(self.batches, self.training, self.num_rows, self.batch_size)
+        self.total = self.updates.total()
         self.form = planned_form(
             run.pair_for(self.batches),
             engine=self.training.engine,
-            truncate=self.training.truncate,
             num_steps=self.total,
             notify=self._warn_once,
         )
         self.state = State()
         self.losses: list[Tensor] = []
+        few = self.batches.few_frames(next(self.batches.fixed("train", limit=2)))
         self.optimised = prepared(
             objective_of(self.training, type(run.pair)),
             self.form,
-            self.batches.few_frames(next(self.batches.fixed("train", limit=2))),
+            few,
             pair=run.pair,
             seed=self.training.seed,
             num_data=self.batches.num_units("train"),
             notify=self._warn_once,
         )
+        self.updates.carry_states(self.form, self.optimised.objective, few)
         self.optimizer = self.optimised.optimizers(self.training)
         self.engine = self._make_engine(self.training.engine)
         self.rng: dict[str, Tensor] | None = None
@@ -100,7 +102,9 @@ class Trainer:
         self.measured_at = -1
         self.stop_requested: Callable[[], bool] = lambda: False
         self.good = Good(run.pair, self.optimised.networks)
-        self.saver = Saver(run, self.optimizer, self.optimised.networks, self.good)
+        self.saver = Saver(
+            run, self.optimizer, self.optimised.networks, self.updates.carry, self.good
+        )
 
     def _make_engine(self, engine: EngineName) -> Engine:
         training, size = self.training, self.batch_size
@@ -191,7 +195,7 @@ class Trainer:
 
     def _is_done(self) -> bool:
         """Whether the steps are taken and measured; early, when nothing improves any more."""
-        if self.state.position:
+        if self.state.epoch_steps:
             return self.measured_at == self.state.step
         return self.state.step >= self.total or is_out_of_patience(self.state, self.training)
 
@@ -202,14 +206,14 @@ class Trainer:
     def _look_at_pair(self) -> int | None:
         """Refuse what cannot be trained, and return the operations of a step if they matter."""
         raw = self.batches.few_frames(self.batches.first("train", self.batch_size))
-        with untouched(self.optimised.whole, self.device):
+        with untouched(self.engine.whole, self.device):
             self.engine.evaluate(raw)  # makes the plan of a recurrence
             return flops_if_used(lambda: self.engine.evaluate(raw), self.batches.times_few)
 
     def _say_what_is_special(self) -> None:
         raw = self.batches.few_frames(self.batches.first("train", self.batch_size))
         trace = trace_of_few(self.form, lambda: self.batches.finish(raw), self.device)
-        with seeded(self.training.seed, self.device), untouched(self.pair, self.device):
+        with seeded(self.training.seed, self.device), untouched(self.engine.whole, self.device):
             noise = noise_of(trace, lambda: self.engine.evaluate(raw)[1])
         for name, line in remarks(self.batches, self.num_rows, self.run.info, noise):
             self._warn_once(name, line)
@@ -232,29 +236,26 @@ class Trainer:
                 self.save_state()
 
     def _epoch(self) -> None:
-        state, size, began = self.state, self.batch_size, time.monotonic()
-        seeds = {"seed": self.training.seed, "epoch": state.epoch}
-        order = self.batches.order("train", self.num_rows, size, **seeds).to(self.device)
+        state, began = self.state, time.monotonic()
+        updates = self.updates.of_epoch(state.epoch)
         self.form.train()
         self.optimised.networks.train()
-        left = order[state.position :][: (self.total - state.step) * size]
-        for start in range(0, len(left), size):
-            self._one_step(left[start : start + size])
+        for update in updates[state.epoch_steps :][: self.total - state.step]:
+            self._one_step(update)
             if self.stop_requested():
                 state.seconds += time.monotonic() - began
                 self._stop()
             if self.saver.is_due:
                 self.save_state()
         state.seconds += time.monotonic() - began
-        self._end_epoch(complete=state.position == len(order))
+        self._end_epoch(complete=state.epoch_steps == len(updates))
 
-    def _one_step(self, positions: Tensor) -> None:
+    def _one_step(self, update: Update) -> None:
         state = self.state
-        raw = self.batches.gather("train", positions)
+        raw = self.updates.gather(update)
         self.losses.append(self.engine(raw, self._kl_weight))
         state.step += 1
         state.epoch_steps += 1
-        state.position += len(positions)
         if self.device.type == "cpu" or len(self.losses) == LOSSES_READ_AT_ONCE:
             self._read_losses()
 
@@ -279,7 +280,6 @@ class Trainer:
             missed = self.state.step - int(self.optimizer.step)
             self.state.step -= missed
             self.state.epoch_steps -= missed
-            self.state.position -= missed * self.batch_size
             self.losses.clear()
             raise
 
@@ -297,7 +297,7 @@ class Trainer:
         if not complete:
             return
         state.epoch += 1
-        state.position = state.epoch_steps = 0
+        state.epoch_steps = 0
         state.loss_sums = []
         if advance(state, self.training):
             self.optimizer.scale_lr(0.5)
@@ -381,7 +381,7 @@ class Trainer:
         """Save the last state, unless it was saved before an epoch that ``steps`` cut short."""
         if not self.good.best:
             raise NonFiniteError("no epoch had a finite validation score")
-        if self.state.position == 0:
+        if self.state.epoch_steps == 0:
             self.save_state()
         self.saver.write_best(self.state)
         best = best_record(self.run.metrics, self.state.best_epoch)["validation"]

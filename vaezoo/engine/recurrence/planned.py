@@ -112,14 +112,13 @@ def planned_form(
     pair: nn.Module,
     *,
     engine: EngineName,
-    truncate: int,
     num_steps: int,
     notify: Callable[[str, str], None],
 ) -> nn.Module:
     """Return the pair that is trained; sequences by a plan wherever training is captured."""
     is_short = engine == "auto" and num_steps < FEWEST_STEPS_CAPTURED
     recurrence = loop if engine == "eager" or is_short else Planned(notify)
-    return training_form(pair, recurrence, truncate=truncate)
+    return training_form(pair, recurrence)
 
 
 def owned(pair: nn.Module) -> list[Tensor]:

@@ -1,6 +1,8 @@
 """Posteriors against their formulas: densities, closed forms of the KL, gradients, refusals."""
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -207,3 +209,37 @@ def test_full_rank_closes_the_gap_of_a_mean_field(name: str) -> None:
     exact = linear.mean_field_gap() if name == "diagonal" else 0.0
     torch.testing.assert_close(gap, torch.full_like(gap, exact), rtol=0, atol=1e-9)
     assert linear.mean_field_gap() > 0.05
+
+
+@pytest.mark.parametrize("name", ["iaf", "flow"])
+def test_the_density_of_a_flow_is_the_change_of_variables(name: str, x: Tensor) -> None:
+    """|dz/deps| by autograd."""
+    fn = posterior(name).double()(x[:1].double())
+    eps = fn.base.rsample()
+    jacobian = torch.autograd.functional.jacobian(fn.transform, eps)[0, :, 0]
+    z = fn.transform(eps)
+    exact = fn.base.log_prob(eps) - torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(fn.log_prob(z), exact)
+
+
+@pytest.mark.parametrize("name", ["iaf", "flow"])
+def test_a_flow_remembers_its_own_draw_alone(name: str, x: Tensor) -> None:
+    fn = posterior(name).double()(x.double())
+    first = fn.rsample()
+    remembered = fn.log_prob(first)
+    fn.rsample()
+    torch.testing.assert_close(fn.log_prob(first), remembered)
+
+
+def test_flows_without_zuko_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(RequestError, match=r"pip install 'vaezoo\[flows\]'"):
+        posterior("iaf")
+
+
+def test_zuko_leaves_the_validation_of_distributions_as_it_is() -> None:
+    code = (
+        "from torch.distributions import Distribution as D; from vaezoo import parts; "
+        "D.set_default_validate_args(True); parts.FlowPrior(2); assert D._validate_args"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

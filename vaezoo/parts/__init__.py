@@ -4,12 +4,13 @@
 networks                         ``Encoder``, ``Decoder``, ``GaussianHead``
 p(z)                             ``StandardNormal``, ``LearnedNormal``, ``LaplacePrior``,
                                  ``StudentTPrior``, ``GaussianMixturePrior``, ``VampPrior``,
-                                 ``Flat``
+                                 ``FlowPrior``, ``Flat``
 p(x | z), built from a decoder   ``Bernoulli``, ``Gaussian``, ``GaussianMixture``,
                                  ``Handwriting``
 q(z | x), built from an encoder  ``DiagonalNormal``, ``MeanOnly``, ``NoiseOnly``,
                                  ``FullRankNormal``, ``LowRankNormal``, ``StudentTPosterior``,
-                                 ``NormalMixture``, ``Delta``
+                                 ``NormalMixture``, ``InverseAutoregressiveFlow``,
+                                 ``SplineFlow``, ``Delta``
 arguments that a setting swaps   ``Prior``, ``Likelihood``, ``Posterior``
 arguments that are choices       ``Activation``, ``Net``
 ===============================  ==================================================
@@ -27,6 +28,7 @@ from vaezoo.parts.axes import (
     Posterior,
     Prior,
 )
+from vaezoo.parts.flows import FlowPrior, InverseAutoregressiveFlow, SplineFlow
 from vaezoo.parts.likelihoods import Bernoulli, Gaussian, GaussianMixture, Handwriting
 from vaezoo.parts.networks import (
     Activation,
@@ -72,12 +74,14 @@ __all__ = [
     "Encoder",
     "EncoderNet",
     "Flat",
+    "FlowPrior",
     "FullRankNormal",
     "Gaussian",
     "GaussianHead",
     "GaussianMixture",
     "GaussianMixturePrior",
     "Handwriting",
+    "InverseAutoregressiveFlow",
     "LaplacePrior",
     "LearnedNormal",
     "Likelihood",
@@ -89,6 +93,7 @@ __all__ = [
     "Part",
     "Posterior",
     "Prior",
+    "SplineFlow",
     "StandardNormal",
     "StudentTPosterior",
     "StudentTPrior",

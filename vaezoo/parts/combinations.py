@@ -6,7 +6,7 @@ Whatever is not refused here trains, or is refused by the objective that cannot 
 from collections.abc import Mapping
 
 from vaezoo.errors import RequestError
-from vaezoo.parts import posteriors, priors
+from vaezoo.parts import flows, posteriors, priors
 
 __all__ = ["refuse_without_meaning"]
 
@@ -49,4 +49,12 @@ def refuse_without_meaning(chosen: Mapping[str, type]) -> None:
         raise RequestError(
             "the prior 'vamp' is a mean of q(z | u), and with `posterior='noise-only'` that is "
             "N(0, I) for any u; use `prior='standard'`"
+        )
+    if prior is priors.VampPrior and posterior in (
+        flows.InverseAutoregressiveFlow,
+        flows.SplineFlow,
+    ):
+        raise RequestError(
+            "the prior 'vamp' asks for the density of z at q(z | u) of other inputs, for which a "
+            "flow is inverted latent by latent; use `prior='flow'`, or `posterior='full-rank'`"
         )

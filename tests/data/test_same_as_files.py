@@ -207,7 +207,7 @@ def test_a_run_keeps_the_splits_of_values(tmp_path: Path) -> None:
     [
         (from_arrays(REAL), {"window": 5}, "`window` says how data are read"),
         (REAL, {"windw": 5}, "no setting 'windw'; did you mean 'window'"),
-        (REAL, {"group": "g"}, "`group`: the array is one array only"),
+        (REAL, {"group": "g"}, "`group`: the array has no array beside x called 'g'"),
         (REAL, {"columns": {"c": "a"}}, "`columns` takes a table, and the array is none"),
         ({"x": REAL, "z": LABEL}, {"label": "y"}, "`label`: the mapping has no array 'y'"),
         (TABLE, {"drop": ("cty",)}, "`drop`: 'frame' has no column 'cty'"),
@@ -221,3 +221,27 @@ def test_settings_that_do_not_go_with_data_are_refused(
     cls = type(prepare("vae-linear", REAL)[0].pair)
     with pytest.raises(RequestError, match=message):
         load_for(cls, data, settings)
+
+
+LACKED: dict[str, Any] = {
+    "label": "kind",
+    "group": "zone",
+    "drop": ("gone",),
+    "types": {"gone": "category"},
+}
+
+
+@pytest.mark.parametrize("setting", LACKED)
+@pytest.mark.parametrize("value", [REAL, {"x": REAL}, TABLE], ids=["array", "mapping", "frame"])
+def test_what_settings_name_is_there_in_training_and_may_lack_later(
+    value: Any, setting: str
+) -> None:
+    settings = {setting: LACKED[setting]}
+    with pytest.raises(RequestError, match=f"^`{setting}`: .* has no .*; it has"):
+        as_data(value, settings=settings)
+    assert as_data(value, settings=settings, whole=True).is_whole
+
+
+def test_a_stride_goes_with_windows() -> None:
+    with pytest.raises(RequestError, match="`stride` is that of windows; give `window`"):
+        as_data(REAL, settings={"stride": 5})

@@ -10,9 +10,9 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.data.files.columns import refuse_unread
-from vaezoo.data.files.contents import Contents
+from vaezoo.data.files.contents import Contents, lacking
 from vaezoo.data.splits import are_splits
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError
 from vaezoo.runtime.arrays import load_arrays
 from vaezoo.runtime.memory import require_memory
 from vaezoo.settings import DataSettings
@@ -57,9 +57,7 @@ def read_stored(stored: Array | Mapping[str, Array], how: DataSettings, where: s
     """
     if not isinstance(stored, Mapping):
         refuse_unread(how.columns, ("x",), where)
-        if how.group:
-            raise RequestError(f"`group`: {where} is one array only; give one beside it, by name")
-        return Contents({"x": stored})
+        return Contents({"x": stored}, lacks=lacking(how, (), where, "array beside x called"))
     names = _names_of(where, stored, how)
     arrays = {name: stored[key] for key, name in names.items()}
     if not hasattr(arrays["x"], "dtype"):
@@ -76,9 +74,12 @@ def read_stored(stored: Array | Mapping[str, Array], how: DataSettings, where: s
             "element"
         )
     notes = _notes(stored, names, arrays, how)
-    group = None if how.group is None else _group(where, stored, how.group, len(arrays["x"]))
+    group = None
+    if how.group is not None and how.group in stored:
+        group = _group(where, stored[how.group], how.group, len(arrays["x"]))
     rows = None if split is None else np.array(split)
-    return Contents(arrays, columns, {}, notes, rows, group)
+    lacks = lacking(how, stored, where, "array")
+    return Contents(arrays, columns, {}, notes, rows, group, lacks)
 
 
 def dense(matrix: Any, where: str) -> Array:
@@ -97,10 +98,10 @@ def dense(matrix: Any, where: str) -> Array:
     return values
 
 
-def _group(where: str, stored: Mapping[str, Array], name: str, num_rows: int) -> Array:
-    if name not in stored or stored[name].shape != (num_rows,):
+def _group(where: str, group: Array, name: str, num_rows: int) -> Array:
+    if group.shape != (num_rows,):
         raise RequestError(f"`group`: {where} has no array '{name}' of {num_rows} rows")
-    return stored[name]
+    return group
 
 
 def _texts(stored: Mapping[str, Array], key: str) -> tuple[str, ...] | None:
@@ -131,11 +132,7 @@ def _names_of(where: str, stored: Mapping[str, Array], how: DataSettings) -> dic
     """Return what each array is called: ``x``, ``label``, ``length``, or by its key."""
     keys = [key for key in stored if key not in (*_ASIDE, *how.drop)]
     names = {key: key for key in keys}
-    labels = _LABELS if how.label is None else (how.label,)
-    if how.label not in (None, "none") and how.label not in keys:
-        raise RequestError(
-            f"`label`: {where} has no array '{how.label}'; {nearest(how.label, keys)}"
-        )
+    labels = _LABELS if how.label in (None, "none") else (how.label,)
     names[_key_of_x(where, [key for key in keys if key not in (how.label, how.group)])] = "x"
     for name, aliases in (("label", labels), ("length", _LENGTHS)):
         key = next((alias for alias in aliases if alias in keys and names[alias] != "x"), None)

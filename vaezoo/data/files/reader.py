@@ -10,7 +10,7 @@ import numpy as np
 from vaezoo.data.dataset import Array, Data, checked_arrays, checksum_of, grey_scale
 from vaezoo.data.files.arrays import codes_of, read_arrays
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
-from vaezoo.data.files.contents import Contents
+from vaezoo.data.files.contents import Contents, lacking
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.sounds import read_sounds, sounds_in
 from vaezoo.data.files.tables import read_csv, read_parquet
@@ -83,8 +83,6 @@ def load_file(
 
 def _load(path: Path, how: DataSettings, whole: bool) -> Data:
     if path.is_dir():
-        if how.group:
-            raise RequestError(f"`group`: the folder '{path}' has no columns")
         refuse_unread(how.columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, how, whole)
     if not path.exists():
@@ -128,8 +126,12 @@ def data_of(
     Examples
     --------
     >>> data_of("x", Contents({"x": np.zeros((9, 3))}), DataSettings(name="")).rows("test")
-    array([6])
+    array([4])
     """
+    for line in () if whole else contents.lacks:
+        raise RequestError(line)
+    if how.stride and not how.window:
+        raise RequestError("`stride` is that of windows; give `window`, too")
     is_whole = whole and contents.split is None
     if how.window is not None:
         contents = windowed(contents, how.window, how.stride, whole=is_whole)
@@ -192,7 +194,8 @@ def _folder(path: Path, how: DataSettings, whole: bool) -> Data:
     if parts and all(parts) and how.label != "none":
         arrays["label"] = codes_of(np.array([some[0] for some in parts]))
     rows = np.array(split) if has_splits else None
-    contents = Contents(arrays, notes=notes, split=rows)
+    lacks = lacking(how, (), f"the folder '{path}'")
+    contents = Contents(arrays, notes=notes, split=rows, lacks=lacks)
     return data_of(str(path), contents, how, checksum=checksum, whole=whole)
 
 

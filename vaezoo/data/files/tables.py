@@ -17,7 +17,7 @@ from vaezoo.data.files.columns import (
     is_text,
     refuse_missing_text,
 )
-from vaezoo.data.files.contents import Contents
+from vaezoo.data.files.contents import Contents, lacking
 from vaezoo.data.files.dialect import dialect_of
 from vaezoo.data.files.elements import (
     Element,
@@ -28,7 +28,7 @@ from vaezoo.data.files.elements import (
 )
 from vaezoo.data.padding import pad
 from vaezoo.data.splits import are_splits
-from vaezoo.errors import RequestError, nearest, shown
+from vaezoo.errors import RequestError, shown
 from vaezoo.runtime.memory import require_memory
 from vaezoo.settings import DataSettings
 
@@ -110,7 +110,8 @@ def _from_table(
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
         raise RequestError(f"'{path}' has two columns called {shown(twice)}; rename one")
-    notes = [f"left out: {line}" for line in _left_out(path, table, how)]
+    lacks = lacking(how, map(str, table), f"'{path}'")
+    notes = [f"left out: {line}" for line in _left_out(table, how)]
     table = table.drop(columns=[_INDEX, *how.drop], errors="ignore")
     if table.empty:
         raise RequestError(f"'{path}' has no rows")
@@ -121,35 +122,23 @@ def _from_table(
         raise error if str(path) in str(error) else RequestError(f"'{path}': {error}") from error
     columns = contents.columns if has_names else ()
     notes = [*contents.notes, *notes] if has_names else notes
-    return replace(contents, columns=columns, notes=tuple(notes))
+    return replace(contents, columns=columns, notes=tuple(notes), lacks=lacks)
 
 
-def _left_out(path: Path | str, table: "pd.DataFrame", how: DataSettings) -> Iterator[str]:
-    """Yield what is not read; a refusal of a name that is nearly that of a column."""
+def _left_out(table: "pd.DataFrame", how: DataSettings) -> Iterator[str]:
+    """Yield what is not read."""
     if _INDEX in table:
         yield "a first column without a name (row numbers)"
     for name in how.drop:
         if name in table:
             yield f"column {shown(name)}"
-        else:
-            _refuse_slip("drop", name, table, path)
-
-
-def _refuse_slip(argument: str, name: str, table: "pd.DataFrame", path: Path | str) -> None:
-    """Refuse a name that is nearly that of a column; other rows may lack what is left out."""
-    hint = nearest(name, map(str, table))
-    if hint.startswith("did you mean"):
-        raise RequestError(f"`{argument}`: '{path}' has no column {shown(name)}; {hint}")
 
 
 def _arguments(path: Path | str, table: "pd.DataFrame", how: DataSettings) -> _Named:
     """Return the columns of each argument, the label included if one is named."""
     columns = dict(how.columns)
-    if how.label not in (None, "none") and "label" not in columns:
-        if how.label in table:
-            columns["label"] = str(how.label)
-        else:
-            _refuse_slip("label", str(how.label), table, path)
+    if how.label in table and how.label != "none" and "label" not in columns:
+        columns["label"] = str(how.label)
     apart = (_ID, _TIME) if {_ID, _TIME} <= set(table) else ()
     return checked_columns(columns, map(str, table), apart, path)
 
@@ -207,10 +196,7 @@ class _Table:
     def _group(self) -> Array | None:
         """Return the group of each row; other data may lack them."""
         name = self.how.group
-        if name is None:
-            return None
-        if name not in self.table:
-            _refuse_slip("group", name, self.table, self.path)
+        if name is None or name not in self.table:
             return None
         refuse_missing_text(self.table[name].reset_index(drop=True))
         return self.table[name].astype(str).to_numpy(dtype=str)

@@ -9,14 +9,14 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from torch import nn
 
 from vaezoo.errors import RequestError, nearest, refusing, shown
 from vaezoo.objectives.base import OBJECTIVES, SHARED_OPTIONS
-from vaezoo.parts import Axis, Part
+from vaezoo.parts import Axis, FromData, Part
 from vaezoo.parts.combinations import refuse_without_meaning
 from vaezoo.registry import blaming_file, entry_of, get_model
 from vaezoo.runtime.reading import read_plain
@@ -26,6 +26,7 @@ __all__ = [
     "axes",
     "build_model",
     "layers",
+    "marked",
     "merge",
     "objective_options",
     "read_file",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 Config = dict[str, Any]
+Marker = TypeVar("Marker", Axis, FromData)
 GIVEN_BY_DATA = ("x_shape",)
 DEFAULT = "default"  # the preset that always applies
 SECTIONS = ("config", "data", "training")
@@ -64,14 +66,14 @@ def schema(cls: type) -> type[BaseModel]:
 
 def axes(cls: type) -> dict[str, Axis]:
     """Return the parts of a pair that may be swapped, by the name of their argument."""
-    axis_of = {name: _axis_of(hint) for name, hint in _hints(cls).items()}
-    return {name: axis for name, axis in axis_of.items() if axis is not None}
+    return marked(cls, Axis)
 
 
-def _axis_of(hint: Any) -> Axis | None:
-    if get_origin(hint) is not Annotated:
-        return None
-    return next((extra for extra in get_args(hint) if isinstance(extra, Axis)), None)
+def marked(cls: type, kind: type[Marker]) -> dict[str, Marker]:
+    """Return what arguments are marked with, ``Annotated[type, marker]``, by their names."""
+    of_all = {n: get_args(h) for n, h in _hints(cls).items() if get_origin(h) is Annotated}
+    pairs = ((name, marker) for name, extras in of_all.items() for marker in extras)
+    return {name: marker for name, marker in pairs if isinstance(marker, kind)}
 
 
 def resolve(cls: type, settings: Mapping[str, Any]) -> Config:

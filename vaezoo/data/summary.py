@@ -1,7 +1,8 @@
 """What a pass over data finds: range and nature of their values, and what is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from vaezoo.data.dataset import Array, Data, slices
 from vaezoo.errors import RequestError
 
 __all__ = [
+    "FACTS",
     "Summary",
     "describe_missing",
     "finite_summary",
@@ -175,3 +177,30 @@ def _num_entries(data: Data, name: str) -> int:
     if name == "x" and data.length is not None:  # its padding is no entry
         return int(data.length.sum()) * int(np.prod(data.x_shape))
     return data.arrays[name].size
+
+
+def _largest(data: Data) -> int | None:
+    """Return the largest value of whole numbers from 0."""
+    summary = finite_summary(data)
+    return int(summary.high) if summary.is_integer and summary.low >= 0 else None
+
+
+def _num_levels(data: Data) -> int | None:
+    largest = _largest(data)
+    return None if largest is None else max(2, largest + 1)
+
+
+def _mean_total(data: Data) -> int | None:
+    """Return the mean sum of a datum of counts, or of a frame, rounded."""
+    if _largest(data) is None:
+        return None
+    axes = tuple(range(-len(data.x_shape), 0))
+    totals = [np.nansum(rows[valid], axis=axes) for _, rows, valid in data.pieces()]
+    return max(1, round(float(np.concatenate(totals).mean())))
+
+
+FACTS: Mapping[str, Callable[[Data], Any]] = {
+    "largest": _largest,
+    "mean_total": _mean_total,
+    "num_levels": _num_levels,
+}

@@ -11,6 +11,11 @@ q(z | x), built from an encoder  ``DiagonalNormal``, ``MeanOnly``, ``NoiseOnly``
                                  ``FullRankNormal``, ``LowRankNormal``, ``StudentTPosterior``,
                                  ``NormalMixture``, ``InverseAutoregressiveFlow``,
                                  ``SplineFlow``, ``Delta``
+                                 ``NormalMixture``, ``Delta``
+p(z)                             ``StandardNormal``
+p(x | z), built from a decoder   ``Bernoulli``, ``Gaussian`` and others, by the kind
+                                 of data (:mod:`vaezoo.parts.likelihoods`)
+q(z | x), built from an encoder  ``DiagonalNormal``
 arguments that a setting swaps   ``Prior``, ``Likelihood``, ``Posterior``
 arguments that are choices       ``Activation``, ``Net``
 ===============================  ==================================================
@@ -23,13 +28,19 @@ from vaezoo.parts.axes import (
     POSTERIORS,
     PRIORS,
     Axis,
+    FromData,
     Likelihood,
     Part,
     Posterior,
     Prior,
 )
 from vaezoo.parts.flows import FlowPrior, InverseAutoregressiveFlow, SplineFlow
-from vaezoo.parts.likelihoods import Bernoulli, Gaussian, GaussianMixture, Handwriting
+from vaezoo.parts.likelihoods import (
+    Bernoulli,
+    Gaussian,
+    GaussianMixture,
+    Handwriting,
+)
 from vaezoo.parts.networks import (
     Activation,
     Decoder,
@@ -75,6 +86,7 @@ __all__ = [
     "EncoderNet",
     "Flat",
     "FlowPrior",
+    "FromData",
     "FullRankNormal",
     "Gaussian",
     "GaussianHead",

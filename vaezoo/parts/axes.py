@@ -29,6 +29,7 @@ __all__ = [
     "POSTERIORS",
     "PRIORS",
     "Axis",
+    "FromData",
     "Likelihood",
     "Part",
     "Posterior",
@@ -36,6 +37,21 @@ __all__ = [
 ]
 
 Class = TypeVar("Class", bound=type)
+
+
+@dataclass(frozen=True)
+class FromData:
+    """Marks a setting that is read off the data where it is None, as the number of their levels.
+
+    It goes with the type: ``num_levels: Annotated[PositiveInt | None, FromData("num_levels")]``.
+
+    Attributes
+    ----------
+    fact
+        What is read: a name of :data:`vaezoo.data.facts.FACTS`.
+    """
+
+    fact: str
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vaezoo.pairs.sites import Args, PairTrace, argument_names, takes_lengths, t
 from vaezoo.registry import blaming_file, entry_of
 from vaezoo.runtime.isolation import isolated
 from vaezoo.settings import DataSettings
-from vaezoo.training.admission import built, load_for, preset_of
+from vaezoo.training.admission import built, filled_from_data, load_for, preset_of
 
 __all__ = ["check_class", "check_pair", "made_up_batch"]
 
@@ -128,6 +128,7 @@ def _on_data(
 ) -> Conformance:
     """Build a pair as training does, and check it as training does."""
     config, _ = layers(cls, preset_of(cls, settings), values)
+    config = filled_from_data(cls, config, data)
     again = partial(built, cls, config, data.x_shape)
     with torch.random.fork_rng(devices=[]), blaming_file(cls):
         torch.manual_seed(0)

@@ -9,16 +9,45 @@ from torch import nn
 from vaezoo import registry
 from vaezoo.checks.admission import refuse_size
 from vaezoo.checks.conformance import not_built
-from vaezoo.config import build_model
+from vaezoo.config import axes, build_model, marked
 from vaezoo.data import SOURCES, Data, DataLike, as_data, load_data
 from vaezoo.data.coercion import reading_of, refuse_reading
 from vaezoo.data.sets.sources import DEFAULT_SOURCES
+from vaezoo.data.summary import FACTS
 from vaezoo.errors import RequestError, VaezooError
+from vaezoo.parts import FromData
 from vaezoo.settings import DataSettings
 
-__all__ = ["built", "load_for", "preset_of"]
+__all__ = ["built", "filled_from_data", "load_for", "preset_of"]
 
 _FILES = ("name", "validation_data", "test_data")
+
+
+def filled_from_data(cls: type, values: Mapping[str, Any], data: Data) -> dict[str, Any]:
+    """Return resolved settings, those that are None read off the data where they can be.
+
+    Examples
+    --------
+    >>> from vaezoo.config import resolve
+    >>> cls = registry.get_model("vae-bernoulli")
+    >>> values = resolve(cls, {"likelihood": "binomial"})
+    >>> filled_from_data(cls, values, load_data("digits"))["likelihood"]
+    {'name': 'binomial', 'total': 16}
+    """
+    return _filled_from_data(cls, cls, values, data)
+
+
+def _filled_from_data(
+    owner: type, cls: type, values: Mapping[str, Any], data: Data
+) -> dict[str, Any]:
+    complete = dict(values)
+    for name, marker in marked(cls, FromData).items():
+        if name in values and values[name] is None:
+            complete[name] = FACTS[marker.fact](data)
+    for name, axis in axes(cls).items():
+        part = axis.find(values[name]["name"], owner)
+        complete[name] = _filled_from_data(owner, part, values[name], data)
+    return complete
 
 
 def built(cls: type[nn.Module], config: Mapping[str, object], x_shape: Sequence[int]) -> nn.Module:

@@ -27,7 +27,7 @@ from vaezoo.runs.rows import are_default
 from vaezoo.runs.weights import STATE, WEIGHTS
 from vaezoo.runtime.device import find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
-from vaezoo.training.admission import built, load_for, preset_of
+from vaezoo.training.admission import built, filled_from_data, load_for, preset_of
 from vaezoo.training.callbacks import Callback
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
@@ -302,6 +302,7 @@ def _layers(
     with registry.blaming_file(cls):
         values, schedule = layers(cls, preset, *asked)
         is_asked = layers(cls, "default", *asked)[1].kl_warmup == schedule.kl_warmup
+        values = filled_from_data(cls, values, data)
     schedule = checked_schedule(schedule, data, cls, is_asked=is_asked)
     if len(data.splits.get("validation", ())) == 0:
         raise RequestError(

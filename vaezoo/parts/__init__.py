@@ -37,6 +37,8 @@ from vaezoo.parts.axes import (
 from vaezoo.parts.flows import FlowPrior, InverseAutoregressiveFlow, SplineFlow
 from vaezoo.parts.likelihoods import (
     Bernoulli,
+    Beta,
+    ContinuousBernoulli,
     Gaussian,
     GaussianMixture,
     Handwriting,
@@ -78,6 +80,8 @@ __all__ = [
     "Activation",
     "Axis",
     "Bernoulli",
+    "Beta",
+    "ContinuousBernoulli",
     "Decoder",
     "DecoderNet",
     "Delta",

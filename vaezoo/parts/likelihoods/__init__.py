@@ -9,10 +9,13 @@ the two before training.
 from vaezoo.parts.likelihoods.binary import Bernoulli
 from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
 from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
+from vaezoo.parts.likelihoods.shares import Beta, ContinuousBernoulli
 
 __all__ = [
     "AnalyticNormal",
     "Bernoulli",
+    "Beta",
+    "ContinuousBernoulli",
     "Gaussian",
     "GaussianMixture",
     "Handwriting",

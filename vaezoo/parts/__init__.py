@@ -42,6 +42,8 @@ from vaezoo.parts.likelihoods import (
     Gaussian,
     GaussianMixture,
     Handwriting,
+    Laplace,
+    StudentT,
 )
 from vaezoo.parts.networks import (
     Activation,
@@ -98,6 +100,7 @@ __all__ = [
     "GaussianMixturePrior",
     "Handwriting",
     "InverseAutoregressiveFlow",
+    "Laplace",
     "LaplacePrior",
     "LearnedNormal",
     "Likelihood",
@@ -111,6 +114,7 @@ __all__ = [
     "Prior",
     "SplineFlow",
     "StandardNormal",
+    "StudentT",
     "StudentTPosterior",
     "StudentTPrior",
     "VampPrior",

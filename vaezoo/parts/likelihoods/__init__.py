@@ -7,6 +7,7 @@ the two before training.
 """
 
 from vaezoo.parts.likelihoods.binary import Bernoulli
+from vaezoo.parts.likelihoods.heavy import Laplace, StudentT
 from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
 from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
 from vaezoo.parts.likelihoods.shares import Beta, ContinuousBernoulli
@@ -19,6 +20,8 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Handwriting",
+    "Laplace",
     "Sigma",
+    "StudentT",
     "share_at_floor",
 ]

@@ -39,10 +39,12 @@ from vaezoo.parts.likelihoods import (
     Bernoulli,
     Beta,
     ContinuousBernoulli,
+    Gamma,
     Gaussian,
     GaussianMixture,
     Handwriting,
     Laplace,
+    LogNormal,
     StudentT,
 )
 from vaezoo.parts.networks import (
@@ -94,6 +96,7 @@ __all__ = [
     "FlowPrior",
     "FromData",
     "FullRankNormal",
+    "Gamma",
     "Gaussian",
     "GaussianHead",
     "GaussianMixture",
@@ -104,6 +107,7 @@ __all__ = [
     "LaplacePrior",
     "LearnedNormal",
     "Likelihood",
+    "LogNormal",
     "LowRankNormal",
     "MeanOnly",
     "Net",

@@ -9,6 +9,7 @@ the two before training.
 from vaezoo.parts.likelihoods.binary import Bernoulli
 from vaezoo.parts.likelihoods.heavy import Laplace, StudentT
 from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
+from vaezoo.parts.likelihoods.positive import Gamma, LogNormal
 from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
 from vaezoo.parts.likelihoods.shares import Beta, ContinuousBernoulli
 
@@ -17,10 +18,12 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "ContinuousBernoulli",
+    "Gamma",
     "Gaussian",
     "GaussianMixture",
     "Handwriting",
     "Laplace",
+    "LogNormal",
     "Sigma",
     "StudentT",
     "share_at_floor",

@@ -38,6 +38,7 @@ from vaezoo.parts.flows import FlowPrior, InverseAutoregressiveFlow, SplineFlow
 from vaezoo.parts.likelihoods import (
     Bernoulli,
     Beta,
+    Binomial,
     ContinuousBernoulli,
     Gamma,
     Gaussian,
@@ -45,7 +46,11 @@ from vaezoo.parts.likelihoods import (
     Handwriting,
     Laplace,
     LogNormal,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
     StudentT,
+    ZeroInflatedNegativeBinomial,
 )
 from vaezoo.parts.networks import (
     Activation,
@@ -85,6 +90,7 @@ __all__ = [
     "Axis",
     "Bernoulli",
     "Beta",
+    "Binomial",
     "ContinuousBernoulli",
     "Decoder",
     "DecoderNet",
@@ -110,10 +116,13 @@ __all__ = [
     "LogNormal",
     "LowRankNormal",
     "MeanOnly",
+    "Multinomial",
+    "NegativeBinomial",
     "Net",
     "NoiseOnly",
     "NormalMixture",
     "Part",
+    "Poisson",
     "Posterior",
     "Prior",
     "SplineFlow",
@@ -122,5 +131,6 @@ __all__ = [
     "StudentTPosterior",
     "StudentTPrior",
     "VampPrior",
+    "ZeroInflatedNegativeBinomial",
     "sigma_of",
 ]

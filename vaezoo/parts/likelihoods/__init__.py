@@ -7,6 +7,13 @@ the two before training.
 """
 
 from vaezoo.parts.likelihoods.binary import Bernoulli
+from vaezoo.parts.likelihoods.counts import (
+    Binomial,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+)
 from vaezoo.parts.likelihoods.heavy import Laplace, StudentT
 from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
 from vaezoo.parts.likelihoods.positive import Gamma, LogNormal
@@ -17,6 +24,7 @@ __all__ = [
     "AnalyticNormal",
     "Bernoulli",
     "Beta",
+    "Binomial",
     "ContinuousBernoulli",
     "Gamma",
     "Gaussian",
@@ -24,7 +32,11 @@ __all__ = [
     "Handwriting",
     "Laplace",
     "LogNormal",
+    "Multinomial",
+    "NegativeBinomial",
+    "Poisson",
     "Sigma",
     "StudentT",
+    "ZeroInflatedNegativeBinomial",
     "share_at_floor",
 ]

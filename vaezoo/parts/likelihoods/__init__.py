@@ -15,6 +15,7 @@ from vaezoo.parts.likelihoods.counts import (
     ZeroInflatedNegativeBinomial,
 )
 from vaezoo.parts.likelihoods.heavy import Laplace, StudentT
+from vaezoo.parts.likelihoods.levels import Categorical, DiscretizedLogistic, OneHot, Ordinal
 from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
 from vaezoo.parts.likelihoods.positive import Gamma, LogNormal
 from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
@@ -25,7 +26,9 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "Categorical",
     "ContinuousBernoulli",
+    "DiscretizedLogistic",
     "Gamma",
     "Gaussian",
     "GaussianMixture",
@@ -34,6 +37,8 @@ __all__ = [
     "LogNormal",
     "Multinomial",
     "NegativeBinomial",
+    "OneHot",
+    "Ordinal",
     "Poisson",
     "Sigma",
     "StudentT",

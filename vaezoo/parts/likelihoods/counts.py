@@ -58,7 +58,7 @@ class Binomial(nn.Module):
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         logits = self.logits(self.net(*inputs))
-        return BinomialOfTotal(self.total, logits).to_event(len(self.net.x_shape))
+        return dist.Independent(BinomialOfTotal(self.total, logits), len(self.net.x_shape))
 
 
 @LIKELIHOODS.register("poisson")

@@ -45,7 +45,8 @@ class Categorical(nn.Module):
         self.logits = net.head(per_element=num_levels or _BYTES)
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
-        return Levels(self.logits(self.net(*inputs))).to_event(len(self.net.x_shape))
+        levels = Levels(self.logits(self.net(*inputs)))
+        return dist.Independent(levels, len(self.net.x_shape))
 
 
 @LIKELIHOODS.register("ordinal")
@@ -81,7 +82,7 @@ class Ordinal(nn.Module):
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         steps = torch.cat([self.first, 1e-4 + softplus(self.apart)], -1)
         logits = ordinal_logits(self.location(self.net(*inputs)), steps.cumsum(-1))
-        return Levels(logits).to_event(len(self.net.x_shape))
+        return dist.Independent(Levels(logits), len(self.net.x_shape))
 
 
 def _inverse(value: float) -> float:

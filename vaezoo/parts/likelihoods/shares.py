@@ -34,7 +34,7 @@ class ContinuousBernoulli(nn.Module):
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         elements = ContinuousBernoulliDistribution(self.logits(self.net(*inputs)))
-        return elements.to_event(len(self.net.x_shape))
+        return dist.Independent(elements, len(self.net.x_shape))
 
 
 @LIKELIHOODS.register("beta")

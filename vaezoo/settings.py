@@ -97,11 +97,13 @@ class Training(Settings):
     kl_cycle: Count = 0
     """Steps after which it rises from 0 again, each time as in the KL warm-up; 0: it rises once."""
 
-    plateau: Count = 15
-    """Epochs without a better validation ELBO until the rate is halved; 0: never."""
+    plateau: Count | None = None
+    """Epochs without a better validation ELBO until the rate is halved; 15, of few rows more; 0:
+    never."""
 
-    patience: Count = 40
-    """Epochs without a better validation ELBO until training stops; 0: never."""
+    patience: Count | None = None
+    """Epochs without a better validation ELBO until training stops; 40, of few rows more; 0:
+    never."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of initial parameters, order of rows and noise."""

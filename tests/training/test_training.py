@@ -228,8 +228,8 @@ def test_rows_decide_on_the_defaults_of_length_and_batches() -> None:
     rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     few = prepare("vae-gaussian", from_arrays(rows), training=None)[0].training
     digits = prepare("vae-bernoulli", None)[0].training
-    assert (few.batch_size, few.epochs) == (16, 500)
-    assert (digits.batch_size, digits.epochs) == (128, 100)
+    assert (few.batch_size, few.epochs, few.plateau) == (16, 1500, 150)
+    assert (digits.batch_size, digits.epochs, digits.plateau) == (128, 250, 25)
 
 
 def test_a_preset_named_after_the_data_goes_with_them() -> None:

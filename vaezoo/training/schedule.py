@@ -26,7 +26,11 @@ __all__ = [
 
 # Defaults are sized in updates, whatever the number of rows.
 DEFAULT_EPOCHS = 100
-FEWEST_STEPS, MOST_STEPS = 1_000, 50_000
+FEWEST_STEPS, MOST_STEPS = 3_000, 50_000
+# Without a better score, until the rate is halved, and until training stops: of few rows an epoch
+# is a few steps, and its score on few validation rows is noise.
+EPOCHS_OF_WAITING = {"plateau": 15, "patience": 40}
+STEPS_OF_WAITING = {"plateau": 300, "patience": 1_000}
 SMALLEST_BATCH, LARGEST_BATCH = 16, 128
 STEPS_OF_AN_EPOCH = 10
 
@@ -63,10 +67,29 @@ def default_epochs(training: Training, steps: int) -> int:
     Examples
     --------
     >>> [default_epochs(vaezoo.Training(), steps) for steps in (2, 15, 469, 7813)]
-    [500, 100, 100, 6]
+    [1500, 200, 100, 6]
     """
     most = max(MOST_STEPS // steps, 1)
     return min(max(DEFAULT_EPOCHS, math.ceil(FEWEST_STEPS / steps)), most)
+
+
+def waiting(training: Training, steps: int) -> dict[str, int]:
+    """Return the epochs without a better score after which the rate is halved, or training stops.
+
+    Examples
+    --------
+    >>> waiting(vaezoo.Training(), steps=469)
+    {'plateau': 15, 'patience': 40}
+    >>> waiting(vaezoo.Training(patience=0), steps=8)
+    {'plateau': 38, 'patience': 0}
+    """
+    asked = {"plateau": training.plateau, "patience": training.patience}
+    return {
+        name: max(EPOCHS_OF_WAITING[name], math.ceil(STEPS_OF_WAITING[name] / steps))
+        if epochs is None
+        else epochs
+        for name, epochs in asked.items()
+    }
 
 
 def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
@@ -103,6 +126,7 @@ def checked_schedule(
     lengths = None if data.length is None else data.length[rows].tolist()
     sizes = {"batch_size": batch_size_of(training, len(rows))}
     steps = steps_of_epoch(training, len(rows), lengths)
+    sizes |= waiting(training, steps)
     if not (training.epochs or training.steps):
         sizes["epochs"] = default_epochs(training, steps)
     training = training.model_copy(update=sizes)
@@ -179,7 +203,7 @@ def advance(state: State, training: Training) -> bool:
         return False
     state.since_best += 1
     state.since_decay += 1
-    is_on_plateau = bool(training.plateau) and state.since_decay >= training.plateau
+    is_on_plateau = _is_over(state.since_decay, training.plateau)
     if is_on_plateau:
         state.since_decay = 0
     return is_on_plateau
@@ -193,4 +217,8 @@ def is_out_of_patience(state: State, training: Training) -> bool:
     >>> is_out_of_patience(State(since_best=10), vaezoo.Training(patience=10))
     True
     """
-    return bool(training.patience) and state.since_best >= training.patience
+    return _is_over(state.since_best, training.patience)
+
+
+def _is_over(epochs: int, most: int | None) -> bool:
+    return most is not None and 0 < most <= epochs

@@ -372,6 +372,9 @@ class Delta(nn.Module):
         The encoder.
     z_dim
         Number of latents.
+    keep
+        Elements of a code that are kept, those of the largest size, the others being 0
+        (Makhzani & Frey 2014, arXiv:1312.5663); all by default.
 
     Examples
     --------
@@ -380,10 +383,17 @@ class Delta(nn.Module):
     tensor([0.])
     """
 
-    def __init__(self, net: EncoderNet, z_dim: int) -> None:
+    def __init__(
+        self, net: EncoderNet, z_dim: int, *, keep: PositiveInt | Literal["all"] = "all"
+    ) -> None:
         super().__init__()
         self.net = net
         self.loc = net.head(z_dim)
+        self.keep = z_dim if keep == "all" else min(keep, z_dim)
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
-        return dist.Delta(self.loc(self.net(*inputs))).to_event(1)
+        loc = self.loc(self.net(*inputs))
+        if self.keep < loc.shape[-1]:
+            smallest = loc.abs().topk(self.keep).values[..., -1:]
+            loc = torch.where(loc.abs() >= smallest, loc, 0.0)
+        return dist.Delta(loc).to_event(1)

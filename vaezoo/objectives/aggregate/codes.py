@@ -1,11 +1,13 @@
 """What objectives share that look at the draws of a batch together: its terms and its codes."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vaezoo.distributions.families import is_improper
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Context, is_reparameterised
 from vaezoo.pairs.accounting import elbo_terms, num_units
@@ -15,7 +17,7 @@ from vaezoo.pairs.enumeration import enumeration_of
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, PairTrace, sample_sites, trace_pair
 
-__all__ = ["CodedBatch", "Codes", "Coding"]
+__all__ = ["CodedBatch", "Codes", "Coding", "critic_of", "of_prior"]
 
 
 @dataclass(frozen=True)
@@ -155,3 +157,41 @@ def _refuse_other_latents(trace: PairTrace, objective: str) -> None:
             f"objective '{objective}' compares data by one latent vector of each, and the latents "
             f"are: {listed}; use `objective='elbo'`"
         )
+
+
+def of_prior(codes: Codes) -> Tensor:
+    """Return as many draws of the prior as there are codes, of N(0, I) where it is flat.
+
+    Parameters
+    ----------
+    codes
+        Of a batch.
+    """
+    if is_improper(codes.prior):
+        return torch.randn_like(codes.z)
+    prior = codes.prior.expand(codes.z.shape[:1])
+    return torch.as_tensor(prior.rsample() if prior.has_rsample else prior.sample())
+
+
+def critic_of(z: Tensor, hidden: int, layers: int) -> nn.Sequential:
+    """Return a network that gives codes ``(B, D)`` log-odds ``(B, 1)``.
+
+    Parameters
+    ----------
+    z
+        Codes, for their number and type.
+    hidden, layers
+        Width and number of its hidden layers.
+
+    Examples
+    --------
+    >>> critic_of(torch.zeros(5, 2), 8, 2)(torch.zeros(5, 2)).shape
+    torch.Size([5, 1])
+    """
+    widths = [z.shape[1], *[hidden] * layers]
+    body = [
+        layer
+        for first, second in pairwise(widths)
+        for layer in (nn.Linear(first, second), nn.LeakyReLU(0.2))
+    ]
+    return nn.Sequential(*body, nn.Linear(hidden, 1)).to(z.dtype)

@@ -1,6 +1,5 @@
 """The total correlation of the latents, found by a critic."""
 
-from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -8,7 +7,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vaezoo.objectives.aggregate.codes import Codes, Coding
+from vaezoo.objectives.aggregate.codes import Codes, Coding, critic_of
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
 from vaezoo.objectives.losses import Losses
 from vaezoo.pairs.sites import Args
@@ -67,13 +66,7 @@ class Factor:
         """
         self._coding = Coding.of(pair, args, "factor", one_latent=True)
         z = self._coding.batch(pair, args, PLAIN).codes.z
-        widths = [z.shape[1], *[self.hidden] * self.layers]
-        body = [
-            layer
-            for first, second in pairwise(widths)
-            for layer in (nn.Linear(first, second), nn.LeakyReLU(0.2))
-        ]
-        self.critic = nn.Sequential(*body, nn.Linear(self.hidden, 1)).to(z.dtype)
+        self.critic = critic_of(z, self.hidden, self.layers)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Losses:
         """Return what the pair minimises, and its critic; see :meth:`ELBO.loss`."""

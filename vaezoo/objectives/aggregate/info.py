@@ -6,8 +6,7 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
-from vaezoo.distributions.families import is_improper
-from vaezoo.objectives.aggregate.codes import Codes, Coding
+from vaezoo.objectives.aggregate.codes import Coding, of_prior
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
 from vaezoo.pairs.sites import Args
 
@@ -72,18 +71,11 @@ class Info:
         assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         codes = batch.codes
-        distance = mmd(codes.z, _of_prior(codes), codes.share, kernel=self.kernel)
+        distance = mmd(codes.z, of_prior(codes), codes.share, kernel=self.kernel)
         loss = batch.distortion + (self.alpha + self.weight - 1) * context.beta * distance
         if self.alpha == 1:  # where the KL is infinite, too
             return loss
         return loss + (1 - self.alpha) * context.beta * batch.kl
-
-
-def _of_prior(codes: Codes) -> Tensor:
-    if is_improper(codes.prior):
-        return torch.randn_like(codes.z)
-    prior = codes.prior.expand(codes.z.shape[:1])
-    return torch.as_tensor(prior.rsample() if prior.has_rsample else prior.sample())
 
 
 def mmd(a: Tensor, b: Tensor, share: Tensor | None = None, *, kernel: Kernel = "rbf") -> Tensor:

@@ -2,20 +2,16 @@
 
 from typing import Annotated, ClassVar
 
-import torch
 from pydantic import Field, PositiveInt
-from pyro import poutine
 from torch import Tensor, nn
 
-from vaezoo.errors import RequestError
-from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised
+from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
 from vaezoo.objectives.bounds.importance import require_draws
 from vaezoo.objectives.bounds.iwae import IWAE
+from vaezoo.objectives.halves import module_of_guide
 from vaezoo.objectives.losses import Losses
-from vaezoo.pairs.accounting import log_joint, log_mean_exp, num_units
-from vaezoo.pairs.handlers import hold
-from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, model_of, sample_sites, trace_pair
+from vaezoo.pairs.accounting import log_mean_exp, num_units
+from vaezoo.pairs.sites import Args
 
 __all__ = ["CIWAE", "MIWAE", "PIWAE"]
 
@@ -142,7 +138,7 @@ class PIWAE:
             When a latent has no path derivative, or the guide is no module of its own.
         """
         self._iwae.prepare(pair, args)
-        self._guide = _module_of_guide(pair, args)
+        self._guide = module_of_guide(pair, args, "piwae")
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Losses:
         """Return the negative bounds: that of the model's parameters, and that of the guide's."""
@@ -152,40 +148,3 @@ class PIWAE:
         units = num_units(pair, args, context.mask)
         of_guide = -_mean_of_groups(log_w, self.groups).sum() / units
         return {"pair": -log_mean_exp(log_w).sum() / units, self._guide: of_guide}
-
-
-def _module_of_guide(pair: nn.Module, args: Args) -> str:
-    """Return the name of the one module of a pair whose parameters the guide alone has."""
-    with probing(pair, args[0].device):
-        trace = trace_pair(pair, args)
-        latents = {name: site["value"] for name, site in sample_sites(trace.guide).items()}
-        for name, site in sample_sites(trace.guide).items():
-            if not is_reparameterised(site):
-                raise RequestError(
-                    f"objective 'piwae' needs reparameterised latents, and '{name}' is not; "
-                    "use `objective='iwae'`"
-                )
-        with torch.enable_grad():
-            model = poutine.trace(hold(latents)(model_of(pair))).get_trace(*args)
-            of_model = _parts_behind(log_joint(model).sum(), pair)
-    others = [name for name in _parts(pair) if name not in of_model]
-    if len(others) != 1:
-        listed = ", ".join(f"'{name}'" for name in others) or "none"
-        raise RequestError(
-            "objective 'piwae' takes a guide that is one module of the pair, which the model does "
-            f"not use, and such are here: {listed}; use `objective='miwae'`"
-        )
-    return others[0]
-
-
-def _parts(pair: nn.Module) -> list[str]:
-    """Return the names of what of a pair has parameters that are trained."""
-    trained = [name for name, p in pair.named_parameters() if p.requires_grad]
-    return list(dict.fromkeys(name.partition(".")[0] for name in trained))
-
-
-def _parts_behind(total: Tensor, pair: nn.Module) -> set[str]:
-    named = {name: p for name, p in pair.named_parameters() if p.requires_grad}
-    gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
-    names = [name for name, grad in zip(named, gradients, strict=True) if grad is not None]
-    return {name.partition(".")[0] for name in names}

@@ -184,7 +184,7 @@ class DiscretizedLogistic(TorchDistribution):
         return x.round().clamp(0, self.num_levels - 1)
 
 
-class LevelMixture(MixtureSameFamily):
+class LevelMixture(MixtureSameFamily):  # type: ignore[misc]
     """A mixture of distributions of the same levels, whose support is theirs.
 
     Examples

@@ -213,8 +213,14 @@ SUGGESTIONS = {
     "counts": (
         np.arange(60).reshape(20, 3),
         "whole numbers",
-        "vae-gaussian",
-        (),
+        "vae-bernoulli",
+        ("--likelihood", "negative-binomial"),
+    ),
+    "levels": (
+        np.arange(60).reshape(20, 3) % 7,
+        "whole numbers",
+        "vae-bernoulli",
+        ("--likelihood", "categorical"),
     ),
 }
 

@@ -251,6 +251,7 @@ def test_binary_data_need_no_transform() -> None:
         (np.abs(np.sin(REAL)), {}, "use `binarize='dynamic'` or `likelihood='gaussian'`"),
         (REAL, {"binarize": "dynamic"}, "cannot be probabilities: `binarize='dynamic'` needs 0"),
         (REAL > 3, {"standardize": True}, "explains 0 and 1 only"),
+        (GREY[:, :, 0].astype(int).repeat(2, 1)[:, :5] + 300, {}, "='negative-binomial'`$"),
         (REAL, {"standardize": True, "binarize": "static"}, "exclude each other"),
         (np.where(REAL > 5, np.inf, REAL), {}, "values of x are infinite, the first in row"),
         (np.full_like(REAL, np.nan), {}, "all entries of x are missing"),

@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def test_the_family_that_made_the_data_is_first() -> None:
     counts = RNG.negative_binomial(2, 0.2, size=(600, 5))
     (comparison,) = explain_likelihood(from_arrays(counts))
-    assert comparison.scores[0].family == "negative binomial"
+    assert comparison.scores[0].family == "negative-binomial"
     assert not any(score.is_density for score in comparison.scores)
 
 

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch import distributions as dist
 
 from vaezoo.distributions.fits import FAMILIES, Moments, fit_mixture
+from vaezoo.distributions.levels import DiscretizedLogistic
+from vaezoo.distributions.unit import ContinuousBernoulli
 
 N = 20_000
 
@@ -15,12 +17,21 @@ DRAWN = {
     "bernoulli": dist.Bernoulli(torch.tensor([0.2, 0.9])),
     "binomial": dist.Binomial(12, torch.tensor([0.2, 0.7])),
     "poisson": dist.Poisson(torch.tensor([0.5, 6.0])),
-    "negative binomial": dist.NegativeBinomial(torch.tensor([2.0, 5.0]), torch.tensor([0.5, 0.3])),
+    "negative-binomial": dist.NegativeBinomial(torch.tensor([2.0, 5.0]), torch.tensor([0.5, 0.3])),
+    "continuous-bernoulli": ContinuousBernoulli(torch.tensor([-3.0, 0.5])),
+    "discretized-logistic": DiscretizedLogistic(
+        torch.tensor([90.0, 120.0]), torch.tensor([4.0, 9.0]), 256
+    ),
+    "laplace": dist.Laplace(torch.tensor([-3.0, 100.0]), torch.tensor([0.1, 7.0])),
+    "student-t": dist.StudentT(5.0, torch.tensor([-3.0, 100.0]), torch.tensor([0.1, 7.0])),
     "gaussian": dist.Normal(torch.tensor([-3.0, 100.0]), torch.tensor([0.1, 7.0])),
     "log-normal": dist.LogNormal(torch.tensor([0.0, 2.0]), torch.tensor([0.5, 1.0])),
     "gamma": dist.Gamma(torch.tensor([0.5, 4.0]), torch.tensor([1.0, 0.1])),
     "beta": dist.Beta(torch.tensor([2.0, 0.8]), torch.tensor([3.0, 1.5])),
 }
+
+LEVELS = {"categorical", "binomial", "discretized-logistic"}
+REALS = {"gaussian", "laplace", "student-t"}
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -70,12 +81,13 @@ def test_missing_entries_count_nowhere() -> None:
     ("values", "names"),
     [
         ([0.0, 1.0], {"bernoulli"}),
-        ([0.0, 1.0, 7.0], {"categorical", "binomial", "poisson", "negative binomial"}),
+        ([0.0, 1.0, 7.0], LEVELS | {"poisson", "negative-binomial"}),
         ([-2.0, 3.0], {"categorical"}),
-        ([0.0, 100_000.0], {"poisson", "negative binomial"}),
-        ([0.25, 0.5], {"gaussian", "log-normal", "gamma", "beta"}),
-        ([-0.5, 2.0], {"gaussian"}),
-        ([0.5, 2.0], {"gaussian", "log-normal", "gamma"}),
+        ([0.0, 100_000.0], {"poisson", "negative-binomial"}),
+        ([0.25, 0.5], REALS | {"log-normal", "gamma", "beta", "continuous-bernoulli"}),
+        ([0.0, 0.5], REALS | {"continuous-bernoulli"}),
+        ([-0.5, 2.0], REALS),
+        ([0.5, 2.0], REALS | {"log-normal", "gamma"}),
     ],
 )
 def test_support_decides_which_families_are_compared(values: list[float], names: set[str]) -> None:

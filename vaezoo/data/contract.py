@@ -16,10 +16,10 @@ from torch.distributions import constraints
 from vaezoo.data.batches import to_tensor
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.sets.sources import SOURCES
-from vaezoo.data.summary import Summary, finite_summary
+from vaezoo.data.summary import Summary, finite_summary, likelihood_for
 from vaezoo.data.supports import check_values
 from vaezoo.data.transform import Transform, standardization
-from vaezoo.distributions.families import is_boolean, is_discrete, support_of
+from vaezoo.distributions.families import elements_of, is_boolean, is_discrete, support_of
 from vaezoo.errors import RequestError
 from vaezoo.observations.missing import filled
 from vaezoo.observations.roles import Observation, roles_of
@@ -172,22 +172,34 @@ def _check(
     for name, fn, taken in sites:
         whole = taken.argument == "x" and taken.elements is None
         if whole and is_boolean(fn) and not binary:
-            way = _way(unit, summary)
+            way = _way(unit, data, summary)
             raise RequestError(f"{span}, but site '{name}' explains 0 and 1 only; {way}")
+        way = f"`likelihood={likelihood_for(data, summary)!r}`" if whole else "another likelihood"
         if whole:
-            _check_support(name, fn, low, high, span, transform)
+            way = _bound_of(fn, summary) or way
+            _check_support(name, fn, low, high, span, transform, way)
         if taken.argument != "x":
-            check_values(name, fn, taken, data, Transform())
+            check_values(name, fn, taken, data, Transform(), way)
         elif not is_drawn:
-            check_values(name, fn, taken, data, transform)
+            check_values(name, fn, taken, data, transform, way)
 
 
-def _way(unit: bool, summary: Summary) -> str:
+def _way(unit: bool, data: Data, summary: Summary) -> str:
     """What to do where values are not binary."""
     draw = "`binarize='dynamic'` or " if unit else ""
     levels = not unit and summary.is_integer and 1 < summary.high <= _GREY and summary.low >= 0
     grey = f"`scale={summary.high:g}` if they are grey levels, or " if levels else ""
-    return f"use {grey}{draw}`likelihood='gaussian'`"
+    return f"use {grey}{draw}`likelihood={likelihood_for(data, summary)!r}`"
+
+
+def _bound_of(fn: Any, summary: Summary) -> str:
+    """Return the setting of a likelihood of levels, or of so many of n, that has too few."""
+    if not summary.is_integer or summary.low < 0:
+        return ""
+    elements, most = elements_of(fn), int(summary.high)
+    if getattr(elements, "num_levels", most + 1) <= most:
+        return f"`likelihood.num_levels={most + 1}`"
+    return f"`likelihood.total={most}`" if getattr(elements, "largest", most) < most else ""
 
 
 def _is_count(fn: Any) -> bool:
@@ -196,7 +208,7 @@ def _is_count(fn: Any) -> bool:
 
 
 def _check_support(
-    name: str, fn: Any, low: float, high: float, span: str, transform: Transform
+    name: str, fn: Any, low: float, high: float, span: str, transform: Transform, way: str
 ) -> None:
     """Compare the range with a support that is an interval."""
     support = support_of(fn)
@@ -211,6 +223,5 @@ def _check_support(
     )
     if low < lower or high > upper:
         raise RequestError(
-            f"{span}, but site '{name}' explains {lower:g} ... {upper:g} only; "
-            "use `likelihood='gaussian'`"
+            f"{span}, but site '{name}' explains {lower:g} ... {upper:g} only; use {way}"
         )

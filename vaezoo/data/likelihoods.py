@@ -27,7 +27,7 @@ class Score:
     Attributes
     ----------
     family
-        Its name.
+        Its name, that of a likelihood.
     about
         What it assumes.
     is_density
@@ -88,7 +88,7 @@ def explain_likelihood(data: Data) -> list[Comparison]:
     >>> import vaezoo
     >>> (digits,) = explain_likelihood(vaezoo.load_data("digits"))
     >>> [score.family for score in digits.scores]
-    ['categorical', 'negative binomial', 'poisson', 'binomial']
+    ['categorical', 'negative-binomial', 'discretized-logistic', 'poisson', 'binomial']
     """
     splits = {name: _rows(data, name) for name in ("train", "validation")}
     for name, rows in splits.items():

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.sets.sources import SOURCES, Source
-from vaezoo.data.summary import Summary, in_words, summarize
+from vaezoo.data.summary import Summary, in_words, likelihood_for, summarize
 from vaezoo.registry import entry_of, get_model
 
 __all__ = ["describe"]
@@ -137,8 +137,7 @@ def _suggest(loaded: Data, summary: Summary, binary: list[int]) -> dict[str, Any
     if summary.num_infinite or summary.low > summary.high:
         return {"likelihood": "none yet: remove or fill what is not finite", "train": None}
     likelihood, settings = _likelihood(loaded, summary)
-    family = likelihood.partition(",")[0]
-    model = f"vae-{family}"
+    model = "vae-gaussian" if likelihood.startswith("gaussian") else "vae-bernoulli"
     if loaded.kind == "sequences":
         model = "vrnn"
         likelihood, settings = _of_frames(loaded, likelihood, settings, binary)
@@ -178,11 +177,16 @@ def _likelihood(loaded: Data, summary: Summary) -> tuple[str, dict[str, Any]]:
     if loaded.scale != 1.0:
         return "bernoulli, after a draw of 0 or 1 per grey level (`binarize='dynamic'`)", {}
     if summary.low >= 0 and summary.high <= 1:
-        return "gaussian, or bernoulli with `binarize='dynamic'` for probabilities", {}
-    if summary.is_integer and summary.low >= 0:
         return (
-            "gaussian, a density of what are whole numbers, which is no likelihood of them: counts "
-            "want a Poisson, a negative binomial or a binomial, in a pair of your own",
+            "gaussian, or continuous-bernoulli, which keeps to 0 ... 1, or bernoulli with "
+            "`binarize='dynamic'` for probabilities",
             {},
+        )
+    name = likelihood_for(loaded, summary)
+    if name != "gaussian":
+        return (
+            f"{name}; 'vaezoo data explain-likelihood' compares those of whole numbers, and the "
+            "density that a gaussian gives to them is no likelihood of them",
+            {"likelihood": name},
         )
     return "gaussian, of standardised values", {}

@@ -15,9 +15,13 @@ __all__ = [
     "describe_missing",
     "finite_summary",
     "in_words",
+    "likelihood_for",
     "refuse_missing",
     "summarize",
 ]
+
+
+_FEW_LEVELS = 20  # each of which may have its own probability
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,25 @@ def _num_entries(data: Data, name: str) -> int:
     if name == "x" and data.length is not None:  # its padding is no entry
         return int(data.length.sum()) * int(np.prod(data.x_shape))
     return data.arrays[name].size
+
+
+def likelihood_for(data: Data, summary: Summary) -> str:
+    """Return the name of a likelihood that explains all values as they are stored.
+
+    Examples
+    --------
+    >>> from vaezoo.data import load_data
+    >>> digits = load_data("digits")
+    >>> likelihood_for(digits, summarize(digits))
+    'categorical'
+    """
+    if summary.is_binary:
+        return "bernoulli"
+    if not summary.is_integer or summary.low < 0:
+        return "gaussian"
+    if summary.high <= _FEW_LEVELS:
+        return "categorical"
+    return "discretized-logistic" if data.kind == "images" else "negative-binomial"
 
 
 def _largest(data: Data) -> int | None:

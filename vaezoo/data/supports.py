@@ -23,7 +23,14 @@ __all__ = ["check_values"]
 _SUM_TO_ONE = 1e-4  # what 32 bits may be off
 
 
-def check_values(name: str, fn: Any, taken: Observation, data: Data, transform: Transform) -> None:
+def check_values(
+    name: str,
+    fn: Any,
+    taken: Observation,
+    data: Data,
+    transform: Transform,
+    way: str = "another likelihood",
+) -> None:
     """Refuse values that a site does not explain, of the elements that it takes.
 
     What lies outside the support is counted, and what lies on the boundary, if the density has no
@@ -39,6 +46,8 @@ def check_values(name: str, fn: Any, taken: Observation, data: Data, transform: 
         All rows.
     transform
         What the pair gets instead of ``x``.
+    way
+        What to use instead.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def check_values(name: str, fn: Any, taken: Observation, data: Data, transform: 
         raise RequestError(
             f"{data.name}: site '{name}' ({family(fn)}) does not explain '{taken.argument}' in "
             f"{number} {_units(data, taken)}, the first in {first}: {_expected(support, bounds)}; "
-            "use another likelihood, or change the values"
+            f"use {way}, or change the values"
         )
 
 

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch import distributions as dist
 
+from vaezoo.distributions.levels import DiscretizedLogistic
+from vaezoo.distributions.unit import ContinuousBernoulli
+
 __all__ = [
     "FAMILIES",
     "Family",
@@ -31,6 +34,7 @@ HALF_A_COUNT = 0.5  # so that what was never seen has a probability (Jeffreys' p
 SMALLEST_SIGMA = 1e-3  # of the deviation of an element: a mixture could end on single rows
 MOST_LEVELS = 256
 ITERATIONS = 30
+DEGREES = 5.0  # of freedom of a Student-t
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,50 @@ def _beta(x: Tensor, weights: Tensor) -> LogProb:
     return lambda rows: beta.log_prob(rows.clamp(1e-7, 1 - 1e-7))
 
 
+def _continuous_bernoulli(x: Tensor, weights: Tensor) -> LogProb:
+    """The mean determines the logit, which is found by bisection."""
+    mean = Moments().add(x, weights).mean
+    low, high = torch.full_like(mean, -1e3), torch.full_like(mean, 1e3)
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_below = ContinuousBernoulli(middle).mean < mean
+        low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
+    return ContinuousBernoulli((low + high) / 2).log_prob
+
+
+def _laplace(x: Tensor, weights: Tensor) -> LogProb:
+    """The median, and the mean distance from it."""
+    share = weights[:, None] * ~x.isnan()
+    order = x.nan_to_num(nan=math.inf).argsort(0)
+    passed = share.gather(0, order).cumsum(0) < share.sum(0) / 2
+    loc = x.gather(0, order).gather(0, passed.sum(0, keepdim=True)).nan_to_num()
+    distance = (share * (x - loc).abs().nan_to_num()).sum(0) / share.sum(0).clamp(min=1e-12)
+    smallest = SMALLEST_SIGMA * Moments().add(x).variance.clamp(min=1e-12).sqrt()
+    return dist.Laplace(loc[0], torch.maximum(distance, smallest), validate_args=False).log_prob
+
+
+def _student_t(x: Tensor, weights: Tensor) -> LogProb:
+    """By expectation-maximisation, of 5 degrees of freedom (Lange, Little & Taylor 1989)."""
+    share = weights[:, None] * ~x.isnan()
+    moments = Moments().add(x, weights)
+    smallest = SMALLEST_SIGMA * Moments().add(x).variance.clamp(min=1e-12).sqrt()
+    loc, scale = moments.mean, torch.maximum(moments.variance.sqrt(), smallest)
+    for _ in range(ITERATIONS):
+        nearness = share * (DEGREES + 1) / (DEGREES + ((x - loc) / scale).square())
+        loc = (nearness * x).nansum(0) / nearness.nansum(0).clamp(min=1e-12)
+        spread = (nearness * (x - loc).square()).nansum(0) / share.sum(0).clamp(min=1e-12)
+        scale = torch.maximum(spread.sqrt(), smallest)
+    return dist.StudentT(DEGREES, loc, scale, validate_args=False).log_prob
+
+
+def _discretized_logistic(x: Tensor, weights: Tensor) -> LogProb:
+    """By moments; rounding adds 1/12 to the variance."""
+    moments, most = Moments().add(x, weights), int(x.nan_to_num().max())
+    scale = (moments.variance - 1 / 12).clamp(min=1e-2).mul(3).sqrt() / math.pi
+    levels = DiscretizedLogistic(moments.mean, scale, most + 1)
+    return lambda rows: torch.where(rows <= most, levels.log_prob(rows), -math.inf)
+
+
 def _are_counts(values: Tensor) -> bool:
     return bool((values >= 0).all() and (values == values.round()).all())
 
@@ -283,13 +331,31 @@ FAMILIES = {
             "counts, variance = mean",
         ),
         Family(
-            "negative binomial",
+            "negative-binomial",
             lambda x: _are_counts(x) and not _is_binary(x),
             _negative_binomial,
             False,
             "counts, variance > mean",
         ),
+        Family(
+            "discretized-logistic",
+            lambda x: _are_counts(x) and _are_levels(x) and not _is_binary(x),
+            _discretized_logistic,
+            False,
+            "levels near each other are alike",
+        ),
         Family("gaussian", lambda x: not _is_whole(x), _normal, True, "real numbers"),
+        Family("laplace", lambda x: not _is_whole(x), _laplace, True, "real, some far off"),
+        Family(
+            "student-t", lambda x: not _is_whole(x), _student_t, True, "real, some very far off"
+        ),
+        Family(
+            "continuous-bernoulli",
+            lambda x: not _is_whole(x) and bool(((x >= 0) & (x <= 1)).all()),
+            _continuous_bernoulli,
+            True,
+            "0 ... 1, the ends included",
+        ),
         Family(
             "log-normal",
             lambda x: not _is_whole(x) and bool((x > 0).all()),

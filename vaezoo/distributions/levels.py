@@ -196,5 +196,10 @@ class LevelMixture(MixtureSameFamily):  # type: ignore[misc]
     """
 
     @property
+    def num_levels(self) -> int:
+        number: int = self.component_distribution.num_levels
+        return number
+
+    @property
     def support(self) -> Any:
         return self.component_distribution.support

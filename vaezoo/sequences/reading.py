@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from vaezoo.pairs.lengths import reversed_frames
@@ -20,16 +21,15 @@ class Cell(Protocol):
 
 
 class _CellStep:
-    """A step of a cell as a step of a recurrence: ``(h, x_t)`` to ``(h', h')``, or ``(h', h)``."""
+    """A step of a cell as a step of a recurrence: ``(h, x_t)`` to ``(h', h')``."""
 
-    def __init__(self, cell: Cell, *, before: bool) -> None:
+    def __init__(self, cell: Cell) -> None:
         self.pair = cast(nn.Module, cell)
-        self.kind = f"cell {id(cell)}{' before' if before else ''}"
-        self.before = before
+        self.kind = f"cell {id(cell)}"
 
     def __call__(self, h: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         after: Tensor = self.pair(*inputs, h)
-        return after, h if self.before else after
+        return after, after
 
 
 def read(cell: Cell, x: Tensor, *, before: bool = False) -> Tensor:
@@ -60,7 +60,8 @@ def read(cell: Cell, x: Tensor, *, before: bool = False) -> Tensor:
     >>> torch.allclose(read(cell, x), gru(x)[0], atol=1e-6)
     True
     """
-    return _states(_CellStep(cell, before=before), cell.hidden_size, x, forwards=True)
+    start, states = _states(cell, x, forwards=True)
+    return torch.cat([start.unsqueeze(1), states[:, :-1]], 1) if before else states
 
 
 def read_backwards(cell: Cell, x: Tensor, length: Tensor) -> Tensor:
@@ -89,14 +90,13 @@ def read_backwards(cell: Cell, x: Tensor, length: Tensor) -> Tensor:
     >>> torch.allclose(states[:, :2], read_backwards(cell, x[:, :2], length))
     True
     """
-    step = _CellStep(cell, before=False)
-    backwards = reversed_frames(x, length)
-    states = _states(step, cell.hidden_size, backwards, forwards=False)
+    _, states = _states(cell, reversed_frames(x, length), forwards=False)
     return reversed_frames(states, length)
 
 
-def _states(step: _CellStep, hidden: int, x: Tensor, *, forwards: bool) -> Tensor:
+def _states(cell: Cell, x: Tensor, *, forwards: bool) -> tuple[Tensor, Tensor]:
+    """Return the first state, ``(B, H)``, and those behind each frame, ``(B, T, H)``."""
     inputs: Sequence[Tensor] = [x.transpose(0, 1)]
-    h = x.new_zeros(len(x), hidden)
-    (states,) = running_reading().run(step, inputs, h, forwards=forwards)
-    return states.transpose(0, 1)
+    h = x.new_zeros(len(x), cell.hidden_size)
+    start, (states,) = running_reading().run(_CellStep(cell), inputs, h, forwards=forwards)
+    return start, states.transpose(0, 1)

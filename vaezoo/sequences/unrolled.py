@@ -149,7 +149,7 @@ class Unrolled:
     def _run(self, step: "Step", inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the outputs of all steps, each ``(T, B, ...)``."""
         h = self.pair.first_state(self.x, self.inputs)
-        return _carried(self.recurrence, self.carry, "h", step, inputs, h)
+        return _carried(self.recurrence, self.carry, "h", step, inputs, h)[1]
 
     def steps(self, side: Side, name: str) -> TorchDistribution:
         """Return the conditionals of a latent of all steps, batch shape ``(T * B,)``."""
@@ -323,13 +323,14 @@ def _carried(
     step: Step,
     inputs: Sequence[Tensor],
     h: Tensor,
-) -> list[Tensor]:
-    """Return the outputs of all steps, from where the window before has ended."""
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the first state, where the window before has ended, and the outputs of all steps."""
     if carry is None:
-        return recurrence(step, inputs, h)[1]
-    last, outputs = recurrence(step, inputs, carry.enter(name, h))
+        return h, recurrence(step, inputs, h)[1]
+    h = carry.enter(name, h)
+    last, outputs = recurrence(step, inputs, h)
     carry.leave(name, last)
-    return outputs
+    return h, outputs
 
 
 class Reading:
@@ -350,10 +351,11 @@ class Reading:
 
     def run(
         self, step: Step, inputs: Sequence[Tensor], h: Tensor, *, forwards: bool
-    ) -> list[Tensor]:
-        """Return the outputs of all steps; of a loop forwards, where the window before ended.
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the first state, and the outputs of all steps, each ``(T, B, ...)``.
 
-        Loops are told apart by their order, which is that of the lines of ``encode``.
+        Of a loop forwards that is the state in which the window before has ended. Loops are told
+        apart by their order, which is that of the lines of ``encode``.
         """
         self._number += forwards
         carry = self.carry if forwards else None

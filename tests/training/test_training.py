@@ -64,7 +64,7 @@ def test_two_seeds_give_two_runs() -> None:
     one, two = (
         fit("vae-bernoulli", config=SMALL, training={"epochs": 1, "seed": seed}) for seed in (0, 1)
     )
-    assert not torch.equal(weights(one)[-1], weights(two)[-1])
+    assert not torch.equal(weights(one)[0], weights(two)[0])
 
 
 def test_the_callers_random_numbers_are_left_alone() -> None:

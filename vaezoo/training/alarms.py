@@ -6,9 +6,10 @@ from torch import Tensor
 
 from vaezoo.checks.culprits import Culprit
 from vaezoo.runs import Run
+from vaezoo.training.checkpoint import State
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["COLLAPSED_KL", "advice", "alarms"]
+__all__ = ["COLLAPSED_KL", "advice", "alarms", "alarms_of"]
 
 LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
@@ -27,6 +28,22 @@ _MEMORISES = (
     "the validation ELBO has fallen by {:.1f} nats, that of training rises: the model memorises; "
     "the best weights are kept (try `likelihood.sigma='shared'`)"
 )
+
+
+def alarms_of(
+    state: State, train: Metrics, validation: Metrics, score: float, *, is_late: bool
+) -> dict[str, str]:
+    """Return what :func:`alarms` does for where training stands, and note the training ELBO."""
+    train_rises = train.elbo > state.best_train_elbo
+    state.best_train_elbo = max(state.best_train_elbo, train.elbo)
+    return alarms(
+        train,
+        validation,
+        fallen=state.best_score - score,
+        best_score=state.best_score,
+        train_rises=train_rises,
+        is_late=is_late,
+    )
 
 
 def alarms(

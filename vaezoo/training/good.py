@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from vaezoo.errors import NonFiniteError
 from vaezoo.runs.weights import first_not_finite
 from vaezoo.training.checkpoint import State
 from vaezoo.training.validation import Validation
@@ -41,6 +42,11 @@ class Good:
     def first_not_finite(self) -> str:
         """Return the name of a parameter or buffer that has become nan or infinite, or ""."""
         return first_not_finite(dict(self._all()), self._before)
+
+    def require_finite(self) -> None:
+        """Refuse to measure or end with weights that a step has made nan or infinite."""
+        if name := self.first_not_finite():
+            raise NonFiniteError(f"it has left '{name}' not finite")
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights as they are."""

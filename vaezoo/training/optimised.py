@@ -7,8 +7,10 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from vaezoo.data.batches import Batches
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError, nearest
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.objectives.losses import groups_of, named_losses, networks_of, together, untrained
@@ -16,9 +18,12 @@ from vaezoo.pairs.admission import refuse_global_parameters
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import device_of, seeded
 from vaezoo.runtime.isolation import isolated, untouched
+from vaezoo.runtime.threads import flops_if_used
 from vaezoo.settings import Training
 
-__all__ = ["Optimised", "prepared"]
+__all__ = ["Optimised", "engine_for", "operations_of", "prepared"]
+
+MOST_FILLED = 8  # times the rows of the data, in a batch that is filled up
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Optimised:
     ----------
     objective
         Has been prepared.
+    form
+        The pair in the form that is trained.
     networks
         What it owns: a critic, a multiplier.
     whole
@@ -38,6 +45,7 @@ class Optimised:
     """
 
     objective: Objective
+    form: nn.Module
     networks: nn.Module
     whole: nn.Module
     groups: Mapping[str, Sequence[Tensor]]
@@ -108,4 +116,59 @@ def prepared(
     for name in untrained(networks, groups):
         line = f"the objective gives no loss '{name}', so that its '{name}' is not trained"
         notify(f"untrained:{name}", line)
-    return Optimised(objective, networks, whole, groups)
+    return Optimised(objective, form, networks, whole, groups)
+
+
+def engine_for(
+    optimised: Optimised,
+    optimizer: Optimizers,
+    training: Training,
+    batches: Batches,
+    *,
+    num_rows: int,
+    batch_size: int,
+    num_steps: int,
+    notify: Callable[[str, str], None],
+) -> Engine:
+    """Return what takes the steps of a training.
+
+    Parameters
+    ----------
+    optimised, optimizer
+        What is optimised, and by what.
+    training, batches
+        How, and on which rows.
+    num_rows, batch_size
+        Of an epoch and of a step.
+    num_steps
+        How many are planned.
+    notify
+        Is told what is not done as asked: kind of the notice, and the line.
+    """
+    is_filled = num_rows % batch_size > 0 and batch_size <= MOST_FILLED * num_rows
+    return Engine(
+        optimised.form,
+        optimised.objective,
+        optimizer,
+        clip_norm=training.clip_norm,
+        engine=training.engine,
+        precision=training.precision,
+        prepare=batches.finish,
+        shorten=batches.few_frames,
+        batch_size=batch_size if is_filled else 0,
+        num_steps=num_steps,
+        num_data=batches.num_units("train"),
+        is_prepared=True,
+        notify=notify,
+    )
+
+
+def operations_of(engine: Engine, batches: Batches, batch_size: int) -> int | None:
+    """Return the floating-point operations of a step, if a number of threads is chosen by them.
+
+    It tries the pair, so what cannot be trained is refused.
+    """
+    raw = batches.few_frames(batches.first("train", batch_size))
+    with untouched(engine.whole, batches.device):
+        engine.evaluate(raw)  # makes the plan of a recurrence
+        return flops_if_used(lambda: engine.evaluate(raw), batches.times_few)

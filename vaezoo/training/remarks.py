@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.summary import describe_missing
+from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.plates import score_function
-from vaezoo.pairs.sites import Args, PairTrace, trace_pair
-from vaezoo.runtime.isolation import isolated
+from vaezoo.pairs.sites import PairTrace, trace_pair
+from vaezoo.runtime.isolation import isolated, untouched
 
-__all__ = ["last_remarks", "noise_of", "remarks", "rows_of_an_epoch", "trace_of_few"]
+__all__ = ["last_remarks", "noise_before", "noise_of", "remarks", "rows_of_an_epoch"]
 
 EVALUATIONS = 10
 HARDLY_MORE = 0.05  # nats
@@ -115,10 +116,13 @@ def _takes(pair: nn.Module, batches: Batches, num_rows: int) -> bool:
         return False
 
 
-def trace_of_few(pair: nn.Module, rows: Callable[[], Args], device: torch.device) -> PairTrace:
-    """Return the trace of the first of some rows, whose making may draw; it changes nothing."""
-    with probing(pair, device, seed=0):
-        return trace_pair(pair, trial_rows(rows()))
+def noise_before(engine: Engine, batches: Batches, batch_size: int) -> str:
+    """Return how noisy gradients are before training, in a line; nothing is changed by it."""
+    raw = batches.few_frames(batches.first("train", batch_size))
+    with probing(engine.pair, batches.device, seed=0):
+        trace = trace_pair(engine.pair, trial_rows(batches.finish(raw)))
+    with untouched(engine.whole, batches.device):
+        return noise_of(trace, lambda: engine.evaluate(raw)[1])
 
 
 def noise_of(trace: PairTrace, gradients: Callable[[], Sequence[Tensor]]) -> str:

@@ -1,7 +1,7 @@
 """The training loop: steps, epochs, validation, schedules, saved states."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
@@ -18,17 +18,16 @@ from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run
 from vaezoo.runs.summary import best_record
 from vaezoo.runtime.device import seeded, set_rng_state
-from vaezoo.runtime.isolation import isolated, untouched
+from vaezoo.runtime.isolation import isolated
 from vaezoo.runtime.signals import asked_to_stop
-from vaezoo.runtime.threads import flops_if_used, threads_for
+from vaezoo.runtime.threads import threads_for
 from vaezoo.sequences.windows import Update, Updates
-from vaezoo.training.alarms import advice, alarms
+from vaezoo.training.alarms import advice, alarms_of
 from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
-from vaezoo.training.metrics import Metrics
-from vaezoo.training.optimised import prepared
-from vaezoo.training.remarks import last_remarks, noise_of, remarks, rows_of_an_epoch, trace_of_few
+from vaezoo.training.optimised import engine_for, operations_of, prepared
+from vaezoo.training.remarks import last_remarks, noise_before, remarks, rows_of_an_epoch
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
     advance,
@@ -42,7 +41,6 @@ from vaezoo.training.validation import Validation
 __all__ = ["Trainer"]
 
 LOSSES_READ_AT_ONCE = 50
-MOST_FILLED = 8  # times the rows of the data, in a batch that is filled up
 
 
 class Trainer:
@@ -56,6 +54,11 @@ class Trainer:
         Its data.
     callbacks
         Are told how it goes.
+
+    Attributes
+    ----------
+    take_step
+        From an update to its loss, when the step is taken; for many seeds somebody else takes it.
     """
 
     def __init__(self, run: Run, data: Data, callbacks: Sequence[Callback] = ()) -> None:
@@ -101,27 +104,21 @@ class Trainer:
         )
         self.measured_at = -1
         self.stop_requested: Callable[[], bool] = lambda: False
+        self.take_step: Callable[[Update], Tensor] = self._step_alone
         self.good = Good(run.pair, self.optimised.networks)
         self.saver = Saver(
             run, self.optimizer, self.optimised.networks, self.updates.carry, self.good
         )
 
     def _make_engine(self, engine: EngineName) -> Engine:
-        training, size = self.training, self.batch_size
-        is_filled = self.num_rows % size > 0 and size <= MOST_FILLED * self.num_rows
-        return Engine(
-            self.form,
-            self.optimised.objective,
+        return engine_for(
+            self.optimised,
             self.optimizer,
-            clip_norm=training.clip_norm,
-            engine=engine,
-            precision=training.precision,
-            prepare=self.batches.finish,
-            shorten=self.batches.few_frames,
-            batch_size=size if is_filled else 0,
+            self.training.model_copy(update={"engine": engine}),
+            self.batches,
+            num_rows=self.num_rows,
+            batch_size=self.batch_size,
             num_steps=self.total,
-            num_data=self.batches.num_units("train"),
-            is_prepared=True,
             notify=self._warn_once,
         )
 
@@ -141,29 +138,34 @@ class Trainer:
             On Ctrl-C or a termination signal; the state is saved. When it came after the last
             step, the run has finished all the same.
         """
-        with seeded(self.training.seed, self.device), isolated():
-            flops = self._look_at_pair()
+        flops = self.look_at_pair()
         with folder or nullcontext():
-            self._train(flops)
+            try:
+                self.begin()
+                with (
+                    seeded(self.training.seed, self.device),
+                    isolated(),
+                    asked_to_stop() as self.stop_requested,
+                    threads_for(flops),
+                ):
+                    self.set_generators()
+                    for _ in self.steps():
+                        pass
+                if self.stop_requested():
+                    raise Interrupted(self.run, self.state.step)
+            finally:
+                self.tell_end()
         return self.run
 
-    def _train(self, flops: int | None) -> None:
+    def begin(self) -> None:
+        """Take note of where training begins, and say what is special about it."""
         self.saver.begin()
-        try:
-            self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
-            self._say_what_is_special()
-            with (
-                seeded(self.training.seed, self.device),
-                isolated(),
-                asked_to_stop() as self.stop_requested,
-                threads_for(flops),
-            ):
-                self._set_generators()
-                self._epochs()
-            if self.stop_requested():
-                raise Interrupted(self.run, self.state.step)
-        finally:
-            self._tell(lambda callback: callback.on_end(self.run))
+        self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
+        self._say_what_is_special()
+
+    def tell_end(self) -> None:
+        """Tell that training has ended, however it did."""
+        self._tell(lambda callback: callback.on_end(self.run))
 
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
@@ -203,31 +205,29 @@ class Trainer:
         for callback in self.callbacks:
             tell(callback)
 
-    def _look_at_pair(self) -> int | None:
+    def look_at_pair(self) -> int | None:
         """Refuse what cannot be trained, and return the operations of a step if they matter."""
-        raw = self.batches.few_frames(self.batches.first("train", self.batch_size))
-        with untouched(self.engine.whole, self.device):
-            self.engine.evaluate(raw)  # makes the plan of a recurrence
-            return flops_if_used(lambda: self.engine.evaluate(raw), self.batches.times_few)
+        with seeded(self.training.seed, self.device), isolated():
+            return operations_of(self.engine, self.batches, self.batch_size)
 
     def _say_what_is_special(self) -> None:
-        raw = self.batches.few_frames(self.batches.first("train", self.batch_size))
-        trace = trace_of_few(self.form, lambda: self.batches.finish(raw), self.device)
-        with seeded(self.training.seed, self.device), untouched(self.engine.whole, self.device):
-            noise = noise_of(trace, lambda: self.engine.evaluate(raw)[1])
+        with seeded(self.training.seed, self.device):
+            noise = noise_before(self.engine, self.batches, self.batch_size)
         for name, line in remarks(self.batches, self.num_rows, self.run.info, noise):
             self._warn_once(name, line)
 
-    def _set_generators(self) -> None:
+    def set_generators(self) -> None:
+        """Set torch's generators to where training begins, or goes on."""
         if self.rng is not None:
             set_rng_state(self.rng, self.device)
         else:
             torch.manual_seed(self.training.seed)
 
-    def _epochs(self) -> None:
+    def steps(self) -> Iterator[Update]:
+        """Train to the end: each step is yielded before it is taken, and what follows it after."""
         try:
             while not self._is_done():
-                self._epoch()
+                yield from self._epoch()
             self._finish()
         except NonFiniteError as error:
             raise self._failure(error) from error
@@ -235,12 +235,13 @@ class Trainer:
             with self.saver.moving(error):
                 self.save_state()
 
-    def _epoch(self) -> None:
+    def _epoch(self) -> Iterator[Update]:
         state, began = self.state, time.monotonic()
         updates = self.updates.of_epoch(state.epoch)
         self.form.train()
         self.optimised.networks.train()
         for update in updates[state.epoch_steps :][: self.total - state.step]:
+            yield update
             self._one_step(update)
             if self.stop_requested():
                 state.seconds += time.monotonic() - began
@@ -252,12 +253,14 @@ class Trainer:
 
     def _one_step(self, update: Update) -> None:
         state = self.state
-        raw = self.updates.gather(update)
-        self.losses.append(self.engine(raw, self._kl_weight))
+        self.losses.append(self.take_step(update))
         state.step += 1
         state.epoch_steps += 1
         if self.device.type == "cpu" or len(self.losses) == LOSSES_READ_AT_ONCE:
             self._read_losses()
+
+    def _step_alone(self, update: Update) -> Tensor:
+        return self.engine(self.updates.gather(update), self.kl_weight)
 
     def _read_losses(self) -> None:
         """Take note of the losses since the last time; on a GPU this waits for their steps."""
@@ -288,7 +291,7 @@ class Trainer:
         self._read_losses()
         state = self.state
         self.measured_at = state.step
-        self._require_finite()
+        self.good.require_finite()
         if not complete:
             self.save_state()
         record = self._measure(state.epoch + 1)
@@ -309,12 +312,14 @@ class Trainer:
         self.optimised.networks.eval()
         train, validation, score = self.validation.judge(beta)
         self.good.note(state, score, epoch)
-        self._warn_of(train, validation, score)
+        is_late = state.step >= max(self.training.kl_warmup, self.total // 2)
+        for name, line in alarms_of(state, train, validation, score, is_late=is_late).items():
+            self._warn_once(name, line)
         return {
             "epoch": epoch,
             "step": state.step,
             **state.mean_losses(self.optimizer.groups),
-            "beta": self._kl_weight,
+            "beta": self.kl_weight,
             "lr": float(self.optimizer.lr),
             "seconds": round(state.seconds, 3),
             "train": train.to_dict(),
@@ -322,25 +327,12 @@ class Trainer:
         }
 
     @property
-    def _kl_weight(self) -> float:
+    def kl_weight(self) -> float:
+        """Weight of the KL term at the next step."""
         asked = self.training
         return kl_weight(
             self.state.step, beta=asked.beta, warmup=asked.kl_warmup, cycle=asked.kl_cycle
         )
-
-    def _warn_of(self, train: Metrics, validation: Metrics, score: float) -> None:
-        state = self.state
-        messages = alarms(
-            train,
-            validation,
-            fallen=state.best_score - score,
-            best_score=state.best_score,
-            train_rises=train.elbo > state.best_train_elbo,
-            is_late=state.step >= max(self.training.kl_warmup, self.total // 2),
-        )
-        state.best_train_elbo = max(state.best_train_elbo, train.elbo)
-        for name, message in messages.items():
-            self._warn_once(name, message)
 
     def _warn(self, message: str) -> None:
         self._tell(lambda callback: callback.on_warning(message))
@@ -349,11 +341,6 @@ class Trainer:
         if name not in self.state.warned.split():
             self.state.warned = f"{self.state.warned} {name}".strip()
             self._warn(message)
-
-    def _require_finite(self) -> None:
-        """Refuse to measure or end with weights that a step has made nan or infinite."""
-        if name := self.good.first_not_finite():
-            raise NonFiniteError(f"it has left '{name}' not finite")
 
     def _failure(self, error: NonFiniteError) -> NonFiniteError:
         """Save what is good, finite that is, and return the failure that says where it is."""
@@ -372,7 +359,7 @@ class Trainer:
         return NonFiniteError(f"training stopped {where}: {error}{kept}; {ways}")
 
     def _stop(self) -> None:
-        self._require_finite()
+        self.good.require_finite()
         self.save_state()
         self.run.save_info(status="interrupted")
         raise Interrupted(self.run, self.state.step)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vaezoo.data.dataset import Array
 from vaezoo.data.splits import grouped_splits, named_splits, random_splits, with_validation
-from vaezoo.errors import RequestError, nearest, shown
+from vaezoo.errors import nearest, shown
 from vaezoo.settings import DataSettings
 
 __all__ = ["Contents", "lacking"]
@@ -70,11 +70,6 @@ def lacking(
     kind
         Of what there is: ``column`` or ``array``.
 
-    Raises
-    ------
-    RequestError
-        When a name is nearly one that is there.
-
     Examples
     --------
     >>> lacking(DataSettings(name="", label="kind"), ["a", "b"], "'x.csv'")
@@ -89,8 +84,5 @@ def lacking(
             hint = nearest(name, there) if there else ""
             near = hint.startswith("did you mean")
             listed = hint if near else f"it has {', '.join(there[:6]) or 'none'}"
-            line = f"`{argument}`: {where} has no {kind} {shown(name)}; {listed}"
-            if near:
-                raise RequestError(line)
-            lines.append(line)
+            lines.append(f"`{argument}`: {where} has no {kind} {shown(name)}; {listed}")
     return tuple(lines)

@@ -66,7 +66,7 @@ _OPTIONS = (
         multiple=True,
         metavar="COLUMN,...",
         callback=_parse_names,
-        help="Columns of a table that are x, instead of all that are nothing else.",
+        help="Columns of a table, or the array of a file, that are x, instead of all.",
     ),
     click.option(
         "--label",

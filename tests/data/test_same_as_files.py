@@ -89,6 +89,9 @@ KINDS = {
         {"x": REAL, "split": ["train", "val", "train", "test"] * 10},
     ),
     "sparse": Kind("x.npz", FEW, FEW),
+    "which is x": Kind(
+        "x.npz", {"a": REAL, "b": SINGLE}, {"a": REAL, "b": SINGLE}, {"columns": {"x": "b"}}
+    ),
     "items": Kind(
         "x.npz",
         {"x": SINGLE, "label": LABEL},

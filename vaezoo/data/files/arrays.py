@@ -133,7 +133,7 @@ def _names_of(where: str, stored: Mapping[str, Array], how: DataSettings) -> dic
     keys = [key for key in stored if key not in (*_ASIDE, *how.drop)]
     names = {key: key for key in keys}
     labels = _LABELS if how.label in (None, "none") else (how.label,)
-    names[_key_of_x(where, [key for key in keys if key not in (how.label, how.group)])] = "x"
+    names[_key_of_x(where, [k for k in keys if k not in (how.label, how.group)], how)] = "x"
     for name, aliases in (("label", labels), ("length", _LENGTHS)):
         key = next((alias for alias in aliases if alias in keys and names[alias] != "x"), None)
         if key is not None and (key == how.label or np.ndim(stored[key]) < _FRAMES):
@@ -157,7 +157,15 @@ def _has_rows(name: str, array: Array, arrays: Mapping[str, Array]) -> bool:
     return array.ndim > 0 and len(array) == len(arrays["x"]) and array.dtype.kind in "buif"
 
 
-def _key_of_x(where: str, keys: list[str]) -> str:
+def _key_of_x(where: str, keys: list[str], how: DataSettings) -> str:
+    asked = how.columns.get("x", ())
+    asked = (asked,) if isinstance(asked, str) else asked
+    if asked and len(asked) == 1 and asked[0] in keys:
+        return asked[0]
+    if asked:
+        raise RequestError(
+            f"`columns`: {where} has arrays, of which one is x: {', '.join(sorted(keys))}"
+        )
     others = [key for key in keys if key not in (*_LABELS, *_LENGTHS)]
     for key in ("x", "data"):
         if key in keys:
@@ -165,7 +173,8 @@ def _key_of_x(where: str, keys: list[str]) -> str:
     if len(others) == 1:
         return others[0]
     raise RequestError(
-        f"{where} has the arrays {', '.join(sorted(keys)) or '(none)'}; name the data 'x'"
+        f"{where} has the arrays {', '.join(sorted(keys)) or '(none)'}; name the data 'x', or say "
+        f"which it is in `columns`, as x={sorted(keys)[0] if keys else '...'}"
     )
 
 

@@ -17,6 +17,7 @@ from vaezoo.data.files.tables import read_csv, read_parquet
 from vaezoo.data.files.windows import windowed
 from vaezoo.data.layout import channels_first
 from vaezoo.data.splits import SPLITS, are_splits
+from vaezoo.data.stores.chunks import is_store, read_store
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
 from vaezoo.settings import DataSettings
@@ -52,6 +53,9 @@ def load_file(
     a folder of images      of one size; grey ``(H, W)`` or colour ``(3, H, W)``, transparency
                             dropped; sub-folders are labels, or splits and then labels
     a folder of ``.wav``    recordings as sequences of frames
+    a folder of zarr        an array, or a group of them as in a ``.npz``
+    ``.h5ad``               an annotated matrix: ``X``, or the layer or the variables that
+                            ``columns`` name as x; columns of ``obs`` by ``label`` and ``group``
     ======================  ==================================================================
 
     Labels that are text become numbers in alphabetical order. Sequences are numbered in the order
@@ -82,6 +86,9 @@ def load_file(
 
 
 def _load(path: Path, how: DataSettings, whole: bool) -> Data:
+    if path.is_dir() and is_store(path):
+        contents, checksum = read_store(path, how)
+        return data_of(str(path), contents, how, checksum=checksum, whole=whole)
     if path.is_dir():
         refuse_unread(how.columns, ("x", "label"), f"the folder '{path}'")
         return _folder(path, how, whole)
@@ -199,9 +206,16 @@ def _folder(path: Path, how: DataSettings, whole: bool) -> Data:
     return data_of(str(path), contents, how, checksum=checksum, whole=whole)
 
 
+def _read_h5ad(path: Path, how: DataSettings) -> Contents:
+    from vaezoo.data.stores.annotated import read_h5ad  # with h5py
+
+    return read_h5ad(path, how)
+
+
 _Reader = Callable[[Path, DataSettings], Contents]
 _READERS: dict[str, _Reader] = {
     ".csv": read_csv,
+    ".h5ad": _read_h5ad,
     ".npy": read_arrays,
     ".npz": read_arrays,
     ".parquet": read_parquet,

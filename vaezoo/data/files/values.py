@@ -13,10 +13,13 @@ from vaezoo.data.files.arrays import dense, read_stored
 from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.tables import read_frame
 from vaezoo.data.padding import pad
+from vaezoo.data.stores.chunks import read_chunked
 from vaezoo.errors import RequestError, refusing, shown
 from vaezoo.settings import DataSettings
 
 __all__ = ["read_values"]
+
+_ANNOTATED = ("X", "obs", "var_names", "layers")  # of an AnnData
 
 
 def read_values(value: Any, how: DataSettings) -> tuple[str, Contents]:
@@ -37,6 +40,12 @@ def read_values(value: Any, how: DataSettings) -> tuple[str, Contents]:
     """
     if _is_of("pandas", "DataFrame", value):
         return "array", read_frame(value, how)
+    if all(hasattr(value, name) for name in _ANNOTATED):
+        from vaezoo.data.stores.annotated import read_annotated  # with h5py
+
+        return "AnnData", read_annotated(value, how)
+    if _is_of("zarr", "Group", value):
+        value = {name: read_chunked(array, "the group") for name, array in value.arrays()}
     if isinstance(value, Dataset):
         value = _collect(value)
     name = "array"
@@ -107,6 +116,8 @@ def _as_array(value: Any) -> Array | Any:
     """Return a tensor or a sparse matrix as an array; all else is made one where it is checked."""
     if isinstance(value, Tensor):
         return value.detach().cpu().numpy()
+    if _is_of("zarr", "Array", value) or _is_of("h5py", "Dataset", value):
+        return read_chunked(value, "the array")
     if _is_of("scipy.sparse", "spmatrix", value) or _is_of("scipy.sparse", "sparray", value):
         return dense(value, "the sparse matrix")
     return value

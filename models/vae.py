@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vaezoo import parts, register
 
-__all__ = ["VAE", "BetaVAE", "VAEBernoulli", "VAEGaussian"]
+__all__ = ["VAE", "BetaVAE", "VAEBernoulli", "VAEDoersch", "VAEGaussian"]
 
 
 class VAE(nn.Module):
@@ -188,4 +188,41 @@ class BetaVAE(VAE):
 
     Differs from the paper
         Adam, learning rate 1e-3, instead of Adagrad, 1e-2 (``optimizer="adagrad"``, ``lr=1e-2``).
+    """
+
+
+@register(
+    "vae-doersch",
+    data="images",
+    reference="arXiv:1606.05908",
+    defaults={
+        "z_dim": 10,
+        "hidden": (200,),
+        "activation": "relu",
+        "likelihood": parts.Part("likelihood", "gaussian", parts.Gaussian, {"sigma": "fixed:0.25"}),
+    },
+)
+class VAEDoersch(VAE):
+    """Variational autoencoder of the tutorial: one layer of noise, a decoder without a sigma of it.
+
+        p(x, z)  = N(z; 0, I) N(x; f(z), sigma^2 I),   sigma fixed, a setting
+        q(z | x) = N(z; mu(x), diag sigma(x)^2)
+
+    ====  ============  ===========================================
+    site  event shape   meaning
+    ====  ============  ===========================================
+    z     ``(z_dim,)``  latent
+    x     ``x_shape``   observed, real
+    ====  ============  ===========================================
+
+    The decoder has one output, f(z), and the reconstruction term is a squared error over 2 sigma^2:
+    sigma, here 0.25 in units of the data, says how much an error costs beside the KL
+    (``likelihood.sigma=fixed:VALUE``). That f(z) is what is shown does not make p(x | z) a point.
+
+    Reference
+        Doersch 2016, *Tutorial on Variational Autoencoders*, arXiv:1606.05908, section 2 and
+        figure 4.
+
+    Differs from the paper
+        Its code scores pixels by a cross-entropy instead of a squared error.
     """

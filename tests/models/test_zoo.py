@@ -1,5 +1,7 @@
 """Every model of the zoo through the same life."""
 
+import math
+
 import pytest
 import torch
 import xarray as xr
@@ -12,10 +14,13 @@ from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
 from vaezoo.pairs.sites import is_autoencoder, trace_pair
+from vaezoo.predict.points import point_notes
 from vaezoo.registry import entry_of
 from vaezoo.runs import Run
 from vaezoo.runtime.arviz import import_arviz
 from vaezoo.testing import made_up_batch
+
+BOTTOM_UP = ("iwae-2l",)  # the guide draws the lower latent first, and the model the upper one
 
 
 @pytest.fixture(scope="module", params=list_models())
@@ -43,6 +48,14 @@ def with_draws(with_latents: Run, with_density: Run) -> Run:
     return with_density
 
 
+@pytest.fixture
+def with_points(run: Run) -> Run:
+    """A posterior with neither mean nor mode is shown by a draw."""
+    if any("neither mean nor mode" in note for note in point_notes(run, ("z",))):
+        pytest.skip("the pair's codes are draws")
+    return run
+
+
 def batch(run: Run, num_rows: int = 12) -> tuple[torch.Tensor, ...]:
     return next(run.batches().fixed("test", limit=num_rows))
 
@@ -53,9 +66,9 @@ def test_elbo_is_a_finite_number_for_each_datum(run: Run) -> None:
     assert bool(torch.isfinite(elbo).all())
 
 
-def test_a_batch_of_one_equals_a_batch_of_many(run: Run) -> None:
+def test_a_batch_of_one_equals_a_batch_of_many(with_points: Run) -> None:
     """Means of the posterior and of the likelihood, row by row."""
-    args = batch(run)
+    run, args = with_points, batch(with_points)
     whole = samples_of(run, args)
     rows = [samples_of(run, tuple(arg[i : i + 1] for arg in args)) for i in range(12)]
     torch.testing.assert_close(whole, torch.cat(rows))
@@ -94,17 +107,18 @@ def test_reconstructions_are_not_the_data(run: Run) -> None:
     assert (data != made).any()
 
 
-def test_codes_are_the_means_of_the_guide(with_latents: Run) -> None:
-    run = with_latents
-    codes = encode(run, limit=7)
-    again = encode(run, limit=7, seed=1)
-    assert codes["z"].shape[0] == 7
-    assert (codes["z"] == again["z"]).all()
+def test_codes_are_the_means_of_the_guide(with_latents: Run, with_points: Run) -> None:
+    codes = encode(with_latents, limit=7)
+    again = encode(with_latents, limit=7, seed=1)
+    for name in codes:
+        assert codes[name].shape[0] == 7
+        assert (codes[name] == again[name]).all()
 
 
-def test_draws_of_the_guide_are_not_its_means(with_draws: Run) -> None:
+def test_draws_of_the_guide_are_not_its_means(with_draws: Run, with_points: Run) -> None:
     codes, draws = encode(with_draws, limit=7), encode(with_draws, limit=7, z="sample")
-    assert (draws["z"] != codes["z"]).any()
+    for name in codes.keys() - {"label"}:
+        assert (draws[name] != codes[name]).any()
 
 
 def test_bounds_are_ordered(with_density: Run) -> None:
@@ -117,10 +131,11 @@ def test_posterior_is_a_tree_that_arviz_reads(with_draws: Run) -> None:
     run = with_draws
     tree = draw_posterior(run, limit=3, num_samples=40)
     assert isinstance(tree, xr.DataTree)
-    sizes = tree["posterior"].to_dataset()["z"].sizes
+    name, *_ = posterior = tree["posterior"].to_dataset()
+    sizes = posterior[name].sizes
     assert (sizes["chain"], sizes["draw"], sizes["datum"]) == (4, 10, 3)
-    summary = import_arviz().summary(to_arviz(tree), var_names=["z"])
-    assert len(summary) == 3 * sizes.get("time", 1) * sizes["latent"]
+    summary = import_arviz().summary(to_arviz(tree), var_names=[name])
+    assert len(summary) * 4 * 10 == math.prod(sizes.values())
 
 
 def test_weights_of_the_posterior_are_those_of_its_draws(with_draws: Run) -> None:
@@ -133,7 +148,7 @@ def test_weights_of_the_posterior_are_those_of_its_draws(with_draws: Run) -> Non
 def test_every_parameter_belongs_to_the_module(run: Run) -> None:
     names = set(dict(run.pair.named_parameters()))
     assert names
-    assert probe(run.pair, run.batches().data).same_order
+    assert probe(run.pair, run.batches().data).same_order != (run.name in BOTTOM_UP)
 
 
 @pytest.mark.parametrize("name", list_models())

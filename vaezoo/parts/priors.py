@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import identity_transform
 
+from vaezoo.distributions.families import elements_of
+from vaezoo.distributions.mixture_of_normals import MixtureOfNormals
 from vaezoo.errors import RequestError
 from vaezoo.parts.axes import PRIORS
 from vaezoo.parts.networks import sigma_of
@@ -205,8 +207,8 @@ class GaussianMixturePrior(nn.Module):
     Examples
     --------
     >>> prior = GaussianMixturePrior(2, num_components=3)
-    >>> prior().event_shape, prior().component_distribution.batch_shape
-    (torch.Size([2]), torch.Size([3]))
+    >>> prior().log_prob(torch.zeros(5, 2)).shape
+    torch.Size([5])
     """
 
     def __init__(
@@ -223,8 +225,7 @@ class GaussianMixturePrior(nn.Module):
         self.floor = floor
 
     def forward(self, *ignored: Tensor) -> dist.TorchDistribution:
-        components = dist.Normal(self.loc, sigma_of(self.log_var, self.floor)).to_event(1)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return MixtureOfNormals(self.logits, self.loc, sigma_of(self.log_var, self.floor))
 
 
 @PRIORS.register("vamp")
@@ -258,6 +259,8 @@ class VampPrior(nn.Module):
     (torch.Size([5]), ['inputs'])
     """
 
+    logits: Tensor
+
     def __init__(self, z_dim: int, *pair: nn.Module, num_components: PositiveInt = 500) -> None:
         super().__init__()
         if len(pair) != 2:
@@ -281,8 +284,10 @@ class VampPrior(nn.Module):
 
     def forward(self, *ignored: Tensor) -> dist.TorchDistribution:
         components = self._posterior[0](self.pseudo_inputs)
-        weights = dist.Categorical(logits=self.get_buffer("logits"))
-        return dist.MixtureSameFamily(weights, components)
+        elements = elements_of(components)
+        if type(elements) is dist.Normal:
+            return MixtureOfNormals(self.logits, elements.loc, elements.scale)
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
 
 
 def _into_range(support: Any) -> Any:

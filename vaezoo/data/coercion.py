@@ -52,7 +52,8 @@ def as_data(
     a mapping                   one of these as ``x``, with further arrays of N rows by the name
                                 of the model's argument: ``length``, ``label``; as a ``.npz``
     ``{"train": ..., ...}``     any of these for each split: ``train``, ``validation``, ``test``
-    a frame of pandas           as the same table in a file
+    a frame of pandas           as the same table in a file; other frames by their ``to_pandas``
+    AnnData, zarr, Arrow        as the same in a file; a ``Dataset`` of Hugging Face, too
     a ``Dataset`` of torch      its items in their order: x, or x and a label, or mappings
     :class:`Data`               itself
     ==========================  ==============================================================

@@ -7,10 +7,10 @@ A picture is opened by the five that its ending may stand for, and no other.
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from vaezoo.settings import DataSettings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["read_pictures"]
+__all__ = ["decoded", "read_pictures"]
 
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
@@ -52,7 +52,7 @@ def read_pictures(path: Path, how: DataSettings) -> tuple[Array, list[str], str]
     folders = [f.parent.relative_to(path).as_posix() for f in files if f.parent != path]
     if folders and len(folders) != len(files):
         raise RequestError(f"'{path}' has images both beside and in sub-folders: move them")
-    x = _blank(path, files, how)
+    x = _blank(f"'{path}'", files, open_plain, how)
     digest = hashlib.sha256()
     for picture, file in zip(x, files, strict=True):
         raw = read_plain(file, _LARGEST)
@@ -61,11 +61,38 @@ def read_pictures(path: Path, how: DataSettings) -> tuple[Array, list[str], str]
     return x, folders, digest.hexdigest()
 
 
-def _blank(path: Path, files: list[Path], how: DataSettings) -> Array:
+def decoded(
+    names: Sequence[str], opened: Callable[[str], Any], where: str, how: DataSettings
+) -> Array:
+    """Return pictures that lie in memory, as :func:`read_pictures` does those of a folder.
+
+    Parameters
+    ----------
+    names
+        What messages call each picture.
+    opened
+        Opens one of them.
+    where
+        What messages call them all.
+    how
+        Whether they are resized or cut.
+    """
+    if not names:
+        raise RequestError(f"{where} has no pictures")
+    x = _blank(where, names, opened, how)
+    for picture, name in zip(x, names, strict=True):
+        with opened(name) as content:
+            picture[...] = _pixels(name, content.read(), picture.ndim == 3, how)
+    return x
+
+
+def _blank(
+    where: str, files: Sequence[Any], opened: Callable[[Any], Any], how: DataSettings
+) -> Array:
     """An array for all pictures, from their headers: colour when one of them is."""
     sizes, colour = [], False
     for file in files:
-        with open_plain(file) as content, _opened(file, content) as image:
+        with opened(file) as content, _opened(file, content) as image:
             sizes.append(_size_of(file, image.size, how))
             colour = colour or image.mode not in ("1", "L", "LA")
         if sizes[-1] != sizes[0]:
@@ -75,11 +102,11 @@ def _blank(path: Path, files: list[Path], how: DataSettings) -> Array:
             )
     width, height = sizes[0]
     shape = (len(files), *((3,) if colour else ()), height, width)
-    require_memory(int(np.prod(shape, dtype=object)), f"'{path}'", "make the images smaller")
+    require_memory(int(np.prod(shape, dtype=object)), where, "make the images smaller")
     return np.zeros(shape, np.uint8)
 
 
-def _size_of(file: Path, size: tuple[int, int], how: DataSettings) -> tuple[int, int]:
+def _size_of(file: object, size: tuple[int, int], how: DataSettings) -> tuple[int, int]:
     """Return the width and height that a picture gets."""
     if how.crop and min(size) < how.crop and not how.resize:
         raise RequestError(
@@ -102,7 +129,7 @@ def _fitted(image: "Image", how: DataSettings) -> "Image":
     return image.crop((left, top, left + side, top + side))
 
 
-def _pixels(file: Path, raw: bytes, colour: bool, how: DataSettings) -> Array:
+def _pixels(file: object, raw: bytes, colour: bool, how: DataSettings) -> Array:
     with _opened(file, io.BytesIO(raw)) as image:
         if image.mode == "P":
             image = image.convert("RGBA")
@@ -111,7 +138,7 @@ def _pixels(file: Path, raw: bytes, colour: bool, how: DataSettings) -> Array:
 
 
 @contextmanager
-def _opened(file: Path, content: IO[bytes]) -> Iterator["Image"]:
+def _opened(file: object, content: IO[bytes]) -> Iterator["Image"]:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -127,7 +154,7 @@ def _opened(file: Path, content: IO[bytes]) -> Iterator["Image"]:
         raise RequestError(f"cannot read the image '{file}': {reason_of(error)}") from error
 
 
-def _refuse_form(file: Path, image: "Image") -> None:
+def _refuse_form(file: object, image: "Image") -> None:
     """Refuse what its header says is no single picture of bytes, or too large to be decoded."""
     if image.mode[0] in "IF":
         raise RequestError(f"'{file}' has more than 8 bits a value; save it as .npy")

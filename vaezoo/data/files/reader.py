@@ -13,10 +13,11 @@ from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents, lacking
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.sounds import read_sounds, sounds_in
-from vaezoo.data.files.tables import read_csv, read_parquet
+from vaezoo.data.files.tables import read_csv
 from vaezoo.data.files.windows import windowed
 from vaezoo.data.layout import channels_first
 from vaezoo.data.splits import SPLITS, are_splits
+from vaezoo.data.stores.arrow import is_saved, read_parquet, read_saved
 from vaezoo.data.stores.chunks import is_store, read_store
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
@@ -53,6 +54,8 @@ def load_file(
     a folder of images      of one size; grey ``(H, W)`` or colour ``(3, H, W)``, transparency
                             dropped; sub-folders are labels, or splits and then labels
     a folder of ``.wav``    recordings as sequences of frames
+    the same, with columns  pictures ``{"bytes": ...}``, arrays, or sequences as x; also a data set
+    of pictures or lists    of Hugging Face that was saved to disk, with its splits
     a folder of zarr        an array, or a group of them as in a ``.npz``
     ``.h5ad``               an annotated matrix: ``X``, or the layer or the variables that
                             ``columns`` name as x; columns of ``obs`` by ``label`` and ``group``
@@ -86,8 +89,8 @@ def load_file(
 
 
 def _load(path: Path, how: DataSettings, whole: bool) -> Data:
-    if path.is_dir() and is_store(path):
-        contents, checksum = read_store(path, how)
+    if path.is_dir() and (is_store(path) or is_saved(path)):
+        contents, checksum = (read_store if is_store(path) else read_saved)(path, how)
         return data_of(str(path), contents, how, checksum=checksum, whole=whole)
     if path.is_dir():
         refuse_unread(how.columns, ("x", "label"), f"the folder '{path}'")

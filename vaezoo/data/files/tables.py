@@ -35,7 +35,7 @@ from vaezoo.settings import DataSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_csv", "read_frame", "read_parquet"]
+__all__ = ["read_csv", "read_frame"]
 
 _LABELS = ("label", "y", "class", "target")
 _ID, _TIME, _SPLIT = "id", "time", "split"
@@ -81,26 +81,10 @@ def _are_names(first: Array) -> bool:
     return counts or bool(np.isnan(first).any())
 
 
-def read_parquet(path: Path, how: DataSettings) -> Contents:
-    """Return what a table holds, as :func:`read_csv` does."""
-    import pandas as pd
-
-    try:
-        from pyarrow.parquet import read_metadata
-    except ImportError as error:
-        raise RequestError(
-            f"reading '{path}' needs pyarrow: pip install 'vaezoo[parquet]'"
-        ) from error
-    sizes = read_metadata(path)
-    # A column of one value, a billion times, is some bytes in the file.
-    require_memory(8 * sizes.num_rows * sizes.num_columns, f"'{path}'", _SMALLER)
-    return _from_table(path, pd.read_parquet(path, engine="pyarrow"), how)
-
-
-def read_frame(table: "pd.DataFrame", how: DataSettings) -> Contents:
+def read_frame(table: "pd.DataFrame", how: DataSettings, path: str = "frame") -> Contents:
     """Return what a frame in memory holds. One whose columns are numbers has no names of them."""
     has_names = any(isinstance(name, str) for name in table.columns)
-    return _from_table("frame", table, how, has_names=has_names)
+    return _from_table(path, table, how, has_names=has_names)
 
 
 def _from_table(

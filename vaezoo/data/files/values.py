@@ -13,6 +13,7 @@ from vaezoo.data.files.arrays import dense, read_stored
 from vaezoo.data.files.contents import Contents
 from vaezoo.data.files.tables import read_frame
 from vaezoo.data.padding import pad
+from vaezoo.data.stores.arrow import read_arrow
 from vaezoo.data.stores.chunks import read_chunked
 from vaezoo.errors import RequestError, refusing, shown
 from vaezoo.settings import DataSettings
@@ -44,6 +45,12 @@ def read_values(value: Any, how: DataSettings) -> tuple[str, Contents]:
         from vaezoo.data.stores.annotated import read_annotated  # with h5py
 
         return "AnnData", read_annotated(value, how)
+    if hasattr(value, "with_format") and hasattr(value, "column_names"):  # of Hugging Face
+        value = value.with_format("arrow")[:]
+    if _is_of("pyarrow", "Table", value):
+        return "table", read_arrow(value, how)
+    if hasattr(value, "to_pandas"):  # frames of other libraries
+        return "array", read_frame(value.to_pandas(), how)
     if _is_of("zarr", "Group", value):
         value = {name: read_chunked(array, "the group") for name, array in value.arrays()}
     if isinstance(value, Dataset):

@@ -14,6 +14,7 @@ from vaezoo.engine.batch_kind import BatchKind, Trial, kind_of
 from vaezoo.engine.compiler import expected_seconds, seconds_saved
 from vaezoo.engine.gradients import Prepare
 from vaezoo.engine.outcomes import outcome_of
+from vaezoo.options import EngineName
 from vaezoo.pairs.lengths import FEW_FRAMES
 from vaezoo.pairs.sites import sample_sites, trace_pair
 from vaezoo.runtime.isolation import untouched
@@ -23,6 +24,7 @@ __all__ = [
     "MOST_SITES_CAPTURED",
     "Shorten",
     "Trials",
+    "captures",
     "compiling_repays",
     "whole_rows",
 ]
@@ -98,6 +100,19 @@ class Trials:
         """Return the frames of sequences longer than few, else 0."""
         both = zip(inputs[self.num_before :], self._rows(inputs), strict=True)
         return max((whole.shape[1] for whole, few in both if whole.shape != few.shape), default=0)
+
+
+def captures(engine: EngineName, num_steps: int) -> bool:
+    """Return whether what every epoch of a training does is captured, as its steps are.
+
+    Examples
+    --------
+    >>> captures("auto", 10_000), captures("auto", 10), captures("graph", 10)
+    (True, False, True)
+    """
+    return engine in ("graph", "compiled") or (
+        engine == "auto" and num_steps >= FEWEST_STEPS_CAPTURED
+    )
 
 
 def compiling_repays(kind: BatchKind, num_calls_left: float) -> bool:

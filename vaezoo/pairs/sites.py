@@ -61,7 +61,7 @@ def argument_names(pair: nn.Module | type[nn.Module]) -> tuple[str, ...]:
     An argument ``*inputs`` stands for those that the attribute of that name lists.
     """
     names: list[str] = []
-    for name, parameter in inspect.signature(model_of(pair)).parameters.items():
+    for name, parameter in inspect.signature(cast(Any, pair).model).parameters.items():
         several = parameter.kind is parameter.VAR_POSITIONAL
         names.extend(getattr(pair, name, ()) if several else [name])
     return tuple(name for name in names if name != "self")

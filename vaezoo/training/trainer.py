@@ -11,6 +11,7 @@ from torch import Tensor
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.engine.recurrence.planned import planned_form
+from vaezoo.engine.repayment import captures
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RunError
 from vaezoo.options import EngineName
@@ -101,6 +102,7 @@ class Trainer:
             self.optimised.objective,
             seed=self.training.seed,
             num_steps=self.total,
+            captured=captures(self.training.engine, self.total),
         )
         self.measured_at = -1
         self.stop_requested: Callable[[], bool] = lambda: False

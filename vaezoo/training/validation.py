@@ -14,23 +14,25 @@ from vaezoo.observations.floors import independent_elements
 from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
-from vaezoo.pairs.sites import Args, repeat_rows, trace_pair
+from vaezoo.pairs.sites import Args, repeat_rows, takes_lengths, trace_pair
 from vaezoo.runtime.device import seeded
+from vaezoo.training.measuring.batch import CapturedTerms, TermsOf
 from vaezoo.training.metrics import Metrics, measure
 
 __all__ = ["Validation"]
 
-MOST_ROWS = 10_000
-FEWEST_DRAWS = 1_000
+MOST_ROWS = {"train": 2_500, "validation": 10_000}
+FEWEST_DRAWS = {"train": 100, "validation": 500}
 DRAWS_OF_SHARED = 50
 ROWS_AT_ONCE = 100
 
 
 class Validation:
-    """Measures a pair on the validation rows, and on as many of the training rows.
+    """Measures a pair on the validation rows, and on some of the training rows.
 
-    Few rows (or frames of sequences) are measured several times, so that the noise of an epoch is
-    small.
+    Few validation rows (or frames of sequences) are measured several times, so that the noise of an
+    epoch is small. No choice rests on the training rows: they are as many, up to 2,500, and one
+    draw of each is enough, since data differ by more than draws do.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ class Validation:
         Of the noise.
     num_steps
         At which schedules have ended: by an objective at its end all epochs are judged alike.
+    captured
+        Whether the terms of a batch are captured, as the steps of a training are.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Validation:
         *,
         seed: int,
         num_steps: int = 0,
+        captured: bool = False,
     ) -> None:
         self.pair = pair
         self.batches = batches
@@ -65,17 +70,28 @@ class Validation:
         self.seed = seed
         self.num_steps = num_steps
         self.num_data = batches.num_units("train")
+        self.captured = captured and not takes_lengths(pair)  # their time goes into their frames
         self._rows: dict[str, list[Args]] = {}
+        self._terms_of: dict[str, TermsOf] = {}
 
     def measure(self) -> tuple[Metrics, Metrics]:
         """Return the metrics of the training and of the validation rows."""
         self.pair.eval()
         with seeded(self.seed, self.batches.device):
-            train, validation = (
-                measure(self.pair, self._measured(split), self.transform, num_data=self.num_data)
-                for split in ("train", "validation")
-            )
+            validation, train = map(self._metrics, ("validation", "train"))
+            if self.captured and not math.isfinite(validation.recon - validation.kl):
+                # As it is, so that a distribution which refuses its parameters says so.
+                measure(self.pair, self._measured("validation"), self.transform)
         return train, validation
+
+    def _metrics(self, split: str) -> Metrics:
+        return measure(
+            self.pair,
+            self._measured(split),
+            self.transform,
+            num_data=self.num_data,
+            terms_of=self._terms_of[split],
+        )
 
     def judge(self, beta: float) -> tuple[Metrics, Metrics, float]:
         """Return the metrics of the training and of the validation rows, and the score of these.
@@ -106,7 +122,7 @@ class Validation:
 
         None where it is not known (:func:`vaezoo.observations.floors.independent_elements`).
         """
-        train = self.batches.fixed("train", limit=MOST_ROWS)
+        train = self.batches.fixed("train", limit=MOST_ROWS["validation"])
         return independent_elements(self.pair, train, self._measured("validation"))
 
     @torch.no_grad()
@@ -138,12 +154,14 @@ class Validation:
 
     def _measured(self, split: str) -> list[Args]:
         if split not in self._rows:
-            size = min(self.batches.size("validation"), MOST_ROWS)
+            size = min(self.batches.size("validation"), MOST_ROWS[split])
             generator = torch.Generator().manual_seed(0)
             positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
             batches = list(self.batches.fixed(split, positions=positions))
             units = sum(int(num_units(self.pair, args)) for args in batches)
             passes = self._passes(batches[0], len(batches))
-            times = math.ceil(FEWEST_DRAWS / (units * passes))
+            times = math.ceil(FEWEST_DRAWS[split] / (units * passes))
+            terms = CapturedTerms(self.pair, times=times) if self.captured else TermsOf(self.pair)
+            self._terms_of[split] = terms
             self._rows[split] = [repeat_rows(args, times) for args in batches] * passes
         return self._rows[split]

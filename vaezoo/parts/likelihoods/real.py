@@ -146,8 +146,8 @@ class AnalyticNormal(dist.Normal):
         return torch.as_tensor(dist.Normal(self.loc, variance.sqrt()).log_prob(value))
 
 
-def share_at_floor(likelihood: Gaussian, fn: dist.TorchDistribution) -> float:
-    """Return the share of outputs whose floor exceeds the variance that the network asked for.
+def share_at_floor(likelihood: Gaussian, fn: dist.TorchDistribution) -> Tensor:
+    """Return the share of outputs whose floor exceeds the variance asked for, ``()``.
 
     Parameters
     ----------
@@ -156,11 +156,11 @@ def share_at_floor(likelihood: Gaussian, fn: dist.TorchDistribution) -> float:
     fn
         Its distribution over a batch, in whatever wraps it.
     """
-    if likelihood.form == "fixed" or likelihood.floor == 0.0:
-        return 0.0
     elements: Any = fn
     while not hasattr(elements, "scale"):
         elements = elements.base_dist
     sigma = elements.scale
+    if likelihood.form == "fixed" or likelihood.floor == 0.0:
+        return sigma.new_zeros(())
     limit = 1.0 if likelihood.form == "analytic" else 2.0
-    return float((sigma.square() <= limit * likelihood.floor**2 * (1 + 1e-6)).float().mean())
+    return (sigma.square() <= limit * likelihood.floor**2 * (1 + 1e-6)).float().mean()

@@ -1,0 +1,106 @@
+"""A function of a pair that is called over and over: captured after its first call."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.checks.blame import one_line
+from vaezoo.engine.capture import Captured, Function, NotCapturedError, capture
+from vaezoo.engine.functions.rows import once_per_group
+from vaezoo.engine.outcomes import largest_error
+from vaezoo.runtime.isolation import untouched
+
+__all__ = ["Repeated"]
+
+TOLERANCE = 1e-5
+NUM_TRIALS = 3
+CHECKED_EVERY = 1_000
+MOST_KINDS = 16
+
+
+class Repeated:
+    """A function of tensors and of a pair, called often on inputs of few kinds.
+
+    For each shape of its inputs it is captured once, and compared with itself as it is under the
+    same noise, then and every 1,000 calls. What cannot be captured, or differs, runs as it is.
+
+    Parameters
+    ----------
+    function
+        From a sequence of tensors to a tuple of tensors of floats; it may call the pair, and draw
+        from torch's generators.
+    pair
+        Whose parameters and buffers it may use.
+    times
+        Each row of the inputs stands so many times in a row, ``(B * times, ...)``.
+
+    Attributes
+    ----------
+    reason
+        Why it runs as it is, a line; empty where it is captured.
+
+    Examples
+    --------
+    >>> line = nn.Linear(2, 1)
+    >>> predict = Repeated(lambda inputs: (line(inputs[0]).detach(),), line)
+    >>> (y,) = predict([torch.zeros(3, 2)])
+    >>> torch.equal(y, line.bias.expand(3, 1)), predict.reason
+    (True, '')
+    """
+
+    def __init__(self, function: Function, pair: nn.Module, *, times: int = 1) -> None:
+        self.function, self.pair, self.times = function, pair, times
+        self.reason = ""
+        self._kinds: dict[object, Captured | None] = {}
+        self._num_calls = 0
+
+    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        captured = self._captured(inputs)
+        self._num_calls += 1
+        if captured and self._num_calls % CHECKED_EVERY == 0 and self._differs(captured, inputs):
+            self._fall_back("it depends on something that is no argument")
+            captured = None
+        return captured(inputs) if captured else self.function(inputs)
+
+    def _captured(self, inputs: Sequence[Tensor]) -> Captured | None:
+        if self.reason:
+            return None
+        kind = (self.pair.training, *[(tensor.shape, tensor.dtype) for tensor in inputs])
+        if kind not in self._kinds:
+            few = len(self._kinds) < MOST_KINDS
+            self._kinds[kind] = self._capture(inputs) if few else None
+        return self._kinds[kind]
+
+    def _capture(self, inputs: Sequence[Tensor]) -> Captured | None:
+        try:
+            captured = capture(self.function, self.pair, inputs)
+            if self.times > 1:
+                start = len(captured.owned)
+                rows = slice(start, start + len(inputs))
+                once_per_group(captured.graph, rows, self.times)
+        except NotCapturedError as error:
+            self._fall_back(str(error))
+        except Exception as error:  # whatever a pair does with the tensors of a capture
+            self._fall_back(one_line(error))
+        else:
+            if not self._differs(captured, inputs):
+                return captured
+            self._fall_back("captured, it gives other values")
+        return None
+
+    def _fall_back(self, reason: str) -> None:
+        self.reason = reason
+        self._kinds.clear()
+
+    def _differs(self, captured: Captured, inputs: Sequence[Tensor]) -> bool:
+        """Whether it differs under each noise; rounding may turn a unit on or off under one."""
+        return all(self._error(captured, inputs, seed) > TOLERANCE for seed in range(NUM_TRIALS))
+
+    def _error(self, captured: Captured, inputs: Sequence[Tensor], seed: int) -> float:
+        values = []
+        for run in (captured, self.function):
+            with untouched(self.pair, inputs[0].device):
+                torch.manual_seed(seed)
+                values.append([value.clone() for value in run([t.clone() for t in inputs])])
+        return largest_error(*values)

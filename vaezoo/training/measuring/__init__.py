@@ -1,0 +1,1 @@
+"""What is measured of one batch, of which metrics are averages."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+UNITS = "in the units of the data"
 SIMPLE = {"independent": "elements by themselves", "linear": "probabilistic PCA"}
 
 
@@ -78,7 +79,7 @@ def evaluate(run: "Run", as_json: bool, **options: Any) -> None:
     from vaezoo.plots.figures import plot_evaluation
 
     with rows_bar() as progress:
-        result = vaezoo.evaluate(run, **options, progress=progress)
+        result = vaezoo.evaluate(run, **options, progress=progress, notify=echo_note)
     if as_json:
         echo_json(result.to_dict())
     else:
@@ -97,8 +98,11 @@ def _print(run: "Run", result: "Evaluation") -> None:
         _print_sequence_bounds(run, result)
     for line in result.left_out:
         echo(f"  left out: {in_flags(line)}")
+    if result.in_units:
+        values = ", ".join(f"{name} {value:.3f}" for name, value in result.in_units.items())
+        echo(f"  {UNITS}: {values}")
     if metrics.bits_per_dim is not None:
-        units = "  in the units of the data" if run.transform.mean is not None else ""
+        units = f"  {UNITS}" if result.in_units else ""
         echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}{units}")
     _print_sites(metrics)
     for name, values in metrics.kl_per_latent.items():
@@ -124,14 +128,21 @@ def _print_sites(metrics: "Metrics") -> None:
         echo(f"  {name:<14} {site.recon:10.3f}  log p({name} | z), a {kind}: {bits}")
 
 
-def _of_what(run: "Run") -> str:
-    return ", of standardised values" if run.transform.mean is not None else ""
+def _of_what(run: "Run", result: "Evaluation") -> str:
+    """Return of which values densities are, where they are not those that are stored."""
+    if not result.metrics.log_volume:
+        return ""
+    if run.transform.mean is not None:
+        return ", of standardised values"
+    return f", of values divided by {run.transform.scale:g}"
 
 
 def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     unit = "datum" if result.num_frames is None else "frame"
-    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}{_of_what(run)}")
+    echo(
+        f"{run.name}: {result.num_rows} {result.split} rows, nats per {unit}{_of_what(run, result)}"
+    )
     echo(f"  reconstruction {metrics.recon:10.3f}  log p(x | z)")
     if metrics.penalty:
         echo(f"  penalty        {metrics.penalty:10.3f}  by the prior and by factors")
@@ -142,7 +153,9 @@ def _print_reconstruction(run: "Run", result: "Evaluation") -> None:
 
 def _print_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
-    echo(f"{run.name}: {result.num_rows} {result.split} rows, nats per datum{_of_what(run)}")
+    echo(
+        f"{run.name}: {result.num_rows} {result.split} rows, nats per datum{_of_what(run, result)}"
+    )
     echo(f"  ELBO           {metrics.elbo:10.3f}  = {metrics.sum_of_terms}")
     for bound in result.iwae:
         value = _estimate(bound.value, bound.standard_error)
@@ -158,7 +171,7 @@ def _print_floors(result: "Evaluation") -> None:
 def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:
     metrics = result.metrics
     size = f"{result.num_rows} {result.split} sequences, {result.num_frames} frames"
-    echo(f"{run.name}: {size}{_of_what(run)}")
+    echo(f"{run.name}: {size}{_of_what(run, result)}")
     echo(f"{'':17}{'nats per frame':>21}   {'nats per sequence':>25}")
     echo(_row("ELBO", metrics.elbo, None, result.elbo_per_sequence, None))
     echo(f"  {'':14} {'':10}  = {metrics.sum_of_terms} per frame")

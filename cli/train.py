@@ -261,6 +261,15 @@ class StoppedError(VaezooError):
             super().__init__(f"stopped at step {step}, saved; go on with: {go_on}")
 
 
+def _of_what(run: "Run", value: float, log_volume: float) -> str:
+    """Return of which values a density is, where they are not as they are stored."""
+    if not log_volume:
+        return ""
+    scale = run.transform.scale
+    values = "standardised values" if run.transform.mean is not None else f"values / {scale:g}"
+    return f" (of {values}; {value - log_volume:.2f} in the units of the data)"
+
+
 def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     from vaezoo.runs.summary import best_record, headline, sum_of_terms
 
@@ -273,7 +282,7 @@ def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     values = best["validation"]
     name, value = headline(values)
     terms = f" = {sum_of_terms(values, digits=2)}" if "kl" in values else ""
-    of_what = " (of standardised values)" if run.transform.mean is not None else ""
+    of_what = _of_what(run, value, values.get("log_volume", 0.0))
     echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}{of_what}")
     echo(f"wrote {run.path}")
     pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]

@@ -25,7 +25,7 @@ def test_a_run_prints_what_it_is(run: Run) -> None:
     assert rows(run) == {
         "model": "vae-gaussian: likelihood.sigma='fixed:0.3', z_dim=2, hidden=[8]",
         "data": "digits (8, 8): all by default",
-        "training": "epochs=2, batch_size=128, lr=0.01",
+        "training": "epochs=2, batch_size=128, lr=0.01, plateau=25, patience=84",
         "result": (
             f"2 epochs, 24 steps in {run.metrics[-1]['seconds']:.3g} s on cpu; validation ELBO "
             f"{best['validation']['elbo']:.4g} nats per datum in epoch {best['epoch']}"

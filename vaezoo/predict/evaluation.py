@@ -3,17 +3,21 @@
 Sequences also have the bounds of particle filters, and how well the model runs by itself.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
-from vaezoo.errors import RequestError, require_whole
+from vaezoo.errors import RequestError, VaezooError, require_whole
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.admission import shared_site
 from vaezoo.pairs.particles import probing
@@ -28,7 +32,7 @@ from vaezoo.predict.bounds import (
 )
 from vaezoo.predict.floors import floors_of
 from vaezoo.predict.information import MOST_DATA, mutual_information
-from vaezoo.runs import RunLike, as_run
+from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import pair_for
@@ -100,9 +104,32 @@ class Evaluation:
             return None
         return self.metrics.elbo * frames / self.num_rows
 
+    @property
+    def in_units(self) -> dict[str, float]:
+        """ELBO and bounds on log p(x) in the units of the data, by name, in nats.
+
+        Empty where the pair explains the data as they are stored, or has no density.
+
+        Examples
+        --------
+        >>> import vaezoo
+        >>> run = vaezoo.fit("vae-gaussian", training={"steps": 5})  # of digits, divided by 16
+        >>> result = vaezoo.evaluate(run, iwae=(1,))
+        >>> sorted(result.in_units)
+        ['ELBO', 'IWAE 1']
+        >>> round(result.metrics.elbo - result.in_units["ELBO"], 2)  # 64 log 16
+        177.45
+        """
+        volume = self.metrics.log_volume
+        if not volume or self.metrics.is_autoencoder:
+            return {}
+        named = (("IWAE", self.iwae), ("FIVO", self.fivo), ("predictive", self.predictive))
+        values = {f"{name} {b.num_samples}": b.value for name, bounds in named for b in bounds}
+        return {name: v - volume for name, v in {"ELBO": self.metrics.elbo, **values}.items()}
+
     def to_dict(self) -> dict[str, Any]:
-        metrics = self.metrics.to_dict()
-        return {**asdict(self), "metrics": metrics, "elbo_per_sequence": self.elbo_per_sequence}
+        own = {"metrics": self.metrics.to_dict(), "elbo_per_sequence": self.elbo_per_sequence}
+        return {**asdict(self), **own, **({"in_units": self.in_units} if self.in_units else {})}
 
 
 def evaluate(
@@ -118,8 +145,12 @@ def evaluate(
     seed: int = 0,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
+    notify: Callable[[str], object] = print,
 ) -> Evaluation:
     """Evaluate a run on a split of its data, or of other data of the same shape.
+
+    The result stays with the run, beside those of before (:attr:`Run.evaluations`); in its folder
+    they are in ``evaluation.json``. One that was asked for alike is replaced.
 
     Parameters
     ----------
@@ -147,6 +178,8 @@ def evaluate(
         Where original data files lie.
     progress
         Is told how many rows are done, and of how many.
+    notify
+        Is told in a line when the result cannot be kept in the folder.
 
     Raises
     ------
@@ -161,15 +194,18 @@ def evaluate(
     >>> result = vaezoo.evaluate(run, iwae=(1, 10))
     >>> result.num_rows, [bound.num_samples for bound in result.iwae]
     (180, [1, 10])
+    >>> [record["asked"]["split"] for record in run.evaluations]
+    ['test']
     >>> x = vaezoo.load_data("digits").x
     >>> vaezoo.evaluate(run, x[:20]).num_rows  # all rows of an array
     20
     """
     run = as_run(run)
     _check_request(run.pair, iwae, fivo, free_running)
-    return evaluate_on(
+    batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
+    result = evaluate_on(
         run.pair,
-        run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit),
+        batches,
         split=split,
         iwae=iwae,
         fivo=fivo,
@@ -179,6 +215,37 @@ def evaluate(
         num_data=run.info.get("num_units"),
         progress=progress,
     )
+    how = {"limit": limit, "free_running": free_running, "seed": seed, "given": _described(given)}
+    numbers = {"iwae": sorted(set(iwae)), "fivo": sorted(set(fivo))}
+    _keep(run, batches, result, {**numbers, **how}, notify)
+    return result
+
+
+def _described(given: Given | None) -> dict[str, Any]:
+    """Return conditions as plain values; many of them by the sha256 of their bytes."""
+    arrays = {name: np.asarray(value) for name, value in (given or {}).items()}
+    return {
+        name: array.tolist() if array.size == 1 else hashlib.sha256(array.tobytes()).hexdigest()
+        for name, array in arrays.items()
+    }
+
+
+def _keep(
+    run: Run,
+    batches: Batches,
+    result: Evaluation,
+    how: Mapping[str, Any],
+    notify: Callable[[str], object],
+) -> None:
+    """Keep a result with its run; numbers that took hours are not lost with a disk that is full."""
+    data = {"data": batches.data.name, "data_checksum": batches.data.checksum}
+    weights = {"epoch": run.info.get("best_epoch", 0), "step": run.info.get("best_step", 0)}
+    asked = {**data, "split": result.split, **how, **weights}
+    made = {"vaezoo": version("vaezoo"), "made": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    try:
+        run.keep_evaluation({"asked": asked, **made, "result": result.to_dict()})
+    except VaezooError as error:
+        notify(f"the result is not kept in the run: {error}")
 
 
 def _check_request(

@@ -1,16 +1,18 @@
-"""The records of a training, a line of ``metrics.jsonl`` for each epoch."""
+"""The records of a run: of its training, a line of ``metrics.jsonl`` for each epoch; of what came
+after, ``evaluation.json``.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import read_plain
-from vaezoo.runtime.storage import append_bytes, inside, write_bytes
+from vaezoo.runtime.storage import append_bytes, inside, write_bytes, write_json
 
 __all__ = [
     "METRICS",
@@ -18,12 +20,15 @@ __all__ = [
     "append_record",
     "digest_of_records",
     "flush_records",
+    "read_evaluations",
     "read_metrics",
     "rewind",
+    "with_evaluation",
+    "write_evaluations",
     "write_records",
 ]
 
-METRICS = "metrics.jsonl"
+METRICS, EVALUATIONS = "metrics.jsonl", "evaluation.json"
 LARGEST_FILE = 2**28  # bytes; a million epochs
 
 Record = dict[str, Any]
@@ -160,3 +165,52 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
 
 def _line(record: Record) -> bytes:
     return (json.dumps(record) + "\n").encode()
+
+
+def read_evaluations(path: Path) -> list[Record]:
+    """Return the evaluations of a run folder, in the order in which they were made.
+
+    Raises
+    ------
+    RequestError
+        When the file is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> read_evaluations(folder)
+    []
+    >>> write_evaluations(folder, [{"asked": {"split": "test"}, "result": {}}])
+    >>> read_evaluations(folder)[0]["asked"]
+    {'split': 'test'}
+    """
+    file = path / EVALUATIONS
+    if not os.path.lexists(file):
+        return []
+    with refusing(f"{file} is damaged; mend or delete it"):
+        records: list[Record] = json.loads(read_plain(file, LARGEST_FILE).decode("utf-8"))
+        for record in records:
+            if not isinstance(record["asked"], dict) or not isinstance(record["result"], dict):
+                raise ValueError("it holds something else than evaluations")
+    return records
+
+
+def with_evaluation(records: Sequence[Record], record: Record) -> list[Record]:
+    """Return records with another one at their end, in the place of the one that was asked alike.
+
+    Examples
+    --------
+    >>> before = [{"asked": {"seed": 0}, "result": {"elbo": -2.0}}]
+    >>> len(with_evaluation(before, {"asked": {"seed": 1}, "result": {"elbo": -2.1}}))
+    2
+    >>> with_evaluation(before, {"asked": {"seed": 0}, "result": {"elbo": -1.9}})
+    [{'asked': {'seed': 0}, 'result': {'elbo': -1.9}}]
+    """
+    record = json.loads(json.dumps(record))
+    return [*(other for other in records if other["asked"] != record["asked"]), record]
+
+
+def write_evaluations(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write the evaluations of a run folder in the place of those that are there."""
+    write_json(inside(path, EVALUATIONS), list(records))

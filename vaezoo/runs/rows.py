@@ -1,4 +1,7 @@
-"""Which rows a run was trained, validated and tested on: remembered, restored, or refused."""
+"""Which rows a run was trained, validated and tested on: remembered, restored, or refused.
+
+And which other rows it can be asked about.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,10 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vaezoo.data import SOURCES, Data, load_data
+from vaezoo.data.contract import check_transform
 from vaezoo.data.splits import random_splits
+from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError
+from vaezoo.pairs.sites import takes_lengths
 from vaezoo.runtime.storage import inside
 from vaezoo.runtime.tensors import load_tensors, save_tensors
 from vaezoo.settings import DataSettings
@@ -23,6 +30,7 @@ __all__ = [
     "are_default",
     "describe_splits",
     "read_splits",
+    "require_alike",
     "require_held_out",
     "restored",
     "save_splits",
@@ -160,3 +168,43 @@ def require_held_out(data: Data, trained: NDArray[np.int64], run: str) -> None:
                 f"was trained on; split as it was (`from_arrays(x, splits=...)`; its rows are in "
                 f"{SPLITS_FILE}), or give the rows to look at as an array"
             )
+
+
+def require_alike(
+    data: Data,
+    shapes: Mapping[str, tuple[int, ...]],
+    transform: Transform,
+    pair: nn.Module,
+    *,
+    run: str,
+) -> None:
+    """Refuse data of another shape, another scale than 1, or that a pair cannot explain.
+
+    Parameters
+    ----------
+    data
+        Other data than those of the training.
+    shapes
+        Of one row of every argument of the model.
+    transform
+        Of the training.
+    pair
+        The pair.
+    run
+        Its name, for the message.
+    """
+    for name in shapes.keys() - data.arrays.keys():
+        raise RequestError(f"{data.name} has no '{name}', which {run} needs")
+    for name, shape in shapes.items():
+        other = data.arrays[name].shape[1:]
+        steps = name in ("x", "mask") and takes_lengths(pair)
+        if other[steps:] != shape[steps:] or len(other) != len(shape):
+            raise RequestError(
+                f"{data.name}: '{name}' has rows of shape {other}, but {run} was trained on {shape}"
+            )
+    if data.name in SOURCES and transform.scale not in (1.0, data.scale):
+        raise RequestError(
+            f"{data.name} has grey levels up to {data.scale:g}, but {run} was trained on levels "
+            f"up to {transform.scale:g}"
+        )
+    check_transform(transform, pair, data)

@@ -1,7 +1,7 @@
 """A run: a trained pair, the settings it was made from, its data, and its folder."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from vaezoo import registry
 from vaezoo.checks.admission import mark_admitted, require_admitted
 from vaezoo.checks.blame import class_of
-from vaezoo.config import layers
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
-from vaezoo.data.contract import check_transform
 from vaezoo.data.dataset import with_mask
 from vaezoo.data.files.columns import in_order
 from vaezoo.data.transform import Transform
@@ -31,8 +29,21 @@ from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs import rows as of_splits
 from vaezoo.runs.conditions import Given, draw_examples, given_rows, under_conditions
 from vaezoo.runs.info import digest_of_settings, write_info
-from vaezoo.runs.records import Record, append_record, read_metrics
-from vaezoo.runs.summary import as_html, as_text, list_changes, say_result
+from vaezoo.runs.records import (
+    Record,
+    append_record,
+    read_evaluations,
+    read_metrics,
+    with_evaluation,
+    write_evaluations,
+)
+from vaezoo.runs.summary import (
+    as_html,
+    as_text,
+    say_evaluation,
+    say_result,
+    say_settings,
+)
 from vaezoo.runs.trust import save_code, trust_target
 from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
 from vaezoo.runtime.device import device_of
@@ -72,6 +83,8 @@ class Run:
         One per epoch; None for those of its folder, which are read when :attr:`metrics` is.
     fitted_to
         The data themselves, of a run that was trained in this process; they are not saved.
+    evaluated
+        The evaluations of a run without a folder.
     """
 
     pair: nn.Module
@@ -85,6 +98,7 @@ class Run:
     info: dict[str, Any] = field(default_factory=dict)
     records: list[Record] | None = field(default=None, compare=False)
     fitted_to: Data | None = field(default=None, compare=False)
+    evaluated: list[Record] = field(default_factory=list, compare=False)
 
     def __repr__(self) -> str:
         return as_text(self._summary())
@@ -93,37 +107,25 @@ class Run:
         return as_html(self._summary())
 
     def _summary(self) -> dict[str, str]:
-        """Return what it is, in five rows."""
-        cls = type(self.pair)
-        defaults, training = self._defaults()
-        own = {key: getattr(self.data, key) for key in ("name", "dir", "categories")}
-        unset = {**DataSettings(name="").model_dump(), **own}
-        unit = "frame" if takes_lengths(self.pair) else "datum"
+        """Return what it is, in five rows, or six when it was evaluated."""
+        cls, unit = type(self.pair), "frame" if takes_lengths(self.pair) else "datum"
         return {
-            "model": f"{registry.entry_of(cls).name}: {list_changes(self.config, defaults)}",
-            "data": f"{self.data.name} {self.shapes['x']}: "
-            + list_changes(self.data.model_dump(), unset),
-            "training": list_changes(self.training.model_dump(), training.model_dump()),
-            "result": self._say_result(unit),
+            **say_settings(cls, self.config, self.data, self.shapes["x"], self.training),
+            "result": self._say(lambda: say_result(self.info, self.metrics, unit)),
+            **self._say_evaluation(unit),
             "folder": str(self.path) if self.path else "none, kept in memory",
         }
 
-    def _say_result(self, unit: str) -> str:
+    def _say_evaluation(self, unit: str) -> dict[str, str]:
+        step = self.info.get("best_step", 0)
+        said = self._say(lambda: say_evaluation(self.evaluations, step, unit))
+        return {"evaluated": said} if said else {}
+
+    def _say(self, what: Callable[[], str]) -> str:
         try:
-            return say_result(self.info, self.metrics, unit)
+            return what()
         except RequestError as error:  # it prints, whatever lies in its folder
             return str(error)
-
-    def _defaults(self) -> tuple[dict[str, Any], Training]:
-        """Return the settings that it would have by default, with the options of its own parts."""
-        cls = type(self.pair)
-        try:
-            plain, training = layers(cls, None, {})
-        except RequestError:  # it has settings without a default
-            return {}, Training()
-        names = {n: {"name": v["name"]} for n, v in self.config.items() if isinstance(v, Mapping)}
-        alike, _ = layers(cls, None, names)
-        return {**alike, **{n: {**alike[n], "name": plain[n]["name"]} for n in names}}, training
 
     @property
     def device(self) -> torch.device:
@@ -169,7 +171,7 @@ class Run:
         if "mask" in self.shapes:
             loaded = with_mask(loaded)
         if data is not None:
-            self._check_other(loaded)
+            of_splits.require_alike(loaded, self.shapes, self.transform, self.pair, run=self.name)
         if given:
             loaded = under_conditions(loaded, given, self.roles.conditions, split, limit)
         rows = Batches(loaded, self.transform, argument_names(self.pair), self.device)
@@ -275,25 +277,6 @@ class Run:
         size = f" {tuple(shape)}" if shape else ""
         return f"{self.data.name}{size}, sha256 {self.info.get('data_checksum', '?')[:12]}"
 
-    def _check_other(self, data: Data) -> None:
-        """Refuse data of another shape, another scale than 1, or that the pair cannot explain."""
-        for name in self.shapes.keys() - data.arrays.keys():
-            raise RequestError(f"{data.name} has no '{name}', which {self.name} needs")
-        for name, shape in self.shapes.items():
-            other = data.arrays[name].shape[1:]
-            steps = name in ("x", "mask") and takes_lengths(self.pair)
-            if other[steps:] != shape[steps:] or len(other) != len(shape):
-                raise RequestError(
-                    f"{data.name}: '{name}' has rows of shape {other}, but {self.name} was trained "
-                    f"on {shape}"
-                )
-        if data.name in SOURCES and self.transform.scale not in (1.0, data.scale):
-            raise RequestError(
-                f"{data.name} has grey levels up to {data.scale:g}, but {self.name} was trained on "
-                f"levels up to {self.transform.scale:g}"
-            )
-        check_transform(self.transform, self.pair, data)
-
     def placeholder(
         self, num_rows: int, num_frames: int | None = None, given: Given | None = None
     ) -> Args:
@@ -390,6 +373,22 @@ class Run:
         if self.records is None:
             self.records = read_metrics(self.path) if self.path else []
         return self.records
+
+    @property
+    def evaluations(self) -> list[Record]:
+        """What :func:`vaezoo.evaluate` has measured, the latest last: what was asked, the result.
+
+        A damaged ``evaluation.json`` is refused.
+        """
+        return self.evaluated if self.path is None else read_evaluations(self.path)
+
+    def keep_evaluation(self, record: Record) -> None:
+        """Keep an evaluation beside the others, in the folder if there is one."""
+        records = with_evaluation(self.evaluations, record)
+        if self.path is None:
+            self.evaluated = records
+        else:
+            write_evaluations(self.path, records)
 
     def log(self, record: Record) -> None:
         """Keep a record of an epoch, and append it to ``metrics.jsonl``."""

@@ -5,13 +5,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from torch import nn
+
+from vaezoo.config import layers
+from vaezoo.errors import RequestError, refusing
+from vaezoo.registry import entry_of
+from vaezoo.settings import DataSettings, Training
+
 __all__ = [
     "as_html",
     "as_text",
     "best_record",
     "headline",
     "list_changes",
+    "say_evaluation",
     "say_result",
+    "say_settings",
     "sum_of_terms",
 ]
 
@@ -40,6 +49,37 @@ def list_changes(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
         if name in after and (name not in before or before[name] != after[name])
     ]
     return ", ".join(changes) or "all by default"
+
+
+def say_settings(
+    cls: type[nn.Module],
+    config: Mapping[str, Any],
+    data: DataSettings,
+    shape: tuple[int, ...],
+    training: Training,
+) -> dict[str, str]:
+    """Return which settings of a run differ from their defaults: of model, data and training."""
+    defaults, schedule = _defaults_of(cls, config)
+    own = {key: getattr(data, key) for key in ("name", "dir", "categories")}
+    unset = {**DataSettings(name="").model_dump(), **own}
+    return {
+        "model": f"{entry_of(cls).name}: {list_changes(config, defaults)}",
+        "data": f"{data.name} {shape}: {list_changes(data.model_dump(), unset)}",
+        "training": list_changes(training.model_dump(), schedule.model_dump()),
+    }
+
+
+def _defaults_of(
+    cls: type[nn.Module], config: Mapping[str, Any]
+) -> tuple[dict[str, Any], Training]:
+    """Return the settings that a run would have by default, with the options of its own parts."""
+    try:
+        plain, training = layers(cls, None, {})
+    except RequestError:  # it has settings without a default
+        return {}, Training()
+    names = {n: {"name": v["name"]} for n, v in config.items() if isinstance(v, Mapping)}
+    alike, _ = layers(cls, None, names)
+    return {**alike, **{n: {**alike[n], "name": plain[n]["name"]} for n in names}}, training
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -85,6 +125,32 @@ def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str
         f"{device}; validation {name} {value:.4g} nats per {unit} in epoch "
         f"{best['epoch']}"
     )
+
+
+def say_evaluation(evaluations: Sequence[Mapping[str, Any]], step: int, unit: str) -> str:
+    """Return what the latest evaluation of the weights of a step has found; empty without one.
+
+    Examples
+    --------
+    >>> asked = {"data": "digits", "split": "test", "step": 12}
+    >>> result = {"metrics": {"elbo": -9.0}, "iwae": [{"num_samples": 10, "value": -8.5}]}
+    >>> say_evaluation([{"asked": asked, "result": result}], 12, "datum")
+    'digits, test: ELBO -9, IWAE 10 -8.5 nats per datum'
+    >>> say_evaluation([{"asked": asked, "result": result}], 15, "datum")
+    ''
+    """
+    of_step = [record for record in evaluations if record["asked"].get("step") == step]
+    if not of_step:
+        return ""
+    more = f"; {len(evaluations)} in all" if len(evaluations) > 1 else ""
+    with refusing("evaluation.json is damaged; mend or delete it"):
+        asked, result = of_step[-1]["asked"], of_step[-1]["result"]
+        name, value = headline(result["metrics"])
+        numbers = [f"{name} {value:.4g}"]
+        if bounds := result.get("iwae"):
+            numbers.append(f"IWAE {bounds[-1]['num_samples']} {bounds[-1]['value']:.4g}")
+        where = f"{asked['data']}, {asked['split']}"
+        return f"{where}: {', '.join(numbers)} nats per {unit}{more}"
 
 
 def headline(values: Mapping[str, Any]) -> tuple[str, float]:

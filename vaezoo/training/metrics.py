@@ -49,6 +49,9 @@ class Metrics:
         reconstruction, and ``elbo`` what is trained, which priors and factors are part of.
     sites
         Of each observed site, where there are several.
+    log_volume
+        Nats per datum, or frame, by which log-densities of the data in their own units are below
+        these: the log-determinant of the transform, summed over the elements that have a density.
     """
 
     elbo: float
@@ -63,6 +66,7 @@ class Metrics:
     num_data: float | None = None
     is_autoencoder: bool = False
     sites: Mapping[str, SiteMetrics] = field(default_factory=dict)
+    log_volume: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what there is; terms that few pairs have only where they have them.
@@ -73,8 +77,8 @@ class Metrics:
             values = {"reconstruction": self.recon, "penalty": self.penalty}
             sites = {name: asdict(site) for name, site in self.sites.items()}
             return {**values, "at_floor": self.at_floor, **({"sites": sites} if sites else {})}
-        few = ("factors", "kl_global", "num_data", "bits_per_dim", "sites")
-        values = {n: v for n, v in asdict(self).items() if v not in (None, {}) or n not in few}
+        few = ("factors", "kl_global", "num_data", "bits_per_dim", "sites", "log_volume")
+        values = {n: v for n, v in asdict(self).items() if v not in (None, {}, 0) or n not in few}
         del values["is_autoencoder"]
         return values
 
@@ -183,15 +187,17 @@ class _Sums:
         """Return -ELBO in bits per entry that is there, in units of the stored data."""
         if self.by_site.recon:
             return self.by_site.bits_per_dim(elbo * self.units)
-        counts = self.transform.binarize == "none"
-        volume = self.transform.log_volume if counts else 0.0
-        if not self.num_missing:
-            volume *= self.elements_of_x / self.num_elements
-            return (-elbo / self.num_elements + volume) / math.log(2)
-        volume *= self.elements_of_x
-        volume -= self.missing_volume / self.units if counts else 0.0
         entries = self.num_elements - self.num_missing / self.units
-        return (volume - elbo) / max(entries, 1e-9) / math.log(2)
+        return (self._log_volume() - elbo) / max(entries, 1e-9) / math.log(2)
+
+    def _log_volume(self) -> float:
+        """Return nats per datum, or frame, by which densities in the data's units are below."""
+        if self.by_site.recon:
+            return sum(self.by_site.volume.values()) / self.units
+        if self.transform.binarize != "none":
+            return 0.0
+        volume = self.transform.log_volume * self.elements_of_x
+        return volume - self.missing_volume / self.units if self.num_missing else volume
 
     def average(self) -> Metrics:
         recon, kl = self.recon / self.units, self.kl / self.units
@@ -214,6 +220,7 @@ class _Sums:
             num_data=None if shared is None else self.num_data,
             is_autoencoder=self.is_autoencoder,
             sites=self.by_site.average(self.units),
+            log_volume=self._log_volume(),
         )
 
     def _active_units(self) -> int | None:

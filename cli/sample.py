@@ -1,7 +1,7 @@
 """``vaezoo sample``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from vaezoo.cli._shared import (
     x_option,
 )
 from vaezoo.cli._streams import echo
+from vaezoo.options import LatentSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +28,25 @@ if TYPE_CHECKING:
 
 __all__ = ["sample"]
 
-PRIOR = "z: sample (prior)"
+ORIGINS = {
+    "prior": "z: sample (prior)",
+    "gmm": "z: sample (Gaussian mixture of codes)",
+    "flow": "z: sample (flow of codes)",
+}
 
 
 @click.command()
 @num_samples_option(64, "How many.", "-n")
 @x_option
+@click.option(
+    "--from",
+    "--latents",
+    "latents",
+    type=click.Choice(get_args(LatentSource)),
+    default="prior",
+    show_default=True,
+    help="Where z is drawn from: p(z), or a density fitted to codes of the training rows.",
+)
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
@@ -56,12 +70,14 @@ PRIOR = "z: sample (prior)"
 def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> None:
     """Draw new data from a trained model.
 
-    z is drawn from the prior p(z); --x says whether the mean of p(x | z) is shown or a draw. A
+    z is drawn from the prior p(z), or --from a mixture or a flow that is fitted to codes, as an
+    autoencoder needs it; --x says whether the mean of p(x | z) is shown or a draw. A
     sequence goes on from draws of its own frames, whatever is shown.
 
     \b
     Example:
       vaezoo sample runs/my-run -n 64 -o samples.png
+      vaezoo sample runs/my-ae --from gmm -n 64
       vaezoo sample runs/my-cvae --given label=3 -o threes.png
       vaezoo sample runs/my-run --prefix 20 --steps 40 -n 12 --x sample
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
@@ -82,8 +98,9 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
     echo_points(run, x=options["x"])
 
 
-def _origin(prefix: int | None, split: str, **_: Any) -> str:
-    return f"the first {prefix} frames of {split} rows, continued" if prefix else PRIOR
+def _origin(prefix: int | None, split: str, latents: str, **_: Any) -> str:
+    continued = f"the first {prefix} frames of {split} rows, continued"
+    return continued if prefix else ORIGINS[latents]
 
 
 def _write(

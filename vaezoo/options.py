@@ -11,6 +11,7 @@ __all__ = [
     "DataKind",
     "Device",
     "EngineName",
+    "LatentSource",
     "Level",
     "Missing",
     "OptimizerName",
@@ -27,6 +28,7 @@ Missing = Literal["nan", "refuse"]
 DataKind = Literal["images", "vectors", "sequences"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "eager", "graph", "compiled"]
+LatentSource = Literal["prior", "gmm", "flow"]
 Level = Literal["quick", "standard", "full"]
 OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]
 PointValue = Literal["mean", "sample"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vaezoo.distributions.families import PointKind, family, point_of
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue, require_choice
-from vaezoo.pairs.handlers import require_draws
+from vaezoo.pairs.handlers import hold, require_draws
 from vaezoo.pairs.sites import (
     Args,
     Site,
@@ -30,11 +30,18 @@ PointKinds = dict[str, tuple[PointKind, str]]
 
 
 @torch.no_grad()
-def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -> dict[str, Tensor]:
+def prior_predictive(
+    pair: nn.Module,
+    args: Args,
+    *,
+    x: PointValue = "sample",
+    latents: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Draw latents from the prior and return all sites, observed ones as drawn or as means.
 
     The values of ``args`` give shapes only: observed sites are unconditioned. What has no mean is
-    shown by its mode, else by a draw (:func:`vaezoo.distributions.families.point_of`).
+    shown by its mode, else by a draw (:func:`vaezoo.distributions.families.point_of`). Latents that
+    are given, by site, are not drawn.
 
     Raises
     ------
@@ -49,8 +56,9 @@ def prior_predictive(pair: nn.Module, args: Args, *, x: PointValue = "sample") -
     {'z': torch.Size([3, 2]), 'x': torch.Size([3, 4])}
     """
     require_choice("x", x, PointValue)
+    model = hold(latents or {})(poutine.uncondition(model_of(pair)))
     with require_draws():
-        trace = poutine.trace(poutine.uncondition(model_of(pair))).get_trace(*args)
+        trace = poutine.trace(model).get_trace(*args)
     values = {}
     for name, site in sample_sites(trace).items():
         was_observed = site["infer"].get("was_observed", False)

@@ -59,8 +59,9 @@ class require_draws(Messenger):  # noqa: N801
         except NotImplementedError as error:
             raise RequestError(
                 f"the {family(msg['fn'])} of site '{msg['name']}' cannot be drawn from: there are "
-                "no new data without a prior that can be; `vaezoo.reconstruct(run)` and "
-                "`vaezoo.encode(run)` need none"
+                "no new data without a prior that can be; `vaezoo.sample(run, latents='gmm')` "
+                "fits a density to codes, `vaezoo.reconstruct(run)` and `vaezoo.encode(run)` need "
+                "none"
             ) from error
         msg["done"] = True
 

@@ -1,6 +1,7 @@
 """New data from a run: from the prior, or going on from the first frames of sequences."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.observations.predictions import prior_predictive
-from vaezoo.options import PointValue, require_choice
+from vaezoo.options import LatentSource, PointValue, require_choice
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.sites import argument_names, takes_lengths
 from vaezoo.predict.continuation import (
@@ -18,6 +19,7 @@ from vaezoo.predict.continuation import (
     continue_sequences,
     usual_steps,
 )
+from vaezoo.predict.ex_post import draw_ex_post
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
@@ -33,6 +35,7 @@ def sample(
     num_samples: int = 64,
     *,
     x: PointValue = "mean",
+    latents: LatentSource = "prior",
     steps: int | None = None,
     prefix: int | None = None,
     data: "DataLike | None" = None,
@@ -42,6 +45,8 @@ def sample(
     data_dir: str | Path | None = None,
 ) -> Predicted:
     """Draw new data from a run: z from the prior, x its mean or a draw, in units of the data.
+
+    An autoencoder has no prior: a density is fitted to its codes.
 
     A sequence hears its own draws: also where the mean of a frame is shown, a draw of it is what
     the next one follows.
@@ -54,14 +59,18 @@ def sample(
         How many.
     x
         What is shown of p(x | z): ``mean``, or a ``sample``.
+    latents
+        Where z is drawn from: the ``prior``, or a density that is fitted to the codes of data,
+        ``gmm`` (a mixture of 10 Gaussians) or ``flow`` (Zuko), and is not kept.
     steps
         Frames of a sequence; by default as many as the data's usually have. With a ``prefix``,
         frames that come after it.
     prefix
         Continue the first so many frames of sequences of the data, one of each.
     data, split, data_dir
-        Of the prefix: data in any form that :func:`fit` takes, by default those of the run; which
-        of their rows; where original files may lie.
+        Of the prefix, or of the codes: data in any form that :func:`fit` takes, by default those of
+        the run; which of their rows, for codes of the run's data those of the training; where
+        original files may lie.
     given
         Conditions of a conditional pair by name, ``{"label": 3}``: one value for all, or one for
         each sample; by default those of random data.
@@ -89,16 +98,25 @@ def sample(
     """
     require_positive("num_samples", num_samples, "datum")
     require_choice("x", x, PointValue)
+    require_choice("latents", latents, LatentSource)
     require_positive("steps", steps, "frame")
     require_positive("prefix", prefix, "frame")
     run = as_run(run)
     if prefix is None:
-        if data is not None:
+        if data is not None and latents == "prior":
             raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
         with seeded(seed, run.device):
             args = run.placeholder(num_samples, _frames(run, steps), given)
-            new = observed_values(run, prior_predictive(run.pair, args, x=x), args)
+            z = None
+            if latents != "prior":
+                rows = split if data is not None else "train"
+                of_codes: Any = {"data": data, "split": rows, "data_dir": data_dir, "seed": seed}
+                z = draw_ex_post(run, args, latents, **of_codes)
+            values = prior_predictive(run.pair, args, x=x, latents=z)
+            new = observed_values(run, values, args)
     else:
+        if latents != "prior":
+            raise RequestError("a `prefix` is continued by its own latents; drop `latents`")
         steps = max(1, usual_steps(run) - prefix) if steps is None else steps
         begun = beginnings(
             run, data, split, prefix, limit=num_samples, steps=steps, given=given, data_dir=data_dir

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vaezoo.cli._devices import devices_option, launched, one_speaks
 from vaezoo.cli._flags import PARTS, in_flags
 from vaezoo.cli._reading import READING, reading_options, reading_settings
 from vaezoo.cli._settings import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 DATA = {"data": "name", "data_dir": "dir"}
+BESIDE = ("resume", "devices", "tensorboard", "as_json")
 OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 
 
@@ -75,10 +77,16 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/...]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
 @click.option("--model", "model_file", metavar="FILE.py", help="With --resume: take the pair here.")
+@devices_option
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
 @json_option
 def train(
-    model: str | None, resume: Path | None, tensorboard: bool, as_json: bool, **_: Any
+    model: str | None,
+    resume: Path | None,
+    devices: int | None,
+    tensorboard: bool,
+    as_json: bool,
+    **_: Any,
 ) -> None:
     """Train a model and save it in a run folder.
 
@@ -90,6 +98,15 @@ def train(
       vaezoo train vae-bernoulli --data mnist --epochs 50
       vaezoo train --resume runs/my-run --epochs 100
     """
+    if launched(devices):
+        return
+    with one_speaks() as speaks:
+        _train(model, resume, tensorboard=tensorboard, as_json=as_json, speaks=speaks)
+
+
+def _train(
+    model: str | None, resume: Path | None, *, tensorboard: bool, as_json: bool, speaks: bool
+) -> None:
     from vaezoo.runtime.signals import termination_interrupts
 
     click.get_current_context().with_resource(termination_interrupts())
@@ -106,11 +123,12 @@ def train(
     except Interrupted as stop:
         raise StoppedError(stop.run, stop.step) from None
     except FinishedError as finished:
-        if resume is None or "epochs" in words or "steps" in words:
+        if resume is None or not speaks or "epochs" in words or "steps" in words:
             raise
         _draw_missing(resume, words, finished, as_json)
     else:
-        _report(run, as_json, _draw(run, words))
+        if speaks:
+            _report(run, as_json, _draw(run, words))
 
 
 def _draw(run: "Run", words: dict[str, Any], *, only_missing: bool = False) -> list[str]:
@@ -151,12 +169,12 @@ def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") 
     from vaezoo.training.fit import resume
 
     settings = {name: words[name] for name in OF_A_RESUMED_RUN if name in words}
-    other = [name for name in words if name not in (*settings, "resume", "tensorboard", "as_json")]
+    other = [name for name in words if name not in (*settings, *BESIDE)]
     if other:
         word = repr(words["model"]) if other[0] == "model" else in_flags(f"`{other[0]}`")
         raise RequestError(
             f"--resume takes its settings from the run, so {word} cannot be given; "
-            "only --epochs, --steps, --device and --data-dir can"
+            "only --epochs, --steps, --device, --devices and --data-dir can"
         )
     return resume(path, model=settings.pop("model_file", None), **settings, callbacks=callbacks)
 

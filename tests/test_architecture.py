@@ -62,7 +62,7 @@ def below(name: str, package: str) -> bool:
 RANKS = (
     *("lazy", "errors", "options", "settings", "runtime", "registry", "distributions", "parts"),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
-    *("runs", "training", "inference", "exact"),
+    *("distributed", "runs", "training", "inference", "exact"),
     *("predict", "diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 14, 400

@@ -19,7 +19,7 @@ from vaezoo.objectives.losses import named_losses
 from vaezoo.options import Precision
 from vaezoo.pairs.sites import Args
 
-__all__ = ["Prepare", "filled_up", "loss_and_gradients"]
+__all__ = ["Prepare", "clipping", "filled_up", "loss_and_gradients"]
 
 Prepare = Callable[[Sequence[Tensor]], Args]
 
@@ -56,14 +56,35 @@ def loss_and_gradients(
             losses = named_losses(objective.loss(pair, args, Context(beta, mask, step, num_data)))
         _require_groups(losses, groups)
         gradients = _apart(_gradients(losses, groups), of_all)
-        norms = _norms(gradients, [len(parameters) for parameters in groups.values()])
         loss = _stacked([losses[name].detach() for name in groups])
-        norm = _stacked(norms)
-        divisor = (norm / max_norm).clamp(min=1.0)
-        finite = torch.isfinite(loss + norm)
-        return loss, divisor, finite.all() if finite.dim() else finite, *gradients
+        sizes = [len(parameters) for parameters in groups.values()]
+        return loss, *clipping(loss, gradients, sizes, max_norm), *gradients
 
     return evaluate
+
+
+def clipping(
+    loss: Tensor, gradients: Sequence[Tensor], sizes: Sequence[int], max_norm: float
+) -> tuple[Tensor, Tensor]:
+    """Return what gradients are divided by, for each group, and whether all is finite.
+
+    Parameters
+    ----------
+    loss
+        Of each group, ``(G,)``; ``()`` of one.
+    gradients, sizes
+        One for each parameter, group after group, and the number of parameters of each.
+    max_norm
+        The largest norm of the gradients of a group.
+
+    Examples
+    --------
+    >>> clipping(torch.tensor(1.0), [torch.tensor([3.0, 4.0])], [1], max_norm=2.0)
+    (tensor(2.5000), tensor(True))
+    """
+    norm = _stacked(_norms(gradients, sizes))
+    finite = torch.isfinite(loss + norm)
+    return (norm / max_norm).clamp(min=1.0), finite.all() if finite.dim() else finite
 
 
 def _require_groups(losses: Mapping[str, Tensor], groups: Mapping[str, Sequence[Tensor]]) -> None:

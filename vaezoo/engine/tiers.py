@@ -90,12 +90,12 @@ class Engine:
     batch_size
         With one, shorter batches are filled up to it with rows that a mask leaves out, so that all
         are of one kind; not where the rows of a batch depend on each other, as in batch norm.
-    num_steps
-        How many steps are planned.
-    num_data
-        Number of data (of frames for sequences) in the training set.
+    num_steps, num_data
+        How many steps are planned; number of data (of frames for sequences) in the training set.
     is_prepared
         Whether the objective has been prepared for the pair.
+    merge
+        Makes of what this process has evaluated what all that train together have.
     notify
         Is told in one line what is not done as asked: kind of the notice, and the line.
     """
@@ -115,6 +115,7 @@ class Engine:
         num_steps: int = 0,
         num_data: float = math.inf,
         is_prepared: bool = False,
+        merge: Function | None = None,
         notify: Callable[[str, str], None] = lambda kind, line: None,
     ) -> None:
         self.pair = pair
@@ -128,8 +129,8 @@ class Engine:
         self.precision: Precision = precision
         self.prepare = prepare
         self.batch_size = batch_size
-        self.num_steps = num_steps
-        self.num_data = num_data
+        self.num_steps, self.num_data = num_steps, num_data
+        self.merge = merge
         self.notify = notify
         self.num_calls = 0
         self.device = optimizer.lr.device
@@ -212,8 +213,9 @@ class Engine:
     def _step(self, kind: BatchKind, inputs: Sequence[Tensor]) -> Tensor:
         before = [buffer.clone() for buffer in kind.written]
         began = time.perf_counter()
-        loss, divisor, finite, *gradients = kind.run(inputs)
+        outcome = kind.run(inputs)
         kind.times.append(time.perf_counter() - began)
+        loss, divisor, finite, *gradients = self.merge(outcome) if self.merge else outcome
         self.optimizer.update(gradients, divisor, finite)
         # An evaluation has written to its buffers before it is known whether it was finite.
         with torch.no_grad():
@@ -391,7 +393,7 @@ class Engine:
 
     def _record(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Make evaluation and update of a captured step one CUDA graph."""
-        if self.device.type != "cuda" or kind.captured is None:
+        if self.device.type != "cuda" or kind.captured is None or self.merge:
             return
         optimizer = self.optimizer
         state = [*kind.captured.owned, *optimizer.state_dict().values(), optimizer.failed]

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from vaezoo.checks.culprits import Culprit
+from vaezoo.errors import NonFiniteError
 from vaezoo.runs import Run
 from vaezoo.training.checkpoint import State
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["COLLAPSED_KL", "advice", "alarms", "alarms_of"]
+__all__ = ["COLLAPSED_KL", "alarms", "alarms_of", "failure"]
 
 LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
@@ -82,7 +83,33 @@ def alarms(
     return messages
 
 
-def advice(run: Run, culprit: Culprit | None, x: Tensor, *, step: int) -> str:
+def failure(
+    run: Run, error: NonFiniteError, x: Tensor, state: State, measured_at: int
+) -> NonFiniteError:
+    """Return the failure of a training, which says where it is, what is kept, and what to try.
+
+    Parameters
+    ----------
+    run
+        The run that stopped.
+    error
+        Says what was not finite.
+    x
+        Some of the input.
+    state
+        Of the last step that was.
+    measured_at
+        The last step whose weights were measured.
+    """
+    step = state.step
+    where = f"after step {step}" if measured_at == step else f"at step {step + 1}"
+    good = f"the last good weights, of step {state.best_step}, are in {run.path}"
+    kept = f"; {good}" if run.path else ""
+    ways = _advice(run, getattr(error, "culprit", None), x, step=step)
+    return NonFiniteError(f"training stopped {where}: {error}{kept}; {ways}")
+
+
+def _advice(run: Run, culprit: Culprit | None, x: Tensor, *, step: int) -> str:
     """Return what a person can try, the end of a message.
 
     Parameters

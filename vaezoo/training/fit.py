@@ -1,6 +1,7 @@
 """Training: stochastic variational inference from data to a run folder."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data, without_reading
 from vaezoo.data.dataset import with_mask
 from vaezoo.data.transform import Transform
+from vaezoo.distributed.processes import Processes, joined
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
 from vaezoo.pairs.sites import argument_names
@@ -98,22 +100,28 @@ def fit(
     >>> sorted(run.metrics[-1]["validation"])[:3]
     ['active_units', 'at_floor', 'bits_per_dim']
     """
-    run, loaded = prepare(
-        model,
-        data,
-        data_settings=data_settings,
-        config=config,
-        preset=preset,
-        training=training,
-        out=out,
-        numbered=numbered,
-    )
-    for callback in callbacks:
-        callback.on_prepare(run)
-    folder = made(run, numbered=numbered, notify=partial(_warn, callbacks))
-    trainer = Trainer(run, loaded, callbacks)
-    with registry.naming_place():
-        return trainer.train(folder)
+    processes = joined()
+    callbacks = callbacks if processes.is_first else ()
+    with processes.telling_failure():
+        with processes.first_goes_ahead():
+            run, loaded = prepare(
+                model,
+                data,
+                data_settings=data_settings,
+                config=config,
+                preset=preset,
+                training=training,
+                out=out if processes.is_first else None,
+                numbered=numbered,
+            )
+        processes.check_device(run.device)
+        run.info |= _of_processes(processes)
+        for callback in callbacks:
+            callback.on_prepare(run)
+        folder = made(run, numbered=numbered, notify=partial(_warn, callbacks))
+        trainer = Trainer(run, loaded, callbacks, processes)
+        with registry.naming_place():
+            return trainer.train(folder)
 
 
 def resume(
@@ -161,25 +169,50 @@ def resume(
     >>> vaezoo.resume(folder, steps=8).info["steps"]
     8
     """
-    with owned(Path(path), notify=partial(_warn, callbacks)):
+    processes = joined()
+    callbacks = callbacks if processes.is_first else ()
+    owner = owned(Path(path), notify=partial(_warn, callbacks))
+    with processes.telling_failure(), owner if processes.is_first else nullcontext():
         run = open_run(Path(path), device=device, model=model)
+        processes.check_device(run.device)
         loaded = run.remember(_data_again(run, data, data_dir))
         if epochs or steps:
             longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
             schedule = checked(Training, longer)
             run.training = checked_schedule(schedule, loaded, type(run.pair))
-        if begins := _has_no_state(run):
+        processes.meet()  # all have read what the first one changes from here on
+        if begins := processes.of_first(lambda: _has_no_state(run)):
             is_named = data is None and not run.info.get("own_splits")
-            run, loaded = _at_start(run, None if is_named else loaded, data_dir, device)
+            run, loaded = _at_start(run, None if is_named else loaded, data_dir, device, processes)
             _warn(callbacks, f"{path} was stopped before it had a state; it begins again")
         run.batches()  # refuses a pair whose file has changed and breaks the contract
-        trainer = Trainer(run, loaded, callbacks)
+        trainer = Trainer(run, loaded, callbacks, processes)
         if not begins:
             trainer.restore()
-        run.save_config()
-        run.save_info(status="running")
+            _compare_processes(run, processes, callbacks)
+        if processes.is_first:
+            run.save_config()
+        else:
+            run.path = None
+        run.save_info(status="running", **_of_processes(processes))
         with registry.naming_place():
             return trainer.train()
+
+
+def _of_processes(processes: Processes) -> dict[str, int]:
+    """Return what ``run.json`` holds of the processes that train a run."""
+    return {"processes": processes.number} if processes.are_many else {}
+
+
+def _compare_processes(run: Run, processes: Processes, callbacks: Sequence[Callback]) -> None:
+    """Say it when a run goes on by another number of processes than before."""
+    before = run.info.pop("processes", 1)
+    if before != processes.number:
+        _warn(
+            callbacks,
+            f"before it was trained by {before}, now by {processes.number} processes at once: the "
+            "batches are the same, the noise is not, so it does not go on bit by bit",
+        )
 
 
 def _data_again(run: Run, data: "DataLike | None", data_dir: str | Path | None) -> Data:
@@ -196,7 +229,11 @@ def _has_no_state(run: Run) -> bool:
 
 
 def _at_start(
-    run: Run, data: Data | None, data_dir: str | Path | None, device: str | None
+    run: Run,
+    data: Data | None,
+    data_dir: str | Path | None,
+    device: str | None,
+    processes: Processes,
 ) -> tuple[Run, Data]:
     """Return a run as it was when its training began, in the same folder, and its data."""
     settings = run.data.model_copy(update={"dir": str(data_dir)} if data_dir else {})
@@ -208,7 +245,7 @@ def _at_start(
         config=run.config,
         training={**training, **({"device": device} if device else {})},
     )
-    for name in (METRICS, WEIGHTS):
+    for name in (METRICS, WEIGHTS) if processes.is_first else ():
         (run.folder() / name).unlink(missing_ok=True)
     fresh.path, fresh.data, fresh.training = run.path, run.data, run.training
     fresh.info["id"] = run.id

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
+from vaezoo.distributed.shared_step import SharedStep
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
@@ -124,6 +125,7 @@ def engine_for(
     optimizer: Optimizers,
     training: Training,
     batches: Batches,
+    shared: SharedStep,
     *,
     num_rows: int,
     batch_size: int,
@@ -138,6 +140,8 @@ def engine_for(
         What is optimised, and by what.
     training, batches
         How, and on which rows.
+    shared
+        Which part of them is that of this process.
     num_rows, batch_size
         Of an epoch and of a step.
     num_steps
@@ -145,7 +149,8 @@ def engine_for(
     notify
         Is told what is not done as asked: kind of the notice, and the line.
     """
-    is_filled = num_rows % batch_size > 0 and batch_size <= MOST_FILLED * num_rows
+    is_filled = shared.has_unlike_parts(num_rows, batch_size)
+    largest = shared.largest_part(batch_size) if batch_size <= MOST_FILLED * num_rows else 0
     return Engine(
         optimised.form,
         optimised.objective,
@@ -155,10 +160,11 @@ def engine_for(
         precision=training.precision,
         prepare=batches.finish,
         shorten=batches.few_frames,
-        batch_size=batch_size if is_filled else 0,
+        batch_size=largest if is_filled else 0,
         num_steps=num_steps,
         num_data=batches.num_units("train"),
         is_prepared=True,
+        merge=shared if shared.processes.are_many else None,
         notify=notify,
     )
 

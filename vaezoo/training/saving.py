@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from vaezoo.distributed.processes import LostProcessError
 from vaezoo.engine.groups import Optimizers
 from vaezoo.errors import RequestError, RunError, VaezooError, source_of
 from vaezoo.runs import Run
@@ -95,16 +96,22 @@ class Saver:
     def moving(self, error: RunError) -> Iterator[None]:
         """Make another folder beside one that is gone, to save in; the failure says where.
 
+        After the loss of another process, it is saved where it belongs.
+
         Parameters
         ----------
         error
-            What has failed: it is raised again when the folder is there.
+            What has failed: when the folder is there, it is raised again at once.
 
         Raises
         ------
         RunError
             At the end in any case.
         """
+        if self.run.path is not None and isinstance(error, LostProcessError):
+            yield
+            self.run.save_info(status="interrupted")
+            raise LostProcessError(f"{error}; {self._go_on}") from error
         if self.run.path is None or self.has_folder:
             raise error
         gone, self.run.info["status"] = self.run.path, "interrupted"
@@ -117,11 +124,14 @@ class Saver:
                 yield
         except VaezooError as failure:
             raise RunError(f"{gone} is gone, and nothing could be saved: {failure}") from error
-        go_on = f"go on with `vaezoo.resume({source_of(str(self.run.path))})`"
         raise RunError(
             f"{gone} was removed, renamed or emptied while it was trained; all of it was saved "
-            f"in {self.run.path}; {go_on}"
+            f"in {self.run.path}; {self._go_on}"
         ) from error
+
+    @property
+    def _go_on(self) -> str:
+        return f"go on with `vaezoo.resume({source_of(str(self.run.path))})`"
 
     def log(self, record: Record) -> None:
         """Keep a record of an epoch."""
@@ -191,9 +201,9 @@ class Saver:
         self.good.restore(checkpoint.best)
         return checkpoint, self._mend_best(checkpoint.state)
 
-    def rewind(self, state: State, notify: Callable[[str], object]) -> None:
-        """Go back to the records of a state."""
-        self.run.records = rewind(
+    def rewound(self, state: State, notify: Callable[[str], object]) -> list[Record]:
+        """Go back to the records of a state, and return them."""
+        return rewind(
             self.run.folder(),
             epoch=state.epoch,
             step=state.step,

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
+from vaezoo.distributed.processes import ALONE, Processes
+from vaezoo.distributed.shared_step import SharedStep
 from vaezoo.engine.recurrence.planned import planned_form
 from vaezoo.engine.repayment import captures
 from vaezoo.engine.tiers import Engine
@@ -23,7 +25,7 @@ from vaezoo.runtime.isolation import isolated
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import threads_for
 from vaezoo.sequences.windows import Update, Updates
-from vaezoo.training.alarms import advice, alarms_of
+from vaezoo.training.alarms import alarms_of, failure
 from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
@@ -55,6 +57,8 @@ class Trainer:
         Its data.
     callbacks
         Are told how it goes.
+    processes
+        Those that train it together; each has a run of its own, of which only the first is written.
 
     Attributes
     ----------
@@ -62,8 +66,10 @@ class Trainer:
         From an update to its loss, when the step is taken; for many seeds somebody else takes it.
     """
 
-    def __init__(self, run: Run, data: Data, callbacks: Sequence[Callback] = ()) -> None:
-        self.run = run
+    def __init__(
+        self, run: Run, data: Data, callbacks: Sequence[Callback] = (), processes: Processes = ALONE
+    ) -> None:
+        self.run, self.processes = run, processes
         self.pair = run.pair
         self.training = run.training
         self.device = run.device
@@ -93,6 +99,8 @@ class Trainer:
         )
         self.updates.carry_states(self.form, self.optimised.objective, few)
         self.optimizer = self.optimised.optimizers(self.training)
+        shared_by = (self.optimised.whole, self.optimizer, self.training)
+        self.shared = SharedStep(processes, self.batches, *shared_by)
         self.engine = self._make_engine(self.training.engine)
         self.rng: dict[str, Tensor] | None = None
         self.validation = Validation(
@@ -118,6 +126,7 @@ class Trainer:
             self.optimizer,
             self.training.model_copy(update={"engine": engine}),
             self.batches,
+            self.shared,
             num_rows=self.num_rows,
             batch_size=self.batch_size,
             num_steps=self.total,
@@ -147,9 +156,10 @@ class Trainer:
                 with (
                     seeded(self.training.seed, self.device),
                     isolated(),
-                    asked_to_stop() as self.stop_requested,
+                    asked_to_stop() as stop_requested,
                     threads_for(flops),
                 ):
+                    self.stop_requested = self.shared.agreeing(stop_requested)
                     self.set_generators()
                     for _ in self.steps():
                         pass
@@ -161,6 +171,7 @@ class Trainer:
 
     def begin(self) -> None:
         """Take note of where training begins, and say what is special about it."""
+        self.shared.begin()
         self.saver.begin()
         self._tell(lambda callback: callback.on_start(self.run, self.total, self.state.step))
         self._say_what_is_special()
@@ -171,8 +182,9 @@ class Trainer:
 
     def restore(self) -> None:
         """Go back to the last saved state of the run."""
-        checkpoint, mended = self.saver.load()
+        checkpoint, mended = self.processes.of_first(self.saver.load)
         self.rng, self.state = checkpoint.rng, checkpoint.state
+        self.good.restore(checkpoint.best)
         if mended:
             self._warn(mended)
         if self.state.compiled and self.training.engine == "auto":
@@ -186,7 +198,8 @@ class Trainer:
                 f"{self.run.folder()} has finished, after {self.state.step} steps; to train "
                 "longer, give more `epochs` or `steps`"
             )
-        self.saver.rewind(self.state, self._warn)
+        rewound = self.processes.of_first(lambda: self.saver.rewound(self.state, self._warn))
+        self.run.records = rewound
 
     def save_state(self) -> None:
         """Save all that is needed to go on; nothing for a run without a folder."""
@@ -215,7 +228,8 @@ class Trainer:
     def _say_what_is_special(self) -> None:
         with seeded(self.training.seed, self.device):
             noise = noise_before(self.engine, self.batches, self.batch_size)
-        for name, line in remarks(self.batches, self.num_rows, self.run.info, noise):
+        lines = remarks(self.batches, self.num_rows, self.run.info, noise)
+        for name, line in (*lines, *self.shared.remarks(self.form, self.optimised.objective)):
             self._warn_once(name, line)
 
     def set_generators(self) -> None:
@@ -262,7 +276,9 @@ class Trainer:
             self._read_losses()
 
     def _step_alone(self, update: Update) -> Tensor:
-        return self.engine(self.updates.gather(update), self.kl_weight)
+        raw = self.updates.gather(self.shared.part(update))
+        self.shared.set_noise(self.state.step)
+        return self.engine(raw, self.kl_weight)
 
     def _read_losses(self) -> None:
         """Take note of the losses since the last time; on a GPU this waits for their steps."""
@@ -312,7 +328,7 @@ class Trainer:
     def _measure(self, epoch: int) -> dict[str, Any]:
         state, beta = self.state, self.training.beta
         self.optimised.networks.eval()
-        train, validation, score = self.validation.judge(beta)
+        train, validation, score = self.processes.of_first(lambda: self.validation.judge(beta))
         self.good.note(state, score, epoch)
         is_late = state.step >= max(self.training.kl_warmup, self.total // 2)
         for name, line in alarms_of(state, train, validation, score, is_late=is_late).items():
@@ -352,13 +368,8 @@ class Trainer:
         self.good.keep_last(self.state, self.validation, self.training.beta)
         self.saver.write_best(self.state)
         self.run.save_info(status="failed")
-        step = self.state.step
-        where = f"after step {step}" if self.measured_at == step else f"at step {step + 1}"
-        good = f"the last good weights, of step {self.state.best_step}, are in {self.run.path}"
-        kept = f"; {good}" if self.run.path else ""
         x, *_ = self.batches.finish(self.batches.first("train", self.batch_size))
-        ways = advice(self.run, getattr(error, "culprit", None), x, step=step)
-        return NonFiniteError(f"training stopped {where}: {error}{kept}; {ways}")
+        return failure(self.run, self.shared.agreed(error), x, self.state, self.measured_at)
 
     def _stop(self) -> None:
         self.good.require_finite()

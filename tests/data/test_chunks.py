@@ -63,6 +63,22 @@ def test_an_array_in_a_file_of_hdf5_is_x(tmp_path: Path) -> None:
         assert same(as_data(file.create_dataset("x", data=X)), as_data(X))
 
 
+def test_a_file_of_hdf5_is_read_as_arrays_by_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", data=X, chunks=(9, 3), compression="gzip")
+        file["y"] = ["cat", "dog"] * 25
+        file["more/x"] = X
+    data = load_data(tmp_path / "x.h5")
+    assert same(data, as_data({"x": X, "y": np.array(["cat", "dog"] * 25)}))
+
+
+def test_links_of_hdf5_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("other.h5", "x")
+    with pytest.raises(RequestError, match="'x' is a link to elsewhere"):
+        load_data(tmp_path / "x.h5")
+
+
 def test_what_does_not_fit_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "free_memory", lambda: 0)
     monkeypatch.setattr(chunks, "_AT_ONCE", 100)

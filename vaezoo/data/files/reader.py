@@ -57,6 +57,7 @@ def load_file(
     the same, with columns  pictures ``{"bytes": ...}``, arrays, or sequences as x; also a data set
     of pictures or lists    of Hugging Face that was saved to disk, with its splits
     a folder of zarr        an array, or a group of them as in a ``.npz``
+    ``.h5``, ``.hdf5``      arrays at the root, as in a ``.npz``
     ``.h5ad``               an annotated matrix: ``X``, or the layer or the variables that
                             ``columns`` name as x; columns of ``obs`` by ``label`` and ``group``
     ======================  ==================================================================
@@ -215,10 +216,18 @@ def _read_h5ad(path: Path, how: DataSettings) -> Contents:
     return read_h5ad(path, how)
 
 
+def _read_hdf5(path: Path, how: DataSettings) -> Contents:
+    from vaezoo.data.stores.hdf5 import read_hdf5
+
+    return read_hdf5(path, how)
+
+
 _Reader = Callable[[Path, DataSettings], Contents]
 _READERS: dict[str, _Reader] = {
     ".csv": read_csv,
+    ".h5": _read_hdf5,
     ".h5ad": _read_h5ad,
+    ".hdf5": _read_hdf5,
     ".npy": read_arrays,
     ".npz": read_arrays,
     ".parquet": read_parquet,

@@ -23,6 +23,7 @@ from vaezoo.data.files.columns import (
 from vaezoo.data.files.contents import Contents, lacking
 from vaezoo.data.splits import are_splits
 from vaezoo.data.stores.chunks import read_chunked
+from vaezoo.data.stores.hdf5 import inside, require_inside
 from vaezoo.errors import RequestError, nearest, shown
 from vaezoo.settings import DataSettings
 
@@ -47,12 +48,12 @@ def read_h5ad(path: Path, how: DataSettings) -> Contents:
         for key in ("X", "obs"):
             if key not in file:
                 raise RequestError(f"'{path}' has no '{key}', as an annotated matrix has")
-        layers = {name: file["layers"][name] for name in file.get("layers", ())}
+        layers = {name: inside(file["layers"], name) for name in file.get("layers", ())}
         return _contents(
             f"'{path}'",
-            {"X": file["X"], **layers},
-            _frame(_plain(file, "obs")),
-            _names(_plain(file, "var")) if "var" in file else (),
+            {"X": inside(file, "X"), **layers},
+            _frame(inside(file, "obs")),
+            _names(inside(file, "var")) if "var" in file else (),
             how,
         )
 
@@ -146,7 +147,7 @@ def _matrix(stored: Any, chosen: list[int] | None, where: str) -> Array:
     if hasattr(stored, "toarray"):
         return dense(stored if chosen is None else stored.tocsc()[:, chosen], where)
     if isinstance(stored, h5py.Dataset):
-        _refuse_elsewhere(stored, where)
+        require_inside(stored, where)
     x = read_chunked(stored, where)
     return x if chosen is None else x[:, chosen]
 
@@ -160,27 +161,10 @@ def _sparse(group: h5py.Group, where: str) -> Any:
     make = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}.get(kind.removesuffix("_matrix"))
     if make is None or shape is None:
         raise RequestError(f"{where}: '{group.name}' is no matrix that can be read")
-    parts = [read_chunked(_plain(group, key), where) for key in ("data", "indices", "indptr")]
+    parts = [read_chunked(inside(group, key), where) for key in ("data", "indices", "indptr")]
     matrix = make(tuple(parts), shape=tuple(int(size) for size in shape))
     matrix.check_format()  # places outside of the matrix would be read
     return matrix
-
-
-def _plain(group: h5py.Group, key: str) -> Any:
-    """Return what lies in a file itself: links and data that lead to other files are refused."""
-    if key not in group:
-        raise RequestError(f"'{group.file.filename}' has no '{group.name}/{key}'")
-    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-        raise RequestError(f"'{group.file.filename}': '{key}' is a link to elsewhere")
-    item = group[key]
-    if isinstance(item, h5py.Dataset):
-        _refuse_elsewhere(item, f"'{group.file.filename}'")
-    return item
-
-
-def _refuse_elsewhere(data: h5py.Dataset, where: str) -> None:
-    if data.external or data.is_virtual:
-        raise RequestError(f"{where}: '{data.name}' lies in another file; copy it into this one")
 
 
 def _frame(obs: Any) -> "pd.DataFrame":
@@ -199,13 +183,13 @@ def _frame(obs: Any) -> "pd.DataFrame":
 def _column(obs: h5py.Group, name: str) -> Any:
     import pandas as pd
 
-    stored = _plain(obs, name)
+    stored = inside(obs, name)
     if isinstance(stored, h5py.Dataset):
         return _decoded(stored[()])
     if "codes" in stored:
-        texts = _decoded(_plain(stored, "categories")[()])
-        return pd.Categorical.from_codes(_plain(stored, "codes")[()], pd.Index(texts).astype(str))
-    values, mask = (_plain(stored, key)[()] for key in ("values", "mask"))
+        texts = _decoded(inside(stored, "categories")[()])
+        return pd.Categorical.from_codes(inside(stored, "codes")[()], pd.Index(texts).astype(str))
+    values, mask = (inside(stored, key)[()] for key in ("values", "mask"))
     return pd.Series(_decoded(values)).mask(pd.Series(mask))
 
 
@@ -213,7 +197,7 @@ def _names(var: Any) -> tuple[str, ...]:
     """Return the names of the variables of a file."""
     if isinstance(var, h5py.Dataset):
         return tuple(map(str, _decoded(var[()][(var.dtype.names or ("index",))[0]])))
-    return tuple(map(str, _decoded(_plain(var, str(var.attrs.get("_index", "_index")))[()])))
+    return tuple(map(str, _decoded(inside(var, str(var.attrs.get("_index", "_index")))[()])))
 
 
 def _decoded(values: Array) -> Array:

@@ -16,6 +16,7 @@ from vaezoo.errors import RequestError
 from vaezoo.options import Device, PointValue, Split
 
 __all__ = [
+    "SIMPLE_MODELS",
     "Counts",
     "Decorator",
     "choice_option",
@@ -37,6 +38,12 @@ __all__ = [
     "x_option",
     "z_option",
 ]
+
+SIMPLE_MODELS = {
+    "independent": "elements by themselves",
+    "markov": "elements given their own value in the frame before",
+    "linear": "probabilistic PCA",
+}
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

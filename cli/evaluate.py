@@ -8,6 +8,7 @@ import vaezoo
 from vaezoo.cli._flags import in_flags
 from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
+    SIMPLE_MODELS,
     Counts,
     echo_json,
     echo_note,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 UNITS = "in the units of the data"
-SIMPLE = {"independent": "elements by themselves", "linear": "probabilistic PCA"}
 
 
 @click.command()
@@ -99,8 +99,8 @@ def _print(run: "Run", result: "Evaluation") -> None:
     for line in result.left_out:
         echo(f"  left out: {in_flags(line)}")
     if result.in_units:
-        values = ", ".join(f"{name} {value:.3f}" for name, value in result.in_units.items())
-        echo(f"  {UNITS}: {values}")
+        numbers = (f"{name} {value:.3f}" for name, value in result.in_units.items())
+        echo(f"  {UNITS}: {', '.join(numbers)}")
     if metrics.bits_per_dim is not None:
         units = f"  {UNITS}" if result.in_units else ""
         echo(f"  bits per dim   {metrics.bits_per_dim:10.4f}{units}")
@@ -165,7 +165,7 @@ def _print_bounds(run: "Run", result: "Evaluation") -> None:
 
 def _print_floors(result: "Evaluation") -> None:
     for name, value in result.floors.items():
-        echo(f"  {name:<14} {value:10.3f}  {SIMPLE[name]}, fitted to training rows")
+        echo(f"  {name:<14} {value:10.3f}  {SIMPLE_MODELS[name]}, fitted to training rows")
 
 
 def _print_sequence_bounds(run: "Run", result: "Evaluation") -> None:

@@ -18,6 +18,7 @@ from vaezoo.cli._settings import (
     typed_words,
 )
 from vaezoo.cli._shared import (
+    SIMPLE_MODELS,
     complete_data,
     complete_model,
     data_dir_option,
@@ -30,7 +31,7 @@ from vaezoo.errors import RequestError, RunError, VaezooError, command
 from vaezoo.settings import DataSettings, Training, checked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -279,6 +280,20 @@ class StoppedError(VaezooError):
             super().__init__(f"stopped at step {step}, saved; go on with: {go_on}")
 
 
+def _floors(run: "Run", values: "Mapping[str, Any]") -> dict[str, float]:
+    """Return log p(x) of the validation rows under simple models; nothing is lost without it."""
+    from vaezoo.predict.floors import floors_of
+    from vaezoo.runtime.optional import attempt
+
+    num_latents = sum(map(len, values.get("kl_per_latent", {}).values()))
+    if "elbo" in values:
+        with attempt("simple models of the same rows", echo_note):
+            batches = run.batches()
+            pair = run.pair_for(batches)
+            return floors_of(pair, batches, "validation", num_latents=num_latents)
+    return {}
+
+
 def _of_what(run: "Run", value: float, log_volume: float) -> str:
     """Return of which values a density is, where they are not as they are stored."""
     if not log_volume:
@@ -294,14 +309,19 @@ def _report(run: "Run", as_json: bool, figures: "Sequence[str]") -> None:
     if not (run.folder() / "config.toml").is_file():
         raise RunError(f"{run.folder()} was removed when its training had ended; nothing is left")
     best = best_record(run.metrics, run.info["best_epoch"])
-    if as_json:
-        echo_json({"run": str(run.path), "best": best, "steps": run.info["steps"]})
-        return
     values = best["validation"]
+    floors = _floors(run, values)
+    if as_json:
+        steps = run.info["steps"]
+        echo_json({"run": str(run.path), "best": best, "steps": steps, "floors": floors})
+        return
     name, value = headline(values)
     terms = f" = {sum_of_terms(values, digits=2)}" if "kl" in values else ""
     of_what = _of_what(run, value, values.get("log_volume", 0.0))
     echo(f"best epoch {best['epoch']}: validation {name} {value:.2f} nats{terms}{of_what}")
+    if floors:
+        simple = (f"{SIMPLE_MODELS[name]} {floor:.2f}" for name, floor in floors.items())
+        echo(f"simple models of the same rows: {', '.join(simple)}")
     echo(f"wrote {run.path}")
     pictures = [name for name in ("samples.png", "reconstructions.png") if name in figures]
     look = f"look at {' and '.join(pictures)} in its folder figures, then" if pictures else "go on"

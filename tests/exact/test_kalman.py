@@ -139,7 +139,7 @@ def simulated(num: int, seed: int = 0) -> list[Tensor]:
 @pytest.fixture(scope="module")
 def learned() -> tuple[LGSSM, Args]:
     data = from_sequences([x.float().numpy() for x in simulated(200)])
-    training = {"epochs": 100, "batch_size": 50, "lr": 0.03, "patience": 0}
+    training = {"epochs": 100, "batch_size": 50, "lr": 0.03, "plateau": 15, "patience": 0}
     run = fit("lgssm", data, config={"z_dim": 2}, training=training)
     x = run.transform.continuous(torch.stack(simulated(100, seed=1)).float())
     assert isinstance(run.pair, LGSSM)

@@ -152,7 +152,7 @@ def test_sgd_finds_the_maximum(x: Tensor) -> None:
 def test_fit_finds_the_maximum(x: Tensor) -> None:
     rows = np.arange(1000)
     data = Data("ppca", {"x": x.float().numpy()}, dict.fromkeys(SPLITS, rows))
-    training = {"steps": 1000, "lr": 0.03, "batch_size": 200, "patience": 0}
+    training = {"steps": 1000, "lr": 0.03, "batch_size": 200, "plateau": 15, "patience": 0}
     run = fit("vae-linear", data, config={"z_dim": 3}, training=training)
     result = evaluate_on(run.pair, run.batches(data), iwae=(500,))
     assert result.iwae[0].value == pytest.approx(MAXIMUM, abs=0.02)

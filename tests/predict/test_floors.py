@@ -42,8 +42,51 @@ def test_independent_elements_are_normal_with_the_moments_of_the_training_rows(
     assert floors_of(rows)["independent"] == pytest.approx(exact, rel=1e-6)
 
 
-def test_a_linear_model_with_as_many_latents_as_elements_is_left_out(rows: np.ndarray) -> None:
-    assert set(floors_of(rows, "vae-gaussian", z_dim=5)) == {"independent"}
+def test_a_linear_model_with_as_many_latents_as_elements_is_a_gaussian_of_any_covariance(
+    rows: np.ndarray,
+) -> None:
+    splits = from_arrays(rows).splits
+    train, test = (torch.from_numpy(rows[splits[name]]).double() for name in ("train", "test"))
+    normal = dist.MultivariateNormal(train.mean(0), train.T.cov(correction=0))
+    exact = float(normal.log_prob(test).mean())
+    assert floors_of(rows, z_dim=5)["linear"] == pytest.approx(exact, rel=1e-6)
+
+
+def test_elements_that_depend_on_each_other_exactly_have_a_linear_floor(rows: np.ndarray) -> None:
+    x = np.stack([rows[:, 0], 2 * rows[:, 0], np.ones(400, np.float32)], 1)
+    assert np.isfinite(floors_of(x, z_dim=5)["linear"])
+
+
+def test_frames_have_the_floor_of_a_markov_chain() -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.normal(size=(300, 12, 2))
+    x = np.empty((300, 12, 2), np.float32)
+    x[:, 0] = noise[:, 0]
+    for t in range(1, 12):  # stationary, variance 1
+        x[:, t] = 0.9 * x[:, t - 1] + np.sqrt(1 - 0.9**2) * noise[:, t]
+    data = from_arrays(x, length=np.full(300, 12))
+    run = vaezoo.fit("vrnn", data, config={"likelihood": "gaussian"}, training=TRAINING)
+    floors = vaezoo.evaluate(run, iwae=(1,)).floors
+    normal = -0.5 * np.log(2 * np.pi * np.e)  # nats of an element
+    gain = -0.5 * np.log(1 - 0.9**2) * 11 / 12  # of the frames that have one before
+    assert floors["independent"] == pytest.approx(2 * normal, abs=0.15)
+    assert floors["markov"] - floors["independent"] == pytest.approx(2 * gain, abs=0.15)
+
+
+def test_binary_frames_have_one_too() -> None:
+    generator = np.random.default_rng(0)
+    stays = generator.random((400, 20, 3)) < 0.9
+    x = np.zeros((400, 20, 3), np.float32)
+    x[:, 0] = generator.random((400, 3)) < 0.5
+    for t in range(1, 20):
+        x[:, t] = np.where(stays[:, t], x[:, t - 1], 1 - x[:, t - 1])
+    data = from_arrays(x, length=np.full(400, 20))
+    run = vaezoo.fit("vrnn", data, training=TRAINING)
+    floors = vaezoo.evaluate(run, iwae=(1,)).floors
+    switching = 0.9 * np.log(0.9) + 0.1 * np.log(0.1)
+    exact = 3 * (np.log(0.5) + 19 * switching) / 20
+    assert floors["markov"] == pytest.approx(exact, abs=0.1)
+    assert floors["independent"] == pytest.approx(3 * np.log(0.5), abs=0.02)
 
 
 def test_missing_entries_leave_the_linear_model_out(rows: np.ndarray) -> None:

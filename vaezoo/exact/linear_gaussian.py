@@ -60,7 +60,9 @@ class LinearGaussian:
         return float(0.5 * gap)
 
 
-def fit_ppca(x: Tensor, num_latents: int) -> tuple[LinearGaussian, float]:
+def fit_ppca(
+    x: Tensor, num_latents: int, *, smallest_sigma: float = 0.0
+) -> tuple[LinearGaussian, float]:
     """Fit probabilistic PCA by maximum likelihood.
 
     Parameters
@@ -69,6 +71,8 @@ def fit_ppca(x: Tensor, num_latents: int) -> tuple[LinearGaussian, float]:
         Data ``(N, D)``, in float64 for exact answers.
     num_latents
         Latents L < D.
+    smallest_sigma
+        Of the noise, whose likelihood is unbounded where elements depend on each other exactly.
 
     Returns
     -------
@@ -92,13 +96,14 @@ def fit_ppca(x: Tensor, num_latents: int) -> tuple[LinearGaussian, float]:
     centred = x - x.mean(0)
     eigenvalues, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
     eigenvalues, vectors = eigenvalues.flip(0), vectors.flip(1)
-    variance = float(eigenvalues[num_latents:].mean())
+    variance = max(float(eigenvalues[num_latents:].mean()), smallest_sigma**2)
     scale = (eigenvalues[:num_latents] - variance).clamp(min=0).sqrt()
+    explained = eigenvalues[:num_latents].clamp(min=variance)  # of the fit, as the rest
     log_likelihood = -0.5 * (
         dim * math.log(2 * math.pi)
-        + float(eigenvalues[:num_latents].log().sum())
+        + float(explained.log().sum() + (eigenvalues[:num_latents] / explained).sum())
         + (dim - num_latents) * math.log(variance)
-        + dim
+        + float(eigenvalues[num_latents:].sum()) / variance
     )
     weight = vectors[:, :num_latents] * scale
     return LinearGaussian(weight, x.mean(0), math.sqrt(variance)), log_likelihood

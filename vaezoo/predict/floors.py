@@ -1,13 +1,22 @@
 """What stands beside the numbers of a deep model: those of the simplest ones, fitted exactly."""
 
-from functools import partial
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
-from vaezoo.exact.linear_gaussian import fit_ppca
-from vaezoo.observations.floors import gaussian_rows, independent_elements
+from vaezoo.exact.linear_gaussian import LinearGaussian, fit_ppca
+from vaezoo.observations.floors import (
+    SMALLEST_SIGMA,
+    Independent,
+    Markov,
+    Observed,
+    Rows,
+    Simple,
+    simple_models,
+)
 from vaezoo.pairs.sites import takes_lengths
 
 __all__ = ["floors_of"]
@@ -22,9 +31,9 @@ def floors_of(
     """Return log p(x) of a split under simple models of the training rows, in nats per datum.
 
     *independent* has each element by itself, in the family that the pair gives it (a frame of
-    sequences for all). *linear* is probabilistic PCA with as many latents (Tipping & Bishop 1999,
-    J. R. Stat. Soc. B 61), for what a Gaussian explains. A model that is not above them has learned
-    nothing worth its size.
+    sequences for all); *markov* the same, given the frame before. *linear* is probabilistic PCA
+    with as many latents (Tipping & Bishop 1999, J. R. Stat. Soc. B 61), for what a Gaussian
+    explains. A model that is not above them has learned nothing worth its size.
 
     Parameters
     ----------
@@ -50,19 +59,58 @@ def floors_of(
     """
     if not _has_rows_to_fit(batches, split):
         return {}
-    train = partial(batches.fixed, "train", limit=MOST_ROWS)
-    scored = partial(batches.fixed, split, limit=limit)
-    floors = {}
-    independent = independent_elements(pair, train(), scored())
-    if independent is not None:
-        floors["independent"] = independent
-    size = batches.data.x[0].size
-    if takes_lengths(pair) or not 0 < num_latents < size <= MOST_ELEMENTS:
-        return floors
-    rows, x = gaussian_rows(pair, train()), gaussian_rows(pair, scored())
-    if rows is not None and x is not None and len(rows) > num_latents:
-        floors["linear"] = float(fit_ppca(rows, num_latents)[0].log_prob(x).mean())
-    return floors
+
+    def linear(observed: Observed) -> Simple | None:
+        return Linear.of(observed, num_latents)
+
+    kinds: dict[str, Callable[[Observed], Simple | None]] = {
+        "independent": Independent.of,
+        "markov": Markov.of,
+        "linear": linear,
+    }
+    train = batches.fixed("train", limit=MOST_ROWS)
+    return simple_models(pair, train, batches.fixed(split, limit=limit), kinds)
+
+
+class Linear:
+    """Probabilistic PCA of the one site that a Gaussian explains, if no entry is missing.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    num_latents
+        At most one less than there are elements: then it is a Gaussian of any covariance.
+    """
+
+    def __init__(self, site: str, num_latents: int) -> None:
+        self.site, self.num_latents = site, num_latents
+        self.rows: list[Tensor] = []
+
+    @staticmethod
+    def of(observed: Observed, num_latents: int) -> "Linear | None":
+        """Return the model; None where something else than one Gaussian is explained."""
+        if takes_lengths(observed.pair) or list(observed.families.values()) != ["Normal"]:
+            return None
+        return Linear(next(iter(observed.families)), num_latents) if num_latents else None
+
+    def add(self, rows: Mapping[str, Rows]) -> None:
+        x = rows[self.site].x
+        if x.shape[1] <= MOST_ELEMENTS:
+            self.rows.append(x)
+
+    def fitted(self) -> Callable[[Mapping[str, Rows]], Tensor] | None:
+        x = torch.cat(self.rows) if self.rows else torch.zeros(0, 0)
+        num_latents = min(self.num_latents, x.shape[1] - 1)
+        if num_latents < 1 or len(x) <= num_latents or bool(x.isnan().any()):
+            return None
+        linear, _ = fit_ppca(x, num_latents, smallest_sigma=SMALLEST_SIGMA)
+        return lambda rows: _log_prob(linear, rows[self.site].x)
+
+
+def _log_prob(linear: LinearGaussian, x: Tensor) -> Tensor:
+    """Return the sum of log p(x); nan where an entry is missing."""
+    return x.new_tensor(torch.nan) if bool(x.isnan().any()) else linear.log_prob(x).sum()
 
 
 def _has_rows_to_fit(batches: Batches, split: str) -> bool:

@@ -53,7 +53,8 @@ __all__ = [
 class AE(VAE):
     """Autoencoder: the squared error of what is made of one code.
 
-        z = E(x),   x = D(z) + N(0, I),   one hidden layer of 200 on each side
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x); one hidden layer of 200 on each side
 
     ====  ============  ===========================================
     site  event shape   meaning
@@ -86,7 +87,8 @@ class AE(VAE):
 class LinearAE(AE):
     """Linear autoencoder: its code spans the first principal components.
 
-        z = V x + c,   x = W z + b + N(0, I)
+        p(x | z) = N(x; W z + b, I),   p(z) flat
+        q(z | x) = a point, z = V x + c
 
     ====  ============  ===========================================
     site  event shape   meaning
@@ -121,7 +123,8 @@ class LinearAE(AE):
 class DenoisingAE(AE):
     """Denoising autoencoder: clean data from the code of spoiled ones.
 
-        z = E(x~),   x = D(z) + N(0, I),   x~ = x with 30 % of its elements put to 0
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x~), where x~ is x with 30 % of its elements put to 0
 
     ====  ============  ===========================================
     site  event shape   meaning
@@ -157,7 +160,9 @@ class DenoisingAE(AE):
 class SparseAE(AE):
     """Sparse autoencoder: codes most of which are near zero.
 
-        z = E(x),   x = D(z) + N(0, I),   minimising |x - D(z)|^2 / 2 + 0.1 sum_j |z_j|
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x)
+        minimising |x - D(z)|^2 / 2 + 0.1 sum_j |z_j|
 
     ====  ============  ===========================================
     site  event shape   meaning
@@ -194,7 +199,9 @@ class SparseAE(AE):
 class ContractiveAE(AE):
     """Contractive autoencoder: codes that small changes of x leave alone.
 
-        z = E(x),   x = D(z) + N(0, I),   minimising |x - D(z)|^2 / 2 + 0.1 |dE/dx|^2
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x)
+        minimising |x - D(z)|^2 / 2 + 0.1 |dE/dx|^2
 
     ====  ============  ===========================================
     site  event shape   meaning
@@ -227,7 +234,8 @@ class ContractiveAE(AE):
 class RAE(AE):
     """Regularised autoencoder: a smooth decoder without noise in the code.
 
-        z = E(x),   x = D(z) + N(0, I)
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x)
         minimising |x - D(z)|^2 / 2 + code |z|^2 / 2 + weight R
 
     ====  ============  ===========================================
@@ -266,7 +274,8 @@ class RAE(AE):
 class WassersteinAE(AE):
     """Wasserstein autoencoder: codes without noise, as a whole held to N(0, I).
 
-        z = E(x),   x = D(z) + N(0, I)
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x)
         minimising |x - D(z)|^2 / 2 + 10 MMD(q(z), N(0, I)),   q(z) the codes of all data
 
     ====  ============  ===========================================
@@ -303,7 +312,8 @@ class WassersteinAE(AE):
 class AdversarialAE(AE):
     """Adversarial autoencoder: codes that a critic cannot tell from draws of N(0, I).
 
-        z = E(x),   x = D(z) + N(0, I)
+        p(x | z) = N(x; D(z), I),   p(z) flat
+        q(z | x) = a point, z = E(x)
         critic: log-odds of being a draw of N(0, I), against codes
 
     ====  ============  ===========================================

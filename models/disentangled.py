@@ -37,6 +37,9 @@ __all__ = ["DIPVAE", "BetaTCVAE", "CapacityVAE", "FactorVAE", "InfoVAE"]
 class CapacityVAE(VAE):
     """beta-VAE with a capacity: latents come into use one after another as it rises.
 
+        p(x, z)  = N(z; 0, I) Bernoulli(x; y(z))
+        q(z | x) = N(z; mu(x), diag sigma(x)^2)
+
         maximising  E_q[log p(x | z)] - gamma |KL(q(z | x) || p(z)) - C|,   gamma = 1000
         C rises from 0 to 25 nats over 500 steps
 
@@ -67,6 +70,9 @@ class CapacityVAE(VAE):
 )
 class BetaTCVAE(VAE):
     """beta-TCVAE: the KL term in three parts, of which the total correlation weighs more.
+
+        p(x, z)  = N(z; 0, I) Bernoulli(x; y(z))
+        q(z | x) = N(z; mu(x), diag sigma(x)^2)
 
         KL(q(z | x) || p(z)), in the mean over data,
             = I(x; z) + TC(z) + sum_d KL(q(z_d) || p(z_d))
@@ -99,6 +105,9 @@ class BetaTCVAE(VAE):
 )
 class FactorVAE(VAE):
     """FactorVAE: a critic estimates the total correlation, which is taken from the ELBO.
+
+        p(x, z)  = N(z; 0, I) Bernoulli(x; y(z))
+        q(z | x) = N(z; mu(x), diag sigma(x)^2)
 
         maximising  ELBO - 10 TC(z),   TC from the log-odds of a critic that tells
         draws of q(z) from draws whose latents are permuted, each by itself
@@ -137,6 +146,9 @@ class FactorVAE(VAE):
 class DIPVAE(VAE):
     """DIP-VAE: the covariance of the codes of all data is held to the identity.
 
+        p(x, z)  = N(z; 0, I) Bernoulli(x; y(z))
+        q(z | x) = N(z; mu(x), diag sigma(x)^2)
+
         maximising  ELBO - 10 sum_(i != j) C_ij^2 - 10 sum_i (C_ii - 1)^2
         C the covariance of q(z) (II, here), or of the means of q(z | x) (I, preset ``i``)
 
@@ -169,6 +181,9 @@ class DIPVAE(VAE):
 )
 class InfoVAE(VAE):
     """InfoVAE: less of a KL of each datum, and all codes together held to the prior instead.
+
+        p(x, z)  = N(z; 0, I) Bernoulli(x; y(z))
+        q(z | x) = N(z; mu(x), diag sigma(x)^2)
 
         maximising  E_q[log p(x | z)] - (1 - alpha) KL - (alpha + lambda - 1) MMD(q(z), p(z))
         alpha = 0.5, lambda = 100

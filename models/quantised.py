@@ -81,7 +81,8 @@ def nearest(value: Tensor, table: Tensor) -> Tensor:
 class VQVAE(nn.Module):
     """VQ-VAE: each position of a code is the nearest entry of a table that is learned.
 
-        z_i = e_k,   k = argmin_j |E(x)_i - e_j|
+        p(x, z)  = prod_i Categorical(k_i; pi_i) p(x | z),   z_i = e_(k_i)
+        q(z | x) = a point, z_i = e_k,   k = argmin_j |E(x)_i - e_j|
         minimising  - log p(x | z) - log p(z) + |sg(E(x)) - z|^2 + 0.25 |E(x) - sg(z)|^2
 
     ====  =========================  =====================================
@@ -151,7 +152,8 @@ class VQVAE(nn.Module):
 class FSQ(nn.Module):
     """Finite scalar quantisation: each element of a code is rounded to one of a few levels.
 
-        z_i = round of tanh(E(x)_i) to one of L levels between -1 and 1
+        p(x, z)  = prod_i Categorical(k_i; pi_i) p(x | z),   z_i the level k_i
+        q(z | x) = a point, z_i = the nearest of L levels between -1 and 1 to tanh(E(x)_i)
         minimising  - log p(x | z) - log p(z)
 
     ====  ==================  =====================================

@@ -80,11 +80,11 @@ def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
     return reconstruct(run.pair, args, z="mean", x="mean")["x"]
 
 
-def test_log_weights_average_to_the_elbo(run: Run) -> None:
+def test_log_weights_average_to_the_elbo(with_density: Run) -> None:
     """Failure rate below 1e-6: means of 2,000 and 100 draws agree within 6 standard errors."""
-    args = batch(run, 3)
-    weights = log_weights(run.pair, args, 2000)
-    terms = torch.stack([elbo_terms(run.pair, args).elbo.detach() for _ in range(100)])
+    pair, args = with_density.pair, batch(with_density, 3)
+    weights = log_weights(pair, args, 2000)
+    terms = torch.stack([elbo_terms(pair, args).elbo.detach() for _ in range(100)])
     error = (weights.var(0) / 2000 + terms.var(0) / 100).sqrt()
     assert bool(((weights.mean(0) - terms.mean(0)).abs() < 6 * error + 1e-3).all())
 

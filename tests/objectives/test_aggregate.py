@@ -179,6 +179,11 @@ def test_a_capacity_that_rises_too_long_is_refused() -> None:
         vaezoo.fit("vae-bernoulli", training=training)
 
 
+def test_a_capacity_of_a_preset_rises_within_a_shorter_training() -> None:
+    run = vaezoo.fit("beta-vae-capacity", training={"steps": 12})
+    assert run.training.objective_options["rise"] == 6
+
+
 @pytest.mark.parametrize(
     ("cycle", "warmup", "message"),
     [

@@ -31,7 +31,7 @@ class Capacity:
 
     Examples
     --------
-    >>> Capacity(target=25.0, rise=1000).ends_at
+    >>> Capacity(target=25.0, rise=1000).rise
     1000
     """
 
@@ -46,11 +46,6 @@ class Capacity:
     ) -> None:
         self.target, self.gamma, self.rise = target, gamma, rise
         self._coding: Coding | None = None
-
-    @property
-    def ends_at(self) -> int:
-        """The step at which its schedule ends."""
-        return self.rise
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latents of a pair.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from vaezoo import registry
 from vaezoo.checks.admission import Admission, examine_on_data
-from vaezoo.config import layers
+from vaezoo.config import layers, merge
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data, without_reading
@@ -310,6 +310,13 @@ def _splits_are_own(given: object, data: Data, settings: DataSettings) -> bool:
     return not (is_found or are_default(data, settings.split_seed))
 
 
+def _asked(*settings: Mapping[str, Any]) -> set[str]:
+    """Return the names of the settings of a training that somebody asked for."""
+    asked = dict(reduce(merge, settings).get("training") or {})
+    options = [asked.get("objective"), asked.get("objective_options")]
+    return {*asked, *(name for values in options if isinstance(values, Mapping) for name in values)}
+
+
 def _facts_of(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:
     """Return what ``run.json`` holds of an admission; a refusal where something is wrong."""
     admission.report.refuse()
@@ -338,9 +345,8 @@ def _layers(
     asked = (config or {}, {"training": training or {}})
     with registry.blaming_file(cls):
         values, schedule = layers(cls, preset, *asked)
-        is_asked = layers(cls, "default", *asked)[1].kl_warmup == schedule.kl_warmup
         values = filled_from_data(cls, values, data)
-    schedule = checked_schedule(schedule, data, cls, is_asked=is_asked)
+    schedule = checked_schedule(schedule, data, cls, asked=_asked(*asked))
     if len(data.splits.get("validation", ())) == 0:
         raise RequestError(
             f"{data.name} has no rows for validation; give at least 3 rows, or your own split"

@@ -1,7 +1,7 @@
 """Schedules of training: how many steps, of which objective, with which weight; when to stop."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -33,6 +33,7 @@ EPOCHS_OF_WAITING = {"plateau": 15, "patience": 40}
 STEPS_OF_WAITING = {"plateau": 300, "patience": 1_000}
 SMALLEST_BATCH, LARGEST_BATCH = 16, 128
 STEPS_OF_AN_EPOCH = 10
+RISE = "rise"  # what an objective calls the steps of a schedule of its own
 
 
 def batch_size_of(training: Training, num_rows: int) -> int:
@@ -105,7 +106,11 @@ def objective_of(training: Training, owner: type[nn.Module]) -> Objective:
 
 
 def checked_schedule(
-    training: Training, data: Data, owner: type[nn.Module], *, is_asked: bool = True
+    training: Training,
+    data: Data,
+    owner: type[nn.Module],
+    *,
+    asked: Collection[str] | None = None,
 ) -> Training:
     """Return a schedule with length and batch size; a refusal when its parts do not go together.
 
@@ -117,8 +122,9 @@ def checked_schedule(
         Whose training rows it goes through.
     owner
         The class of the pair, whose file may have an objective of its own.
-    is_asked
-        Whether somebody asked for its KL warm-up; one of a preset is cut to a shorter training.
+    asked
+        Settings that somebody asked for, those of the objective among them; all by default. A rise
+        that only a preset has is cut to a shorter training.
     """
     if training.epochs and training.steps:
         raise RequestError("give `epochs` or `steps`, not both")
@@ -133,12 +139,24 @@ def checked_schedule(
     objective = objective_of(training, owner)
     _refuse_windows(training, objective)
     total = training.steps or steps * (training.epochs or 1)
-    if training.kl_warmup >= total and not is_asked:
-        training = training.model_copy(update={"kl_warmup": total // 2})
+    if asked is not None:
+        training = _cut(training, objective, total, asked)
+        objective = objective_of(training, owner)
     _refuse_late_end("KL warm-up", "kl_warmup", training.kl_warmup, total)
     _refuse_cycle(training, total)
-    rise = getattr(objective, "ends_at", 0)
-    _refuse_late_end(f"schedule of objective '{training.objective}'", "objective.rise", rise, total)
+    rise = getattr(objective, RISE, 0)
+    what = f"rise of objective '{training.objective}'"
+    _refuse_late_end(what, f"objective.{RISE}", rise, total)
+    return training
+
+
+def _cut(training: Training, objective: Objective, total: int, asked: Collection[str]) -> Training:
+    """Return a schedule whose rises, where only a preset has them, end within it."""
+    if training.kl_warmup >= total and "kl_warmup" not in asked:
+        training = training.model_copy(update={"kl_warmup": total // 2})
+    if getattr(objective, RISE, 0) >= total and RISE not in asked:
+        options = {**training.objective_options, RISE: total // 2}
+        training = training.model_copy(update={"objective_options": options})
     return training
 
 

@@ -1,14 +1,17 @@
 """Files as people have them: what each is read as, and what is said of it."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 from scipy import sparse
+from scipy.io import wavfile
 
 from vaezoo.data import as_data, load_data
 from vaezoo.errors import RequestError
@@ -17,6 +20,8 @@ from vaezoo.settings import DataSettings
 RNG = np.random.default_rng(0)
 REAL = RNG.normal(size=(40, 3))
 GREY = RNG.integers(0, 256, (40, 12, 10), np.uint8)
+LABEL = np.arange(40) % 4
+UNLIKE = [GREY[0, : 9 + row] for row in range(3)] * 3
 TABLE = pd.DataFrame(REAL, columns=["a", "b", "c"])
 
 
@@ -73,12 +78,104 @@ FILES = {
     "id and time": File(
         "x.csv", "id,time,v\na,2,5\na,1,4\nb,1,6\n", (2, 2, 1), "integer column (v)"
     ),
+    "arrays of HDF5": File(
+        "x.h5", lambda path: write_hdf5(path, x=REAL, y=LABEL), (40, 3), "label"
+    ),
+    "annotated matrix": File("x.h5ad", lambda path: write_h5ad(path), (40, 3), "the matrix 'X'"),
+    "chunks of zarr": File("x.zarr", lambda path: write_zarr(path, REAL), (40, 3)),
+    "pictures in a table": File(
+        "x.parquet", lambda path: write_rows(path), (40, 12, 10), "'image'"
+    ),
+    "saved data set": File("d", lambda path: write_saved(path), (40, 12, 10), "column 'image'"),
+    "folder of pictures": File("d", lambda path: write_pictures(path, GREY), (40, 12, 10)),
+    "pictures of unlike size": File(
+        "d", lambda path: write_pictures(path, UNLIKE), None, "`resize"
+    ),
+    "pictures resized": File(
+        "d", lambda path: write_pictures(path, UNLIKE), (9, 8, 8), "", {"resize": 8}
+    ),
+    "recordings": File("d", lambda path: write_sounds(path), (6, 5, 200), "6 recordings of 8000"),
+    "files of splits": File("d", lambda path: write_splits(path), (40, 3), "test: 10 rows"),
+    "groups": File("x.csv", TABLE.assign(g=list("abcde") * 8), (40, 3), "", {"group": "g"}),
+    "no such group": File("x.csv", TABLE, None, "has no column 'zone'", {"group": "zone"}),
+    "workbook": File("x.xlsx", "PK", None, "expected .csv"),
     "constant text": File("x.csv", "a,u\n1,kg\n2,kg\n", (2, 1), "the same text in all rows: 'u'"),
 }
 
 
+def write_hdf5(path: Path, **arrays: Any) -> None:
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+def write_h5ad(path: Path) -> None:
+    """Write a sparse matrix with one column of kinds, as anndata does."""
+    matrix = sparse.csr_matrix(REAL * (REAL > 0))
+    with h5py.File(path, "w") as file:
+        group = file.create_group("X")
+        group.attrs.update({"encoding-type": "csr_matrix", "shape": matrix.shape})
+        for part in ("data", "indices", "indptr"):
+            group[part] = getattr(matrix, part)
+        for name, index in (("obs", range(40)), ("var", "abc")):
+            frame = file.create_group(name)
+            frame.attrs.update({"_index": "_index", "column-order": ["kind"] * (name == "obs")})
+            frame["_index"] = list(map(str, index))
+        file["obs/kind"] = ["T", "B"] * 20
+
+
+def write_zarr(path: Path, x: np.ndarray) -> None:
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(str(path), shape=x.shape, chunks=(7, 3), dtype=x.dtype)[...] = x
+
+
+def rows_of_pictures() -> Any:
+    pyarrow = pytest.importorskip("pyarrow")
+    contents = []
+    for pixels in GREY:
+        Image.fromarray(pixels).save(content := io.BytesIO(), "PNG")
+        contents.append({"bytes": content.getvalue(), "path": None})
+    return pyarrow.table({"image": contents, "label": LABEL})
+
+
+def write_rows(path: Path) -> None:
+    table = rows_of_pictures()
+    pytest.importorskip("pyarrow.parquet").write_table(table, path)
+
+
+def write_saved(path: Path) -> None:
+    table, ipc = rows_of_pictures(), pytest.importorskip("pyarrow.ipc")
+    path.mkdir()
+    with (path / "data.arrow").open("wb") as file, ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    (path / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    (path / "dataset_info.json").write_text("{}")
+
+
+def write_pictures(path: Path, pictures: Iterable[np.ndarray]) -> None:
+    path.mkdir()
+    for row, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(path / f"{row:02d}.png")
+
+
+def write_sounds(path: Path) -> None:
+    path.mkdir()
+    for row in range(6):
+        samples = RNG.normal(0, 3000, 500 + 100 * row).astype(np.int16)
+        wavfile.write(path / f"{row}.wav", 8000, samples)
+
+
+def write_splits(path: Path) -> None:
+    path.mkdir()
+    TABLE[:30].to_csv(path / "train.csv", index=False)
+    TABLE[30:].to_csv(path / "test.csv", index=False)
+
+
 def write(folder: Path, file: File) -> Path:
     path = folder / file.name
+    if callable(file.content):
+        file.content(path)
+        return path
     if isinstance(file.content, str):
         path.write_text(file.content, encoding="utf-8")
     elif isinstance(file.content, pd.DataFrame):

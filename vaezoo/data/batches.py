@@ -105,7 +105,7 @@ class Batches:
         raw = self._gather(split, positions, reuse=True)
         if self.transform.binarize == "static":
             raw["x"] = self._binarize(split, positions, raw["x"])
-        return self._cut(raw)
+        return self._cut(raw, self._bucket(split, positions))
 
     def first(self, split: str, num_rows: int) -> tuple[Tensor, ...]:
         """Return up to so many rows of a split, the first ones, as :meth:`gather` does."""
@@ -169,7 +169,7 @@ class Batches:
                 raw["x"] = self.transform.continuous(raw["x"])
             else:
                 raw["x"] = self._binarize(split, chunk, raw["x"])
-            yield self._cut(raw)
+            yield self._cut(raw, self._bucket(split, chunk))
 
     def whole(
         self, split: str, *, positions: Tensor | None = None, limit: int | None = None
@@ -208,10 +208,19 @@ class Batches:
     def _frames(self, split: str, positions: Tensor, *, is_kept: bool) -> int | None:
         """Return how many frames of some rows are read; None for all, of which a draw is kept."""
         binarize = self.transform.binarize
-        if self.data.length is None or binarize == "static" or (is_kept and binarize != "none"):
+        if binarize == "static" or (is_kept and binarize != "none"):
+            return None
+        return self._bucket(split, positions)
+
+    def _bucket(self, split: str, positions: Tensor) -> int | None:
+        """Return what sequences are cut to; of the lengths in memory, as no device is waited for.
+
+        None for what is no sequence, and for no rows.
+        """
+        if self.data.length is None or not len(positions):
             return None
         lengths = self.data.length[self.data.rows(split)[positions.cpu().numpy()]]
-        return bucket(int(lengths.max()), self.data.x.shape[1]) if len(lengths) else None
+        return bucket(int(lengths.max()), self.data.x.shape[1])
 
     def _buffer(self, name: str, values: Tensor, num_rows: int) -> Tensor:
         shape = torch.Size((num_rows, *values.shape[1:]))
@@ -219,12 +228,11 @@ class Batches:
             self._buffers[name, shape] = values.new_empty(shape)
         return self._buffers[name, shape]
 
-    def _cut(self, raw: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    def _cut(self, raw: dict[str, Tensor], size: int | None) -> tuple[Tensor, ...]:
         """Cut the padding of sequences; it changes nothing that a pair computes."""
-        if "length" not in raw:
+        if size is None:
             return tuple(raw[name] for name in self.names)
         num_frames = raw["x"].shape[1]
-        size = bucket(int(raw["length"].max()), num_frames)
         return tuple(
             raw[name][:, :size] if raw[name].shape[1:2] == (num_frames,) else raw[name]
             for name in self.names

@@ -90,9 +90,11 @@ def compile_function(
             warnings.simplefilter("ignore")
             _cache_folder()
             graph = make_fx(function)(*examples)
-            # A block of steps is called often and does little, so that the wrapper counts: in C++.
+            # A block of steps is called often and does little, so that the wrapper counts: in C++,
+            # but where a whole step is recorded.
+            in_cpp = examples[0].device.type == "cpu"
             compiled: Callable[..., Sequence[Tensor]] = _inductor().compile(
-                graph, list(examples), options={"cpp_wrapper": True}
+                graph, list(examples), options={"cpp_wrapper": in_cpp}
             )
     except Exception as error:
         raise NotCompiledError(_reason(error)) from error

@@ -36,7 +36,7 @@ from vaezoo.checks.culprits import StepError, find_culprit
 from vaezoo.engine.batch_kind import BatchKind, Trial, kind_of
 from vaezoo.engine.capture import Function, NotCapturedError, capture, recapture
 from vaezoo.engine.compiler import NotCompiledError, compile_graph
-from vaezoo.engine.cudagraph import CudaGraph
+from vaezoo.engine.cudagraph import is_recordable, record
 from vaezoo.engine.gradients import Prepare, filled_up, loss_and_gradients
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
@@ -127,20 +127,18 @@ class Engine:
         self.max_norm = clip_norm or float("inf")
         self.engine = engine
         self.precision: Precision = precision
-        self.prepare = prepare
-        self.batch_size = batch_size
+        self.prepare, self.batch_size = prepare, batch_size
         self.num_steps, self.num_data = num_steps, num_data
-        self.merge = merge
-        self.notify = notify
+        self.merge, self.notify = merge, notify
         self.num_calls = 0
         self.device = optimizer.lr.device
-        self.beta = torch.ones((), device=self.device)
-        self._beta = 1.0
+        self.beta, self._beta = torch.ones((), device=self.device), 1.0
         self._last: Sequence[Tensor] = ()
         self._kinds: dict[object, BatchKind] = {}
         self._trials = Trials(pair, prepare, shorten)
         self._masks_rows: bool | None = None
         self._next_check = CHECKED_EVERY
+        self._pool = torch.cuda.graph_pool_handle() if is_recordable(self.device) else None
         self._all_rows = torch.ones(batch_size, dtype=torch.bool, device=self.device)
         self._may_compile = engine in ("auto", "compiled")
         recurrence = getattr(pair, "recurrence", None)
@@ -393,8 +391,10 @@ class Engine:
 
     def _record(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
         """Make evaluation and update of a captured step one CUDA graph."""
-        if self.device.type != "cuda" or kind.captured is None or self.merge:
+        if self.merge or kind.captured is None or not is_recordable(self.device):
             return
-        optimizer = self.optimizer
-        state = [*kind.captured.owned, *optimizer.state_dict().values(), optimizer.failed]
-        kind.recorded = CudaGraph(lambda recorded: self._step(kind, recorded), inputs, state)
+        state = [*self.optimizer.state_dict().values(), self.optimizer.failed]
+        state += kind.captured.owned
+        # A mask of its own: that of a batch that is filled up is copied there.
+        own = [value.clone() if value is self._all_rows else value for value in inputs]
+        kind.recorded = record(partial(self._step, kind), own, state, self._pool, self.notify)

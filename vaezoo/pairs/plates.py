@@ -14,6 +14,8 @@ from pyro.distributions import Independent, MaskedDistribution
 from pyro.distributions.util import is_identically_zero, scale_and_mask
 from torch import Tensor
 
+from vaezoo.distributions.families import is_improper
+
 __all__ = [
     "PARTICLES",
     "author_scale",
@@ -234,7 +236,10 @@ def log_density(
     >>> log_density(trace.observed["x"]).shape
     torch.Size([3])
     """
-    log_prob = site["fn"].log_prob(site["value"] if value is None else value)
+    value = site["value"] if value is None else value
+    log_prob = site["fn"].log_prob(value)
+    if is_improper(site["fn"]):  # pyro has its zeros on the CPU, wherever the values are
+        log_prob = value.new_zeros(log_prob.shape)
     return weigh(log_prob, site, weight, rows)
 
 

@@ -83,12 +83,13 @@ class Updates:
         seed, most = self.training.seed, self.training.truncate
         order = self.batches.order("train", self.num_rows, self.batch_size, seed=seed, epoch=epoch)
         parts = order.split(self.batch_size)
-        moved = order.to(self.batches.device).split(self.batch_size)
+        if self.batches.data.length is None:  # else their lengths are looked up, on the CPU
+            parts = order.to(self.batches.device).split(self.batch_size)
         if self.lengths is None:
-            return [Update(rows) for rows in moved]
+            return [Update(rows) for rows in parts]
         updates = []
-        for part, rows in zip(parts, moved, strict=True):
-            longest = int(self.lengths[part].max())
+        for rows in parts:
+            longest = int(self.lengths[rows].max())
             # Windows of a long batch all have as many frames, so that they are of one kind.
             frames = most if longest > most else 0
             updates += [Update(rows, start, frames) for start in range(0, longest, most)]

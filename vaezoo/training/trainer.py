@@ -286,7 +286,7 @@ class Trainer:
             return
         if self.device.type != "cpu":
             self._check_steps()
-        losses = [loss.reshape(-1).tolist() for loss in self.losses]
+        losses = torch.stack(self.losses).reshape(len(self.losses), -1).tolist()  # one wait
         self.losses.clear()
         self.state.add_losses(losses)
         for step, (loss, *_) in enumerate(losses, self.state.step - len(losses) + 1):

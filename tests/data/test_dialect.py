@@ -58,3 +58,31 @@ def test_what_cannot_be_read_rightly_is_refused(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         load_file(csv(text))
+
+
+@pytest.mark.parametrize("header", ["a b\n", "", "  a    b  \n"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_blanks_between_numbers(csv: Callable[[str], Path], header: str, decimal: str) -> None:
+    text = header + " 1.5  -0.25\n2.5\t3.0 \n0.125   4e0\n".replace(".", decimal)
+    np.testing.assert_array_equal(load_file(csv(text)).x, ROWS)
+
+
+def test_blanks_in_texts_separate_nothing(csv: Callable[[str], Path]) -> None:
+    data = load_file(csv("a,city\n1,New York\n2,San Jose\n3,New York\n"))
+    assert data.columns == ("a", "city=San Jose")
+
+
+def test_a_first_line_of_texts_that_recur_has_no_names(csv: Callable[[str], Path]) -> None:
+    data = load_file(csv("39,State,Male\n50,Self,Male\n38,State,Female\n"))
+    assert data.x[:, 0].tolist() == [39, 50, 38]
+    assert data.columns == ("0", "1=State", "2=Male")
+    assert data.notes[0].startswith("the first line has data and no names of columns")
+
+
+def test_names_that_could_be_values_are_said(csv: Callable[[str], Path]) -> None:
+    data = load_file(csv("150,4,setosa\n5.1,3.5,0\n4.9,3.0,1\n"))
+    assert "names of columns: the first line, although '150', '4' could be values" in data.notes
+
+
+def test_names_of_texts_are_said_nothing_about(csv: Callable[[str], Path]) -> None:
+    assert not any("names of columns" in note for note in load_file(csv("a,b\n1,2\n3,4\n")).notes)

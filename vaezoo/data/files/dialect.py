@@ -12,6 +12,9 @@ __all__ = ["Dialect", "dialect_of"]
 
 # A comma comes last: in what a semicolon separates, it is a decimal mark.
 _SEPARATORS = (";", "\t", "|", ",")
+_FIRST = (";", "\t", "|")
+BLANKS = r"\s+"
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[?]|NA|-?nan", re.ASCII | re.I)
 _SAMPLE = 2**20  # bytes
 _POINT = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*", re.ASCII)
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*", re.ASCII)
@@ -27,8 +30,9 @@ class Dialect(NamedTuple):
 def dialect_of(path: Path) -> Dialect:
     """Recognise how a table was written, from its first lines.
 
-    A separator is one that gives all lines the same number of fields: a semicolon, a tab, a bar or
-    a comma, the first of them that does. Spreadsheets of many countries write ``1,5;2,5``.
+    A separator is one that gives all lines the same number of fields: a semicolon, a tab, a bar,
+    blanks between nothing but numbers, or a comma, the first of them that does. Spreadsheets of
+    many countries write ``1,5;2,5``.
 
     Raises
     ------
@@ -45,6 +49,9 @@ def dialect_of(path: Path) -> Dialect:
     """
     lines = _first_lines(path)
     tables = {mark: list(_rows(lines, mark)) for mark in _SEPARATORS}
+    words = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not any(_is_even(tables[mark]) for mark in _FIRST) and _are_numbers(words):
+        return Dialect(BLANKS, _decimal(path, words))
     separator = next((mark for mark in _SEPARATORS if _is_even(tables[mark])), None)
     if separator is None:
         separator = max(_SEPARATORS, key=lambda mark: _width(tables[mark]))
@@ -87,6 +94,16 @@ def _width(rows: _Rows) -> int:
 
 def _is_even(rows: _Rows) -> bool:
     return _width(rows) > 1 and all(len(row) == _width(rows) for _, row in rows)
+
+
+def _are_numbers(rows: _Rows) -> bool:
+    """Whether all lines but a first one of names have as many numbers, two or more."""
+    numbers = rows if _all_numbers(rows[:1]) else rows[1:]
+    return bool(numbers) and _is_even(rows) and _all_numbers(numbers)
+
+
+def _all_numbers(rows: _Rows) -> bool:
+    return all(_NUMBER.fullmatch(field) for _, row in rows for field in row)
 
 
 def _decimal(path: Path, rows: _Rows) -> str:

@@ -47,7 +47,8 @@ def load_file(
                             numbers, truth values, dates as days, texts as zeros and ones; a
                             first column without a name (row numbers) is left out; fields of a
                             ``.csv`` or ``.tsv`` are separated by a comma, semicolon, tab or bar,
-                            and decimals have a point or, but between commas, a comma
+                            those of numbers by blanks, too, and decimals have a point or, but
+                            between commas, a comma; ``.txt``, ``.dat`` and ``.data`` are the same
     the same, with columns  sequences, one row a frame: ``id`` tells which sequence, ``time`` (a
     ``id`` and ``time``     number or an ISO 8601 date) orders its frames and does nothing else; a
                             label is constant in each sequence
@@ -225,6 +226,8 @@ def _read_hdf5(path: Path, how: DataSettings) -> Contents:
 _Reader = Callable[[Path, DataSettings], Contents]
 _READERS: dict[str, _Reader] = {
     ".csv": read_csv,
+    ".dat": read_csv,
+    ".data": read_csv,
     ".h5": _read_hdf5,
     ".h5ad": _read_h5ad,
     ".hdf5": _read_hdf5,
@@ -232,5 +235,6 @@ _READERS: dict[str, _Reader] = {
     ".npz": read_arrays,
     ".parquet": read_parquet,
     ".tsv": read_csv,
+    ".txt": read_csv,
 }
 ENDINGS = tuple(_READERS)

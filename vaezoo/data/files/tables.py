@@ -43,6 +43,7 @@ _SMALLER = "save x as .npy, which is read piece by piece, or fewer rows"
 _MOST_NAMESAKES = 1000
 _Named = dict[str, str | tuple[str, ...]]
 _INDEX = "Unnamed: 0"  # what pandas calls a first column without a name: the row numbers it wrote
+_SAMPLE = 200_000  # cells that tell whether the first has names
 _MISSING = ["?"]  # beside what pandas takes for missing
 
 
@@ -57,12 +58,35 @@ def read_csv(path: Path, how: DataSettings) -> Contents:
         pd.read_csv, path, sep=separator, skipinitialspace=True, na_values=_MISSING
     )
     first = read(header=None, nrows=1, dtype=str).iloc[0]
+    sample = read(header=None, nrows=max(2, _SAMPLE // len(first)), dtype=str)
     points = first.str.replace(decimal, ".", regex=False)
-    has_names = _are_names(pd.to_numeric(points, errors="coerce").to_numpy())
-    if has_names:
+    numbers = pd.to_numeric(points, errors="coerce").to_numpy()
+    header = 0 if _are_names(numbers) and not _recurs(sample, numbers) else None
+    notes = []
+    if header == 0:
         _refuse_namesakes(first, path)
-    table = read(header=0 if has_names else None, decimal=decimal, low_memory=False)
-    return _from_table(path, table, how, has_names=has_names)
+        notes = _notes_of_names(first, numbers)
+    elif np.isnan(numbers).any():
+        notes = ["the first line has data and no names of columns, which are 0, 1, 2, ..."]
+    table = read(header=header, decimal=decimal, low_memory=False)
+    contents = _from_table(path, table, how, has_names=header == 0 or bool(notes))
+    return replace(contents, notes=(*notes, *contents.notes))
+
+
+def _recurs(sample: "pd.DataFrame", numbers: Array) -> bool:
+    """Whether each text of a first line stands in its column again: then it is no name of it."""
+    texts = np.isnan(numbers) & sample.iloc[0].notna().to_numpy()
+    again = (sample.iloc[1:] == sample.iloc[0]).any(axis=0).to_numpy()
+    return bool(texts.any() and again[texts].all())
+
+
+def _notes_of_names(names: "pd.Series[str]", numbers: Array) -> list[str]:
+    """Say that names are taken from a first line that has numbers, which may be of a datum."""
+    there = ~np.isnan(numbers)
+    if not there.any() or there.all():
+        return []
+    some = ", ".join(map(shown, names[there][:3]))
+    return [f"names of columns: the first line, although {some} could be values"]
 
 
 def _refuse_namesakes(names: "pd.Series[str]", path: Path) -> None:

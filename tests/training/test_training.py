@@ -221,7 +221,21 @@ def test_a_model_that_knows_no_more_than_independent_elements_is_warned_of() -> 
     fit("vae-bernoulli", config=SMALL, training={"epochs": 2}, callbacks=[record])
     (message,) = record.warnings
     assert "no better than that of independent elements, -26.8" in message
-    assert "`batch_size`" in message
+    assert "train longer, as with `epochs=200`" in message
+
+
+@pytest.mark.parametrize(
+    ("training", "flag"),
+    [
+        ({"beta": 50.0}, "`beta=1`"),
+        ({"lr": 1e-9}, "`lr=0.001`"),
+        ({}, "`steps=30`"),
+    ],
+)
+def test_the_warning_names_what_helps_in_this_run(training: dict[str, Any], flag: str) -> None:
+    record = Record()
+    fit("vae-bernoulli", config=SMALL, training={"steps": 3, **training}, callbacks=[record])
+    assert flag in record.warnings[-1]
 
 
 def test_rows_decide_on_the_defaults_of_length_and_batches() -> None:

@@ -7,14 +7,17 @@ from torch import Tensor
 from vaezoo.checks.culprits import Culprit
 from vaezoo.errors import NonFiniteError
 from vaezoo.runs import Run
+from vaezoo.runs.records import Record
+from vaezoo.training.admission import preset_of
 from vaezoo.training.checkpoint import State
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["COLLAPSED_KL", "alarms", "alarms_of", "failure"]
+__all__ = ["COLLAPSED_KL", "alarms", "alarms_of", "failure", "to_learn"]
 
 LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
 COLLAPSED_KL = 0.01
+SMALLEST_LR, LARGEST_LR = 1e-5, 0.03
 LARGE = 100.0  # a value of data that networks are not made for
 
 _AT_FLOOR = (
@@ -168,3 +171,47 @@ def _of_the_likelihood(run: Run, culprit: Culprit | None) -> Iterator[str]:
 
 def _any_of(ways: list[str]) -> str:
     return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} or {ways[-1]}"
+
+
+def to_learn(run: Run, best: Record) -> str:
+    """Return what to try in a run whose latents have learned nothing: the likeliest cause first.
+
+    Parameters
+    ----------
+    run
+        At the end of its training.
+    best
+        Record of its best epoch.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", training={"epochs": 2})
+    >>> to_learn(run, run.metrics[-1])
+    'it was still learning when it ended: train longer, as with `epochs=200`'
+    >>> strong = vaezoo.fit("vae-bernoulli", training={"epochs": 2, "beta": 100.0, "lr": 1e-9})
+    >>> to_learn(strong, strong.metrics[-1])
+    'the KL term weighs 100 times: use `beta=1`'
+    """
+    return next(_ways_to_learn(run, best))
+
+
+def _ways_to_learn(run: Run, best: Record) -> Iterator[str]:
+    training, preset = run.training, preset_of(type(run.pair), run.data)
+    if preset is not None and run.info.get("preset") != preset:
+        yield f"the settings that go with these data are those of `preset='{preset}'`"
+    if run.data.standardize is False and run.transform.mean is None:
+        yield "networks are made for values around 1: drop `standardize=False`"
+    if training.beta > 1:
+        yield f"the KL term weighs {training.beta:g} times: use `beta=1`"
+    if not SMALLEST_LR <= training.lr <= LARGEST_LR:
+        yield f"`lr={training.lr:g}` is far from the usual: use `lr=0.001`"
+    last = run.metrics[-1]
+    if best["epoch"] >= last["epoch"] - last["epoch"] // 10:
+        longer = f"steps={10 * training.steps}" if training.steps else ""
+        longer = longer or f"epochs={max(200, 4 * (training.epochs or 0))}"
+        yield f"it was still learning when it ended: train longer, as with `{longer}`"
+    if best["validation"].get("kl", 1.0) < COLLAPSED_KL and not training.kl_warmup:
+        warmup = max(last["step"] // 4, 1)
+        yield f"its latents were switched off early: let the KL term grow, `kl_warmup={warmup}`"
+    yield f"use a smaller `batch_size` than {training.batch_size}, or `lr={training.lr / 3:.1g}`"

@@ -17,7 +17,10 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.plates import score_function
 from vaezoo.pairs.sites import PairTrace, trace_pair
+from vaezoo.runs import Run
+from vaezoo.runs.records import Record
 from vaezoo.runtime.isolation import isolated, untouched
+from vaezoo.training.alarms import to_learn
 
 __all__ = ["last_remarks", "noise_before", "noise_of", "remarks", "rows_of_an_epoch"]
 
@@ -81,27 +84,32 @@ def remarks(
         yield line, line
 
 
-def last_remarks(best: Mapping[str, Any], floor: float | None) -> Iterator[tuple[str, str]]:
+def last_remarks(run: Run, best: Record, floor: float | None) -> Iterator[tuple[str, str]]:
     """Yield what deserves a word after training, each by a short name.
 
     Parameters
     ----------
+    run
+        At the end of its training.
     best
-        Validation metrics of the best epoch.
+        Record of its best epoch.
     floor
         What independent elements have there, in nats per datum; None when that is not known.
 
     Examples
     --------
-    >>> [name for name, _ in last_remarks({"elbo": -10.97}, -10.98)]
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", training={"steps": 1})
+    >>> [name for name, _ in last_remarks(run, run.metrics[-1], 0.0)]
     ['floor of elements']
     """
-    if floor is not None and best.get("elbo", math.inf) < floor + HARDLY_MORE:
+    elbo = best["validation"].get("elbo", math.inf)
+    if floor is not None and elbo < floor + HARDLY_MORE:
         yield (
             "floor of elements",
-            f"the validation ELBO, {best['elbo']:.2f} nats, is no better than that of "
+            f"the validation ELBO, {elbo:.2f} nats, is no better than that of "
             f"independent elements, {floor:.2f}: the latents have taught the model nothing yet; "
-            "train longer (`steps`), with a smaller `batch_size`, or another `lr`",
+            f"{to_learn(run, best)}",
         )
 
 

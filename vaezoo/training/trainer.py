@@ -384,8 +384,8 @@ class Trainer:
         if self.state.epoch_steps == 0:
             self.save_state()
         self.saver.write_best(self.state)
-        best = best_record(self.run.metrics, self.state.best_epoch)["validation"]
-        for name, line in last_remarks(best, self.validation.floor()):
+        best = best_record(self.run.metrics, self.state.best_epoch)
+        for name, line in last_remarks(self.run, best, self.validation.floor()):
             self._warn_once(name, line)
         self.run.save_info(
             status="finished",

@@ -19,6 +19,10 @@ the two share p(z1 | z2).
 
 Reference
     Sonderby et al. 2016, *Ladder Variational Autoencoders*, arXiv:1602.02282, eqs. 15-19.
+
+Differs from the paper
+    Two layers instead of five; no batch normalisation, so that a datum does not depend on the
+    others of its batch. Warm-up of the KL is a setting, and in the preset ``mnist``.
 """
 
 import pyro
@@ -38,12 +42,7 @@ __all__ = ["LadderVAE"]
     presets={"mnist": {"training": {"batch_size": 256, "kl_warmup": 40_000}}},
 )
 class LadderVAE(nn.Module):
-    """Ladder variational autoencoder with two layers of latents.
-
-    Differs from the paper
-        Two layers instead of five; no batch normalisation, so that a datum does not depend on the
-        others of its batch. Warm-up of the KL is a setting, and in the preset ``mnist``.
-    """
+    """Ladder variational autoencoder with two layers of latents."""
 
     def __init__(
         self,

@@ -17,6 +17,10 @@ Reference
     Davidson et al. 2018, *Hyperspherical Variational Auto-Encoders*, arXiv:1804.00891; the
     projected normal of Hernandez-Stumpfhauser, Breidt & van der Woerd 2017, *The General Projected
     Normal Distribution of Arbitrary Dimension*, Bayesian Analysis 12(1).
+
+Differs from the paper
+    A projected normal instead of von Mises-Fisher: its draws need no rejection, and its density
+    is known for circles (``z_dim=2``), spheres (3) and their next relative (4), not beyond.
 """
 
 from typing import Literal
@@ -33,12 +37,7 @@ __all__ = ["VAESphere"]
 
 @register("vae-sphere", data="images", reference="arXiv:1804.00891")
 class VAESphere(nn.Module):
-    """Variational autoencoder on a circle or a sphere, by a projected normal.
-
-    Differs from the paper
-        A projected normal instead of von Mises-Fisher: its draws need no rejection, and its density
-        is known for circles (``z_dim=2``), spheres (3) and their next relative (4), not beyond.
-    """
+    """Variational autoencoder on a circle or a sphere, by a projected normal."""
 
     def __init__(
         self,

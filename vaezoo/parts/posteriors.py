@@ -346,8 +346,16 @@ class NormalMixture(nn.Module):
 class DiagonalMixture(dist.MixtureOfDiagNormals):
     """Pyro's mixture with reparameterised draws, and its moments."""
 
+    def __init__(self, locs: Tensor, coord_scale: Tensor, component_logits: Tensor) -> None:
+        super().__init__(locs, coord_scale, component_logits)  # type: ignore[no-untyped-call]
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        return super().expand(batch_shape, self._get_checked_instance(DiagonalMixture, _instance))
+        shape = torch.Size(batch_shape)
+        return DiagonalMixture(
+            self.locs.expand(shape + self.locs.shape[-2:]),
+            self.coord_scale.expand(shape + self.locs.shape[-2:]),
+            self.component_logits.expand(shape + self.locs.shape[-2:-1]),
+        )
 
     @property
     def mean(self) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.config import build_model, resolve
+from vaezoo.distributions.mixture_of_normals import DiagonalMixture
 from vaezoo.exact.linear_gaussian import LinearGaussian
 from vaezoo.models.dmm import DMM
 from vaezoo.models.vae import VAE, VAEGaussian
@@ -19,7 +20,6 @@ from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.divergences import kl_in_closed_form
 from vaezoo.parts import POSTERIORS, StandardNormal
 from vaezoo.parts.networks import Encoder
-from vaezoo.parts.posteriors import DiagonalMixture
 
 PROPER = [name for name in POSTERIORS.choices if name != "delta"]
 CLOSED = ["diagonal", "mean-only", "noise-only", "full-rank", "low-rank"]

@@ -20,20 +20,20 @@ name            q(z | x)                                    KL(q || N(0, I))
 ==============  ==========================================  ===========================
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 
+from vaezoo.distributions.mixture_of_normals import DiagonalMixture
 from vaezoo.errors import RequestError
 from vaezoo.parts.axes import POSTERIORS
 from vaezoo.parts.networks import EncoderNet, GaussianHead, sigma_of
 
 __all__ = [
     "Delta",
-    "DiagonalMixture",
     "DiagonalNormal",
     "FullRankNormal",
     "LowRankNormal",
@@ -341,30 +341,6 @@ class NormalMixture(nn.Module):
         loc = self.head.loc(h).unflatten(-1, shape)
         scale = sigma_of(self.head.log_var(h), self.floor).unflatten(-1, shape)
         return DiagonalMixture(loc, scale, self.logits(h))
-
-
-class DiagonalMixture(dist.MixtureOfDiagNormals):
-    """Pyro's mixture with reparameterised draws, and its moments."""
-
-    def __init__(self, locs: Tensor, coord_scale: Tensor, component_logits: Tensor) -> None:
-        super().__init__(locs, coord_scale, component_logits)  # type: ignore[no-untyped-call]
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        shape = torch.Size(batch_shape)
-        return DiagonalMixture(
-            self.locs.expand(shape + self.locs.shape[-2:]),
-            self.coord_scale.expand(shape + self.locs.shape[-2:]),
-            self.component_logits.expand(shape + self.locs.shape[-2:-1]),
-        )
-
-    @property
-    def mean(self) -> Tensor:
-        return torch.as_tensor((self.probs.unsqueeze(-1) * self.locs).sum(-2))
-
-    @property
-    def variance(self) -> Tensor:
-        spread = self.coord_scale.square() + (self.locs - self.mean.unsqueeze(-2)).square()
-        return torch.as_tensor((self.probs.unsqueeze(-1) * spread).sum(-2))
 
 
 @POSTERIORS.register("delta")

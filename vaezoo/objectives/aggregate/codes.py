@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.distributions.families import is_improper
+from vaezoo.distributions.families import family, is_improper, point_of
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Context, is_reparameterised
 from vaezoo.pairs.accounting import elbo_terms, num_units
@@ -84,7 +84,13 @@ class Coding:
 
     @classmethod
     def of(
-        cls, pair: nn.Module, args: Args, objective: str, *, one_latent: bool = False
+        cls,
+        pair: nn.Module,
+        args: Args,
+        objective: str,
+        *,
+        one_latent: bool = False,
+        mean: bool = False,
     ) -> "Coding":
         """Look at a pair, from trying it, and leave it as it was.
 
@@ -96,12 +102,14 @@ class Coding:
             In whose name a pair is refused.
         one_latent
             Whether it needs a single latent of each datum, a vector.
+        mean
+            Whether it asks for the mean of q(z | x).
 
         Raises
         ------
         RequestError
             When a latent has no path derivative, is summed out or shared by data; or there is not
-            one vector of each datum, where that is needed.
+            one vector of each datum, or no mean, where that is needed.
         """
         with probing(pair, args[0].device):
             trace = trace_pair(pair, args)
@@ -112,6 +120,8 @@ class Coding:
         _refuse_without_path(trace, objective)
         if one_latent:
             _refuse_other_latents(trace, objective)
+        if mean:
+            _refuse_without_mean(trace, objective)
         return cls(closed_form_sites(trace))
 
     def batch(self, pair: nn.Module, args: Args, context: Context) -> CodedBatch:
@@ -146,6 +156,15 @@ def _refuse_without_path(trace: PairTrace, objective: str) -> None:
             raise RequestError(
                 f"objective '{objective}' needs reparameterised latents, and '{name}' is not; "
                 "use `objective='elbo'`"
+            )
+
+
+def _refuse_without_mean(trace: PairTrace, objective: str) -> None:
+    for name, (_, q) in trace.latents.items():
+        if point_of(q["fn"])[1] != "mean":
+            raise RequestError(
+                f"objective '{objective}' needs the mean of q(z | x), and the {family(q['fn'])} of "
+                f"'{name}' has none in closed form; use `objective='elbo'`"
             )
 
 

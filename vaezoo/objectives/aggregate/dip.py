@@ -58,9 +58,9 @@ class DIP:
         Raises
         ------
         RequestError
-            When it is not one reparameterised vector of each datum.
+            When it is not one reparameterised vector of each datum, or has no mean.
         """
-        self._coding = Coding.of(pair, args, "dip", one_latent=True)
+        self._coding = Coding.of(pair, args, "dip", one_latent=True, mean=True)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""

@@ -6,10 +6,12 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
+from vaezoo.errors import RequestError
 from vaezoo.objectives.aggregate.codes import Coding
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
 from vaezoo.objectives.halves import names_of_model
-from vaezoo.pairs.sites import Args
+from vaezoo.pairs.particles import probing
+from vaezoo.pairs.sites import Args, run_guide, sample_sites
 
 __all__ = ["RAE", "Contractive", "squared_slope"]
 
@@ -44,9 +46,18 @@ class Contractive:
         Raises
         ------
         RequestError
-            When it is not one reparameterised vector of each datum.
+            When it is not one reparameterised vector of each datum, or has no mean that follows x.
         """
-        self._coding = Coding.of(pair, args, "contractive", one_latent=True)
+        self._coding = Coding.of(pair, args, "contractive", one_latent=True, mean=True)
+        with probing(pair, args[0].device), torch.enable_grad():
+            x = args[0].detach().requires_grad_()
+            sites = sample_sites(run_guide(pair, (x, *args[1:])))
+            follows = any(site["fn"].mean.requires_grad for site in sites.values())
+        if not follows:
+            raise RequestError(
+                "objective 'contractive' asks how codes change with x, and those of this guide do "
+                "not; use `objective='elbo'`"
+            )
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""

@@ -127,3 +127,13 @@ def test_arguments_are_described_by_what_takes_them() -> None:
         "site s observes what is computed",
         "label not used",
     ]
+
+
+def test_columns_that_are_alike_in_all_rows_are_told_apart() -> None:
+    """A copy is known by its values, and those of rare categories are zero in the first rows."""
+    x = torch.cat([X[:, :1], torch.zeros(7, 3)], 1)
+    pair = Observer(lambda x: x[:, [3, 2]], site="rare")
+    with probing(pair, x.device):
+        taken = roles_of(pair, (x, torch.zeros(7))).observed["rare"]
+    assert taken is not None and taken.elements is not None
+    assert taken.elements.tolist() == [3, 2]

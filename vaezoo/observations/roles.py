@@ -96,13 +96,47 @@ def roles_of(pair: nn.Module, args: Args, trace: PairTrace | None = None) -> Rol
     >>> roles.data, roles.conditions
     (('x',), ('c',))
     """
+    observed = _observations(pair, args, trace or trace_pair(pair, args))
+    taken = [each for each in observed.values() if each]
+    if any(_has_alike(args[argument_names(pair).index(t.argument)], t) for t in taken):
+        observed = {**observed, **_of_marked(pair, args, observed)}
+    return Roles.of(observed, argument_names(pair))
+
+
+def _observations(pair: nn.Module, args: Args, trace: PairTrace) -> dict[str, Observation | None]:
     observed: dict[str, Observation | None] = {}
-    for name, site in (trace or trace_pair(pair, args)).observed.items():
+    for name, site in trace.observed.items():
         step = step_of(name) if takes_lengths(pair) else None
         base = step[0] if step else name
         if observed.get(base) is None:
             observed[base] = _observation(pair, base, site["value"], args)
-    return Roles.of(observed, argument_names(pair))
+    return observed
+
+
+def _has_alike(arg: Tensor, taken: Observation) -> bool:
+    """Return whether elements that a site takes are the same in all rows as others."""
+    if taken.elements is None or not arg.is_floating_point():
+        return False
+    columns = arg.reshape(len(arg), -1).nan_to_num()
+    return len(columns.unique(dim=1).T) < columns.shape[1]
+
+
+def _of_marked(
+    pair: nn.Module, args: Args, observed: Mapping[str, Observation | None]
+) -> dict[str, Observation | None]:
+    """Return what sites take of data of which no two elements are alike; nothing if that fails."""
+    data = Roles.of(observed, argument_names(pair)).data
+    marked = tuple(
+        torch.linspace(0, 1, arg.numel(), dtype=arg.dtype, device=arg.device).reshape(arg.shape)
+        if name in data and arg.is_floating_point()
+        else arg
+        for name, arg in zip(argument_names(pair), args, strict=True)
+    )
+    try:
+        again = _observations(pair, marked, trace_pair(pair, marked))
+    except Exception:  # whatever a pair does with values that are none of its data
+        return {}
+    return {site: taken for site, taken in again.items() if taken is not None}
 
 
 def _observation(pair: nn.Module, name: str, value: Tensor, args: Args) -> Observation | None:

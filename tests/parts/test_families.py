@@ -37,7 +37,7 @@ GRIDS = {
     "gamma": np.geomspace(1e-8, 1e3, 200_001),
     "log-normal": np.geomspace(1e-8, 1e6, 200_001),
 }
-OTHERS = ("multinomial", "one-hot", "gaussian-mixture", "handwriting")
+OTHERS = ("columns", "multinomial", "one-hot", "gaussian-mixture", "handwriting")
 X_SHAPE = (3,)
 
 

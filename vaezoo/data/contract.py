@@ -136,6 +136,8 @@ def _far_from_standard(
     for _, fn, taken in sites:
         if taken.argument == "x" and support_of(fn) is constraints.real:
             keep[slice(None) if taken.elements is None else taken.elements.numpy()] = False
+        elif taken.argument == "x" and taken.elements is None:  # of a table, its columns of reals
+            keep[getattr(support_of(fn), "reals", torch.zeros(0, dtype=torch.long)).cpu()] = False
     if keep.all() or data.name in SOURCES or not _is_of_the_zoo(type(pair)):
         return None, None
     mean, std = standardization(data, keep=keep.reshape(data.x_shape))

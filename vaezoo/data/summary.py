@@ -213,17 +213,64 @@ def _num_levels(data: Data) -> int | None:
     return None if largest is None else max(2, largest + 1)
 
 
-def _mean_total(data: Data) -> int | None:
-    """Return the mean sum of a datum of counts, or of a frame, rounded."""
+def _totals(data: Data) -> Array | None:
+    """Return the sum of each datum of counts, or of each frame."""
     if _largest(data) is None:
         return None
     axes = tuple(range(-len(data.x_shape), 0))
     totals = [np.nansum(rows[valid], axis=axes) for _, rows, valid in data.pieces()]
-    return max(1, round(float(np.concatenate(totals).mean())))
+    return np.concatenate(totals).astype(np.float64)
+
+
+def _mean_total(data: Data) -> int | None:
+    totals = _totals(data)
+    return None if totals is None else max(1, round(float(totals.mean())))
+
+
+def _log_total(data: Data) -> tuple[float, float] | None:
+    """Return mean and deviation of the logarithm of the totals of the rows that have one."""
+    totals = _totals(data)
+    if totals is None or not (totals > 0).any():
+        return None
+    logs = np.log(totals[totals > 0])
+    return round(float(logs.mean()), 6), round(max(float(logs.std()), 0.05), 6)
+
+
+def _columns(data: Data) -> tuple[str, ...]:
+    """Return the kind of each element: of a table, its columns."""
+    size = int(np.prod(data.x_shape))
+    low, high = np.full(size, np.inf), np.full(size, -np.inf)
+    whole, total, number = np.ones(size, bool), np.zeros(size), np.zeros(size)
+    for _, rows, valid in data.pieces():
+        x = np.asarray(rows[valid], np.float64).reshape(-1, size)
+        there = np.isfinite(x)
+        low = np.minimum(low, np.where(there, x, np.inf).min(0, initial=np.inf))
+        high = np.maximum(high, np.where(there, x, -np.inf).max(0, initial=-np.inf))
+        filled = np.where(there, x, 0.0)
+        whole &= (filled == np.floor(filled)).all(0)
+        total, number = total + filled.sum(0), number + there.sum(0)
+    mean = total / np.maximum(number, 1)
+    return tuple(
+        _kind_of(data, place, low[place], high[place], bool(whole[place]), mean[place])
+        for place in range(size)
+    )
+
+
+def _kind_of(data: Data, place: int, low: float, high: float, is_whole: bool, mean: float) -> str:
+    name, _, value = (data.columns[place] if data.columns else "").rpartition("=")
+    if value in data.categories.get(name, ()):  # a column of text stands as one for each value
+        return f"one-of:{name}"
+    if not is_whole or low < 0 or high <= low:
+        return "real"
+    if high == 1:
+        return "binary"
+    return f"category:{high + 1:.0f}" if high <= _FEW_LEVELS else f"count:{mean:.4g}"
 
 
 FACTS: Mapping[str, Callable[[Data], Any]] = {
+    "columns": _columns,
     "largest": _largest,
+    "log_total": _log_total,
     "mean_total": _mean_total,
     "num_levels": _num_levels,
 }

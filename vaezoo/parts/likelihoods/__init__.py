@@ -7,6 +7,7 @@ the two before training.
 """
 
 from vaezoo.parts.likelihoods.binary import Bernoulli
+from vaezoo.parts.likelihoods.columns import Columns
 from vaezoo.parts.likelihoods.counts import (
     Binomial,
     Multinomial,
@@ -27,6 +28,7 @@ __all__ = [
     "Beta",
     "Binomial",
     "Categorical",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Gamma",

@@ -77,7 +77,8 @@ def test_a_batch_of_one_equals_a_batch_of_many(with_points: Run) -> None:
 def samples_of(run: Run, args: tuple[torch.Tensor, ...]) -> torch.Tensor:
     from vaezoo.observations.predictions import reconstruct
 
-    return reconstruct(run.pair, args, z="mean", x="mean")["x"]
+    sites = reconstruct(run.pair, args, z="mean", x="mean").values()
+    return torch.cat([value.flatten(1).to(torch.float32) for value in sites], 1)
 
 
 def test_log_weights_average_to_the_elbo(with_density: Run) -> None:

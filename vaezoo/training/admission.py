@@ -43,7 +43,8 @@ def _filled_from_data(
     complete = dict(values)
     for name, marker in marked(cls, FromData).items():
         if name in values and values[name] is None:
-            complete[name] = FACTS[marker.fact](data)
+            fact = FACTS[marker.fact](data)
+            complete[name] = list(fact) if isinstance(fact, tuple) else fact
     for name, axis in axes(cls).items():
         part = axis.find(values[name]["name"], owner)
         complete[name] = _filled_from_data(owner, part, values[name], data)

@@ -135,5 +135,6 @@ def test_columns_that_are_alike_in_all_rows_are_told_apart() -> None:
     pair = Observer(lambda x: x[:, [3, 2]], site="rare")
     with probing(pair, x.device):
         taken = roles_of(pair, (x, torch.zeros(7))).observed["rare"]
-    assert taken is not None and taken.elements is not None
+    assert taken is not None
+    assert taken.elements is not None
     assert taken.elements.tolist() == [3, 2]

@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluate": "Estimate how good a trained model is.",
     "report": "Draw the figures of a run that are missing.",
     "analyse": "Check the posteriors of a trained model, and repair them.",
+    "explain-loss": "Say what a loss of another library stands for.",
     "new": "Write a model/guide pair to start from.",
     "check": "Check that a model/guide pair keeps the contract.",
 }
@@ -51,8 +52,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"vaezoo.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"vaezoo.cli.{name}"), name)
         return command
 
     def resolve_command(

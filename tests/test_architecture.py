@@ -60,7 +60,17 @@ def below(name: str, package: str) -> bool:
 
 # The rooms, lowest first; each imports only from those before it. See docs/architecture.md.
 RANKS = (
-    *("lazy", "errors", "options", "settings", "runtime", "registry", "distributions", "parts"),
+    *(
+        "lazy",
+        "errors",
+        "options",
+        "settings",
+        "recipes",
+        "runtime",
+        "registry",
+        "distributions",
+        "parts",
+    ),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
     *("distributed", "runs", "training", "inference", "exact"),
     *("predict", "diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),

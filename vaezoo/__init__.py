@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vaezoo.predict.forecasting import forecast
     from vaezoo.predict.imputation import impute
     from vaezoo.predict.sampling import sample
+    from vaezoo.recipes import explain_loss
     from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, analyse, save_report
     from vaezoo.runs import Run, load_run
@@ -44,6 +45,7 @@ __all__ = [
     "draw_posterior",
     "encode",
     "evaluate",
+    "explain_loss",
     "fit",
     "forecast",
     "from_pyro",

@@ -20,7 +20,7 @@ from _timing import cache_in
 from vaezoo import Callback, Data, VaezooError, load_data
 from vaezoo.data import from_arrays
 from vaezoo.runs.ownership import made
-from vaezoo.training.fit import prepare
+from vaezoo.training.admission import prepare
 from vaezoo.training.trainer import Trainer
 
 __all__ = ["PYTHAE_IS_MISSING", "Timeline", "in_turn", "mnist", "whole_runs"]

@@ -10,6 +10,7 @@ import click
 from vaezoo.cli._devices import devices_option, launched, one_speaks
 from vaezoo.cli._flags import PARTS, in_flags
 from vaezoo.cli._reading import READING, reading_options, reading_settings
+from vaezoo.cli._seeds import report_seeds, seeds_of
 from vaezoo.cli._settings import (
     nested,
     parse_settings,
@@ -76,6 +77,12 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
 )
 @click.option("--config", type=click.Path(path_type=Path), help="Settings from a TOML file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder.  [default: runs/...]")
+@click.option(
+    "--seeds",
+    type=int,
+    metavar="N",
+    help="Train N runs side by side, with the seeds from --seed on: OUT/seed-0, ...",
+)
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
 @click.option("--model", "model_file", metavar="FILE.py", help="With --resume: take the pair here.")
 @devices_option
@@ -118,17 +125,19 @@ def _train(
     callbacks = make_callbacks(quiet=as_json, tensorboard=tensorboard, resumes=resume is not None)
     try:
         if resume is not None:
-            run = _resume(resume, words, callbacks)
+            run: Run | list[Run] = _resume(resume, words, callbacks)
         else:
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
-        raise StoppedError(stop.run, stop.step) from None
+        raise StoppedError(stop.run, stop.step, are_many="seeds" in words) from None
     except FinishedError as finished:
         if resume is None or not speaks or "epochs" in words or "steps" in words:
             raise
         _draw_missing(resume, words, finished, as_json)
     else:
-        if speaks:
+        if isinstance(run, list):
+            report_seeds(run, lambda one: _draw(one, words), as_json=as_json)
+        elif speaks:
             _report(run, as_json, _draw(run, words))
 
 
@@ -180,7 +189,9 @@ def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") 
     return resume(path, model=settings.pop("model_file", None), **settings, callbacks=callbacks)
 
 
-def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
+def _fit(
+    model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback]"
+) -> "Run | list[Run]":
     from vaezoo.config import read_file
     from vaezoo.training.fit import fit
 
@@ -193,15 +204,21 @@ def _fit(model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback
     model, pair = _same_model(model, file.get("model"), config)
     settings = _pair_settings(file, words)
     data = _data_settings(pair, file.get("data", {}), words)
+    seeds = seeds_of(words)
+    training = typed_settings(Training)
+    if seeds is not None:
+        training.pop("seed", None)
+        echo_note(f"seeds {seeds[0]} to {seeds[-1]} side by side; shown is seed {seeds[0]}")
     return fit(
         pair,
         data,
         config=settings,
         preset=words.get("preset", file.get("preset")),
-        training=typed_settings(Training),
+        training=training,
         out=words.get("out") or _new_folder(model, data.name),
         numbered="out" not in words,
         callbacks=callbacks,
+        seeds=seeds,
     )
 
 
@@ -272,9 +289,14 @@ class StoppedError(VaezooError):
 
     exit_code = 130
 
-    def __init__(self, run: "Run", step: int) -> None:
+    def __init__(self, run: "Run", step: int, *, are_many: bool = False) -> None:
         if run.info["status"] == "finished":
             super().__init__(f"stopped after step {step}, the last; {_draw_later(run)}")
+        elif are_many:
+            go_on = command("train", "--resume", run.folder())
+            super().__init__(
+                f"stopped at step {step}, all seeds are saved; go on with each: {go_on}"
+            )
         else:
             go_on = command("train", "--resume", run.folder())
             super().__init__(f"stopped at step {step}, saved; go on with: {go_on}")

@@ -17,8 +17,7 @@ from vaezoo import RequestError
 from vaezoo.data import Data, as_data, from_arrays, load_data
 from vaezoo.data.transform import standardization
 from vaezoo.settings import DataSettings
-from vaezoo.training.admission import load_for
-from vaezoo.training.fit import prepare
+from vaezoo.training.admission import load_for, prepare
 
 RNG = np.random.default_rng(0)
 REAL = 50 + 9 * RNG.normal(size=(40, 3))

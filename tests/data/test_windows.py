@@ -9,7 +9,7 @@ import pytest
 from vaezoo.data import Data, load_data
 from vaezoo.errors import RequestError
 from vaezoo.settings import DataSettings
-from vaezoo.training.fit import prepare
+from vaezoo.training.admission import prepare
 
 
 def read(path: Path, **settings: Any) -> Data:

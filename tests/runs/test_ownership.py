@@ -16,7 +16,7 @@ from click.testing import Result
 from vaezoo import Callback, RequestError, Run, fit, resume
 from vaezoo.runs.ownership import made
 from vaezoo.runtime import locks
-from vaezoo.training.fit import prepare
+from vaezoo.training.admission import prepare
 
 Vaezoo = Callable[..., Result]
 
@@ -147,7 +147,7 @@ from pathlib import Path
 from vaezoo.errors import RequestError
 from vaezoo.runs import open_run
 from vaezoo.runs.ownership import made
-from vaezoo.training.fit import prepare
+from vaezoo.training.admission import prepare
 
 NAMES = ("open", "mkdir", "rename", "replace", "fsync", "write", "ftruncate", "unlink", "close")
 

@@ -18,7 +18,7 @@ from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError
 from vaezoo.models.vae import VAEBernoulli
 from vaezoo.objectives import ELBO
-from vaezoo.training.fit import prepare
+from vaezoo.training.admission import prepare
 
 SMALL = {"z_dim": 3, "hidden": [16]}
 

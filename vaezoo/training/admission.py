@@ -1,25 +1,39 @@
 """Before a training: what is asked for, a pair and its data, as the checks take it."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from vaezoo import registry
-from vaezoo.checks.admission import refuse_size
+from vaezoo.checks.admission import Admission, examine_on_data, refuse_size
 from vaezoo.checks.conformance import not_built
-from vaezoo.config import axes, build_model, marked
+from vaezoo.config import axes, build_model, layers, marked, merge
 from vaezoo.data import SOURCES, Data, DataLike, as_data, load_data
+from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import reading_of, refuse_reading
+from vaezoo.data.dataset import with_mask
 from vaezoo.data.sets.sources import DEFAULT_SOURCES
 from vaezoo.data.summary import FACTS
+from vaezoo.data.transform import Transform
+from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError, VaezooError
+from vaezoo.pairs.sites import argument_names
 from vaezoo.parts import FromData
-from vaezoo.settings import DataSettings
+from vaezoo.runs import Run
+from vaezoo.runs.environment import describe_data, describe_environment
+from vaezoo.runs.ownership import require_free
+from vaezoo.runs.rows import are_default
+from vaezoo.runtime.device import find_device, seeded
+from vaezoo.settings import DataSettings, Training
+from vaezoo.training.schedule import checked_schedule
 
-__all__ = ["built", "filled_from_data", "load_for", "preset_of"]
+__all__ = ["built", "filled_from_data", "load_for", "prepare", "preset_of"]
 
+_WENT_WITH = "preset '{}' goes with these data; `preset='default'` trains without it"
 _FILES = ("name", "validation_data", "test_data")
 
 
@@ -115,3 +129,137 @@ def _found_again(settings: DataSettings, data: Data, files: Sequence[str]) -> Da
     names = {key: getattr(settings, key) for key in files}
     paths = {key: str(Path(n).expanduser().absolute()) for key, n in names.items() if n}
     return settings.model_copy(update={**paths, "categories": dict(data.categories)})
+
+
+def prepare(
+    model: str | type[nn.Module] | nn.Module,
+    data: DataLike | DataSettings | None,
+    *,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    training: Training | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    numbered: bool = False,
+    loaded: tuple[DataSettings, Data] | None = None,
+) -> tuple[Run, Data]:
+    """Check a request for training and return a run at its start; nothing is written.
+
+    Parameters are those of :func:`vaezoo.fit`, and what :func:`load_for` gave before, if it did.
+    """
+    path = Path(out) if out else None
+    if path is not None:
+        _require_settings(model)
+        if not numbered:
+            require_free(path)
+    cls = _class_of(model)
+    settings, rows = loaded or load_for(cls, data, data_settings)
+    chosen = preset_of(cls, settings) if preset is None else preset
+    values, schedule = _layers(cls, chosen, config, training, rows)
+    device = find_device(schedule.device)
+    check_precision(schedule.precision, device)
+    with seeded(schedule.seed, device), registry.blaming_file(cls):
+        pair = model if isinstance(model, nn.Module) else built(cls, values, rows.x_shape)
+        names = argument_names(pair)
+        rows = with_mask(rows) if "mask" in names else rows
+        again = None if pair is model else partial(built, cls, values, rows.x_shape)
+        admission = examine_on_data(pair, rows, settings, again=again)
+        facts = _facts_of(admission, rows, names)
+    run = Run(
+        pair=pair.to(device),
+        model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
+        config=values,
+        data=settings,
+        training=schedule,
+        transform=admission.transform,
+        fitted_to=rows,
+        shapes={name: rows.arrays[name].shape[1:] for name in names},
+        path=path,
+        records=[],
+        info={
+            **_info(cls, rows, names, device, schedule),
+            "own_splits": _splits_are_own(data, rows, settings),
+            **facts,
+            "preset": chosen,
+            "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *facts["notes"]],
+        },
+    )
+    return run, rows
+
+
+def _splits_are_own(given: object, data: Data, settings: DataSettings) -> bool:
+    """Whether no file and no seed gives the splits of data again, so that a run keeps them."""
+    is_found = given is None or isinstance(given, str | Path | DataSettings)
+    return not (is_found or are_default(data, settings.split_seed))
+
+
+def _facts_of(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:
+    """Return what ``run.json`` holds of an admission; a refusal where something is wrong."""
+    admission.report.refuse()
+    notes = [str(n) for n in admission.report.notes if n.check != "reparameterised"]
+    return {"observed": admission.roles.to_dict(), "notes": notes + _unused(data, names)}
+
+
+def _unused(data: Data, names: Sequence[str]) -> list[str]:
+    """Return a line on the arrays that the model does not take; labels are there to look at."""
+    arrays = [f"'{name}'" for name in data.arrays if name not in (*names, "label")]
+    if not arrays:
+        return []
+    return [f"not used: {', '.join(arrays)}, since the model takes {', '.join(names)} only"]
+
+
+def _asked(*settings: Mapping[str, Any]) -> set[str]:
+    """Return the names of the settings of a training that somebody asked for."""
+    asked = dict(reduce(merge, settings).get("training") or {})
+    options = [asked.get("objective"), asked.get("objective_options")]
+    return {*asked, *(name for values in options if isinstance(values, Mapping) for name in values)}
+
+
+def _layers(
+    cls: type[nn.Module],
+    preset: str | None,
+    config: Mapping[str, Any] | None,
+    training: Training | Mapping[str, Any] | None,
+    data: Data,
+) -> tuple[dict[str, Any], Training]:
+    """Return the settings of a pair, and those of a training that goes with the data."""
+    if isinstance(training, Training):
+        training = training.model_dump(exclude_unset=True)
+    asked = (config or {}, {"training": training or {}})
+    with registry.blaming_file(cls):
+        values, schedule = layers(cls, preset, *asked)
+        values = filled_from_data(cls, values, data)
+    schedule = checked_schedule(schedule, data, cls, asked=_asked(*asked))
+    if len(data.splits.get("validation", ())) == 0:
+        raise RequestError(
+            f"{data.name} has no rows for validation; give at least 3 rows, or your own split"
+        )
+    return values, schedule
+
+
+def _info(
+    cls: type, data: Data, names: Sequence[str], device: torch.device, training: Training
+) -> dict[str, Any]:
+    """Return what a run says of itself in ``run.json`` when it starts."""
+    return {
+        **describe_environment(cls),
+        **describe_data(data, names),
+        "num_units": Batches(data, Transform(), names, device).num_units("train"),
+        "device": str(device),
+        "seed": training.seed,
+        "status": "running",
+    }
+
+
+def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
+    if isinstance(model, str):
+        return registry.get_model(model)
+    return type(model) if isinstance(model, nn.Module) else model
+
+
+def _require_settings(model: str | type[nn.Module] | nn.Module) -> None:
+    if isinstance(model, nn.Module):
+        raise RequestError(
+            "a pair that is already built cannot be saved, because its settings are unknown; "
+            "give fit its class or name, and config={...}"
+        )

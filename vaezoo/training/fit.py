@@ -1,42 +1,62 @@
 """Training: stochastic variational inference from data to a run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-import torch
 from torch import nn
 
 from vaezoo import registry
-from vaezoo.checks.admission import Admission, examine_on_data
-from vaezoo.config import layers, merge
 from vaezoo.data import Data
-from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data, without_reading
-from vaezoo.data.dataset import with_mask
-from vaezoo.data.transform import Transform
 from vaezoo.distributed.processes import Processes, joined
-from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError
-from vaezoo.pairs.sites import argument_names
 from vaezoo.runs import Run, open_run
-from vaezoo.runs.environment import describe_data, describe_environment
-from vaezoo.runs.ownership import made, owned, require_free
+from vaezoo.runs.ownership import made, owned
 from vaezoo.runs.records import METRICS
-from vaezoo.runs.rows import are_default
 from vaezoo.runs.weights import STATE, WEIGHTS
-from vaezoo.runtime.device import find_device, seeded
 from vaezoo.settings import DataSettings, Training, checked
-from vaezoo.training.admission import built, filled_from_data, load_for, preset_of
+from vaezoo.training.admission import prepare
 from vaezoo.training.callbacks import Callback
+from vaezoo.training.many.fitting import fit_seeds
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
-__all__ = ["fit", "prepare", "resume"]
+__all__ = ["fit", "resume"]
 
-_WENT_WITH = "preset '{}' goes with these data; `preset='default'` trains without it"
+
+@overload
+def fit(
+    model: str | type[nn.Module] | nn.Module,
+    data: "DataLike | DataSettings | None" = None,
+    *,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    training: Training | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    numbered: bool = False,
+    callbacks: Sequence[Callback] = (),
+    seeds: None = None,
+) -> Run: ...
+
+
+@overload
+def fit(
+    model: str | type[nn.Module] | nn.Module,
+    data: "DataLike | DataSettings | None" = None,
+    *,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    training: Training | Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    numbered: bool = False,
+    callbacks: Sequence[Callback] = (),
+    seeds: Iterable[int],
+) -> list[Run]: ...
 
 
 def fit(
@@ -50,7 +70,8 @@ def fit(
     out: str | Path | None = None,
     numbered: bool = False,
     callbacks: Sequence[Callback] = (),
-) -> Run:
+    seeds: Iterable[int] | None = None,
+) -> Run | list[Run]:
     """Train a model/guide pair.
 
     Parameters
@@ -77,12 +98,16 @@ def fit(
     numbered
         When `out` is taken, take ``out-2``, ``out-3`` and so on, instead of a refusal.
     callbacks
-        Are told how it goes.
+        Are told how it goes; with seeds, how the first one goes, and of warnings of all.
+    seeds
+        Train once for each of these, as ``range(10)``, side by side in this process: into
+        ``out/seed-0`` and so on, with a summary in ``out/seeds.json``. On the tiers ``eager`` and
+        ``graph`` each run is bit by bit the one that its seed gives alone.
 
     Returns
     -------
-    Run
-        With the best weights by validation score.
+    Run, or list of Run
+        With the best weights by validation score; one for each seed where there are seeds.
 
     Raises
     ------
@@ -99,8 +124,26 @@ def fit(
     >>> run = fit("vae-bernoulli", training={"epochs": 1})
     >>> sorted(run.metrics[-1]["validation"])[:3]
     ['active_units', 'at_floor', 'bits_per_dim']
+    >>> runs = fit("vae-linear", training={"steps": 3}, seeds=range(2))
+    >>> [run.info["seed"] for run in runs]
+    [0, 1]
     """
     processes = joined()
+    if seeds is not None:
+        if processes.are_many:
+            raise RequestError("`seeds` go side by side in one process; start it without torchrun")
+        return fit_seeds(
+            model,
+            data,
+            seeds=seeds,
+            data_settings=data_settings,
+            config=config,
+            preset=preset,
+            training=training,
+            out=out,
+            numbered=numbered,
+            callbacks=callbacks,
+        )
     callbacks = callbacks if processes.is_first else ()
     with processes.telling_failure():
         with processes.first_goes_ahead():
@@ -250,136 +293,6 @@ def _at_start(
     fresh.path, fresh.data, fresh.training = run.path, run.data, run.training
     fresh.info["id"] = run.id
     return fresh, loaded
-
-
-def prepare(
-    model: str | type[nn.Module] | nn.Module,
-    data: DataLike | DataSettings | None,
-    *,
-    data_settings: DataSettings | Mapping[str, Any] | None = None,
-    config: Mapping[str, Any] | None = None,
-    preset: str | None = None,
-    training: Training | Mapping[str, Any] | None = None,
-    out: str | Path | None = None,
-    numbered: bool = False,
-) -> tuple[Run, Data]:
-    """Check a request for training and return a run at its start; nothing is written."""
-    path = Path(out) if out else None
-    if path is not None:
-        _require_settings(model)
-        if not numbered:
-            require_free(path)
-    cls = _class_of(model)
-    settings, loaded = load_for(cls, data, data_settings)
-    chosen = preset_of(cls, settings) if preset is None else preset
-    values, schedule = _layers(cls, chosen, config, training, loaded)
-    device = find_device(schedule.device)
-    check_precision(schedule.precision, device)
-    with seeded(schedule.seed, device), registry.blaming_file(cls):
-        pair = model if isinstance(model, nn.Module) else built(cls, values, loaded.x_shape)
-        names = argument_names(pair)
-        loaded = with_mask(loaded) if "mask" in names else loaded
-        again = None if pair is model else partial(built, cls, values, loaded.x_shape)
-        admission = examine_on_data(pair, loaded, settings, again=again)
-        facts = _facts_of(admission, loaded, names)
-    run = Run(
-        pair=pair.to(device),
-        model=model if isinstance(model, str) else f"{cls.__module__}:{cls.__qualname__}",
-        config=values,
-        data=settings,
-        training=schedule,
-        transform=admission.transform,
-        fitted_to=loaded,
-        shapes={name: loaded.arrays[name].shape[1:] for name in names},
-        path=path,
-        records=[],
-        info={
-            **_info(cls, loaded, names, device, schedule),
-            "own_splits": _splits_are_own(data, loaded, settings),
-            **facts,
-            "preset": chosen,
-            "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *facts["notes"]],
-        },
-    )
-    return run, loaded
-
-
-def _splits_are_own(given: object, data: Data, settings: DataSettings) -> bool:
-    """Whether no file and no seed gives the splits of data again, so that a run keeps them."""
-    is_found = given is None or isinstance(given, str | Path | DataSettings)
-    return not (is_found or are_default(data, settings.split_seed))
-
-
-def _asked(*settings: Mapping[str, Any]) -> set[str]:
-    """Return the names of the settings of a training that somebody asked for."""
-    asked = dict(reduce(merge, settings).get("training") or {})
-    options = [asked.get("objective"), asked.get("objective_options")]
-    return {*asked, *(name for values in options if isinstance(values, Mapping) for name in values)}
-
-
-def _facts_of(admission: Admission, data: Data, names: Sequence[str]) -> dict[str, Any]:
-    """Return what ``run.json`` holds of an admission; a refusal where something is wrong."""
-    admission.report.refuse()
-    notes = [str(n) for n in admission.report.notes if n.check != "reparameterised"]
-    return {"observed": admission.roles.to_dict(), "notes": notes + _unused(data, names)}
-
-
-def _unused(data: Data, names: Sequence[str]) -> list[str]:
-    """Return a line on the arrays that the model does not take; labels are there to look at."""
-    arrays = [f"'{name}'" for name in data.arrays if name not in (*names, "label")]
-    if not arrays:
-        return []
-    return [f"not used: {', '.join(arrays)}, since the model takes {', '.join(names)} only"]
-
-
-def _layers(
-    cls: type[nn.Module],
-    preset: str | None,
-    config: Mapping[str, Any] | None,
-    training: Training | Mapping[str, Any] | None,
-    data: Data,
-) -> tuple[dict[str, Any], Training]:
-    """Return the settings of a pair, and those of a training that goes with the data."""
-    if isinstance(training, Training):
-        training = training.model_dump(exclude_unset=True)
-    asked = (config or {}, {"training": training or {}})
-    with registry.blaming_file(cls):
-        values, schedule = layers(cls, preset, *asked)
-        values = filled_from_data(cls, values, data)
-    schedule = checked_schedule(schedule, data, cls, asked=_asked(*asked))
-    if len(data.splits.get("validation", ())) == 0:
-        raise RequestError(
-            f"{data.name} has no rows for validation; give at least 3 rows, or your own split"
-        )
-    return values, schedule
-
-
-def _info(
-    cls: type, data: Data, names: Sequence[str], device: torch.device, training: Training
-) -> dict[str, Any]:
-    """Return what a run says of itself in ``run.json`` when it starts."""
-    return {
-        **describe_environment(cls),
-        **describe_data(data, names),
-        "num_units": Batches(data, Transform(), names, device).num_units("train"),
-        "device": str(device),
-        "seed": training.seed,
-        "status": "running",
-    }
-
-
-def _class_of(model: str | type[nn.Module] | nn.Module) -> type[nn.Module]:
-    if isinstance(model, str):
-        return registry.get_model(model)
-    return type(model) if isinstance(model, nn.Module) else model
-
-
-def _require_settings(model: str | type[nn.Module] | nn.Module) -> None:
-    if isinstance(model, nn.Module):
-        raise RequestError(
-            "a pair that is already built cannot be saved, because its settings are unknown; "
-            "give fit its class or name, and config={...}"
-        )
 
 
 def _warn(callbacks: Sequence[Callback], message: str) -> None:

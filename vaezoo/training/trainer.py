@@ -59,11 +59,6 @@ class Trainer:
         Are told how it goes.
     processes
         Those that train it together; each has a run of its own, of which only the first is written.
-
-    Attributes
-    ----------
-    take_step
-        From an update to its loss, when the step is taken; for many seeds somebody else takes it.
     """
 
     def __init__(
@@ -114,6 +109,7 @@ class Trainer:
         )
         self.measured_at = -1
         self.stop_requested: Callable[[], bool] = lambda: False
+        # From an update to its loss; of many seeds somebody else takes the steps.
         self.take_step: Callable[[Update], Tensor] = self._step_alone
         self.good = Good(run.pair, self.optimised.networks)
         self.saver = Saver(
@@ -257,7 +253,9 @@ class Trainer:
         self.form.train()
         self.optimised.networks.train()
         for update in updates[state.epoch_steps :][: self.total - state.step]:
-            yield update
+            state.seconds += time.monotonic() - began
+            yield update  # others may go on meanwhile
+            began = time.monotonic()
             self._one_step(update)
             if self.stop_requested():
                 state.seconds += time.monotonic() - began

@@ -1,0 +1,109 @@
+"""Many seeds at once: each run is the one that its seed makes alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vaezoo import fit
+from vaezoo.errors import NonFiniteError, RequestError
+from vaezoo.runs import Run, load_run
+from vaezoo.training.callbacks import Callback, Interrupted
+from vaezoo.training.fit import resume
+
+SMALL = {"hidden": [16], "z_dim": 3}
+
+
+def require_same(one: Run, other: Run) -> None:
+    ours, theirs = one.pair.state_dict(), other.pair.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert [_without_seconds(r) for r in one.metrics] == [
+        _without_seconds(r) for r in other.metrics
+    ]
+
+
+def _without_seconds(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "seconds"}
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+def test_each_run_is_the_one_of_its_seed_alone(engine: str) -> None:
+    training = {"steps": 30, "engine": engine}
+    runs = fit("vae-bernoulli", config=SMALL, training=training, seeds=[2, 0])
+    for run, seed in zip(runs, (2, 0), strict=True):
+        alone = fit("vae-bernoulli", config=SMALL, training={**training, "seed": seed})
+        require_same(run, alone)
+
+
+def test_seeds_stop_early_each_at_its_own_epoch() -> None:
+    training = {"epochs": 40, "engine": "graph", "patience": 1, "plateau": 1, "lr": 0.03}
+    runs = fit("vae-bernoulli", config=SMALL, training=training, seeds=range(3))
+    assert len({run.info["steps"] for run in runs}) > 1
+    for seed, run in enumerate(runs):
+        require_same(run, fit("vae-bernoulli", config=SMALL, training={**training, "seed": seed}))
+
+
+def test_each_has_a_folder_and_all_a_summary(tmp_path: Path) -> None:
+    runs = fit("vae-linear", training={"steps": 3}, seeds=range(2), out=tmp_path / "out")
+    assert [run.folder().name for run in runs] == ["seed-0", "seed-1"]
+    summary = json.loads((tmp_path / "out/seeds.json").read_text())
+    values = [load_run(run.folder()).metrics[-1]["validation"]["elbo"] for run in runs]
+    assert summary["validation"]["elbo"]["values"] == values
+    assert summary["validation"]["elbo"]["min"] == min(values)
+
+
+class _Stopping(Callback):
+    def on_step(self, step: int, loss: float) -> None:
+        if step == 4:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_stop_saves_all_and_each_goes_on(tmp_path: Path) -> None:
+    training = {"steps": 8, "engine": "graph"}
+    with pytest.raises(Interrupted):
+        fit(
+            "vae-linear",
+            training=training,
+            seeds=range(2),
+            out=tmp_path,
+            callbacks=[_Stopping()],
+        )
+    for seed in range(2):
+        resumed = resume(tmp_path / f"seed-{seed}")
+        require_same(resumed, fit("vae-linear", training={**training, "seed": seed}))
+
+
+def test_one_that_fails_leaves_the_others(tmp_path: Path) -> None:
+    class Breaking(Callback):
+        def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
+            with torch.no_grad():
+                next(run.pair.parameters()).fill_(float("nan"))
+
+    with pytest.raises(NonFiniteError):
+        fit(
+            "vae-linear",
+            training={"steps": 3},
+            seeds=range(2),
+            out=tmp_path,
+            callbacks=[Breaking()],
+        )
+    assert load_run(tmp_path / "seed-1").info["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "training", "message"),
+    [
+        ([], {}, "names no seed"),
+        ([1, 1], {}, "names 1 twice"),
+        ([1, 2], {"seed": 3}, "not both"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    seeds: list[int], training: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        fit("vae-linear", training=training, seeds=seeds)

@@ -1,0 +1,1 @@
+"""Many seeds of one training: side by side in one process, a run folder for each."""

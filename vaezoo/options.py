@@ -32,7 +32,7 @@ LatentSource = Literal["prior", "gmm", "flow"]
 Level = Literal["quick", "standard", "full"]
 OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]
 PointValue = Literal["mean", "sample"]
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "bf16", "auto"]
 Split = Literal["train", "validation", "test", "all"]
 
 

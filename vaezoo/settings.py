@@ -115,7 +115,7 @@ class Training(Settings):
     """How steps are executed."""
 
     precision: Precision = "float32"
-    """Of products inside networks."""
+    """Of products inside networks; auto takes bf16 for large ones, where the processor has it."""
 
 
 class DataSettings(Settings):

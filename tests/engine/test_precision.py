@@ -10,6 +10,7 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vaezoo.engine import precision
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.precision import check_precision, networks_in
 from vaezoo.engine.tiers import Engine
@@ -77,6 +78,56 @@ def test_everything_else_is_computed_in_float32() -> None:
     assert all(map(torch.equal, values, expected))
 
 
+@pytest.fixture
+def quick_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that multiplies in bfloat16."""
+    monkeypatch.setattr(precision, "_multiplies_in_bf16", lambda device: True)
+
+
+@pytest.mark.usefixtures("quick_bf16")
+@pytest.mark.parametrize(("num_rows", "is_rounded"), [(1, False), (100, True)])
+def test_auto_goes_by_the_size_of_the_product(num_rows: int, is_rounded: bool) -> None:
+    layer, x = nn.Linear(500, 500), torch.randn(num_rows, 500)  # 0.5 and 50 million operations
+    expected = layer(x)
+    with networks_in("auto", CPU):
+        assert torch.equal(layer(x), expected) is not is_rounded
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "operations"),
+    [
+        (nn.Linear(3, 5), torch.zeros(2, 7, 3), 2 * 14 * 15),
+        (nn.Bilinear(3, 4, 5), torch.zeros(2, 3), 2 * 2 * 60),
+        (nn.Conv2d(4, 6, 3, groups=2), torch.zeros(2, 4, 8, 8), 2 * 2 * 64 * 6 * 2 * 9),
+        (nn.Conv2d(4, 6, 3, stride=2), torch.zeros(2, 4, 8, 8), 2 * 2 * 16 * 6 * 4 * 9),
+        (nn.ConvTranspose2d(4, 6, 3, stride=2), torch.zeros(2, 4, 8, 8), 2 * 2 * 64 * 4 * 6 * 9),
+    ],
+)
+def test_operations_are_counted(
+    layer: nn.Module, x: Tensor, operations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    count = precision._operations
+
+    def noted(*args: Any) -> float:
+        counts.append(count(*args))
+        return counts[-1]
+
+    monkeypatch.setattr(precision, "_operations", noted)
+    with networks_in("bf16", CPU):
+        layer(*([x, torch.zeros(2, 4)] if isinstance(layer, nn.Bilinear) else [x]))
+    assert counts == [operations]
+
+
+def test_auto_is_float32_where_bfloat16_is_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_multiplies_in_bf16", lambda device: False)
+    assert precision.precision_on("auto", CPU) == "float32"
+    layer, x = nn.Linear(500, 500), torch.randn(100, 500)
+    expected = layer(x)
+    with networks_in("auto", CPU):
+        assert torch.equal(layer(x), expected)
+
+
 def test_float32_changes_nothing() -> None:
     layer, x = nn.Linear(3, 5), torch.randn(2, 3)
     expected = layer(x)
@@ -105,11 +156,11 @@ def test_log_densities_are_float32() -> None:
 # Steps
 
 
-def trained(tier: str, precision: str, number: int = 30) -> tuple[list[float], nn.Module, Engine]:
+def trained(tier: str, chosen: str, number: int = 30) -> tuple[list[float], nn.Module, Engine]:
     torch.manual_seed(0)
     pair = VAEBernoulli(x_shape=(6,), z_dim=3, hidden=(8,))
     optimizer = Optimizer("adam", list(pair.parameters()), lr=0.01)
-    options: dict[str, Any] = {"engine": tier, "precision": precision}
+    options: dict[str, Any] = {"engine": tier, "precision": chosen}
     objective = ELBO()
     batches = [torch.bernoulli(torch.rand(16, 6)) for _ in range(number)]
     objective.prepare(pair, (batches[0],))
@@ -143,8 +194,8 @@ def test_gradients_of_the_objective_are_near_those_of_float32() -> None:
     pair = VAEBernoulli(x_shape=(6,), z_dim=3, hidden=(8,))
     batch = (torch.bernoulli(torch.rand(64, 6)),)
     directions = []
-    for precision in ("bf16", "float32"):
-        options: dict[str, Any] = {"precision": precision}
+    for chosen in ("bf16", "float32"):
+        options: dict[str, Any] = {"precision": chosen}
         optimizer = Optimizer("adam", list(pair.parameters()), lr=0.01)
         torch.manual_seed(3)
         _, gradients = Engine(pair, ELBO(), optimizer, **options).evaluate(batch)
@@ -185,8 +236,8 @@ class Huge(Plain):
 def test_large_log_densities_keep_their_digits() -> None:
     pair, x = Huge(), torch.randn(8, 4)
     losses = []
-    for precision in ("bf16", "float32"):
-        options: dict[str, Any] = {"precision": precision}
+    for chosen in ("bf16", "float32"):
+        options: dict[str, Any] = {"precision": chosen}
         optimizer = Optimizer("adam", list(pair.parameters()), lr=0.01)
         torch.manual_seed(3)
         losses.append(float(Engine(pair, ELBO(), optimizer, **options).evaluate((x,))[0]))
@@ -194,6 +245,10 @@ def test_large_log_densities_keep_their_digits() -> None:
 
 
 # Refusals
+
+
+def test_auto_is_refused_nowhere() -> None:
+    check_precision("auto", torch.device("mps"))
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps", "cuda"])

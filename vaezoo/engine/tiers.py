@@ -41,6 +41,7 @@ from vaezoo.engine.gradients import Prepare, filled_up, loss_and_gradients
 from vaezoo.engine.groups import Optimizers
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.outcomes import difference_from_eager
+from vaezoo.engine.precision import precision_on
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.repayment import (
     FEWEST_STEPS_CAPTURED,
@@ -59,8 +60,7 @@ from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Engine"]
 
-CHECKED_EVERY, CONSIDERED_EVERY = 1_000, 256
-MOST_KINDS = 64
+CHECKED_EVERY, CONSIDERED_EVERY, MOST_KINDS = 1_000, 256, 64
 _UNOWNED = "a tensor that belongs to no module is used, and is not saved; register it as a buffer"
 
 
@@ -126,7 +126,7 @@ class Engine:
         self.optimizer = optimizer
         self.max_norm = clip_norm or float("inf")
         self.engine = engine
-        self.precision: Precision = precision
+        self.precision: Precision = precision_on(precision, optimizer.lr.device)
         self.prepare, self.batch_size = prepare, batch_size
         self.num_steps, self.num_data = num_steps, num_data
         self.merge, self.notify = merge, notify

@@ -1,6 +1,7 @@
 """How training is shown: a bar on a terminal, plain lines elsewhere, TensorBoard on request."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,10 +29,11 @@ from vaezoo.runs.summary import headline
 from vaezoo.runtime.storage import inside
 from vaezoo.training.callbacks import Callback
 
-__all__ = ["make_callbacks", "rows_bar", "steps_bar"]
+__all__ = ["Reading", "make_callbacks", "rows_bar", "steps_bar"]
 
 _SECONDS_BETWEEN_LINES, _MOST_SECONDS_BETWEEN_LINES = 2.0, 5.0
-_STEPS_TO_ESTIMATE, _SECONDS_WORTH_A_WORD = 20, 60.0
+_SECONDS_IN_SILENCE = 1.0
+_STEPS_TO_ESTIMATE, _SECONDS_TO_ESTIMATE, _SECONDS_WORTH_A_WORD = 20, 10.0, 60.0
 SPLITS = ("train", "validation")
 TERMS = ("elbo", "recon", "kl", "reconstruction", "penalty")
 
@@ -84,13 +86,14 @@ def in_minutes(seconds: float) -> str:
 class Lines(Callback):
     """A line for epochs every two seconds at most, and for steps if there was none for five.
 
-    After twenty steps the whole time is told, when it is above a minute.
+    After twenty steps, or ten seconds, the whole time is told, when it is above a minute.
     """
 
     def __init__(self) -> None:
         self.last_epoch = self.last = -1e9
         self.total = 0
         self.began: tuple[int, float] | None = None
+        self.has_estimated = False
 
     def on_prepare(self, run: Run) -> None:
         echo(f"preparing {run.name} on {run.device}", err=True)
@@ -110,8 +113,10 @@ class Lines(Callback):
             return
         first, then = self.began
         left = (now - then) / (step - first) * (self.total - step)
-        if step - first == _STEPS_TO_ESTIMATE and left > _SECONDS_WORTH_A_WORD:
+        is_enough = step - first >= _STEPS_TO_ESTIMATE or now - then > _SECONDS_TO_ESTIMATE
+        if is_enough and not self.has_estimated and left > _SECONDS_WORTH_A_WORD:
             echo(f"{self.total} steps take about {in_minutes(now - then + left)}", err=True)
+        self.has_estimated |= is_enough
         if now - self.last > _MOST_SECONDS_BETWEEN_LINES:
             self.last = now
             echo(
@@ -132,6 +137,34 @@ class Lines(Callback):
 
     def on_warning(self, message: str) -> None:
         echo(f"warning: {in_flags(message)}", err=True, limit=LONGEST)
+
+
+class Reading(Callback):
+    """A line while data are read and a pair is checked on them, where that takes a second.
+
+    A refusal that comes at once stays the only line.
+
+    Parameters
+    ----------
+    what
+        The line.
+    seconds
+        After which it is printed.
+    """
+
+    def __init__(self, what: str, seconds: float = _SECONDS_IN_SILENCE) -> None:
+        self.timer = threading.Timer(seconds, partial(echo, what, err=True))
+        self.timer.daemon = True
+
+    def __enter__(self) -> "Reading":
+        self.timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.timer.cancel()
+
+    def on_prepare(self, run: Run) -> None:
+        self.timer.cancel()
 
 
 class Reopening(Callback):

@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +193,7 @@ def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") 
 def _fit(
     model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback]"
 ) -> "Run | list[Run]":
+    from vaezoo.cli._progress import Reading
     from vaezoo.config import read_file
     from vaezoo.training.fit import fit
 
@@ -209,17 +211,19 @@ def _fit(
     if seeds is not None:
         training.pop("seed", None)
         echo_note(f"seeds {seeds[0]} to {seeds[-1]} side by side; shown is seed {seeds[0]}")
-    return fit(
-        pair,
-        data,
-        config=settings,
-        preset=words.get("preset", file.get("preset")),
-        training=training,
-        out=words.get("out") or _new_folder(model, data.name),
-        numbered="out" not in words,
-        callbacks=callbacks,
-        seeds=seeds,
-    )
+    reading = Reading(f"preparing {_stem(model)}: reading {data.name}")
+    with nullcontext() if "as_json" in words else reading:
+        return fit(
+            pair,
+            data,
+            config=settings,
+            preset=words.get("preset", file.get("preset")),
+            training=training,
+            out=words.get("out") or _new_folder(model, data.name),
+            numbered="out" not in words,
+            callbacks=[reading, *callbacks],
+            seeds=seeds,
+        )
 
 
 def _data_settings(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vaezoo.cli import _progress
-from vaezoo.cli._progress import Lines, in_minutes, rows_bar, steps_bar
+from vaezoo.cli._progress import Lines, Reading, in_minutes, rows_bar, steps_bar
 
 
 def test_nothing_is_shown_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +31,17 @@ def test_a_terminal_shows_how_much_is_done(
     shown = capsys.readouterr().err
     assert "2/5" in shown
     assert "calibration" in shown
+
+
+def test_slow_reading_has_a_line_and_none_when_it_is_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Reading("preparing x: reading y", 0.0) as reading:
+        reading.timer.join()
+    with Reading("preparing x: reading z", 3600.0) as done:
+        pass
+    done.timer.join()
+    assert capsys.readouterr().err.splitlines() == ["preparing x: reading y"]
 
 
 def lines_of(seconds_per_step: float, monkeypatch: pytest.MonkeyPatch) -> Lines:
@@ -60,6 +71,14 @@ def test_long_epochs_have_a_line_every_few_seconds(
     assert said[2] == "step      6 of 100  loss 1.50  94 s left"
     assert len([line for line in said if line.startswith("step ")]) == 5
     assert "100 steps take about 99 s" in said
+
+
+def test_slow_steps_are_not_waited_for_to_tell_the_whole_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines_of(20.0, monkeypatch)
+    said = capsys.readouterr().err.splitlines()
+    assert said[2] == "100 steps take about 33 min"
 
 
 def test_short_trainings_need_no_such_lines(

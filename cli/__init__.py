@@ -29,6 +29,7 @@ COMMANDS = {
     "show": "Show a model: its distributions, sites and settings.",
     "data": "List, show and fetch data sets.",
     "train": "Train a model.",
+    "sweep": "Train with many settings and find the best.",
     "sample": "Draw new data from a trained model.",
     "reconstruct": "Reconstruct data.",
     "forecast": "Forecast the next frames of sequences.",

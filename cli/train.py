@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vaezoo.runs import Run
     from vaezoo.training.callbacks import Callback, FinishedError
 
-__all__ = ["train"]
+__all__ = ["pair_and_data", "train"]
 
 DATA = {"data": "name", "data_dir": "dir"}
 BESIDE = ("resume", "devices", "tensorboard", "as_json")
@@ -194,36 +194,53 @@ def _fit(
     model: str | None, words: dict[str, Any], callbacks: "Sequence[Callback]"
 ) -> "Run | list[Run]":
     from vaezoo.cli._progress import Reading
-    from vaezoo.config import read_file
     from vaezoo.training.fit import fit
 
-    config = words.get("config")
     if "model_file" in words:
         raise RequestError("--model goes with --resume; to train a file, name it as MODEL")
-    if model is None and config is None:
-        raise RequestError("name a model to train (vaezoo list), or a run with --resume")
-    file = read_file(config) if config else {}
-    model, pair = _same_model(model, file.get("model"), config)
-    settings = _pair_settings(file, words)
-    data = _data_settings(pair, file.get("data", {}), words)
+    name, pair, data, settings, preset = pair_and_data(model, words)
     seeds = seeds_of(words)
     training = typed_settings(Training)
     if seeds is not None:
         training.pop("seed", None)
         echo_note(f"seeds {seeds[0]} to {seeds[-1]} side by side; shown is seed {seeds[0]}")
-    reading = Reading(f"preparing {_stem(model)}: reading {data.name}")
+    reading = Reading(f"preparing {_stem(name)}: reading {data.name}")
     with nullcontext() if "as_json" in words else reading:
         return fit(
             pair,
             data,
             config=settings,
-            preset=words.get("preset", file.get("preset")),
+            preset=preset,
             training=training,
-            out=words.get("out") or _new_folder(model, data.name),
+            out=words.get("out") or _new_folder(name, data.name),
             numbered="out" not in words,
             callbacks=[reading, *callbacks],
             seeds=seeds,
         )
+
+
+def pair_and_data(
+    model: str | None, words: dict[str, Any]
+) -> tuple[str, "str | type[nn.Module]", DataSettings, dict[str, Any], str | None]:
+    """Return what is trained: its name, the pair, its data, the settings of the pair, its preset.
+
+    Parameters
+    ----------
+    model
+        As it was named; None for that of a file of settings.
+    words
+        What a person typed, a file of settings among it.
+    """
+    from vaezoo.config import read_file
+
+    config = words.get("config")
+    if model is None and config is None:
+        raise RequestError("name a model to train (vaezoo list), or a run with --resume")
+    file = read_file(config) if config else {}
+    name, pair = _same_model(model, file.get("model"), config)
+    settings = _pair_settings(file, words)
+    data = _data_settings(pair, file.get("data", {}), words)
+    return name, pair, data, settings, words.get("preset", file.get("preset"))
 
 
 def _data_settings(

@@ -72,7 +72,7 @@ RANKS = (
         "parts",
     ),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
-    *("distributed", "runs", "training", "inference", "exact"),
+    *("distributed", "runs", "training", "sweeps", "inference", "exact"),
     *("predict", "diagnostics", "trees", "plots", "report", "testing", "models", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 14, 400

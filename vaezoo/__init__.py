@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vaezoo.runtime.arviz import to_arviz
     from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
+    from vaezoo.sweeps.outcome import Sweep
+    from vaezoo.sweeps.sweeping import sweep
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
     from vaezoo.trees.bridge.from_pyro import from_pyro
@@ -38,6 +40,7 @@ __all__ = [
     "Run",
     "RunError",
     "SequencePair",
+    "Sweep",
     "Training",
     "VaezooError",
     "analyse",
@@ -62,6 +65,7 @@ __all__ = [
     "save_report",
     "save_tree",
     "stack_valid",
+    "sweep",
     "to_arviz",
 ]
 

@@ -1,0 +1,1 @@
+"""Sweeps: many trainings over a space of settings, of which the best is looked for."""

@@ -45,6 +45,7 @@ def main() -> None:
     rows = [
         ("test, nats", "vaezoo", "published"),
         ("-ELBO", f"{-result.metrics.elbo:.2f}", "103.31"),
+        ("-log p(x), independent pixels", f"{-result.floors['independent']:.2f}", ""),
         ("reconstruction", f"{-result.metrics.recon:.2f}", ""),
         ("KL", f"{result.metrics.kl:.2f}", ""),
         *(

@@ -48,10 +48,11 @@ ROWS: dict[str, dict[str, Row]] = {
     "spoken-digits": PAPER,
     "pendigits": PAPER,
 }
+FLOORS = {"independent": "independent elements", "markov": "Markov chain of each element"}
 STANDARDIZED = ("spoken-digits", "pendigits")
 TITLES = {
-    "jsb": "JSB chorales, 77 test sequences, 4,725 frames (floor: Markov chain, -10.47)",
-    "nottingham": "Nottingham, 170 test sequences, 44,463 frames (floor: Markov chain, -5.16)",
+    "jsb": "JSB chorales, 77 test sequences, 4,725 frames",
+    "nottingham": "Nottingham, 170 test sequences, 44,463 frames",
     "spoken-digits": "Spoken digits, frames of 200 samples, standardised",
     "pendigits": "Pen digits, frames (dx, dy, pen), offsets standardised",
 }
@@ -81,6 +82,7 @@ def run(data: str, name: str, seed: int, folder: Path) -> None:
 def rows_of(data: str, folder: Path) -> list[list[str]]:
     """Return a table of means over seeds and their standard deviations."""
     per = "frame" if data in ("jsb", "nottingham") else "sequence"
+    floors: dict[str, float] = {}
     table = [["model", "seeds", f"ELBO, nats per {per}", "IWAE 5", "FIVO 5", "KL", "latents"]]
     for name in ROWS[data]:
         paths = sorted(folder.glob(f"{data}-{name}-[0-9].json"))
@@ -93,6 +95,10 @@ def rows_of(data: str, folder: Path) -> list[list[str]]:
         kl = [r["metrics"]["kl"] * s for r, s in zip(records, scale, strict=True)]
         values = [_spread(values) for values in (*cells, fivo, kl)]
         table.append([f"`{name}`", str(len(records)), *values, ", ".join(map(_in_use, records))])
+        simple = records[0]["floors"].items()
+        floors = {FLOORS[kind]: value * scale[0] for kind, value in simple}
+    if len(table) > 1:
+        table += [[name, "", _spread([value]), "", "", "", ""] for name, value in floors.items()]
     return table
 
 
@@ -122,7 +128,8 @@ TEXT = """\
 Bounds on log p(x) of test sequences, higher is better: mean ± standard deviation over seeds. `RNN`
 is `rnn`, `VRNN-I` is `vrnn --set prior=static`. *Latents* are those with a KL above 0.01 nats per
 frame, for each seed. Weights are those with the best validation ELBO.
-IWAE and FIVO have 5 particles and are bounds of the model that was trained by its ELBO."""
+IWAE and FIVO have 5 particles and are bounds of the model that was trained by its ELBO.
+The last rows of a table are floors, log p(x) of simple models of the training frames."""
 
 
 def report(folder: Path) -> str:

@@ -6,6 +6,7 @@
 import argparse
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from _report import markdown, write
@@ -21,24 +22,30 @@ parser.add_argument("--epochs", type=int, default=200)
 parser.add_argument("--write", action="store_true")
 
 
+def _floor(floors: Mapping[str, float], name: str) -> str:
+    return f"{floors[name]:.2f}" if name in floors else ""
+
+
 def main() -> None:
     began = time.monotonic()
     arguments = parser.parse_args()
-    rows = [("model", "reference", "data", "ELBO", "log p(x), 100 draws", "KL", "active units")]
+    head = ("model", "reference", "data", "ELBO", "log p(x), 100 draws", "KL", "active units")
+    rows = [(*head, "independent", "linear")]
     for entry in [entry for entry in entries() if entry.data != "sequences"]:
         run = fit(entry.name, training={"epochs": arguments.epochs, "seed": 0})
         result = evaluate(run, iwae=(100,))
-        (bound,) = result.iwae
         metrics = result.metrics
+        bounds = [f"{b.value:.2f} ± {b.standard_error:.2f}" for b in result.iwae]
         rows.append(
             (
                 f"`{entry.name}`",
                 entry.reference,
                 run.data.name,
-                f"{metrics.elbo:.2f}",
-                f"{bound.value:.2f} ± {bound.standard_error:.2f}",
+                "" if metrics.is_autoencoder else f"{metrics.elbo:.2f}",
+                *(bounds or [""]),
                 f"{metrics.kl:.2f}",
                 metrics.active_units,
+                *(_floor(result.floors, name) for name in ("independent", "linear")),
             )
         )
         print(rows[-1], flush=True)
@@ -46,7 +53,9 @@ def main() -> None:
         f"Defaults of every model, {arguments.epochs} epochs at most, seed 0; test rows of the "
         "embedded digits, 8 x 8; nats per image, higher is better. Bernoulli models explain binary "
         "draws of the grey levels, Gaussian ones the grey levels in [0, 1]: compare only like with "
-        "like."
+        "like. Simple models of the training rows stand beside each: independent elements (pixels "
+        "that never vary are worth 3.7 nats each to a Gaussian), and exact probabilistic PCA with "
+        "as many latents. Autoencoders have no density."
     )
     write("zoo", "The zoo on the embedded digits", text, rows, began)
     if arguments.write:

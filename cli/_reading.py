@@ -9,7 +9,7 @@ from vaezoo.cli._shared import Decorator
 from vaezoo.errors import RequestError, nearest
 from vaezoo.options import ColumnType
 
-__all__ = ["READING", "reading_options", "reading_settings"]
+__all__ = ["READING", "reading_options", "reading_settings", "reading_words"]
 
 # Settings of data that have an option here, of another form than its type would give.
 READING = ("columns", "label", "drop", "types", "categories")
@@ -104,3 +104,26 @@ def reading_settings(words: Mapping[str, Any]) -> dict[str, Any]:
     if elements := words.get("elements"):
         settings["columns"] = {**settings.get("columns", {}), "x": elements}
     return settings
+
+
+def reading_words(words: Mapping[str, Any]) -> list[str]:
+    """Return the words of the options that a person typed, for another command.
+
+    Examples
+    --------
+    >>> reading_words({"label": "kind", "drop": ("id", "name"), "types": {"zip": "category"}})
+    ['--label', 'kind', '--drop', 'id,name', '--types', 'zip=category']
+    """
+    said = ["--label", words["label"]] if words.get("label") else []
+    for flag, name in (("--columns", "elements"), ("--drop", "drop")):
+        said += [flag, ",".join(words[name])] if words.get(name) else []
+    for name, columns in (words.get("columns") or {}).items():
+        said += ["--column", f"{name}={columns if isinstance(columns, str) else _listed(columns)}"]
+    for name, kind in (words.get("types") or {}).items():
+        said += ["--types", f"{name}={kind}"]
+    return said
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a person types several; one alone has a comma behind it."""
+    return ",".join(names) + "," * (len(names) == 1)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vaezoo.cli._flags import in_flags
-from vaezoo.cli._reading import reading_options, reading_settings
+from vaezoo.cli._reading import READING, reading_options, reading_settings, reading_words
+from vaezoo.cli._settings import setting_options, typed_settings
 from vaezoo.cli._shared import (
     complete_data,
     data_dir_option,
@@ -28,19 +29,21 @@ __all__ = ["data"]
 _WIDTH = 80
 _INDENT = 12
 _MOST_NAMES = 8
+# What a training does to values that are read.
+_LATER = ("name", "dir", "binarize", "standardize", "missing")
 
 
 def _takes_one(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take a data set, and how it is read (:func:`_loaded`)."""
-    seed = click.option("--split-seed", default=0, show_default=True, help="Of a split at random.")
+    settings = setting_options(DataSettings, leave_out=(*_LATER, *READING))
     spec = click.argument("spec", metavar="NAME-or-PATH", shell_complete=complete_data)
-    return spec(data_dir_option(reading_options(seed(command))))
+    return spec(data_dir_option(reading_options(settings(command))))
 
 
-def _loaded(spec: str, data_dir: str | None, split_seed: int, reading: Mapping[str, Any]) -> "Data":
+def _loaded(spec: str, data_dir: str | None, reading: Mapping[str, Any]) -> "Data":
     from vaezoo.data import load_data
 
-    typed = {"name": spec, "split_seed": split_seed, **reading_settings(reading)}
+    typed = {**typed_settings(DataSettings), "name": spec, **reading_settings(reading)}
     return load_data(spec, data_dir=data_dir, settings=checked(DataSettings, typed))
 
 
@@ -77,9 +80,7 @@ def list_command(data_dir: str | None, as_json: bool) -> None:
 @data.command("show")
 @_takes_one
 @json_option
-def show_command(
-    spec: str, data_dir: str | None, split_seed: int, as_json: bool, **reading: Any
-) -> None:
+def show_command(spec: str, data_dir: str | None, as_json: bool, **reading: Any) -> None:
     """Show shape, range, missing values and splits, and which model fits.
 
     Takes a name, a .npy, .npz, .csv or .parquet file, or a folder of images.
@@ -92,7 +93,7 @@ def show_command(
     """
     from vaezoo.data.profile import describe
 
-    report = _in_flags(describe(_loaded(spec, data_dir, split_seed, reading)))
+    report = _in_flags(describe(_loaded(spec, data_dir, reading)), reading)
     if as_json:
         echo_json(report)
     else:
@@ -102,9 +103,7 @@ def show_command(
 @data.command("explain-likelihood")
 @_takes_one
 @json_option
-def explain_command(
-    spec: str, data_dir: str | None, split_seed: int, as_json: bool, **reading: Any
-) -> None:
+def explain_command(spec: str, data_dir: str | None, as_json: bool, **reading: Any) -> None:
     """Compare the likelihoods that data allow: held-out nats of the simplest models.
 
     Each family is fitted to the training rows with every element by itself, and
@@ -119,7 +118,7 @@ def explain_command(
 
     from vaezoo.data import explain_likelihood
 
-    loaded = _loaded(spec, data_dir, split_seed, reading)
+    loaded = _loaded(spec, data_dir, reading)
     comparisons = explain_likelihood(loaded)
     if as_json:
         echo_json([asdict(comparison) for comparison in comparisons])
@@ -172,17 +171,20 @@ def _score(score: "Score") -> tuple[str, ...]:
     return score.family, f"{score.independent:.2f}", mixture, score.about
 
 
-def _in_flags(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report that says which command trains on the data."""
+def _in_flags(report: dict[str, Any], reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report that says which command trains on the data, read in the same way."""
     settings = report["train"]
     likelihood = in_flags(report["likelihood"])
-    return {**report, "likelihood": likelihood, "train": settings and _command(**settings)}
+    train = settings and _command(reading, **settings)
+    return {**report, "likelihood": likelihood, "train": train}
 
 
-def _command(model: str, data: str, **settings: Any) -> str:
-    words = ["vaezoo", "train", model, "--data", data]
-    for name, value in settings.items():
-        words += [f"--{name}"] if value is True else [f"--{name}", value]
+def _command(reading: Mapping[str, Any], model: str, data: str, **settings: Any) -> str:
+    words = ["vaezoo", "train", model, "--data", data, *reading_words(reading)]
+    for name, value in {**typed_settings(DataSettings), **settings}.items():
+        if name not in READING:
+            flag = f"--{name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
     return shlex.join(words)
 
 

@@ -21,9 +21,9 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(data, list(words))
 
 
-def shown(path: Path) -> dict[str, Any]:
-    result = run("show", str(path), "--json")
-    assert result.exit_code == 0
+def shown(path: Path, *words: str) -> dict[str, Any]:
+    result = run("show", str(path), *words, "--json")
+    assert result.exit_code == 0, result.output
     report: dict[str, Any] = json.loads(result.stdout)
     return report
 
@@ -313,3 +313,27 @@ def test_fetch_of_an_unknown_name_is_refused() -> None:
 def test_missing_data_folder_is_refused(tmp_path: Path) -> None:
     result = run("fetch", "frey", "--data-dir", str(tmp_path / "nowhere"))
     assert isinstance(result.exception, RequestError)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--window", "10", "--stride", "5"),
+        ("--split-seed", "3"),
+        ("--scale", "9.0"),
+        ("--label", "y", "--drop", "a"),
+        ("--columns", "b,c", "--column", "u=a"),
+        ("--types", "y=category"),
+        ("--group", "y"),
+    ],
+)
+def test_show_reads_as_train_and_its_command_says_how(tmp_path: Path, words: Any) -> None:
+    lines = [f"{n / 4},{n / 3},{n / 7},{'pqr'[n % 3]}" for n in range(60)]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b,c,y", *lines]))
+    command = shlex.split(shown(tmp_path / "x.csv", *words)["train"])
+    assert all(word in command for word in words)
+
+
+def test_show_takes_windows(npy: Callable[..., Path]) -> None:
+    report = shown(npy(np.random.default_rng(0).normal(size=(100, 2))), "--window", "10")
+    assert report["shape"] == [10, 10, 2]

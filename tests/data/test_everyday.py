@@ -86,18 +86,23 @@ FILES = {
     "pictures in a table": File(
         "x.parquet", lambda path: write_rows(path), (40, 12, 10), "'image'"
     ),
-    "saved data set": File("d", lambda path: write_saved(path), (40, 12, 10), "column 'image'"),
-    "folder of pictures": File("d", lambda path: write_pictures(path, GREY), (40, 12, 10)),
+    "saved data set": File(
+        "folder", lambda path: write_saved(path), (40, 12, 10), "column 'image'"
+    ),
+    "folder of pictures": File("folder", lambda path: write_pictures(path, GREY), (40, 12, 10)),
     "pictures of unlike size": File(
-        "d", lambda path: write_pictures(path, UNLIKE), None, "`resize"
+        "folder", lambda path: write_pictures(path, UNLIKE), None, "`resize"
     ),
     "pictures resized": File(
-        "d", lambda path: write_pictures(path, UNLIKE), (9, 8, 8), "", {"resize": 8}
+        "folder", lambda path: write_pictures(path, UNLIKE), (9, 8, 8), "", {"resize": 8}
     ),
-    "recordings": File("d", lambda path: write_sounds(path), (6, 5, 200), "6 recordings of 8000"),
-    "files of splits": File("d", lambda path: write_splits(path), (40, 3), "test: 10 rows"),
+    "recordings": File(
+        "folder", lambda path: write_sounds(path), (6, 5, 200), "6 recordings of 8000"
+    ),
+    "files of splits": File("folder", lambda path: write_splits(path), (40, 3), "test: 10 rows"),
     "groups": File("x.csv", TABLE.assign(g=list("abcde") * 8), (40, 3), "", {"group": "g"}),
     "no such group": File("x.csv", TABLE, None, "has no column 'zone'", {"group": "zone"}),
+    "packed": File("x.csv.gz", "PK", None, "it is packed; unpack it first"),
     "workbook": File("x.xlsx", "PK", None, "expected .csv"),
     "constant text": File("x.csv", "a,u\n1,kg\n2,kg\n", (2, 1), "the same text in all rows: 'u'"),
 }

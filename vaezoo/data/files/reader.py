@@ -100,6 +100,8 @@ def _load(path: Path, how: DataSettings, whole: bool) -> Data:
     if not path.exists():
         raise RequestError(f"no file or folder '{path}'")
     require_plain(path)
+    if path.suffix.lower() in _PACKED:
+        raise RequestError(f"cannot read '{path}': it is packed; unpack it first")
     if path.suffix.lower() not in _READERS:
         endings = ", ".join(_READERS)
         raise RequestError(f"cannot read '{path}': expected {endings}, or a folder of images")
@@ -237,4 +239,5 @@ _READERS: dict[str, _Reader] = {
     ".tsv": read_csv,
     ".txt": read_csv,
 }
+_PACKED = (".7z", ".bz2", ".gz", ".tar", ".tgz", ".xz", ".zip", ".zst")
 ENDINGS = tuple(_READERS)

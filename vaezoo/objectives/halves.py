@@ -1,42 +1,14 @@
-"""The two halves of a pair: the parameters theta of the model, and phi of its guide."""
+"""The two halves of a pair, for objectives that treat them apart."""
 
-import torch
-from pyro import poutine
 from torch import nn
 
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import is_reparameterised
-from vaezoo.pairs.accounting import log_joint
-from vaezoo.pairs.handlers import hold
+from vaezoo.pairs.anatomy import names_of_model
 from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, model_of, sample_sites, trace_pair
+from vaezoo.pairs.sites import Args, sample_sites, trace_pair
 
-__all__ = ["module_of_guide", "names_of_model"]
-
-
-def names_of_model(pair: nn.Module, args: Args) -> frozenset[str]:
-    """Return the names of the parameters on which log p(x, z) depends, for latents that are held.
-
-    Parameters
-    ----------
-    pair, args
-        A pair, which is left as it was, and a small batch of it.
-
-    Examples
-    --------
-    >>> from vaezoo.models.vae_linear import VAELinear
-    >>> sorted(names_of_model(VAELinear(x_shape=(4,)), (torch.zeros(3, 4),)))
-    ['decoder.bias', 'decoder.weight', 'log_sigma']
-    """
-    with probing(pair, args[0].device):
-        guide = sample_sites(trace_pair(pair, args).guide)
-        latents = {name: site["value"].detach() for name, site in guide.items()}
-        named = {name: p for name, p in pair.named_parameters() if p.requires_grad}
-        with torch.enable_grad():
-            trace = poutine.trace(hold(latents)(model_of(pair))).get_trace(*args)
-            total = log_joint(trace).sum()
-            gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
-    return frozenset(n for n, grad in zip(named, gradients, strict=True) if grad is not None)
+__all__ = ["module_of_guide"]
 
 
 def module_of_guide(pair: nn.Module, args: Args, objective: str) -> str:
@@ -56,6 +28,7 @@ def module_of_guide(pair: nn.Module, args: Args, objective: str) -> str:
 
     Examples
     --------
+    >>> import torch
     >>> from vaezoo.models.vae import VAE
     >>> module_of_guide(VAE(x_shape=(4,)), (torch.zeros(3, 4),), "piwae")
     'encoder'

@@ -27,7 +27,7 @@ from vaezoo.runtime.isolation import isolated
 from vaezoo.settings import DataSettings
 from vaezoo.training.admission import built, filled_from_data, load_for, preset_of
 
-__all__ = ["check_class", "check_pair", "made_up_batch"]
+__all__ = ["check_class", "check_pair", "made_up_batch", "small_pair"]
 
 NUM_ROWS, NUM_STEPS = 7, 6
 MOST_TRIALS = 200
@@ -210,6 +210,31 @@ def _widths_of(attempt: _Attempt) -> list[tuple[int, ...]]:
 def _inputs(pair: nn.Module) -> list[int]:
     sizes = {getattr(module, "in_features", 0) for module in pair.modules()}
     return sorted(size for size in sizes if isinstance(size, int) and 0 < size <= MOST_INPUTS)
+
+
+def small_pair(cls: type[nn.Module]) -> tuple[nn.Module, Args]:
+    """Return a pair of a class with its defaults, and a batch for it, the first that it runs on.
+
+    Raises
+    ------
+    RequestError
+        When it runs with none, or a setting is needed.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vae import VAEBernoulli
+    >>> small_pair(VAEBernoulli)[1][0].shape
+    torch.Size([7, 8, 8])
+    """
+    values, _ = layers(cls, None)
+    problem: Exception = RequestError(f"{cls.__name__} runs on no made-up data")
+    for x_shape in X_SHAPES[entry_of(cls).data]:
+        try:
+            pair = built(cls, values, x_shape)
+            return pair, made_up_batch(pair, x_shape)
+        except Exception as error:  # perhaps it takes another shape
+            problem = error
+    raise problem
 
 
 def made_up_batch(pair: nn.Module, x_shape: Sequence[int]) -> Args:

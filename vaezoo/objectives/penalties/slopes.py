@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vaezoo.errors import RequestError
 from vaezoo.objectives.aggregate.codes import Coding
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
-from vaezoo.objectives.halves import names_of_model
+from vaezoo.pairs.anatomy import names_of_model
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, run_guide, sample_sites
 

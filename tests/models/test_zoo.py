@@ -1,7 +1,9 @@
 """Every model of the zoo through the same life."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -9,6 +11,7 @@ import xarray as xr
 import vaezoo
 from vaezoo import draw_posterior, encode, evaluate, fit, get_model, list_models, sample, to_arviz
 from vaezoo.config import build_model
+from vaezoo.data import Data, load_data
 from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO
@@ -25,7 +28,19 @@ BOTTOM_UP = ("iwae-2l",)  # the guide draws the lower latent first, and the mode
 
 @pytest.fixture(scope="module", params=list_models())
 def run(request: pytest.FixtureRequest) -> Run:
-    return fit(request.param, training={"epochs": 1})
+    return fit(request.param, DATA.get(request.param, lambda: None)(), training={"epochs": 1})
+
+
+def few_labels() -> Data:
+    """Digits whose label only one row of twenty of the training has: others have a latent class."""
+    digits = load_data("digits")
+    label = np.full(len(digits.x), -1)
+    some = digits.rows("train")[::20]
+    label[some] = digits.arrays["label"][some]
+    return replace(digits, name="few labels", arrays={"x": digits.x, "label": label})
+
+
+DATA = {"ssvae": few_labels}  # what is no default
 
 
 @pytest.fixture

@@ -267,10 +267,17 @@ def _kind_of(data: Data, place: int, low: float, high: float, is_whole: bool, me
     return f"category:{high + 1:.0f}" if high <= _FEW_LEVELS else f"count:{mean:.4g}"
 
 
+def _num_labels(data: Data) -> int | None:
+    """Return the largest label plus 1; one that is not known is negative."""
+    label = data.arrays.get("label")
+    return None if label is None or label.dtype.kind not in "iu" else max(2, int(label.max()) + 1)
+
+
 FACTS: Mapping[str, Callable[[Data], Any]] = {
     "columns": _columns,
     "largest": _largest,
     "log_total": _log_total,
     "mean_total": _mean_total,
+    "num_labels": _num_labels,
     "num_levels": _num_levels,
 }

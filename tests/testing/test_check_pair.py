@@ -251,3 +251,12 @@ def test_command_prints_json() -> None:
 def test_command_refuses(words: list[str]) -> None:
     result = CliRunner().invoke(check, ["vae-linear", *words])
     assert isinstance(result.exception, RequestError)
+
+
+def test_settings_of_data_are_those_of_training() -> None:
+    series = torch.randn(60, 2)
+    settings = {"likelihood": "gaussian"}
+    report = check_class(
+        get_model("vrnn"), settings=settings, data=series, data_settings={"window": 6}
+    )
+    assert report.ok

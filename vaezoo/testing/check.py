@@ -46,6 +46,7 @@ def check_class(
     settings: Mapping[str, Any] | None = None,
     x_shape: Sequence[int] | None = None,
     data: DataLike | DataSettings | None = None,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
 ) -> Conformance:
     """Build a pair and check it, on data or on made-up data that fit its observed sites.
 
@@ -57,7 +58,7 @@ def check_class(
         Arguments of its constructor; the others have their defaults.
     x_shape
         Shape of one made-up datum, or of one frame. Small by default.
-    data
+    data, data_settings
         In any form that :func:`vaezoo.fit` takes, to say what that would say.
 
     Raises
@@ -69,7 +70,7 @@ def check_class(
     if data is not None:
         if x_shape is not None:
             raise RequestError("`x_shape` is of made-up data; leave it out, or `data`")
-        return _on_data(cls, settings or {}, *load_for(cls, data))
+        return _on_data(cls, settings or {}, *load_for(cls, data, data_settings))
     config, _ = layers(cls, None, settings or {})
     shapes = [tuple(x_shape)] if x_shape else X_SHAPES[entry_of(cls).data]
     with torch.random.fork_rng(devices=[]):
@@ -87,6 +88,7 @@ def check_pair(
     args: Args | None = None,
     *,
     data: DataLike | DataSettings | None = None,
+    data_settings: DataSettings | Mapping[str, Any] | None = None,
     fresh: Callable[[], nn.Module] | None = None,
 ) -> Conformance:
     """Check an instance of a pair on a batch, or on a few rows of data.
@@ -99,7 +101,7 @@ def check_pair(
         The pair.
     args
         What model and guide take: tensors of ``(B, ...)``, at least three rows.
-    data
+    data, data_settings
         Instead of a batch, in any form that :func:`vaezoo.fit` takes.
     fresh
         Builds the pair once more. With it the check of saving also sees what the constructor
@@ -120,7 +122,7 @@ def check_pair(
         raise RequestError("check_pair needs either a batch, `args`, or `data`")
     if args is not None:
         return conformance_of(pair, args, fresh=fresh)
-    return _report(pair, *load_for(type(pair), data), fresh)
+    return _report(pair, *load_for(type(pair), data, data_settings), fresh)
 
 
 def _on_data(

@@ -230,6 +230,8 @@ LACKED: dict[str, Any] = {
     "group": "zone",
     "drop": ("gone",),
     "types": {"gone": "category"},
+    "resize": 64,
+    "crop": 64,
 }
 
 
@@ -239,7 +241,7 @@ def test_what_settings_name_is_there_in_training_and_may_lack_later(
     value: Any, setting: str
 ) -> None:
     settings = {setting: LACKED[setting]}
-    with pytest.raises(RequestError, match=f"^`{setting}`: .* has no "):
+    with pytest.raises(RequestError, match=f"^`{setting}`.* has no"):
         as_data(value, settings=settings)
     assert as_data(value, settings=settings, whole=True).is_whole
 

@@ -55,9 +55,14 @@ class Contents:
 
 
 def lacking(
-    how: DataSettings, names: Iterable[str], where: str, kind: str = "column"
+    how: DataSettings,
+    names: Iterable[str],
+    where: str,
+    kind: str = "column",
+    *,
+    pictures: bool = False,
 ) -> tuple[str, ...]:
-    """Return a line for each column, or array, that settings name and there is none of.
+    """Return a line for what settings name and there is none of: columns, arrays, or pictures.
 
     Parameters
     ----------
@@ -69,6 +74,8 @@ def lacking(
         What messages call it.
     kind
         Of what there is: ``column`` or ``array``.
+    pictures
+        Whether they are pictures in files, which can be resized or cut.
 
     Examples
     --------
@@ -78,7 +85,11 @@ def lacking(
     there = [str(name) for name in names]
     asked = [("drop", name) for name in how.drop] + [("types", name) for name in how.types]
     asked += [("group", how.group or "")] + [("label", how.label or "")] * (how.label != "none")
-    lines = []
+    lines = [
+        f"`{argument}` is of pictures in files, and {where} has none"
+        for argument in ("resize", "crop")
+        if getattr(how, argument) and not pictures
+    ]
     for argument, name in asked:
         if name and name not in there:
             hint = nearest(name, there) if there else ""

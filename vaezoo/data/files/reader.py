@@ -208,7 +208,7 @@ def _folder(path: Path, how: DataSettings, whole: bool) -> Data:
     if parts and all(parts) and how.label != "none":
         arrays["label"] = codes_of(np.array([some[0] for some in parts]))
     rows = np.array(split) if has_splits else None
-    lacks = lacking(how, (), f"the folder '{path}'")
+    lacks = lacking(how, (), f"the folder '{path}'", pictures=not sounds)
     contents = Contents(arrays, notes=notes, split=rows, lacks=lacks)
     return data_of(str(path), contents, how, checksum=checksum, whole=whole)
 

@@ -149,7 +149,10 @@ def read_arrow(table: "pa.Table", how: DataSettings, path: str = "table") -> Con
         elif name != key:
             unread.append(shown(name))
     rest = {name: some for name, some in how.columns.items() if name != "x"}
-    contents = read_stored({**others, **stored}, how.model_copy(update={"columns": rest}), where)
+    done: dict[str, Any] = {"columns": rest}
+    if _is_picture(column.type):
+        done |= {"resize": None, "crop": None}
+    contents = read_stored({**others, **stored}, how.model_copy(update=done), where)
     notes = [f"x: column {shown(key)}"] * (key != "x")
     notes += [f"left out: columns {', '.join(unread[:6])}"] * bool(unread)
     return replace(contents, notes=(*notes, *contents.notes))

@@ -96,12 +96,12 @@ class Lines(Callback):
         self.has_estimated = False
 
     def on_prepare(self, run: Run) -> None:
-        echo(f"preparing {run.name} on {run.device}", err=True)
+        echo(f"preparing {run.name} on {_where(run)}", err=True)
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
         self.total = num_steps
         self.last = time.monotonic()
-        echo(f"training {run.name} on {run.device}: {num_steps} steps", err=True)
+        echo(f"training {run.name} on {_where(run)}: {num_steps} steps", err=True)
         if first_step == 0:
             for line in _read(run):
                 echo(line, err=True, limit=LONGEST)
@@ -196,10 +196,10 @@ class Bar(Callback):
         )
 
     def on_prepare(self, run: Run) -> None:
-        self._print(f"preparing {run.name} on {run.device}")
+        self._print(f"preparing {run.name} on {_where(run)}")
 
     def on_start(self, run: Run, num_steps: int, first_step: int) -> None:
-        self._print(f"training {run.name} on {run.device}")
+        self._print(f"training {run.name} on {_where(run)}")
         if first_step == 0:
             for line in _read(run):
                 self._print(line)
@@ -280,3 +280,9 @@ class TensorBoard(Callback):
     def on_end(self, run: Run) -> None:
         if self.writer is not None:
             self.writer.close()
+
+
+def _where(run: Run) -> str:
+    """Return where a run is trained, as ``cuda`` or ``cpu, by 2 processes``."""
+    number = run.info.get("processes", 1)
+    return f"{run.device}, by {number} processes" if number > 1 else str(run.device)

@@ -54,7 +54,7 @@ def lines_of(seconds_per_step: float, monkeypatch: pytest.MonkeyPatch) -> Lines:
 
     monkeypatch.setattr(_progress.time, "monotonic", tick)
     lines = Lines()
-    run: Any = SimpleNamespace(name="r", device="cpu")
+    run: Any = SimpleNamespace(name="r", device="cpu", info={})
     lines.on_prepare(run)
     lines.on_start(run, 100, 1)
     for step in range(1, 31):

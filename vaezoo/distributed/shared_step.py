@@ -51,6 +51,19 @@ class SharedStep:
         Says whether this process was.
     stops
         Whether any of the processes was, by the last step.
+
+    Examples
+    --------
+    A step of one process alone has all rows of a batch:
+
+    >>> from vaezoo.distributed.processes import ALONE
+    >>> from vaezoo.engine.optimizers import Optimizer
+    >>> pair, data = torch.nn.Linear(4, 1), vaezoo.data.from_arrays(np.zeros((20, 4)))
+    >>> batches = Batches(data, vaezoo.data.Transform(), ("x",), torch.device("cpu"))
+    >>> optimizer = Optimizers({"pair": Optimizer("adam", [*pair.parameters()], lr=0.1)})
+    >>> step = SharedStep(ALONE, batches, pair, optimizer, vaezoo.Training())
+    >>> step.part(Update(torch.arange(3))).rows
+    tensor([0, 1, 2])
     """
 
     def __init__(

@@ -50,6 +50,13 @@ class Sweep:
         Of the sweep.
     trials
         Those that count, in order.
+
+    Examples
+    --------
+    >>> runs = [Path("a/trial-0000"), Path("a/trial-0001")]
+    >>> trials = [Trial(n, "finished", -1.0 - n, {"lr": 0.1}, run) for n, run in enumerate(runs)]
+    >>> Sweep(Path("a"), trials).best.number
+    0
     """
 
     folder: Path

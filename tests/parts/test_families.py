@@ -249,3 +249,13 @@ def test_ordinal_levels_rise_with_the_network(integers: Tensor) -> None:
     assert h.shape == (50, 3)
     values = integers[:, None, None].expand(-1, 50, 3)
     torch.testing.assert_close(fn.log_prob(values).exp().sum(0), torch.ones(50, 3).double())
+
+
+@pytest.mark.parametrize("name", ["gamma", "log-normal", "one-hot", "beta", "columns"])
+def test_padding_of_sequences_harms_no_density(name: str) -> None:
+    """Frames beyond the length of a sequence are 0, which is outside of these supports."""
+    x = FITTING["gaussian"] if name == "columns" else FITTING[name]
+    sequences = [x[i : i + 3 + i % 3].astype(np.float32) for i in range(0, 50, 2)]
+    config = {"hidden": 4, "z_dim": 2, "likelihood": name}
+    run = fit("vrnn", sequences, config=config, training={"steps": 2})
+    assert np.isfinite(vaezoo.evaluate(run, iwae=(1,)).metrics.elbo)

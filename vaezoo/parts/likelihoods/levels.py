@@ -170,4 +170,6 @@ class OneHot(nn.Module):
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         logits = self.logits(self.net(*inputs))
-        return dist.OneHotCategorical(logits=logits).to_event(len(self.net.x_shape) - 1)
+        return dist.OneHotCategorical(logits=logits, validate_args=False).to_event(
+            len(self.net.x_shape) - 1
+        )

@@ -4,6 +4,7 @@ from pydantic import NonNegativeFloat, PositiveFloat
 from pyro import distributions as dist
 from torch import Tensor, nn
 
+from vaezoo.distributions.positive import LogNormal as LogNormalDistribution
 from vaezoo.parts.axes import LIKELIHOODS
 from vaezoo.parts.likelihoods.links import LocScaleHead, positive
 from vaezoo.parts.networks import DecoderNet
@@ -70,4 +71,4 @@ class LogNormal(nn.Module):
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         loc, scale = self.head(self.net(*inputs))
-        return dist.LogNormal(loc, scale).to_event(len(self.net.x_shape))
+        return dist.Independent(LogNormalDistribution(loc, scale), len(self.net.x_shape))

@@ -10,6 +10,7 @@ from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     SIMPLE_MODELS,
     Counts,
+    choice_option,
     echo_json,
     echo_note,
     json_option,
@@ -19,6 +20,7 @@ from vaezoo.cli._shared import (
     takes_run,
 )
 from vaezoo.cli._streams import echo
+from vaezoo.options import Precision
 
 if TYPE_CHECKING:
     from vaezoo.predict.bounds import Bound
@@ -53,6 +55,12 @@ UNITS = "in the units of the data"
     type=int,
     metavar="FRAMES",
     help="Predict sequences from their first frames only, the model running by itself.",
+)
+@choice_option(
+    "--precision",
+    Precision,
+    help="Of products inside networks, for IWAE: auto and bf16 are faster where the processor has "
+    "bfloat16, and each weight is off by some hundredths of a nat.",
 )
 @limit_option()
 @given_option

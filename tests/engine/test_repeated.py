@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vaezoo.engine.capture import Captured, capture
 from vaezoo.engine.functions.repeated import Repeated
 from vaezoo.engine.functions.rows import once_per_group
+from vaezoo.engine.repayment import compiling_repays_for
 
 TIMES = 3
 
@@ -112,3 +113,20 @@ def test_rows_that_are_all_unlike_are_told_apart(net: Net) -> None:
     repeated = Repeated(net, net, times=TIMES)
     torch.testing.assert_close(values(repeated, x)[0], values(net, x)[0])
     assert "other values" in repeated.reason
+
+
+def test_many_calls_on_large_tensors_repay_compiling() -> None:
+    net = Net()
+    captured = capture(net, net, [torch.zeros(4000, 4)])
+    assert not compiling_repays_for(captured.graph, 0)
+    assert not compiling_repays_for(captured.graph, 10)
+    assert compiling_repays_for(captured.graph, 10**6)
+
+
+@pytest.mark.slow
+def test_compiled_it_gives_the_same() -> None:
+    torch.manual_seed(0)
+    net, x = Net(), torch.randn(50, 2, 2)
+    repeated = Repeated(net, net, num_calls=10**9)
+    for ours, theirs in zip(values(repeated, x), values(net, x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)

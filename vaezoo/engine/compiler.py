@@ -21,6 +21,7 @@ from vaezoo.engine.reduction import placeholders
 from vaezoo.runtime.private import make_private
 
 __all__ = [
+    "SECONDS_PER_NODE",
     "NotCompiledError",
     "compile_function",
     "compile_graph",

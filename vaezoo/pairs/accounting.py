@@ -5,7 +5,7 @@ Everything is read off the sites of a trace. Log-densities are in nats, one numb
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -42,6 +42,7 @@ __all__ = [
     "num_units",
     "sum_over_steps",
     "units_per_row",
+    "weigher",
 ]
 
 
@@ -273,7 +274,7 @@ def log_weight(trace: PairTrace) -> Tensor:
 def log_weights(
     pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = MOST_ROWS
 ) -> Tensor:
-    """Return log p(x, z) - log q(z | x) for draws from the guide.
+    """Return log p(x, z) - log q(z | x) for draws from the guide, ``(S, B)``, in nats.
 
     The guide runs once for each datum, and the model on all draws, in a plate of their own. Every
     datum is repeated where the pair takes no such plate, or the model marks latents.
@@ -289,11 +290,6 @@ def log_weights(
     max_rows
         Most rows that go through the pair at a time.
 
-    Returns
-    -------
-    Tensor
-        Log weights ``(S, B)``, in nats.
-
     Examples
     --------
     The guide of this pair is exact, so that each weight is p(x).
@@ -304,12 +300,29 @@ def log_weights(
     >>> error.shape, bool((error.abs() < 1e-4).all())
     (torch.Size([5, 3]), True)
     """
+    weigh = weigher(pair, args, num_samples)
+    pieces = slices(num_samples, rows_at_once(len(args[0]), most=max_rows))
+    return join([weigh(args, piece.stop - piece.start) for piece in pieces])
+
+
+def weigher(pair: nn.Module, args: Args, num_samples: int) -> Callable[[Args, int], Tensor]:
+    """Return what gives log weights ``(S, B)`` of a batch like ``args``, for S draws at a time.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> x, pair = torch.zeros(3, 4), LinearPair()
+    >>> weigher(pair, (x,), 100)((x,), 5).shape
+    torch.Size([5, 3])
+    """
     particles, summed = _ways(pair, args, num_samples)
-    parts = []
-    for piece in slices(num_samples, rows_at_once(len(args[0]), most=max_rows)):
-        several = replace(particles, number=piece.stop - piece.start)
-        parts.append(several.by_datum(_log_weights_of(pair, args, several, summed)))
-    return join(parts)
+
+    @torch.no_grad()
+    def weigh(args: Args, number: int) -> Tensor:
+        several = replace(particles, number=number)
+        return several.by_datum(_log_weights_of(pair, args, several, summed))
+
+    return weigh
 
 
 def _ways(pair: nn.Module, args: Args, number: int) -> tuple[Particles, Enumeration | None]:

@@ -8,17 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
+from vaezoo.engine.functions.repeated import Repeated
+from vaezoo.engine.precision import networks_in
 from vaezoo.errors import RequestError
 from vaezoo.inference.filtering import free_running, particle_filter
-from vaezoo.pairs.accounting import log_mean_exp, log_weights, units_per_row
+from vaezoo.options import Precision
+from vaezoo.pairs.accounting import log_mean_exp, log_weights, units_per_row, weigher
 from vaezoo.pairs.lengths import frame_mask
-from vaezoo.pairs.pieces import data_at_once
+from vaezoo.pairs.pieces import data_at_once, join, rows_at_once, slices
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.sequences.sequence_pair import Side
 
 __all__ = ["Bound", "FreeRunning", "Progress", "filter_bounds", "iwae_bounds", "run_freely"]
 
 Progress = Callable[[int, int], None]
+
+FEWEST_CALLS = 200  # of a function that is captured
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def iwae_bounds(
     ks: Sequence[int],
     *,
     limit: int | None = None,
+    precision: Precision = "float32",
     progress: Progress | None = None,
 ) -> tuple[Bound, ...]:
     """Return importance-weighted bounds for several K from one set of draws per datum.
@@ -75,14 +81,51 @@ def iwae_bounds(
     """
     estimates: dict[int, list[Tensor]] = {k: [] for k in ks}
     units: list[Tensor] = []
+    weights_of = _Weights(pair, max(ks), batches.size(split, limit), precision)
     for args in _followed(batches, split, limit, progress):
-        log_w = log_weights(pair, args, max(ks), max_rows=data_at_once(pair, args)).cpu().double()
+        log_w = weights_of(args).cpu().double()
         for k in ks:
             groups = log_w[: len(log_w) // k * k].reshape(-1, k, log_w.shape[1])
             estimates[k].append(log_mean_exp(groups, 1).mean(0))
         units.append(units_per_row(pair, args).cpu().double())
     size, sequences = torch.cat(units), takes_lengths(pair)
     return tuple(_bound(k, torch.cat(estimates[k]), size, sequences=sequences) for k in ks)
+
+
+class _Weights:
+    """Gives log weights of batches; of many draws of many data, captured, and compiled."""
+
+    def __init__(
+        self, pair: nn.Module, num_samples: int, num_rows: int, precision: Precision
+    ) -> None:
+        self.pair, self.num_samples, self.num_rows = pair, num_samples, num_rows
+        self.precision: Precision = precision
+        self.first = 0
+        self._repeated: dict[tuple[int, int], Repeated] = {}
+
+    def __call__(self, args: Args) -> Tensor:
+        size, most = len(args[0]), data_at_once(self.pair, args)
+        self.first = self.first or size
+        pieces = slices(self.num_samples, rows_at_once(size, most=most))
+        # Batches are of one size, but for the last.
+        alike = self.num_rows // size if size == self.first else 1
+        if len(pieces) * alike < FEWEST_CALLS or takes_lengths(self.pair):
+            with networks_in(self.precision, args[0].device):
+                return log_weights(self.pair, args, self.num_samples, max_rows=most)
+        numbers = [piece.stop - piece.start for piece in pieces]
+        return join([self._weigh(args, n, alike * numbers.count(n)) for n in numbers])
+
+    def _weigh(self, args: Args, number: int, num_calls: int) -> Tensor:
+        key = (number, len(args[0]))
+        if key not in self._repeated:
+            weigh = weigher(self.pair, args, self.num_samples)
+
+            def weights(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+                with networks_in(self.precision, inputs[0].device):
+                    return (weigh(tuple(inputs), number),)
+
+            self._repeated[key] = Repeated(weights, self.pair, num_calls=num_calls)
+        return self._repeated[key](args)[0]
 
 
 def _followed(

@@ -17,7 +17,9 @@ from torch import nn
 
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
+from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError, VaezooError, require_whole
+from vaezoo.options import Precision
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.admission import shared_site
 from vaezoo.pairs.particles import probing
@@ -143,6 +145,7 @@ def evaluate(
     limit: int | None = None,
     given: Given | None = None,
     seed: int = 0,
+    precision: Precision = "float32",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     notify: Callable[[str], object] = print,
@@ -174,6 +177,9 @@ def evaluate(
         Other conditions than those of the data, by name: a value for all rows, or for each.
     seed
         Seed of the draws.
+    precision
+        Of products inside networks, for the importance-weighted bounds alone. With ``auto`` or
+        ``bf16`` each log weight is off by some hundredths of a nat.
     data_dir
         Where original data files lie.
     progress
@@ -212,10 +218,12 @@ def evaluate(
         free_running=free_running,
         limit=limit,
         seed=seed,
+        precision=precision,
         num_data=run.info.get("num_units"),
         progress=progress,
     )
     how = {"limit": limit, "free_running": free_running, "seed": seed, "given": _described(given)}
+    how |= {"precision": precision}
     numbers = {"iwae": sorted(set(iwae)), "fivo": sorted(set(fivo))}
     _keep(run, batches, result, {**numbers, **how}, notify)
     return result
@@ -280,6 +288,7 @@ def evaluate_on(
     free_running: int | None = None,
     limit: int | None = None,
     seed: int = 0,
+    precision: Precision = "float32",
     num_data: float | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -289,13 +298,14 @@ def evaluate_on(
     share counts 1 / N in each.
     """
     _check_request(pair, iwae, fivo, free_running)
+    check_precision(precision, batches.device)
     pair = pair_for(pair.eval(), batches)
     whole = training_form(pair)
     rows = batches.size(split, limit)
     with seeded(seed, batches.device):
         fixed = batches.fixed(split, limit=limit)
         metrics = measure(whole, fixed, batches.transform, num_data=num_data)
-        bounds, left_out = _bounds(whole, batches, split, iwae, limit, progress)
+        bounds, left_out = _bounds(whole, batches, split, iwae, limit, precision, progress)
         information, information_rows = None, 0
         if not metrics.is_autoencoder:
             information, information_rows = _information(whole, batches, split, limit)
@@ -339,6 +349,7 @@ def _bounds(
     split: str,
     iwae: Sequence[int],
     limit: int | None,
+    precision: Precision,
     progress: Progress | None,
 ) -> tuple[tuple[Bound, ...], tuple[str, ...]]:
     """Return importance-weighted bounds, or why there are none."""
@@ -351,7 +362,10 @@ def _bounds(
     if shared is not None:
         return (), (f"IWAE, because all data share site '{shared}': a datum has no weights",)
     ks = sorted(set(iwae))
-    return iwae_bounds(pair, batches, split, ks, limit=limit, progress=progress), ()
+    bounds = iwae_bounds(
+        pair, batches, split, ks, limit=limit, precision=precision, progress=progress
+    )
+    return bounds, ()
 
 
 def _num_frames(pair: nn.Module, batches: Batches, split: str, limit: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""A function of a pair that is called over and over: captured after its first call."""
+"""A function of a pair that is called over and over: captured, and compiled where that repays."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,15 @@ from torch import Tensor, nn
 
 from vaezoo.checks.blame import one_line
 from vaezoo.engine.capture import Captured, Function, NotCapturedError, capture
+from vaezoo.engine.compiler import compile_graph
 from vaezoo.engine.functions.rows import once_per_group
 from vaezoo.engine.outcomes import largest_error
+from vaezoo.engine.repayment import compiling_repays_for
 from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Repeated"]
 
-TOLERANCE = 1e-5
+TOLERANCE, TOLERANCE_COMPILED = 1e-5, 1e-3  # as those of a step
 NUM_TRIALS = 3
 CHECKED_EVERY = 1_000
 MOST_KINDS = 16
@@ -34,6 +36,9 @@ class Repeated:
         Whose parameters and buffers it may use.
     times
         Each row of the inputs stands so many times in a row, ``(B * times, ...)``.
+    num_calls
+        How often inputs of one kind will come, if it may be compiled for them. Whether it is goes
+        by this number and the size of its tensors, so that what comes out is the same every time.
 
     Attributes
     ----------
@@ -49,55 +54,73 @@ class Repeated:
     (True, '')
     """
 
-    def __init__(self, function: Function, pair: nn.Module, *, times: int = 1) -> None:
-        self.function, self.pair, self.times = function, pair, times
+    def __init__(
+        self, function: Function, pair: nn.Module, *, times: int = 1, num_calls: int = 0
+    ) -> None:
+        self.function, self.pair = function, pair
+        self.times, self.num_calls = times, num_calls
         self.reason = ""
-        self._kinds: dict[object, Captured | None] = {}
+        self._kinds: dict[object, Function | None] = {}
         self._num_calls = 0
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        captured = self._captured(inputs)
+        run = self._run(inputs)
         self._num_calls += 1
-        if captured and self._num_calls % CHECKED_EVERY == 0 and self._differs(captured, inputs):
+        if run and self._num_calls % CHECKED_EVERY == 0 and self._differs(run, inputs):
             self._fall_back("it depends on something that is no argument")
-            captured = None
-        return captured(inputs) if captured else self.function(inputs)
+            run = None
+        return run(inputs) if run else self.function(inputs)
 
-    def _captured(self, inputs: Sequence[Tensor]) -> Captured | None:
+    def _run(self, inputs: Sequence[Tensor]) -> Function | None:
         if self.reason:
             return None
         kind = (self.pair.training, *[(tensor.shape, tensor.dtype) for tensor in inputs])
         if kind not in self._kinds:
             few = len(self._kinds) < MOST_KINDS
-            self._kinds[kind] = self._capture(inputs) if few else None
+            self._kinds[kind] = self._made(inputs) if few else None
         return self._kinds[kind]
 
-    def _capture(self, inputs: Sequence[Tensor]) -> Captured | None:
+    def _made(self, inputs: Sequence[Tensor]) -> Function | None:
         try:
-            captured = capture(self.function, self.pair, inputs)
-            if self.times > 1:
-                start = len(captured.owned)
-                rows = slice(start, start + len(inputs))
-                once_per_group(captured.graph, rows, self.times)
+            captured = self._captured(inputs)
         except NotCapturedError as error:
             self._fall_back(str(error))
         except Exception as error:  # whatever a pair does with the tensors of a capture
             self._fall_back(one_line(error))
         else:
             if not self._differs(captured, inputs):
-                return captured
+                return self._compiled(captured, inputs) or captured
             self._fall_back("captured, it gives other values")
         return None
+
+    def _captured(self, inputs: Sequence[Tensor]) -> Captured:
+        captured = capture(self.function, self.pair, inputs)
+        if self.times > 1:
+            start = len(captured.owned)
+            once_per_group(captured.graph, slice(start, start + len(inputs)), self.times)
+        return captured
+
+    def _compiled(self, captured: Captured, inputs: Sequence[Tensor]) -> Function | None:
+        on_cpu = inputs[0].device.type == "cpu"
+        if not on_cpu or not compiling_repays_for(captured.graph, self.num_calls):
+            return None
+        try:
+            compiled = compile_graph(captured, inputs)
+            differs = self._differs(compiled, inputs)
+        except Exception:  # no compiler, or whatever Inductor or what it wrote does
+            return None
+        return None if differs else compiled
 
     def _fall_back(self, reason: str) -> None:
         self.reason = reason
         self._kinds.clear()
 
-    def _differs(self, captured: Captured, inputs: Sequence[Tensor]) -> bool:
+    def _differs(self, run: Function, inputs: Sequence[Tensor]) -> bool:
         """Whether it differs under each noise; rounding may turn a unit on or off under one."""
-        return all(self._error(captured, inputs, seed) > TOLERANCE for seed in range(NUM_TRIALS))
+        most = TOLERANCE if isinstance(run, Captured) else TOLERANCE_COMPILED
+        return all(self._error(run, inputs, seed) > most for seed in range(NUM_TRIALS))
 
-    def _error(self, captured: Captured, inputs: Sequence[Tensor], seed: int) -> float:
+    def _error(self, captured: Function, inputs: Sequence[Tensor], seed: int) -> float:
         values = []
         for run in (captured, self.function):
             with untouched(self.pair, inputs[0].device):

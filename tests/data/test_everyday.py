@@ -208,6 +208,21 @@ def test_a_file_is_read_as_it_is_meant(tmp_path: Path, file: File) -> None:
     assert file.words in "; ".join(data.notes)
 
 
+@pytest.mark.parametrize("key", ["y", "label"])
+def test_what_is_said_to_be_no_label_is_none(tmp_path: Path, key: str) -> None:
+    np.savez(tmp_path / "x.npz", **{"x": REAL, key: LABEL})
+    data = load_data(tmp_path / "x.npz", settings=DataSettings(name="", label="none"))
+    assert "label" not in data.arrays
+    assert any(array is not data.x for array in data.arrays.values()) == (key == "y")
+
+
+def test_a_label_that_is_named_comes_before_another(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=REAL, label=LABEL, z=LABEL + 5)
+    data = load_data(tmp_path / "x.npz", settings=DataSettings(name="", label="z"))
+    assert data.arrays["label"].tolist() == (LABEL + 5).tolist()
+    assert "left out: 'label' (40,)" in data.notes
+
+
 SAME: dict[str, Callable[[], Any]] = {
     "reals": lambda: REAL,
     "grey pictures": lambda: GREY,

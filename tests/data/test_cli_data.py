@@ -237,6 +237,14 @@ def test_show_suggests_a_model(
     assert report["train"].split() == ["vaezoo", "train", model, "--data", str(path), *flags]
 
 
+def test_show_suggests_a_model_of_tables_for_columns_of_several_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("wage,job\n" + "".join(f"{i / 7:.2f},{'ab'[i % 2]}\n" for i in range(40)))
+    report = shown(path)
+    assert report["train"] == f"vaezoo train vae-tabular --data {path}"
+    assert "1 real" in report["likelihood"]
+
+
 def test_show_tells_that_a_density_of_counts_is_no_likelihood(npy: Callable[..., Path]) -> None:
     assert "no likelihood of them" in shown(npy(np.arange(60).reshape(20, 3)))["likelihood"]
 

@@ -1,6 +1,7 @@
 """What a data set looks like, and which likelihood explains it."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from vaezoo.data.dataset import Array, Data
 from vaezoo.data.sets.sources import SOURCES, Source
-from vaezoo.data.summary import Summary, in_words, likelihood_for, summarize
+from vaezoo.data.summary import FACTS, Summary, in_words, likelihood_for, summarize
 from vaezoo.registry import entry_of, get_model
 
 __all__ = ["describe"]
@@ -141,12 +142,23 @@ def _suggest(loaded: Data, summary: Summary, binary: list[int]) -> dict[str, Any
     if loaded.kind == "sequences":
         model = "vrnn"
         likelihood, settings = _of_frames(loaded, likelihood, settings, binary)
+    elif loaded.columns and (kinds := _kinds_of(loaded)):
+        model, likelihood, settings = "vae-tabular", f"of each column by its kind: {kinds}", {}
     elif _has_preset("vae-gaussian", loaded.name):
         model, likelihood, settings = "vae-gaussian", f"gaussian, by the preset '{loaded.name}'", {}
     return {
         "likelihood": likelihood,
         "train": {"model": model, "data": loaded.name, **settings},
     }
+
+
+def _kinds_of(loaded: Data) -> str:
+    """Return how many columns are of each kind; empty where one kind is enough."""
+    words = {"one-of": "of text", "category": "levels", "count": "counts"}
+    kinds = Counter(kind.partition(":")[0] for kind in FACTS["columns"](loaded))
+    if len(kinds) == 1:
+        return ""
+    return ", ".join(f"{number} {words.get(kind, kind)}" for kind, number in kinds.items())
 
 
 def _of_frames(

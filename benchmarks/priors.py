@@ -23,6 +23,9 @@ parser.add_argument("--steps", type=int, default=50_000)
 parser.add_argument("--warmup", type=int, default=10_000, help="steps in which beta rises to 1")
 parser.add_argument("--seeds", type=int, default=3)
 parser.add_argument("--priors", default="standard,vamp,mog,flow")
+parser.add_argument("--hidden", default="300,300")
+parser.add_argument("--z-dim", type=int, default=40)
+parser.add_argument("--components", type=int, default=500, help="of vamp and mog")
 parser.add_argument("--test-rows", type=int, default=2_000)
 parser.add_argument("--device", default="auto")
 
@@ -35,12 +38,19 @@ def first_rows(data: Data, number: int) -> Data:
     return replace(data, splits=splits)
 
 
+def hidden_of(options: argparse.Namespace) -> list[int]:
+    return [int(width) for width in options.hidden.split(",")]
+
+
 def score(data: Data, prior: str, seed: int, options: argparse.Namespace) -> Scores:
     """Return -log p(x) by 100 draws, -ELBO and KL of the test rows."""
+    part: dict[str, object] = {"name": prior}
+    if prior in ("vamp", "mog"):
+        part["num_components"] = options.components
     run = fit(
         "vampprior",
         data,
-        config={"prior": prior},
+        config={"prior": part, "hidden": hidden_of(options), "z_dim": options.z_dim},
         training={
             "steps": options.steps,
             "batch_size": 100,
@@ -68,7 +78,8 @@ def main() -> None:
         rows.append((f"`{prior}`", f"{bound:.2f}", each, f"{elbo:.2f}", f"{kl:.2f}", published))
         print(rows[-1], flush=True)
     text = (
-        f"`vampprior` with the prior named, on the first {options.rows:,} rows of static MNIST: "
+        f"`vampprior` with the prior named, layers of {options.hidden} units, z {options.z_dim}, "
+        f"{options.components} components, on the first {options.rows:,} rows of static MNIST: "
         f"{options.steps:,} steps of 100 rows, Adam 1e-3, beta rises in {options.warmup:,} steps; "
         f"{options.seeds} seeds, the first {options.test_rows:,} test images; nats."
     )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints, kl_divergence, register_kl
 
 from vaezoo.distributions.families import elements_of_both
+from vaezoo.pairs.divergences import kl_in_closed_form
 from vaezoo.sequences.carry import HandedOn
 from vaezoo.sequences.inputs import by_frame
 from vaezoo.sequences.joint import Joint
@@ -174,14 +175,17 @@ class Path(_AlongTime):
     def kl_per_latent(self, prior: "Path") -> Tensor | None:
         """Return KL(q_t || p_t) per element, summed along the path that was drawn, ``(B, *event)``.
 
-        None where the conditionals do not factorise.
+        None where the conditionals do not factorise, or have no closed form.
         """
         walked = self.walk.walked()
         both = elements_of_both(prior.steps(walked), self.steps(walked))
         if both is None:
             return None
         p, q = both
-        return walked.sum_over_steps(kl_divergence(q, p))
+        try:
+            return walked.sum_over_steps(kl_divergence(q, p))
+        except NotImplementedError:
+            return None
 
 
 @register_kl(Path, Path)  # type: ignore[untyped-decorator]
@@ -193,7 +197,7 @@ def _kl_of_paths(q: Path, p: Path) -> Tensor:
     log q(z) - log p(z), and a gradient through the states.
     """
     walked = q.walk.walked()
-    return walked.sum_over_steps(kl_divergence(q.steps(walked), p.steps(walked)))
+    return walked.sum_over_steps(kl_in_closed_form(q.steps(walked), p.steps(walked)))
 
 
 class Frames(_AlongTime):

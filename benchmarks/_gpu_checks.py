@@ -3,6 +3,7 @@
 import math
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,23 +158,33 @@ def zoo(device: str, steps: int, deadline: Deadline, names: Sequence[str] = ()) 
     Raises
     ------
     AssertionError
-        When the time does not suffice for all of them, or a number is not finite.
+        With the names of those that failed, or for which there was no time, behind all others.
     """
     rows: Rows = [("model", "tier", "seconds", "ELBO")]
-    chosen = [entry for entry in entries() if not names or entry.name in names]
-    for entry in chosen:
-        assert not deadline.is_over, f"no time is left for {entry.name} and what comes behind it"
-        began = time.perf_counter()
-        training = {"steps": steps, "engine": "graph", "device": device}
-        run = vaezoo.fit(entry.name, training=training)
-        draws = {} if is_autoencoder(entry) else {"iwae": (10,)}
-        result = vaezoo.evaluate(run, limit=50, **draws)
-        ask(run, entry)
-        elbo = float(result.metrics.elbo)
-        assert math.isfinite(elbo), f"{entry.name}: the ELBO is {elbo}"
-        took = f"{time.perf_counter() - began:.1f}"
-        rows.append((f"`{entry.name}`", "/".join(run.info["steps_by_engine"]), took, f"{elbo:.1f}"))
+    failures = []
+    for entry in [entry for entry in entries() if not names or entry.name in names]:
+        try:
+            assert not deadline.is_over, "no time is left"
+            rows.append(tried(entry, device, steps))
+            print(*rows[-1], flush=True)
+        except Exception as error:
+            traceback.print_exc()
+            failures.append(f"{entry.name} ({type(error).__name__}: {error})")
+    assert not failures, "; ".join(failures)
     return rows
+
+
+def tried(entry: Entry, device: str, steps: int) -> tuple[object, ...]:
+    """Return the row of a model."""
+    began = time.perf_counter()
+    training = {"steps": steps, "engine": "graph", "device": device}
+    run = vaezoo.fit(entry.name, training=training)
+    draws = {} if is_autoencoder(entry) else {"iwae": (10,)}
+    elbo = float(vaezoo.evaluate(run, limit=50, **draws).metrics.elbo)
+    ask(run, entry)
+    assert math.isfinite(elbo), f"the ELBO is {elbo}"
+    took = f"{time.perf_counter() - began:.1f}"
+    return f"`{entry.name}`", "/".join(run.info["steps_by_engine"]), took, f"{elbo:.1f}"
 
 
 def is_autoencoder(entry: Entry) -> bool:

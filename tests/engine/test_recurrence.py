@@ -171,16 +171,19 @@ def test_compiled_blocks_equal_the_loop() -> None:
     same(gradients(pair, planned, args), expected, 1e-5)
 
 
-def test_compiling_repays_when_it_would_have_by_now() -> None:
-    """It costs 15 s; 5 million operations would have saved that, and 10 million are to come."""
+def test_compiling_repays_when_it_would_have_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs 18 s; 6 million operations would have saved that, and 12 million are to come."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     planned = Planned()
     gradients(Plain(), planned, data())
     (plan,) = planned._plans.values()
     assert plan is not None
     assert not planned.compiling_repays(left=1e6)
-    plan.operations = 6_000_000
+    plan.operations = 7_000_000
     assert planned.compiling_repays(left=2.0)
     assert not planned.compiling_repays(left=1.0)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert not planned.compiling_repays(left=2.0)
 
 
 def test_operations_are_counted_by_frames() -> None:

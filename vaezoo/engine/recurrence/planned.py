@@ -1,5 +1,6 @@
 """A recurrence that runs by a plan where gradients are asked for."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import torch
@@ -20,7 +21,9 @@ from vaezoo.sequences.unrolled import Step, loop
 
 __all__ = ["Planned", "planned_form"]
 
-_SECONDS_TO_COMPILE = 15.0
+# Of one core, for the vrnn of benchmarks/sequences.py: Inductor itself, and the compilers of C++
+# that it starts side by side, for the way there and the way back.
+_SECONDS_OF_INDUCTOR, _SECONDS_OF_COMPILERS, _NUM_COMPILERS = 8.0, 20.0, 2
 _TOLERANCE = 1e-3
 _NUM_TRIALS = 2
 
@@ -50,9 +53,8 @@ class Planned:
         that a repetition of a run rounds as the run did.
         """
         num_operations = sum(plan.operations for plan in self._plans.values() if plan)
-        saved = seconds_saved(num_operations)
-        repays = saved > _SECONDS_TO_COMPILE and left * saved > 2 * _SECONDS_TO_COMPILE
-        return repays and not self.compiled
+        saved, cost = seconds_saved(num_operations), seconds_to_compile(os.cpu_count() or 1)
+        return saved > cost and left * saved > 2 * cost and not self.compiled
 
     def __call__(
         self, step: Step, inputs: Sequence[Tensor], h: Tensor
@@ -106,6 +108,17 @@ class Planned:
         because = f"because of its step: {reason}: {where}"
         self.notify("recurrence", f"the recurrence runs as a plain loop, {because}")
         return None
+
+
+def seconds_to_compile(num_cores: int) -> float:
+    """Return how long compiling the steps of a recurrence takes on a machine with nothing else.
+
+    Examples
+    --------
+    >>> seconds_to_compile(1), seconds_to_compile(16)
+    (28.0, 18.0)
+    """
+    return _SECONDS_OF_INDUCTOR + _SECONDS_OF_COMPILERS / min(num_cores, _NUM_COMPILERS)
 
 
 def planned_form(

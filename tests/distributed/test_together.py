@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 import vaezoo
 from vaezoo.distributed.processes import ALONE
+from vaezoo.distributed.shared_step import rows_depend
+from vaezoo.objectives import ELBO
+from vaezoo.objectives.base import make_objective
+from vaezoo.testing.pairs import LinearPair
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(
@@ -85,6 +89,23 @@ def test_what_is_not_finite_in_one_process_is_told_by_all(both: list[dict[str, A
     first, second = (outcome["not finite"] for outcome in both)
     assert "parameter 'encoder.0.weight' is not finite" in first
     assert first == second
+
+
+@pytest.mark.parametrize(
+    ("objective", "depend"),
+    [("elbo", False), ("iwae", False), ("dreg", False), ("beta-tc", True), ("dip", True)],
+)
+def test_objectives_over_the_rows_of_a_batch_are_told_apart(objective: str, depend: bool) -> None:
+    pair, args = LinearPair(), (torch.randn(6, 4),)
+    judged = make_objective(objective)
+    judged.prepare(pair, args)
+    assert rows_depend(judged, pair, args) == depend
+
+
+def test_pairs_with_batch_normalisation_are_told_apart(programs: Any) -> None:
+    args = (torch.randn(6, 4),)
+    for pair, depend in ((programs.Plain, False), (programs.Norms, True)):
+        assert rows_depend(ELBO(), pair(x_shape=(4,)), args) == depend
 
 
 def launched(*words: str) -> "subprocess.CompletedProcess[str]":

@@ -160,6 +160,14 @@ def test_a_training_that_is_worse_than_most_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_processes_share_the_trials(tmp_path: Path) -> None:
+    told: list[int] = []
+    found = swept(tmp_path, trials=3, jobs=2, on_trial=lambda trial: told.append(trial.number))
+    assert [trial.state for trial in found.trials] == ["finished"] * 3
+    assert sorted(told) == [0, 1, 2]
+
+
+@pytest.mark.slow
 def test_processes_that_were_killed_begin_again(tmp_path: Path) -> None:
     words = ["vae-bernoulli", "--steps", "300", "--space", "lr=log:1e-4..1e-2", "--trials", "2"]
     command = [sys.executable, "-m", "vaezoo", "sweep", *words, "--out", str(tmp_path / "sweep")]

@@ -19,7 +19,7 @@ from vaezoo.settings import DataSettings, Settings, Training
 from vaezoo.sweeps.outcome import Sweep, Trial, outcome_of
 from vaezoo.sweeps.space import check_space, read_space
 from vaezoo.sweeps.study import JOURNAL, counted, mend, open_study, reclaim, working
-from vaezoo.sweeps.trying import Request, try_all
+from vaezoo.sweeps.trying import Request, try_all, why_refused
 from vaezoo.training.admission import load_for
 
 __all__ = ["sweep"]
@@ -185,8 +185,8 @@ def _in_processes(request: Request, folder: Path, jobs: int, tell: Tell) -> None
                 process.wait()
             raise
         told |= _tell_new(folder, told, tell)
-        if refused := next((p for p in processes if p.returncode == RequestError.exit_code), None):
-            raise RequestError(str(refused.stderr.read()).strip() if refused.stderr else "?")
+        if any(process.returncode == RequestError.exit_code for process in processes):
+            raise RequestError(why_refused(folder))
         reclaim(study, folder)
         if len(counted(study)) >= request.trials or not any(p.returncode for p in processes):
             return
@@ -195,10 +195,7 @@ def _in_processes(request: Request, folder: Path, jobs: int, tell: Tell) -> None
 
 def _start(words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-P", "-m", "vaezoo.sweeps.worker"]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe, text=True
-    )
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stdin is not None
     process.stdin.write(words)
     process.stdin.close()

@@ -23,7 +23,7 @@ from vaezoo.training.fit import fit
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Request", "try_all"]
+__all__ = ["Request", "try_all", "why_refused"]
 
 _PLAIN = ("trials", "config", "preset", "training", "prune")
 MOST_REFUSED = 3  # trials, when none before them has finished: then it is not their settings
@@ -146,7 +146,13 @@ def try_all(
         num_refused = num_refused + 1 if refusal else 0
         finished = any(other.state == "finished" for other in ended.values())
         if refusal and num_refused == MOST_REFUSED and not finished:
-            raise RequestError(f"the first {MOST_REFUSED} trials were refused: {refusal}")
+            raise RequestError(why_refused(folder))
+
+
+def why_refused(folder: Path) -> str:
+    """Return why the first trials of a sweep could not be trained."""
+    reasons = [trial.error for trial in outcome_of(folder).trials if trial.error]
+    return f"the first {MOST_REFUSED} trials were refused: {reasons[-1] if reasons else '?'}"
 
 
 def _try(

@@ -25,8 +25,7 @@ def _main() -> int:
             try_all(Request.from_dict(values), folder, worker)
     except KeyboardInterrupt:
         return 130
-    except VaezooError as error:
-        sys.stderr.write(f"{error}\n")
+    except VaezooError as error:  # the reason stands in the journal
         return error.exit_code
     return 0
 

@@ -41,7 +41,7 @@ __all__ = [
 
 SIMPLE_MODELS = {
     "independent": "elements by themselves",
-    "markov": "elements given their own value in the frame before",
+    "markov": "each given its value before",
     "linear": "probabilistic PCA",
 }
 

@@ -41,7 +41,7 @@ __all__ = [
 
 SIMPLE_MODELS = {
     "independent": "elements by themselves",
-    "markov": "each given its value before",
+    "markov": "given its value before",
     "linear": "probabilistic PCA",
 }
 

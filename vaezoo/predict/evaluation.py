@@ -222,8 +222,8 @@ def evaluate(
         num_data=run.info.get("num_units"),
         progress=progress,
     )
-    how = {"limit": limit, "free_running": free_running, "seed": seed, "given": _described(given)}
-    how |= {"precision": precision}
+    how: dict[str, Any] = {"limit": limit, "free_running": free_running, "seed": seed}
+    how |= {"given": _described(given), "precision": precision}
     numbers = {"iwae": sorted(set(iwae)), "fivo": sorted(set(fivo))}
     _keep(run, batches, result, {**numbers, **how}, notify)
     return result

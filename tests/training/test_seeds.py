@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from vaezoo import fit
+from vaezoo.engine.many.batched import Batched
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.runs import Run, load_run
 from vaezoo.training.callbacks import Callback, Interrupted
 from vaezoo.training.fit import resume
+from vaezoo.training.many import rounds
 
 SMALL = {"hidden": [16], "z_dim": 3}
 
@@ -107,3 +109,18 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         fit("vae-linear", training=training, seeds=seeds)
+
+
+@pytest.mark.parametrize("model", ["vae-bernoulli", "vae-linear"])
+def test_together_they_are_bit_by_bit_what_they_are_alone(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Batched] = []
+    monkeypatch.setattr(rounds, "is_faster", lambda batched: made.append(batched) is None)
+    monkeypatch.setattr(rounds, "FEWEST_ROUNDS", 5)
+    training = {"steps": 40, "engine": "graph", "clip_norm": 10.0, "kl_warmup": 7}
+    config = {"z_dim": 3}
+    runs = fit(model, config=config, training=training, seeds=range(3))
+    assert made
+    for seed, run in enumerate(runs):
+        require_same(run, fit(model, config=config, training={**training, "seed": seed}))

@@ -67,6 +67,10 @@ class Batches:
         self._resident: dict[str, dict[str, Tensor]] = {}
         self._buffers: dict[tuple[str, torch.Size], Tensor] = {}
 
+    def share(self, other: "Batches") -> None:
+        """Keep the same rows in memory as other batches of these data."""
+        self._resident = other._resident
+
     def size(self, split: str, limit: int | None = None) -> int:
         """Return the number of rows in a split, or of its first ``limit``."""
         require_positive("limit", limit, "row")

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vaezoo.engine.capture import Captured, Function
 from vaezoo.engine.cudagraph import CudaGraph
 
-__all__ = ["BatchKind", "Trial", "kind_of"]
+__all__ = ["BatchKind", "Trial", "calls_by_tier", "kind_of"]
 
 _LAST_CALLS = 64
 
@@ -93,3 +93,17 @@ class BatchKind:
             return 0.0
         usual = median(self.times) if self.times else 0.0
         return self.num_calls * (self.eager_seconds - usual)
+
+
+def calls_by_tier(kinds: Iterable[BatchKind]) -> dict[str, int]:
+    """Return the number of steps by the tier on which batches of their kind run now.
+
+    Examples
+    --------
+    >>> calls_by_tier([BatchKind(tuple, tuple, num_calls=2), BatchKind(tuple, tuple, num_calls=1)])
+    {'eager': 3}
+    """
+    counts: dict[str, int] = {}
+    for kind in kinds:
+        counts[kind.tier] = counts.get(kind.tier, 0) + kind.num_calls
+    return counts

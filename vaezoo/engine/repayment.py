@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx, nn
 
+from vaezoo.checks.blame import class_of, line_of
 from vaezoo.engine.batch_kind import BatchKind, Trial, kind_of
 from vaezoo.engine.compiler import SECONDS_PER_NODE, expected_seconds, seconds_saved
 from vaezoo.engine.gradients import Prepare
@@ -95,6 +96,18 @@ class Trials:
                 number = max(observed) if is_written_out else len(sample_sites(trace.model))
                 trial.num_sites[most] = number
         return trial.num_sites_at(self._num_frames(inputs))
+
+    def too_many_sites(
+        self, trial: Trial, inputs: Sequence[Tensor], *, is_written_out: bool
+    ) -> str:
+        """Return why a step has too many sites to be captured by itself, else nothing."""
+        num_sites = self.num_sites(trial, inputs, is_written_out=is_written_out)
+        if num_sites <= MOST_SITES_CAPTURED:
+            return ""
+        return (
+            f"a graph of {num_sites} sites takes too long to capture "
+            f"(`engine='graph'` does it): {line_of(class_of(self.pair))}"
+        )
 
     def _rows(self, inputs: Sequence[Tensor], most: int = FEW_FRAMES) -> tuple[Tensor, ...]:
         return self.shorten(inputs[self.num_before :], most)

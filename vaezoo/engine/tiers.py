@@ -33,19 +33,19 @@ from torch import Tensor, nn
 
 from vaezoo.checks.blame import class_of, line_of, one_line
 from vaezoo.checks.culprits import StepError, find_culprit
-from vaezoo.engine.batch_kind import BatchKind, Trial, kind_of
-from vaezoo.engine.capture import Function, NotCapturedError, capture, recapture
+from vaezoo.engine.batch_kind import BatchKind, Trial, calls_by_tier, kind_of
+from vaezoo.engine.capture import Function, NotCapturedError
 from vaezoo.engine.compiler import NotCompiledError, compile_graph
 from vaezoo.engine.cudagraph import is_recordable, record
 from vaezoo.engine.gradients import Prepare, filled_up, loss_and_gradients
 from vaezoo.engine.groups import Optimizers
+from vaezoo.engine.many.graphs import Graphs
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.outcomes import difference_from_eager
 from vaezoo.engine.precision import precision_on
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.repayment import (
     FEWEST_STEPS_CAPTURED,
-    MOST_SITES_CAPTURED,
     Shorten,
     Trials,
     compiling_repays,
@@ -59,7 +59,7 @@ from vaezoo.pairs.lengths import FEW_FRAMES
 from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Engine"]
-
+Tensors = Sequence[Tensor]
 CHECKED_EVERY, CONSIDERED_EVERY, MOST_KINDS = 1_000, 256, 64
 _UNOWNED = "a tensor that belongs to no module is used, and is not saved; register it as a buffer"
 
@@ -133,18 +133,19 @@ class Engine:
         self.num_calls = 0
         self.device = optimizer.lr.device
         self.beta, self._beta = torch.ones((), device=self.device), 1.0
-        self._last: Sequence[Tensor] = ()
+        self._last: Tensors = ()
+        self.graphs = Graphs()
         self._kinds: dict[object, BatchKind] = {}
         self._trials = Trials(pair, prepare, shorten)
         self._masks_rows: bool | None = None
         self._next_check = CHECKED_EVERY
         self._pool = torch.cuda.graph_pool_handle() if is_recordable(self.device) else None
         self._all_rows = torch.ones(batch_size, dtype=torch.bool, device=self.device)
-        self._may_compile = engine in ("auto", "compiled")
+        self.may_compile = engine in ("auto", "compiled")
         recurrence = getattr(pair, "recurrence", None)
         self._recurrence = recurrence if isinstance(recurrence, Planned) else None
 
-    def __call__(self, raw: Sequence[Tensor], beta: float = 1.0) -> Tensor:
+    def __call__(self, raw: Tensors, beta: float = 1.0) -> Tensor:
         """Take one step on a batch and return its loss, a scalar on the device.
 
         Raises
@@ -153,10 +154,17 @@ class Engine:
             On the CPU, when loss or gradients are not finite. Elsewhere :meth:`check` says so, and
             no step changes anything until then.
         """
+        return self.take(*self.ready(raw, beta))
+
+    def ready(self, raw: Tensors, beta: float) -> tuple[BatchKind, tuple[Tensor, ...]]:
+        """Return how a step on a batch is evaluated, and on what."""
         self._last = raw
         inputs = self._inputs(raw, beta)
-        kind = self._kind(inputs)
-        loss = kind.recorded(inputs) if kind.recorded else self._step(kind, inputs)
+        return self._kind(inputs), inputs
+
+    def take(self, kind: BatchKind, inputs: Tensors, outcome: Tensors = ()) -> Tensor:
+        """Take the step that is ready, evaluated already where there is an outcome."""
+        loss = kind.recorded(inputs) if kind.recorded else self._step(kind, inputs, outcome)
         kind.num_calls += 1
         self.num_calls += 1
         if self.device.type == "cpu":
@@ -179,7 +187,7 @@ class Engine:
         except Exception as error:  # whatever a pair does with what is not finite
             return NonFiniteError(reason_of(error))
 
-    def evaluate(self, raw: Sequence[Tensor], beta: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+    def evaluate(self, raw: Tensors, beta: float = 1.0) -> tuple[Tensor, list[Tensor]]:
         """Return the eager loss of a batch and its gradients; take no step."""
         kl_weight = torch.full_like(self.beta, beta)
         inputs = (kl_weight, self.optimizer.step, *raw)
@@ -189,10 +197,7 @@ class Engine:
     @property
     def calls_by_tier(self) -> dict[str, int]:
         """Number of steps by the tier on which batches of their kind run now."""
-        counts: dict[str, int] = {}
-        for kind in self._kinds.values():
-            counts[kind.tier] = counts.get(kind.tier, 0) + kind.num_calls
-        return counts
+        return calls_by_tier(self._kinds.values())
 
     @property
     def has_compiled_steps(self) -> bool:
@@ -205,13 +210,13 @@ class Engine:
             if self._recurrence:
                 self._recurrence.compile()
         except NotCompiledError as error:
-            self._may_compile = False
+            self.may_compile = False
             self.notify("compiler", f"training is not compiled: {error}")
 
-    def _step(self, kind: BatchKind, inputs: Sequence[Tensor]) -> Tensor:
+    def _step(self, kind: BatchKind, inputs: Tensors, outcome: Tensors = ()) -> Tensor:
         before = [buffer.clone() for buffer in kind.written]
         began = time.perf_counter()
-        outcome = kind.run(inputs)
+        outcome = outcome or kind.run(inputs)
         kind.times.append(time.perf_counter() - began)
         loss, divisor, finite, *gradients = self.merge(outcome) if self.merge else outcome
         self.optimizer.update(gradients, divisor, finite)
@@ -221,7 +226,7 @@ class Engine:
                 buffer.copy_(torch.where(finite, buffer, value))
         return loss
 
-    def _inputs(self, raw: Sequence[Tensor], beta: float) -> tuple[Tensor, ...]:
+    def _inputs(self, raw: Tensors, beta: float) -> tuple[Tensor, ...]:
         """Return ``(beta, step, *raw)``, or ``(beta, step, mask, *raw)`` with the rows filled up.
 
         The step is the very tensor in which the update counts.
@@ -241,7 +246,7 @@ class Engine:
         mask, rows = filled_up(raw, self.batch_size)
         return (self.beta, step, mask, *rows)
 
-    def _look_at_pair(self, raw: Sequence[Tensor]) -> bool:
+    def _look_at_pair(self, raw: Tensors) -> bool:
         """Prepare the objective, and return whether batches are filled up.
 
         They are when shorter ones will come, and what is masked out changes nothing.
@@ -290,7 +295,7 @@ class Engine:
                 self._compile(kind, inputs)
         return kind
 
-    def _make(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
+    def _make(self, kind: BatchKind, inputs: Tensors) -> None:
         """Take a new kind as far as it goes: eager, captured, compiled."""
         trial = self._trials.of(kind, self.whole, inputs)
         kind.written = trial.written
@@ -311,14 +316,14 @@ class Engine:
             self._compile(kind, inputs)
         self._record(kind, inputs)  # last: what is recorded stays as it is
 
-    def _capture(self, kind: BatchKind, inputs: Sequence[Tensor], *, is_known: bool) -> None:
-        record = recapture if is_known else capture
-        kind.captured = record(kind.eager, self.whole, inputs)
+    def _capture(self, kind: BatchKind, inputs: Tensors, *, is_known: bool) -> None:
+        key = kind_of(self.pair, inputs)
+        kind.captured = self.graphs.captured(key, kind.eager, self.whole, inputs, is_known=is_known)
         for line in kind.captured.unowned:
             self.notify(f"unowned:{line}", f"{_UNOWNED}: {line}")
         kind.run, kind.tier = kind.captured, "graph"
 
-    def _capturing_repays(self, trial: Trial, inputs: Sequence[Tensor]) -> bool:
+    def _capturing_repays(self, trial: Trial, inputs: Tensors) -> bool:
         """Whether steps are many, and their graph is neither long nor of few calls of its own."""
         if self.engine != "auto":
             return True
@@ -328,15 +333,12 @@ class Engine:
         if recurrence and not recurrence.failed and self._trials.are_long(inputs):
             return False
         is_written_out = recurrence is not None and recurrence.failed
-        num_sites = self._trials.num_sites(trial, inputs, is_written_out=is_written_out)
-        if num_sites > MOST_SITES_CAPTURED:
-            self._fall_back(
-                f"a graph of {num_sites} sites takes too long to capture "
-                f"(`engine='graph'` does it): {line_of(class_of(self.pair))}"
-            )
-        return num_sites <= MOST_SITES_CAPTURED
+        reason = self._trials.too_many_sites(trial, inputs, is_written_out=is_written_out)
+        if reason:
+            self._fall_back(reason)
+        return not reason
 
-    def _check_against_eager(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
+    def _check_against_eager(self, kind: BatchKind, inputs: Tensors) -> None:
         """Fall back when an evaluation differs from the eager one under the same noise."""
         error = self._difference(kind, kind.run, kind.tier, inputs)
         if error:
@@ -345,9 +347,7 @@ class Engine:
                 f"on something that is no argument: {line_of(class_of(self.pair))}"
             )
 
-    def _difference(
-        self, kind: BatchKind, run: Function, tier: str, inputs: Sequence[Tensor]
-    ) -> float:
+    def _difference(self, kind: BatchKind, run: Function, tier: str, inputs: Tensors) -> float:
         return difference_from_eager(
             kind, run, tier, self.whole, inputs, precision=self.precision, seed=self.num_calls
         )
@@ -355,25 +355,25 @@ class Engine:
     def _fall_back(self, reason: str) -> None:
         """Run everything eagerly from now on."""
         self.notify("engine", f"training runs eagerly, because {reason}")
-        self.engine, self._may_compile = "eager", False
+        self.engine, self.may_compile = "eager", False
         for kind in self._kinds.values():
             kind.fall_back()
 
     def _compiling_repays(self, kind: BatchKind) -> bool:
         """Whether the steps that batches of a kind still have to take repay compiling them."""
-        if not (self._may_compile and kind.captured and kind.tier == "graph"):
+        if not (self.may_compile and kind.captured and kind.tier == "graph"):
             return False
         share = kind.num_calls / sum(other.num_calls for other in self._kinds.values())
         return compiling_repays(kind, share * (self.num_steps - self.num_calls))
 
     def _compiling_steps_repays(self) -> bool:
-        if self._recurrence is None or not self._may_compile:
+        if self._recurrence is None or not self.may_compile:
             return False
         return self._recurrence.compiling_repays(self.num_steps / self.num_calls - 1)
 
-    def _compile(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
+    def _compile(self, kind: BatchKind, inputs: Tensors) -> None:
         self.compile_steps()
-        if not (self._may_compile and kind.captured):
+        if not (self.may_compile and kind.captured):
             return
         try:
             compiled = compile_graph(kind.captured, inputs)
@@ -382,14 +382,14 @@ class Engine:
                 raise NotCompiledError(f"it would differ from the eager step by {difference:.1g}")
         except Exception as error:  # whatever Inductor, or what it wrote, does
             reason = str(error) if isinstance(error, NotCompiledError) else one_line(error)
-            self._may_compile = False
+            self.may_compile = False
             self.notify("compiler", f"training is not compiled: {reason}")
             return
         kind.run, kind.tier = compiled, "compiled"
         kind.times.clear()
         self._record(kind, inputs)
 
-    def _record(self, kind: BatchKind, inputs: Sequence[Tensor]) -> None:
+    def _record(self, kind: BatchKind, inputs: Tensors) -> None:
         """Make evaluation and update of a captured step one CUDA graph."""
         if self.merge or kind.captured is None or not is_recordable(self.device):
             return

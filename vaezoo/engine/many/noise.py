@@ -96,9 +96,11 @@ def _draw_of(node: fx.Node) -> Draw | None:
     fill, kind = _FILLS.get(node.target), node.meta.get("val")
     if fill is None or not isinstance(kind, Tensor) or node.kwargs.get("generator") is not None:
         return None
-    numbers = node.args[1:]
+    numbers = [float(n) for n in node.args[1:] if isinstance(n, int | float)]
+    if len(numbers) < len(node.args) - 1:
+        return None
     if changes(node) and node.args[0] in placeholders(node.graph):
         return None
-    if not all(isinstance(number, int | float) for number in numbers):
-        return None
-    return Draw(fill, numbers, tuple(kind.shape), tuple(kind.stride()), kind.dtype, kind.device)
+    return Draw(
+        fill, tuple(numbers), tuple(kind.shape), tuple(kind.stride()), kind.dtype, kind.device
+    )

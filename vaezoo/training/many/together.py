@@ -4,58 +4,19 @@ Each has random numbers of its own, which are torch's global ones while it does 
 it becomes bit by bit the run that it would have been by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 
-from torch import Tensor
-
-from vaezoo.errors import RunError
 from vaezoo.runs import Run
-from vaezoo.runtime.device import rng_state, seeded, set_rng_state
+from vaezoo.runtime.device import seeded
 from vaezoo.runtime.isolation import isolated
 from vaezoo.runtime.signals import asked_to_stop
 from vaezoo.runtime.threads import threads_for
-from vaezoo.sequences.windows import Update
 from vaezoo.training.callbacks import Interrupted
+from vaezoo.training.many.rounds import Member, Rounds
 from vaezoo.training.trainer import Trainer
 
-__all__ = ["Member", "train_together"]
-
-
-class Member:
-    """One of several trainings.
-
-    Parameters
-    ----------
-    trainer
-        At its start.
-
-    Attributes
-    ----------
-    pending
-        The step that it takes next; None when it has ended.
-    failure
-        Why it has failed, or that it was stopped.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        trainer.set_generators()
-        self.rng: dict[str, Tensor] = rng_state(trainer.device)
-        self.steps: Iterator[Update] = trainer.steps()
-        self.pending: Update | None = None
-        self.failure: RunError | Interrupted | None = None
-
-    def go_on(self) -> None:
-        """Take the step that is pending, do what follows it, and stop before the next one."""
-        set_rng_state(self.rng, self.trainer.device)
-        try:
-            self.pending = next(self.steps, None)
-        except (RunError, Interrupted) as failure:
-            self.pending, self.failure = None, failure
-        self.rng = rng_state(self.trainer.device)
-        if self.pending is None:
-            self.trainer.tell_end()
+__all__ = ["train_together"]
 
 
 def train_together(
@@ -94,8 +55,9 @@ def train_together(
         ):
             for trainer in trainers:
                 trainer.stop_requested = stop_requested
+                _share(trainer, first)
             members = [Member(trainer) for trainer in trainers]
-            _take_all(members)
+            Rounds(members).take_all()
     if failures := [member.failure for member in members if member.failure]:
         raise next((f for f in failures if isinstance(f, Interrupted)), failures[0])
     if stop_requested():
@@ -103,9 +65,9 @@ def train_together(
     return [trainer.run for trainer in trainers]
 
 
-def _take_all(members: Sequence[Member]) -> None:
-    for member in members:
-        member.go_on()
-    while going := [member for member in members if member.pending is not None]:
-        for member in going:
-            member.go_on()
+def _share(trainer: Trainer, first: Trainer) -> None:
+    """Let one keep in memory what is the same for all."""
+    trainer.batches.share(first.batches)
+    trainer.engine.graphs = first.engine.graphs
+    if trainer.training.engine == "auto":
+        trainer.engine.may_compile = False  # by the clock, and each by itself

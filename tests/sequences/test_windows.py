@@ -21,6 +21,7 @@ from vaezoo.sequences import PathPair, read
 from vaezoo.sequences.unrolled import Recurrence, loop
 from vaezoo.sequences.windows import Updates, carry_of, num_updates
 from vaezoo.settings import Training
+from vaezoo.training.remarks import remarks
 
 Args = tuple[Tensor, Tensor]
 FRAMES, WINDOW = 11, 4
@@ -172,6 +173,16 @@ def test_short_sequences_have_one_window() -> None:
 
 def test_updates_are_estimated_from_lengths() -> None:
     assert num_updates(4, 2, [100, 8, 9, 41], truncate=40) == 3 + 1
+
+
+@pytest.mark.parametrize(("truncate", "said"), [(0, True), (200, False)])
+def test_very_long_sequences_get_a_word(truncate: int, said: bool) -> None:
+    data = as_data([np.zeros((n, 1), np.float32) for n in (9, 9, 6_000, 6_000, 9)])
+    batches = Batches(data, Transform(), ("x", "length"), torch.device("cpu"))
+    updates = Updates(batches, Training(truncate=truncate, steps=1), batches.size("train"), 4)
+    updates.can_be_cut = True
+    lines = dict(remarks(updates, {}, ""))
+    assert ("long sequences" in lines) is said
 
 
 # Whole trainings

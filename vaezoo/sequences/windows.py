@@ -58,6 +58,8 @@ class Updates:
 
     Attributes
     ----------
+    can_be_cut
+        Whether sequences of the pair can be gone through in windows.
     carry
         The states that windows hand on, once :meth:`carry_states` has been called; empty where
         there are none.
@@ -72,6 +74,7 @@ class Updates:
         self.batch_size = batch_size
         self.lengths: Tensor | None = None  # where some have more than one window
         self.carry: nn.Module = nn.Module()
+        self.can_be_cut = False
         self._gathered: tuple[Tensor, tuple[Tensor, ...]] | None = None
         if training.truncate and batches.data.length is not None:
             lengths = torch.from_numpy(batches.data.length[batches.data.rows("train")])
@@ -103,6 +106,7 @@ class Updates:
         RequestError
             When the pair is not written as one step.
         """
+        self.can_be_cut = isinstance(form, PathPair)
         if self.training.truncate and not isinstance(form, PathPair):
             raise RequestError(
                 f"`truncate` carries the state of a SequencePair from window to window, and "
@@ -111,6 +115,15 @@ class Updates:
         if self.lengths is not None:
             assert isinstance(form, PathPair)
             self.carry = carry_of(form, objective, args, self.batch_size)
+
+    @property
+    def most_frames(self) -> int:
+        """The most frames that one update goes through; 0 of what is no sequence."""
+        data = self.batches.data
+        if data.length is None:
+            return 0
+        longest = int(data.length[data.rows("train")].max())
+        return min(longest, self.training.truncate or longest)
 
     def total(self) -> int:
         """Return the number of updates of the whole training."""

@@ -20,11 +20,13 @@ from vaezoo.pairs.sites import PairTrace, trace_pair
 from vaezoo.runs import Run
 from vaezoo.runs.records import Record
 from vaezoo.runtime.isolation import isolated, untouched
+from vaezoo.sequences.windows import Updates
 from vaezoo.training.alarms import to_learn
 
 __all__ = ["last_remarks", "noise_before", "noise_of", "remarks", "rows_of_an_epoch"]
 
 EVALUATIONS = 10
+MANY_FRAMES = 5_000
 HARDLY_MORE = 0.05  # nats
 
 
@@ -62,24 +64,29 @@ def rows_of_an_epoch(pair: nn.Module, batches: Batches, batch_size: int) -> int:
     return size - 1
 
 
-def remarks(
-    batches: Batches, num_rows: int, info: Mapping[str, Any], noise: str
-) -> Iterator[tuple[str, str]]:
+def remarks(updates: Updates, info: Mapping[str, Any], noise: str) -> Iterator[tuple[str, str]]:
     """Yield what deserves a word before training, each by a short name.
 
     Parameters
     ----------
-    batches, num_rows
-        The data, and how many rows of them are seen in an epoch.
+    updates
+        Which rows, and frames of them, are seen in an epoch.
     info
         Of the run, with notes of its admission.
     noise
         A line on noisy gradients, if there are any.
     """
-    if num_rows < batches.size("train"):
+    batches, frames = updates.batches, updates.most_frames
+    if updates.num_rows < batches.size("train"):
         yield "row", "one row is left out of each epoch, since it would be a batch of its own"
     if line := describe_missing(batches.data, batches.names):
         yield "missing", line
+    if frames > MANY_FRAMES and updates.can_be_cut:
+        yield (
+            "long sequences",
+            f"a step goes through {frames:,} frames at once, and its memory grows with them: "
+            "`truncate=200` takes a step after each 200, and carries the state on",
+        )
     for line in filter(None, (*info.get("notes", ()), noise)):
         yield line, line
 

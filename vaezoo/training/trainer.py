@@ -224,7 +224,7 @@ class Trainer:
     def _say_what_is_special(self) -> None:
         with seeded(self.training.seed, self.device):
             noise = noise_before(self.engine, self.batches, self.batch_size)
-        lines = remarks(self.batches, self.num_rows, self.run.info, noise)
+        lines = remarks(self.updates, self.run.info, noise)
         for name, line in (*lines, *self.shared.remarks(self.form, self.optimised.objective)):
             self._warn_once(name, line)
 

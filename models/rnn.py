@@ -25,6 +25,7 @@ Differs from the paper
     A GRU instead of an LSTM, and one hidden layer in each network.
 """
 
+import math
 from typing import ClassVar
 
 from pydantic import PositiveInt
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 
 from vaezoo import SequencePair, parts, register
 
-__all__ = ["RNN"]
+__all__ = ["RNN", "Markov"]
 
 
 @register(
@@ -84,3 +85,45 @@ class RNN(SequencePair):
     def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
         """h_{t+1} = GRU(phi_x(x_t), h_t)."""
         return self.gru(f, h)
+
+
+@register(
+    "markov",
+    data="sequences",
+    tags=("sequence", "baseline"),
+    presets={"default": {"training": {"lr": 0.01}}},
+)
+class Markov(SequencePair):
+    """Markov chain of frames: each explained by the one before, linearly, and by nothing else.
+
+        p(x)     = prod_t p(x_t | x_{t-1}),   x_{-1} = 0,   parameters linear in x_{t-1}
+        q(z | x) = 1, there are no latents
+
+    ====  ============  ===========================================
+    site  event shape   meaning
+    ====  ============  ===========================================
+    x_t   ``x_shape``   observed frame, t = 0 ... T - 1
+    ====  ============  ===========================================
+
+    With ``--likelihood gaussian`` a vector autoregression of order 1. Its ELBO is log p(x) itself.
+
+    Reference
+        The floor of models with a memory.
+    """
+
+    has_latents: ClassVar[bool] = False
+
+    def __init__(
+        self, *, x_shape: tuple[int, ...], likelihood: parts.Likelihood = parts.Bernoulli
+    ) -> None:
+        super().__init__()
+        self.hidden = math.prod(x_shape)
+        self.likelihood = likelihood(parts.Decoder(self.hidden, (), x_shape))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """x_t as a row, ``(N, hidden)``."""
+        return x.flatten(1)
+
+    def transition(self, f: Tensor, z: Tensor, h: Tensor) -> Tensor:
+        """h_{t+1} = x_t."""
+        return f

@@ -58,8 +58,14 @@ def test_a_process_may_stand_alone(environ: dict[str, str]) -> None:
     assert place_of(environ) is None
 
 
-@pytest.mark.parametrize("name", ["LOCAL_RANK", "MASTER_PORT"])
-def test_a_launcher_that_leaves_something_out_is_refused(name: str) -> None:
-    environ = {key: value for key, value in TORCHRUN.items() if key != name}
-    with pytest.raises(RequestError, match=name):
-        place_of(environ)
+def test_one_process_for_each_machine_needs_nothing_local() -> None:
+    place = place_of({key: value for key, value in TORCHRUN.items() if "LOCAL" not in key})
+    assert place is not None
+    assert (place.rank, place.number, place.local_rank, place.num_local) == (3, 4, 0, 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("MASTER_PORT", None), ("RANK", "first")])
+def test_a_launcher_that_says_something_wrong_is_refused(name: str, value: str | None) -> None:
+    environ = {key: text for key, text in TORCHRUN.items() if key != name}
+    with pytest.raises(RequestError, match=value or name):
+        place_of(environ if value is None else {**environ, name: value})

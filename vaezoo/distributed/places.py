@@ -85,12 +85,12 @@ def leave(environ: MutableMapping[str, str] = os.environ) -> None:
 def _of_torchrun(environ: Mapping[str, str]) -> Place | None:
     if "RANK" not in environ or "WORLD_SIZE" not in environ or "MASTER_ADDR" not in environ:
         return None
-    number = int(environ["WORLD_SIZE"])
+    # Launchers of one process for each machine, as those of clusters, leave out what is local.
     return Place(
         rank=int(environ["RANK"]),
-        number=number,
-        local_rank=int(environ["LOCAL_RANK"]),
-        num_local=int(environ.get("LOCAL_WORLD_SIZE", number)),
+        number=int(environ["WORLD_SIZE"]),
+        local_rank=int(environ.get("LOCAL_RANK", 0)),
+        num_local=int(environ.get("LOCAL_WORLD_SIZE", 1)),
         address=environ["MASTER_ADDR"],
         port=int(environ["MASTER_PORT"]),
         launcher="torchrun",

@@ -32,7 +32,8 @@ about 2.5 s and the making of the data included. *A step*: the median after the 
 changes. *Memory*: the peak above what imports take, data and capture included. *Rows*: binary, 64
 elements, net 64-128-16, batch 128. *Frames*: `vrnn`, batch 8, two of 16 sequences have T frames of
 88 elements, the others a tenth; in *windows*, `truncate=80`, a step sees 80 of them. *Latents*: net
-784-500-z, batch 100. *Seeds*: net 64-128-16 on the embedded digits, all at once."""
+784-500-z, batch 100. *Seeds*: net 64-128-16 on the embedded digits; a step of all of them. A dash:
+not done in time."""
 
 _TRAIN = """
 import json, os, resource, sys, time

@@ -17,6 +17,7 @@ from vaezoo.models.dmm import DMM
 from vaezoo.models.vae import VAE, VAEGaussian
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms
+from vaezoo.pairs.anatomy import anatomy
 from vaezoo.pairs.divergences import kl_in_closed_form
 from vaezoo.parts import POSTERIORS, StandardNormal
 from vaezoo.parts.networks import Encoder
@@ -243,3 +244,13 @@ def test_zuko_leaves_the_validation_of_distributions_as_it_is() -> None:
         "D.set_default_validate_args(True); parts.FlowPrior(2); assert D._validate_args"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", PROPER)
+def test_training_and_description_take_the_closed_form_that_there_is(name: str, x: Tensor) -> None:
+    pair = build_model(VAEGaussian, {"z_dim": 3, "hidden": [8], "posterior": name}, (4,))
+    objective = ELBO(num_particles=2)
+    objective.prepare(pair, (x,))
+    assert bool(objective._closed_form) == (name in CLOSED)
+    (site,) = (site for site in anatomy(pair, (x,)).sites if site.name == "z")
+    assert site.kl == ("closed form" if name in CLOSED else "from the draw")

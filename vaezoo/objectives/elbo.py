@@ -5,14 +5,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
 
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context, is_reparameterised
 from vaezoo.objectives.summands import Summands, score_surrogate
 from vaezoo.pairs.accounting import Terms, elbo_terms, num_units, units_per_row
 from vaezoo.pairs.admission import UNCOUNTED, admit, refuse_shared_sites, shared_site
-from vaezoo.pairs.divergences import closed_form_sites
+from vaezoo.pairs.divergences import closed_form_sites, kl_in_closed_form
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.sites import Args, PairTrace, guide_of, model_of, sample_sites, trace_pair
@@ -158,7 +157,7 @@ def _closed_form(trace: PairTrace, enumeration: Enumeration | None) -> frozenset
     def has(name: str) -> bool:
         p, q = trace.latents[name]
         try:
-            kl_divergence(q["fn"], p["fn"])
+            kl_in_closed_form(q["fn"], p["fn"])
         except NotImplementedError:
             return False
         return is_reparameterised(q)

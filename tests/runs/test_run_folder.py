@@ -133,6 +133,7 @@ def test_everything_that_the_flags_say_is_in_the_config(vaezoo: Vaezoo, tmp_path
         "lr_decay": 1.0,
         "beta": 0.5,
         "kl_warmup": 1,
+        "kl_cycle": 0,
         "plateau": 3,
         "patience": 4,
         "seed": 5,

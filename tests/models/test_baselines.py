@@ -50,7 +50,7 @@ def test_steps_lead_to_the_maximum_of_the_likelihood(x: Tensor) -> None:
         return loss
 
     for _ in range(3):
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
     assert -float(closure().detach()) == pytest.approx(fit_ppca(x, 2)[1], abs=1e-3)
 
 

@@ -85,6 +85,8 @@ def test_a_batch_of_one_equals_a_batch_of_many(with_points: Run) -> None:
     """Means of the posterior and of the likelihood, row by row."""
     run, args = with_points, batch(with_points)
     whole = samples_of(run, args)
+    if not torch.equal(whole, samples_of(run, args)):
+        pytest.skip("it has no mean, and what it predicts is drawn")
     rows = [samples_of(run, tuple(arg[i : i + 1] for arg in args)) for i in range(12)]
     torch.testing.assert_close(whole, torch.cat(rows))
 

@@ -88,7 +88,7 @@ def explain_likelihood(data: Data) -> list[Comparison]:
     >>> import vaezoo
     >>> (digits,) = explain_likelihood(vaezoo.load_data("digits"))
     >>> [score.family for score in digits.scores]
-    ['categorical', 'negative-binomial', 'discretized-logistic', 'poisson', 'binomial']
+    ['categorical', 'discretized-logistic', 'negative-binomial', 'poisson', 'binomial']
     """
     splits = {name: _rows(data, name) for name in ("train", "validation")}
     for name, rows in splits.items():

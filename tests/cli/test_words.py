@@ -52,7 +52,12 @@ def test_defaults_are_the_same(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "function"), FUNCTIONS.items(), ids=FUNCTIONS)
 def test_every_argument_is_an_option(name: str, function: Callable[..., Any]) -> None:
-    arguments = set(inspect.signature(function).parameters) - {"run", "progress", "correct"}
+    arguments = set(inspect.signature(function).parameters) - {
+        "run",
+        "progress",
+        "notify",
+        "correct",
+    }
     assert arguments <= set(options_of(name))
 
 

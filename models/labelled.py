@@ -81,7 +81,7 @@ class CVAE(nn.Module):
 class GMVAE(nn.Module):
     """Gaussian mixture variational autoencoder: latents in clusters, found without labels.
 
-        p(c) = Cat(pi),   p(z | c) = N(z; m_c, diag s_c^2),   p(x | z) = Bernoulli(x; y(z))
+        p(x, z, c) = Cat(c; pi) N(z; m_c, diag s_c^2) Bernoulli(x; y(z))
         q(z | x) = N(z; mu(x), diag sigma(x)^2)
 
     ====  ============  ===========================================
@@ -150,8 +150,8 @@ class GMVAE(nn.Module):
 class SSVAE(nn.Module):
     """Semi-supervised variational autoencoder, model M2: a few labels, many data.
 
-        p(y) = Cat(1 / K),   p(z) = N(0, I),   p(x | y, z) = Bernoulli(x; f(y, z))
-        q(y | x) = Cat(pi(x)),   q(z | x, y) = N(z; mu(x, y), diag sigma(x, y)^2)
+        p(x, z, y) = Cat(y; 1 / K) N(z; 0, I) Bernoulli(x; f(y, z))
+        q(z, y | x) = Cat(y; pi(x)) N(z; mu(x, y), diag sigma(x, y)^2)
 
         objective  ELBO + alpha E log q(y = label | x) over the rows that have a label
 

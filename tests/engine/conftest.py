@@ -143,7 +143,7 @@ def _batches(name: str, number: int = 20) -> list[Batch]:
     pair, shape = _small(name), _X_SHAPES[entry_of(get_model(name)).data]
     torch.manual_seed(5)
     batches = [made_up_batch(pair, shape) for _ in range(number)]
-    if len(batches[0]) == 1:
+    if not is_of_sequences(name):
         return batches
     return [(x[:, :_NUM_FRAMES], length.clamp(max=_NUM_FRAMES)) for x, length in batches]
 

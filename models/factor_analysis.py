@@ -84,7 +84,10 @@ class FactorAnalysis(nn.Module):
     def guide(self, x: Tensor) -> None:
         """p(z | x) of ``x (B, *x_shape)``."""
         weighed = self.W / self.psi[:, None]
-        precision = torch.eye(self.W.shape[1]).to(self.W) + self.W.T @ weighed
+        precision = (
+            torch.eye(self.W.shape[1], dtype=self.W.dtype, device=self.W.device)
+            + self.W.T @ weighed
+        )
         residual = (x.reshape(len(x), -1) - self.b) @ weighed
         loc = torch.linalg.solve(precision, residual.T).T
         with pyro.plate("data", len(x)):

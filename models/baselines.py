@@ -25,7 +25,6 @@ from pydantic import PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 from torch.distributions.transforms import ReshapeTransform
-from torch.nn.functional import one_hot
 
 from vaezoo import parts, register
 from vaezoo.models.vae import VAE
@@ -123,8 +122,8 @@ class Mixture(nn.Module):
         with pyro.plate("data", len(x)):
             component = dist.Categorical(logits=self.logits)
             k = pyro.sample("k", component, infer={"enumerate": "parallel"})
-            which = one_hot(k, len(self.logits)).to(self.logits)
-            pyro.sample("x", self.elements(which), obs=x)
+            one_hot = torch.eye(len(self.logits), dtype=self.logits.dtype, device=k.device)[k]
+            pyro.sample("x", self.elements(one_hot), obs=x)
 
     def guide(self, x: Tensor) -> None:
         """Nothing is left to be found: k is summed out."""

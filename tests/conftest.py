@@ -29,6 +29,17 @@ _HOMES = (
 _HOME_VARIABLE = "VAEZOO_TEST_HOME"
 
 
+# One of each model and guide of the zoo, and of parts that change what a site draws. What holds for
+# these holds for registrations that have other settings.
+STRUCTURES = (
+    *("ae", "aevb", "cvae", "factor-analysis", "fsq", "gmvae", "independent", "iwae-2l"),
+    *("ladder-vae", "maf", "miwae", "mixture", "prodlda", "ssvae", "vae-bernoulli", "vae-counts"),
+    *("vae-full-rank", "vae-gaussian", "vae-gumbel", "vae-iaf", "vae-linear", "vae-mixture"),
+    *("vae-sphere", "vae-tabular", "vae-tied", "vampprior", "vq-vae"),
+)
+SEQUENCES = ("dmm", "lgssm", "markov", "rnn", "srnn", "storn", "vrnn")
+
+
 # Ctrl-C does nothing to what runs in the background of a script, or under nohup; here it is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,6 +83,21 @@ def _empty_parameter_store() -> Iterator[None]:
         names = list(pyro.get_param_store())
         pyro.clear_param_store()
         assert not names, f"left in Pyro's global store: {names}"
+
+
+@pytest.fixture(params=[*STRUCTURES, *SEQUENCES])
+def structure(request: pytest.FixtureRequest) -> str:
+    """The name of a model of the zoo, one of each structure."""
+    return str(request.param)
+
+
+_SLOW = (pytest.mark.slow, pytest.mark.timeout(900))
+
+
+@pytest.fixture(params=[*STRUCTURES, *(pytest.param(n, marks=_SLOW) for n in SEQUENCES)])
+def quick_structure(request: pytest.FixtureRequest) -> str:
+    """The name of a model of the zoo, one of each structure; those of sequences are slow."""
+    return str(request.param)
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo import list_models
 from vaezoo.engine import repayment
 from vaezoo.engine import tiers as engines
 from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.compiler import NotCompiledError
+from vaezoo.engine.many import graphs
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective
-from vaezoo.pairs.sites import trace_pair
+from vaezoo.pairs.sites import is_autoencoder, trace_pair
 from vaezoo.registry import entry_of, get_model
 from vaezoo.training.schedule import kl_weight
 
@@ -35,14 +35,6 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "iwae-of-5": lambda: IWAE(num_particles=5),
     "dreg-of-5": lambda: DReG(num_particles=5),
 }
-ZOO = list_models()
-QUICK = {name for name in list_models() if entry_of(get_model(name)).data != "sequences"}
-
-
-def marked(names: Sequence[str], *, always: bool = False) -> list[Any]:
-    """Return names as parameters, those slow that take long, unless ``always``."""
-    slow = [pytest.mark.slow, pytest.mark.timeout(900)]
-    return [pytest.param(n, marks=[] if always or n in QUICK else slow) for n in names]
 
 
 # One trajectory
@@ -79,15 +71,15 @@ def require_one_way(
     return require
 
 
-@pytest.mark.parametrize("name", marked(list_models(), always=True))
-def test_the_graph_goes_the_way_of_the_eager_engine(name: str, require_one_way: Any) -> None:
-    require_one_way(name, ELBO)
+def test_the_graph_goes_the_way_of_the_eager_engine(structure: str, require_one_way: Any) -> None:
+    require_one_way(structure, ELBO)
 
 
 @pytest.mark.parametrize("objective", ["elbo-of-5", "free-bits", "iwae-of-5", "dreg-of-5"])
-@pytest.mark.parametrize("name", marked(list_models()))
-def test_so_it_does_with_every_objective(name: str, objective: str, require_one_way: Any) -> None:
-    require_one_way(name, OBJECTIVES[objective])
+def test_so_it_does_with_every_objective(
+    quick_structure: str, objective: str, require_one_way: Any
+) -> None:
+    require_one_way(quick_structure, OBJECTIVES[objective])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "adagrad", "clipped-adam"])
@@ -102,20 +94,22 @@ def test_so_it_does_with_every_optimiser(
     graph.require_same(eager)
 
 
-@pytest.mark.parametrize("name", marked(ZOO))
-def test_noise_differs_from_call_to_call(name: str, small: Any, batches_for: Any) -> None:
+def test_noise_differs_from_call_to_call(
+    quick_structure: str, small: Any, batches_for: Any
+) -> None:
     """One batch, and a learning rate of 0: only the noise can make a difference.
 
     Weights are moved, because a guide that starts at the exact posterior has a constant ELBO.
     """
-    pair, objective = small(name), ELBO()
+    pair, objective = small(quick_structure), ELBO()
     with torch.no_grad():
         for parameter in pair.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     optimizer = Optimizer("adam", list(pair.parameters()), lr=0.0)
-    (batch,) = batches_for(name, 1)
-    if not trace_pair(pair, batch).latents:
-        pytest.skip("it has no latents")
+    (batch,) = batches_for(quick_structure, 1)
+    trace = trace_pair(pair, batch)
+    if not trace.latents or is_autoencoder(trace):
+        pytest.skip("it draws nothing")
     objective.prepare(pair, batch)
     step = Engine(pair, objective, optimizer, engine="graph")
     assert len({float(step(batch)) for _ in range(4)}) == 4
@@ -190,13 +184,13 @@ def test_an_objective_that_was_not_prepared_is_captured_all_the_same(
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Number of rows of every batch that something was captured on."""
     seen: list[int] = []
-    original = engines.capture
+    original = graphs.capture
 
     def counting(function: Any, pair: nn.Module, args: Sequence[Tensor]) -> Any:
         seen.append(len(args[-1]))
         return original(function, pair, args)
 
-    monkeypatch.setattr(engines, "capture", counting)
+    monkeypatch.setattr(graphs, "capture", counting)
     return seen
 
 
@@ -319,20 +313,20 @@ def test_its_loss_is_that_of_its_own_rows(
     filled.require_same(as_they_are, rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", marked(list_models()))
 def test_every_pair_of_the_zoo_may_be_filled_up(
-    name: str, exact_small: Any, exact_batches_for: Any, take_steps: Any
+    quick_structure: str, exact_small: Any, exact_batches_for: Any, take_steps: Any
 ) -> None:
     """Bit by bit; of sequences, whose gradients are added in another order, but for rounding."""
-    whole = exact_batches_for(name)
+    whole = exact_batches_for(quick_structure)
     batches = [tuple(arg[: 7 - 2 * (i % 2)] for arg in b) for i, b in enumerate(whole)]
     eager, graph = (
-        take_steps(lambda: exact_small(name), batches[:6], batch_size=7, engine=tier)
+        take_steps(lambda: exact_small(quick_structure), batches[:6], batch_size=7, engine=tier)
         for tier in ("eager", "graph")
     )
     assert graph.engine.calls_by_tier == {"graph": 6}
     assert len(graph.engine._kinds) == 1
-    rounding = 0.0 if name in QUICK else 1e-12
+    is_sequence = entry_of(get_model(quick_structure)).data == "sequences"
+    rounding = 1e-12 if is_sequence else 0.0
     graph.require_same(eager, rtol=rounding, atol=rounding)
 
 
@@ -497,7 +491,7 @@ def raising(captured: Any) -> Any:
 def test_a_captured_step_that_is_wrong_at_once_is_never_taken(
     take_steps: Any, vectors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = engines.capture
+    original = graphs.capture
 
     def wrong(function: Any, pair: nn.Module, args: Sequence[Tensor]) -> Any:
         captured = original(function, pair, args)
@@ -509,7 +503,7 @@ def test_a_captured_step_that_is_wrong_at_once_is_never_taken(
         captured.graph.recompile()
         return captured
 
-    monkeypatch.setattr(engines, "capture", wrong)
+    monkeypatch.setattr(graphs, "capture", wrong)
     graph = take_steps(Plain, vectors(6))
     graph.require_same(take_steps(Plain, vectors(6), engine="eager"))
     assert graph.engine.calls_by_tier == {"eager": 6}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vaezoo import get_model, list_models
 from vaezoo.config import build_model
 from vaezoo.engine import tiers
+from vaezoo.engine.many import graphs
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.recurrence.sweep import BLOCK
@@ -202,9 +203,9 @@ def test_another_length_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> Non
     optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
     engine = Engine(PathPair(pair, Planned()), ELBO(), optimizer, engine="graph", shorten=first_of)
     calls: list[str] = []
-    for name in ("capture", "recapture", "difference_from_eager"):
-        original = getattr(tiers, name)
-        monkeypatch.setattr(tiers, name, noting(calls, name, original))
+    places = {"capture": graphs, "recapture": graphs, "difference_from_eager": tiers}
+    for name, module in places.items():
+        monkeypatch.setattr(module, name, noting(calls, name, getattr(module, name)))
     for num_frames in (16, 40, 16, 30):
         engine(data(num_frames))
     assert calls == ["capture", "difference_from_eager", "recapture", "recapture"]

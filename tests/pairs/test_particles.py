@@ -26,11 +26,12 @@ from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import Args, argument_names, guide_of, model_of, sample_sites
-from vaezoo.registry import entry_of, get_model, list_models
+from vaezoo.registry import entry_of, get_model
 from vaezoo.testing import made_up_batch
 
 CPU = torch.device("cpu")
 TEMPLATES = Path(__file__).parents[2] / "vaezoo" / "testing" / "templates"
+SUMMED_OUT = ("gmvae", "mixture", "ssvae")
 OTHER_NOISE = ("VAEGumbel", "VAESphere")
 SMALL: dict[str, Any] = {"hidden": (6,), "decoder_hidden": (6,), "z_dim": 3}
 
@@ -50,9 +51,11 @@ def small(name: str) -> tuple[nn.Module, Args]:
     return pair.double(), tuple(a.double() if a.is_floating_point() else a for a in args)
 
 
-@pytest.fixture(params=list_models())
-def zoo(request: pytest.FixtureRequest) -> tuple[nn.Module, Args]:
-    return small(request.param)
+@pytest.fixture
+def zoo(structure: str) -> tuple[nn.Module, Args]:
+    if structure in SUMMED_OUT:
+        pytest.skip("its rows are repeated for the values of a latent that is summed out")
+    return small(structure)
 
 
 @pytest.fixture

@@ -115,9 +115,8 @@ def test_a_plan_equals_autograd(cls: type[SequencePair], num_frames: int) -> Non
 
 @pytest.mark.parametrize("name", SEQUENCE_MODELS)
 def test_every_model_of_the_zoo_has_a_plan(name: str) -> None:
-    settings = {"z_dim": 4} if name != "rnn" else {}
-    likelihood = {} if name == "lgssm" else settings
-    pair, args = build_model(get_model(name), likelihood or settings, (5,)), data()
+    settings = {"z_dim": 4} if getattr(get_model(name), "has_latents", True) else {}
+    pair, args = build_model(get_model(name), settings, (5,)), data()
     planned = Planned()
     same(gradients(pair, planned, args), gradients(pair, loop, args), 1e-5)
     assert not planned.failed

@@ -106,8 +106,8 @@ class VAEMeanOnly(VAE):
     ====  ============  ===========================================
 
     A step between an autoencoder and a variational one: it says what the learned sigma buys. With
-    the preset ``tanh``, |mu| < 1, and the KL is at most half a nat for each latent, whatever is
-    learned; otherwise mu grows until noise of size 1 is small beside it.
+    the preset ``tanh``, mu is between -1 and 1, and the KL is at most half a nat for each latent,
+    whatever is learned; otherwise mu grows until noise of size 1 is small beside it.
 
     Reference
         An ablation of Kingma & Welling 2014, arXiv:1312.6114.

@@ -20,7 +20,7 @@ __all__ = ["FlowDistribution", "FlowPrior", "InverseAutoregressiveFlow", "Spline
 
 
 class FlowDistribution(dist.TorchDistribution):
-    """Draws of a base, carried by a transform: z = f(eps), log q(z) = log N(eps) - log |df/deps|.
+    """Draws of a base, carried by a transform: z = f(eps), log q(z) = log N(eps) - log det df/deps.
 
     Of its last draw it remembers eps, which is then not sought again.
 
@@ -99,7 +99,7 @@ def _autoregressive(
 
 @PRIORS.register("flow")
 class FlowPrior(nn.Module):
-    """p(z) = N(f(z); 0, I) |df/dz|: a masked autoregressive flow, or one of splines.
+    """p(z) = N(f(z); 0, I) det df/dz: a masked autoregressive flow, or one of splines.
 
     Papamakarios et al. 2017, arXiv:1705.07057; with ``bins`` Durkan et al. 2019, arXiv:1906.04032,
     whose splines are the identity outside of -5 to 5. A draw takes a pass for each latent.

@@ -82,8 +82,8 @@ class DiagonalNormal(nn.Module):
 class MeanOnly(nn.Module):
     """q(z | x) = N(z; mu(h), I): z = mu + eps, where the noise never goes.
 
-    With ``mean="tanh"`` each |mu_j| < 1, so that KL(q || N(0, I)) = mu_j^2 / 2 is below half a nat
-    for each latent, whatever x is: a ceiling of the rate.
+    With ``mean="tanh"`` mu_j is between -1 and 1, so that KL(q || N(0, I)) = mu_j^2 / 2 is below
+    half a nat for each latent, whatever x is: a ceiling of the rate.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ __all__ = ["RAE", "Contractive", "squared_slope"]
 
 @OBJECTIVES.register("contractive")
 class Contractive:
-    """ELBO - weight |dz/dx|^2, in nats per datum: codes that small changes of x leave alone.
+    """ELBO less squared slopes dz/dx, in nats per datum: codes that small changes leave alone.
 
     The squared Frobenius norm of the Jacobian of the means of the guide (Rifai et al. 2011,
     *Contractive Auto-Encoders*, eq. 1), from one random direction for each datum, without bias.
@@ -147,7 +147,7 @@ class RAE:
 
 
 def squared_slope(values: Tensor, of: Tensor) -> Tensor:
-    """Return an unbiased estimate of |d values / d of|^2 of each row, ``(B,)``.
+    """Return an unbiased estimate of the squared Jacobian d values / d of of each row, ``(B,)``.
 
     It is |v^T J|^2 for v of independent signs, the mean of which is the squared Frobenius norm of
     the Jacobian J (Hutchinson 1990).

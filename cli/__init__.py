@@ -131,6 +131,8 @@ def _named_rightly() -> Iterator[None]:
 
 def _answer(error: BaseException) -> tuple[str, int]:
     """Return what is said of a failure, and the exit code."""
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+        error = error.__cause__  # of somebody's pair; a generator that it passes hides it
     if isinstance(error, click.ClickException):
         return _one_line(error), error.exit_code
     if isinstance(error, click.Abort | KeyboardInterrupt):

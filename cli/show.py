@@ -91,12 +91,9 @@ def _draw(cls: "type[nn.Module]", path: Path) -> None:
     from vaezoo.pairs.anatomy import anatomy
     from vaezoo.plots.graphs import plot_graph
     from vaezoo.registry import entry_of
-    from vaezoo.runtime.storage import writing_path
     from vaezoo.testing.check import small_pair
 
-    parts = anatomy(*small_pair(cls))
-    with writing_path(path) as temporary:
-        plot_graph(parts, temporary, entry_of(cls).name)
+    plot_graph(anatomy(*small_pair(cls)), path, entry_of(cls).name)
     echo(f"drew {path}", err=True)
 
 

@@ -67,8 +67,8 @@ class Independent(nn.Module):
     def model(self, x: Tensor) -> None:
         """p(x) of ``x (B, *x_shape)``."""
         with pyro.plate("data", len(x)):
-            nothing = torch.zeros(len(x), 1, dtype=_dtype(self), device=x.device)
-            pyro.sample("x", self.elements(nothing), obs=x)
+            one = torch.ones(len(x), 1, dtype=_dtype(self), device=x.device)
+            pyro.sample("x", self.elements(one), obs=x)
 
     def guide(self, x: Tensor) -> None:
         """Nothing is latent."""

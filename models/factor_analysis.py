@@ -10,8 +10,9 @@ z     ``(z_dim,)``  factor
 x     ``x_shape``   observed, real
 ====  ============  ===========================================
 
-The guide has no parameters: it is the posterior of the model that there is, so that the ELBO is
-log p(x) at every step, without noise, and following it is maximum likelihood.
+The guide has no parameters: it is the posterior of the model that there is, so that the importance
+weight of every draw is p(x). Its mean, the objective ``iwae``, is log p(x) at every step, without
+noise, and following it is maximum likelihood.
 """
 
 import math
@@ -32,7 +33,7 @@ __all__ = ["PPCA", "FactorAnalysis"]
     "factor-analysis",
     data="vectors",
     reference="Rubin & Thayer 1982",
-    presets={"default": {"training": {"lr": 0.01}}},
+    presets={"default": {"training": {"lr": 0.01, "objective": "iwae"}}},
     tags=("baseline",),
 )
 class FactorAnalysis(nn.Module):
@@ -101,7 +102,7 @@ class FactorAnalysis(nn.Module):
     "ppca",
     data="vectors",
     reference="Tipping & Bishop 1999",
-    presets={"default": {"training": {"lr": 0.01}}},
+    presets={"default": {"training": {"lr": 0.01, "objective": "iwae"}}},
     tags=("baseline",),
 )
 class PPCA(FactorAnalysis):

@@ -181,8 +181,8 @@ def explain_loss(
     The mean squared error over 784 pixels beside a KL is a Gaussian of sigma 19.8.
 
     >>> meaning = explain_loss("mse-mean", dim=784)
-    >>> round(meaning.scale, 1), meaning.beta
-    (19.8, 392.0)
+    >>> round(meaning.scale, 1), round(meaning.beta)
+    (19.8, 392)
     """
     parts = {"recon": recon, "dim": dim, "kld": kld, "kld_weight": kld_weight, "z_dim": z_dim}
     asked = {name: value for name, value in parts.items() if value is not None}

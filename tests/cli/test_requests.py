@@ -303,7 +303,7 @@ SETTINGS = {
     "unknown data": Bad("--data mnits", "no data set 'mnits'; did you mean .*'mnist'"),
     "unknown binarisation": Bad("--binarize hard", "'--binarize': 'hard' is not one of"),
     "two transforms": Bad("--binarize static --standardize", "exclude each other"),
-    "standardised binary": Bad("--standardize", "explains 0 and 1 only; use .*gaussian"),
+    "standardised binary": Bad("--standardize", "explains 0 and 1 only; use .*categorical"),
     "grey levels as they are": Bad("--binarize none", "0 and 1 only; use --binarize dynamic or"),
     "sequences": Bad("--data digits-rows", "holds sequences, but the model takes no 'length'"),
     "missing data folder": Bad("--data mnist --data-dir there", "no folder 'there', which --data"),
@@ -356,7 +356,7 @@ CONFIGS = {
 
 DATA = {
     "missing file": Bad("--data x.npy", "no file or folder 'x.npy'"),
-    "unknown ending": Bad("--data x.dat", "cannot read 'x.dat': expected .*.npy", text("x.dat")),
+    "unknown ending": Bad("--data x.odd", "cannot read 'x.odd': expected .*.npy", text("x.odd")),
     "NaN": Bad(
         "--data x.npy --missing refuse",
         "1 values of x are missing.*row 3.*--missing nan",

@@ -107,10 +107,14 @@ def test_what_is_worth_a_word_does_not_fail(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_zoo_passes_without_a_word(name: str) -> None:
+def test_zoo_passes_with_no_other_word_than_what_its_densities_are(name: str) -> None:
     report = check_class(get_model(name))
     report.raise_if_failed()
-    assert report.notes == ()
+    assert {(note.check, note.what) for note in report.notes} <= {
+        ("density", "the guide gives site 'z' one value, as an autoencoder does"),
+        ("density", "pyro.factor 'quantisation' of the guide is a penalty"),
+        ("density", "pyro.factor 'label' counts in log p, which is then not normalised"),
+    }
 
 
 @pytest.mark.parametrize("template", ["pair.py", "sequence_pair.py"])

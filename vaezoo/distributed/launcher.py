@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from vaezoo.errors import RequestError, RunError, VaezooError
+from vaezoo.runtime.storage import write_bytes
 
 __all__ = ["launch", "noting_failure"]
 
@@ -129,5 +130,5 @@ def noting_failure() -> Iterator[None]:
             code = error.exit_code if isinstance(error, VaezooError) else 1
             code = 130 if isinstance(error, KeyboardInterrupt) else code
             with suppress(OSError):
-                Path(os.environ[_ANSWER]).write_text(str(code), encoding="ascii")
+                write_bytes(Path(os.environ[_ANSWER]), str(code).encode("ascii"))
         raise

@@ -133,7 +133,9 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         # A constant that is the same object in both outlives a call: it is followed in place.
         lent = _lent(first, second)
         _refuse_changes_of(lent, first, cls)
-        unowned = tuple(filter(None, dict.fromkeys(_line_of_node(node) for node in lent)))
+        # That of the library, as what the data are standardised by, has no line of the user's.
+        lines = dict.fromkeys(str(node.meta.get(_LINE, "")) for node in lent)
+        unowned = tuple(filter(None, lines))
         graph, noise = _reduced(first, pair, owned, args)
         return Captured(graph, owned, unowned, noise)
 

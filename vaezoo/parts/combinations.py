@@ -28,7 +28,8 @@ def refuse_without_meaning(chosen: Mapping[str, type]) -> None:
     Examples
     --------
     >>> refuse_without_meaning({"prior": priors.Flat, "posterior": posteriors.Delta})
-    >>> refuse_without_meaning({"prior": priors.Flat, "posterior": posteriors.DiagonalNormal})
+    >>> chosen = {"prior": priors.Flat, "posterior": posteriors.DiagonalNormal}
+    >>> refuse_without_meaning(chosen)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     vaezoo.errors.RequestError: the prior 'flat' has infinite mass, so that there is no ELBO: ...

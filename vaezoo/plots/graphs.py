@@ -1,10 +1,12 @@
 """The graph of a pair: sites, what each needs, and the plate of the data."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vaezoo.pairs.anatomy import Anatomy, SiteFacts
+from vaezoo.runtime.storage import write_bytes
 
 __all__ = ["plot_graph"]
 
@@ -43,8 +45,10 @@ def plot_graph(anatomy: Anatomy, path: Path, title: str = "") -> None:
         _arrow(axes, places, edge, curve=0.15)
     for edge in _of_guide(anatomy):
         _arrow(axes, places, edge, curve=0.4, style="dashed")
-    figure.savefig(path, bbox_inches="tight", dpi=150)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], bbox_inches="tight", dpi=150)
     plt.close(figure)
+    write_bytes(path, content.getvalue())
 
 
 def _places(anatomy: Anatomy) -> dict[str, tuple[float, float]]:

@@ -204,7 +204,7 @@ def list_models(pattern: str = "*") -> list[str]:
     Examples
     --------
     >>> list_models("vae-g*")
-    ['vae-gaussian']
+    ['vae-gaussian', 'vae-gumbel']
     """
     return [entry.name for entry in entries(pattern)]
 

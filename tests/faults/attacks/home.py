@@ -27,7 +27,7 @@ def made(home: Path) -> Path:
     from vaezoo.testing import scaffold
 
     for name in COMMANDS:  # once, not in every process
-        import_module(f"vaezoo.cli.{name}")
+        import_module(f"vaezoo.cli.{name.replace('-', '_')}")
     home.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 4)).astype(np.float32)

@@ -95,6 +95,10 @@ class Repeated:
 
     def _captured(self, inputs: Sequence[Tensor]) -> Captured:
         captured = capture(self.function, self.pair, inputs)
+        if captured.unowned:  # somebody may put another one in its place
+            raise NotCapturedError(
+                "a tensor that belongs to no module is used", captured.unowned[0]
+            )
         if self.times > 1:
             start = len(captured.owned)
             once_per_group(captured.graph, slice(start, start + len(inputs)), self.times)

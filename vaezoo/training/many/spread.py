@@ -40,7 +40,7 @@ def spread_of_runs(runs: Sequence[Run]) -> dict[str, Any]:
     >>> runs = vaezoo.fit("vae-linear", training={"steps": 3}, seeds=range(2))
     >>> spread = spread_of_runs(runs)
     >>> spread["seeds"], spread["headline"], sorted(spread["validation"]["elbo"])
-    ([0, 1], 'elbo', ['max', 'mean', 'min', 'sd'])
+    ([0, 1], 'elbo', ['max', 'mean', 'min', 'sd', 'values'])
     """
     values = [best_of(run)["validation"] for run in runs]
     return {

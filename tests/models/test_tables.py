@@ -50,6 +50,15 @@ def test_text_is_one_of_its_values(csv: Path) -> None:
     assert kinds[-3:] == ("one-of:job",) * 3
 
 
+def test_text_of_two_values_is_binary(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    rows = [f"{wage:.2f},{'ab'[i % 2]}" for i, wage in enumerate(TABLE[:, 0])]
+    path.write_text("\n".join(["wage,team", *rows]))
+    assert FACTS["columns"](load_data(str(path))) == ("real", "binary")
+    run = fit("vae-tabular", str(path), training={"epochs": 1})
+    assert list(run.info["observed"]) == ["real", "binary"]
+
+
 def test_a_table_trains_by_itself(csv: Path) -> None:
     run = fit("vae-tabular", str(csv), training={"epochs": 2})
     assert list(run.info["observed"]) == ["real", "binary", "count", "category", "job"]

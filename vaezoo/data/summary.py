@@ -258,7 +258,8 @@ def _columns(data: Data) -> tuple[str, ...]:
 
 def _kind_of(data: Data, place: int, low: float, high: float, is_whole: bool, mean: float) -> str:
     name, _, value = (data.columns[place] if data.columns else "").rpartition("=")
-    if value in data.categories.get(name, ()):  # a column of text stands as one for each value
+    # A column of text stands as one element for each value; of two values one tells the other.
+    if value in data.categories.get(name, ()) and len(data.categories[name]) > 2:
         return f"one-of:{name}"
     if not is_whole or low < 0 or high <= low:
         return "real"

@@ -147,22 +147,25 @@ class DenoisingAE(AE):
 @register(
     "ae-sparse",
     data="images",
-    reference="Ng 2011",
+    reference="arXiv:1312.5663",
     defaults={"z_dim": 50},
     presets={
         "default": {
             "likelihood": {"name": "gaussian", "sigma": "fixed:1"},
+            "posterior": {"name": "delta", "keep": 10},
+        },
+        "l1": {
+            "posterior": {"name": "delta", "keep": "all"},
             "training": {"objective": {"name": "sparse", "l1": 0.1}},
-        }
+        },
     },
     tags=("autoencoder",),
 )
 class SparseAE(AE):
-    """Sparse autoencoder: codes most of which are near zero.
+    """Sparse autoencoder: all but the largest elements of a code are zero.
 
         p(x | z) = N(x; D(z), I),   p(z) flat
-        q(z | x) = a point, z = E(x)
-        minimising |x - D(z)|^2 / 2 + 0.1 sum_j |z_j|
+        q(z | x) = a point, the 10 largest of the 50 elements of E(x), the others 0
 
     ====  ============  ===========================================
     site  event shape   meaning
@@ -171,15 +174,15 @@ class SparseAE(AE):
     x     ``x_shape``   observed
     ====  ============  ===========================================
 
-    ``--set posterior.keep=5`` instead keeps the largest 5 elements of each code and puts the others
-    to zero, the k-sparse autoencoder.
+    The preset ``l1`` lets codes pay for their absolute size instead (Ng 2011, *Sparse autoencoder*,
+    CS294A lecture notes). A decoder that is free to grow then makes codes small rather than few.
 
     Reference
-        Ng 2011, *Sparse autoencoder*, CS294A lecture notes; Makhzani & Frey 2014, *k-Sparse
-        Autoencoders*, arXiv:1312.5663.
+        Makhzani & Frey 2014, *k-Sparse Autoencoders*, arXiv:1312.5663, sec. 2.
 
-    Differs from the notes
-        The penalty is the absolute code, not the KL of mean activations from a target.
+    Differs from the paper
+        The largest by absolute value; a hidden layer on both sides; as many elements when codes
+        are used as in training.
     """
 
 
@@ -215,7 +218,8 @@ class ContractiveAE(AE):
         Extraction*, ICML, eq. 4.
 
     Differs from the paper
-        Untied weights; the norm is estimated, without bias, from one random direction.
+        Untied weights, so that the decoder may grow as the encoder contracts; the norm is
+        estimated, without bias, from one random direction.
     """
 
 

@@ -147,7 +147,9 @@ class MAF(nn.Module):
     x     ``x_shape``   observed, real
     ====  ============  ===========================================
 
-    Its ELBO is log p(x). A draw takes a pass of the network for each element.
+    Its ELBO is log p(x). A draw takes a pass of the network for each element. An element that never
+    varies has no density: a new row in which it does is worth minus millions of nats, as of the
+    pixels at the rim of the embedded digits; leave such elements out (``--drop``).
 
     Reference
         Papamakarios, Pavlakou & Murray 2017, *Masked Autoregressive Flow for Density Estimation*,

@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo import RequestError, fit
-from vaezoo.registry import get_model, list_models
+from vaezoo.registry import get_model
 from vaezoo.testing import check_class, check_pair
 
 BROKEN = Path(__file__).parents[1] / "testing" / "broken_pairs"
@@ -142,9 +142,8 @@ def test_what_the_check_passes_is_trained(name: str) -> None:
     assert fit(SOUND[name](), VECTORS, training=ONCE).info["status"] == "finished"
 
 
-@pytest.mark.parametrize("name", list_models())
-def test_the_zoo_is_trained_on_what_it_is_checked_on(name: str) -> None:
-    assert fit(name, training=ONCE).info["status"] == "finished"
+def test_the_zoo_is_trained_on_what_it_is_checked_on(structure: str) -> None:
+    assert fit(structure, training=ONCE).info["status"] == "finished"
 
 
 def without_numbers(words: str) -> str:

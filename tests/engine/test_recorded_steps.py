@@ -120,10 +120,9 @@ class OnTheCPU(TorchFunctionMode):
         return result
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in entries()])
-def test_a_loss_makes_nothing_on_the_cpu(name: str) -> None:
+def test_a_loss_makes_nothing_on_the_cpu(structure: str) -> None:
     """On a GPU it would have to be moved there in each step, which no recording can hold."""
-    cls, entry = get_model(name), {entry.name: entry for entry in entries()}[name]
+    cls, entry = get_model(structure), {entry.name: entry for entry in entries()}[structure]
     data = load_data(DEFAULT_SOURCES[entry.data])
     pair = build_model(cls, {}, data.x_shape)
     batches = Batches(data, Transform(), argument_names(pair), torch.device("cpu"))

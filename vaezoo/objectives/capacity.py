@@ -45,7 +45,7 @@ class Capacity:
         rise: NonNegativeInt = 0,
     ) -> None:
         self.target, self.gamma, self.rise = target, gamma, rise
-        self._coding: Coding | None = None
+        self._coding = Coding("capacity")
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latents of a pair.
@@ -55,13 +55,10 @@ class Capacity:
         RequestError
             When a latent has no path derivative, or is shared by data.
         """
-        self._coding = Coding.of(pair, args, "capacity")
+        self._coding.look(pair, args)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
-            self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         distance = (batch.kl - self.target * self._risen(context.step)).abs()
         return batch.distortion + context.beta * self.gamma * distance

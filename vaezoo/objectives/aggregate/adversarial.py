@@ -54,7 +54,7 @@ class Adversarial:
     ) -> None:
         self.weight, self.hidden, self.layers = weight, hidden, layers
         self.learning_rates = {"critic": critic_lr}
-        self._coding: Coding | None = None
+        self._coding = Coding("adversarial", one_latent=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair, and make the critic.
@@ -64,15 +64,14 @@ class Adversarial:
         RequestError
             When it is not one reparameterised vector of each datum.
         """
-        self._coding = Coding.of(pair, args, "adversarial", one_latent=True)
+        self._coding.look(pair, args)
         z = self._coding.batch(pair, args, PLAIN).codes.z
         self.critic = critic_of(z, self.hidden, self.layers)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Losses:
         """Return what the pair minimises, and its critic; see :meth:`ELBO.loss`."""
-        if self._coding is None:
+        if not self._coding.is_ready:
             self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         codes = batch.codes
         of_code, of_draw = self.critic(codes.z)[:, 0], self.critic(of_prior(codes))[:, 0]

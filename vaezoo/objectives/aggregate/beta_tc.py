@@ -7,12 +7,10 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
-from vaezoo.distributions.families import elements_of, factorises
-from vaezoo.errors import RequestError
+from vaezoo.distributions.families import elements_of
 from vaezoo.objectives.aggregate.codes import Codes, Coding
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
-from vaezoo.pairs.particles import probing
-from vaezoo.pairs.sites import Args, trace_pair
+from vaezoo.pairs.sites import Args
 
 __all__ = ["BetaTC", "split_of_kl"]
 
@@ -52,7 +50,7 @@ class BetaTC:
         gamma: NonNegativeFloat = 1.0,
     ) -> None:
         self.tc, self.alpha, self.gamma = tc, alpha, gamma
-        self._coding: Coding | None = None
+        self._coding = Coding("beta-tc", one_latent=True, independent=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair.
@@ -63,21 +61,10 @@ class BetaTC:
             When it is not one reparameterised vector of each datum, whose prior and posterior have
             independent elements.
         """
-        self._coding = Coding.of(pair, args, "beta-tc", one_latent=True)
-        with probing(pair, args[0].device):
-            ((p, q),) = trace_pair(pair, args).latents.values()
-        for side, site in (("prior", p), ("posterior", q)):
-            if not factorises(site["fn"]):
-                raise RequestError(
-                    f"objective 'beta-tc' needs a {side} whose elements are independent, and "
-                    f"that of '{site['name']}' is not; use `objective='factor'`"
-                )
+        self._coding.look(pair, args)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
-            self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         information, tc, rest = split_of_kl(batch.codes, context.num_data)
         weighed = self.alpha * information + self.tc * tc + self.gamma * rest

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.distributions.families import family, is_improper, point_of
+from vaezoo.distributions.families import factorises, family, is_improper, point_of
 from vaezoo.errors import RequestError
 from vaezoo.objectives.base import Context, is_reparameterised
 from vaezoo.pairs.accounting import elbo_terms, num_units
@@ -70,59 +70,66 @@ class CodedBatch:
         return Codes(p["fn"], q["fn"], z, share / share.sum())
 
 
-@dataclass(frozen=True)
 class Coding:
-    """How the terms of a pair are computed: what was found out about it, once.
+    """How the terms of a pair are computed: what is found out about it once, from trying it.
 
-    Attributes
+    Parameters
     ----------
-    closed_form
-        Latents whose KL is taken in closed form.
+    objective
+        In whose name a pair is refused.
+    one_latent
+        Whether it needs a single latent of each datum, a vector.
+    mean
+        Whether it asks for the mean of q(z | x).
+    independent
+        Whether the elements of that vector must be independent, in prior and posterior.
     """
 
-    closed_form: frozenset[str]
-
-    @classmethod
-    def of(
-        cls,
-        pair: nn.Module,
-        args: Args,
+    def __init__(
+        self,
         objective: str,
         *,
         one_latent: bool = False,
         mean: bool = False,
-    ) -> "Coding":
-        """Look at a pair, from trying it, and leave it as it was.
+        independent: bool = False,
+    ) -> None:
+        self.objective = objective
+        self.one_latent, self.mean, self.independent = one_latent, mean, independent
+        self._closed_form: frozenset[str] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a pair has been looked at."""
+        return self._closed_form is not None
+
+    def look(self, pair: nn.Module, args: Args) -> None:
+        """Look at a pair and leave it as it was.
 
         Parameters
         ----------
         pair, args
             A pair, and a small batch of it.
-        objective
-            In whose name a pair is refused.
-        one_latent
-            Whether it needs a single latent of each datum, a vector.
-        mean
-            Whether it asks for the mean of q(z | x).
 
         Raises
         ------
         RequestError
             When a latent has no path derivative, is summed out or shared by data; or there is not
-            one vector of each datum, or no mean, where that is needed.
+            one vector of each datum, or no mean, or its elements depend on each other, where that
+            matters.
         """
         with probing(pair, args[0].device):
             trace = trace_pair(pair, args)
-        admit(pair, trace, f"objective '{objective}'", UNCOUNTED)
-        refuse_shared_sites(
-            trace, len(args[0]), f"objective '{objective}' needs", "use `objective='elbo'`"
-        )
-        _refuse_without_path(trace, objective)
-        if one_latent:
-            _refuse_other_latents(trace, objective)
-        if mean:
-            _refuse_without_mean(trace, objective)
-        return cls(closed_form_sites(trace))
+        what = f"objective '{self.objective}'"
+        admit(pair, trace, what, UNCOUNTED)
+        refuse_shared_sites(trace, len(args[0]), f"{what} needs", "use `objective='elbo'`")
+        _refuse_without_path(trace, self.objective)
+        if self.one_latent:
+            _refuse_other_latents(trace, self.objective)
+        if self.mean:
+            _refuse_without_mean(trace, self.objective)
+        if self.independent:
+            _refuse_dependent_elements(trace, self.objective)
+        self._closed_form = closed_form_sites(trace)
 
     def batch(self, pair: nn.Module, args: Args, context: Context) -> CodedBatch:
         """Return the terms of a batch.
@@ -130,14 +137,16 @@ class Coding:
         Parameters
         ----------
         pair
-            The pair that was looked at.
+            The pair that was looked at; it is now, if it was not.
         args
             A batch, tensors of ``(B, ...)``.
         context
             Which rows count.
         """
-        trace = trace_pair(pair, args)
-        terms = elbo_terms(pair, args, trace=trace, closed_form=self.closed_form, rows=context.mask)
+        if not self.is_ready:
+            self.look(pair, args)
+        trace, closed_form = trace_pair(pair, args), self._closed_form
+        terms = elbo_terms(pair, args, trace=trace, closed_form=closed_form, rows=context.mask)
         units = num_units(pair, args, context.mask)
         distortion = -terms.recon.sum() / units
         for factor in terms.factors.values():
@@ -176,6 +185,16 @@ def _refuse_other_latents(trace: PairTrace, objective: str) -> None:
             f"objective '{objective}' compares data by one latent vector of each, and the latents "
             f"are: {listed}; use `objective='elbo'`"
         )
+
+
+def _refuse_dependent_elements(trace: PairTrace, objective: str) -> None:
+    ((p, q),) = trace.latents.values()
+    for side, site in (("prior", p), ("posterior", q)):
+        if not factorises(site["fn"]):
+            raise RequestError(
+                f"objective '{objective}' needs a {side} whose elements are independent, and "
+                f"that of '{site['name']}' is not; use `objective='factor'`"
+            )
 
 
 def of_prior(codes: Codes) -> Tensor:

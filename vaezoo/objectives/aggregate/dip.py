@@ -50,7 +50,7 @@ class DIP:
         diagonal: NonNegativeFloat = 100.0,
     ) -> None:
         self.form, self.off, self.diagonal = form, off, diagonal
-        self._coding: Coding | None = None
+        self._coding = Coding("dip", one_latent=True, mean=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair.
@@ -60,13 +60,10 @@ class DIP:
         RequestError
             When it is not one reparameterised vector of each datum, or has no mean.
         """
-        self._coding = Coding.of(pair, args, "dip", one_latent=True, mean=True)
+        self._coding.look(pair, args)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
-            self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         distance = (self._covariance(batch.codes) - _identity(batch.codes.z)).square()
         diagonal = distance.diagonal().sum()

@@ -54,7 +54,7 @@ class Factor:
     ) -> None:
         self.gamma, self.hidden, self.layers = gamma, hidden, layers
         self.learning_rates = {"critic": critic_lr}
-        self._coding: Coding | None = None
+        self._coding = Coding("factor", one_latent=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair, and make the critic.
@@ -64,15 +64,14 @@ class Factor:
         RequestError
             When it is not one reparameterised vector of each datum.
         """
-        self._coding = Coding.of(pair, args, "factor", one_latent=True)
+        self._coding.look(pair, args)
         z = self._coding.batch(pair, args, PLAIN).codes.z
         self.critic = critic_of(z, self.hidden, self.layers)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Losses:
         """Return what the pair minimises, and its critic; see :meth:`ELBO.loss`."""
-        if self._coding is None:
+        if not self._coding.is_ready:
             self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         codes = batch.codes
         joint, product = self.critic(codes.z)[:, 0], self.critic(_permuted(codes))[:, 0]

@@ -52,7 +52,7 @@ class Info:
         self, *, alpha: float = 0.0, weight: NonNegativeFloat = 100.0, kernel: Kernel = "rbf"
     ) -> None:
         self.alpha, self.weight, self.kernel = alpha, weight, kernel
-        self._coding: Coding | None = None
+        self._coding = Coding("info", one_latent=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair.
@@ -62,13 +62,10 @@ class Info:
         RequestError
             When it is not one reparameterised vector of each datum.
         """
-        self._coding = Coding.of(pair, args, "info", one_latent=True)
+        self._coding.look(pair, args)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
-            self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         codes = batch.codes
         distance = mmd(codes.z, of_prior(codes), codes.share, kernel=self.kernel)

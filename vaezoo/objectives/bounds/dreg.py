@@ -2,16 +2,14 @@
 
 from typing import ClassVar
 
-from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
-from vaezoo.objectives.bounds.along_draws import anew, log_q_along_draw, refuse_off_path
-from vaezoo.objectives.bounds.importance import weighable_particles
-from vaezoo.pairs.accounting import log_joint, log_mean_exp, num_units
+from vaezoo.objectives.bounds.along_draws import particles_along_draws, weigh_along_draws
+from vaezoo.pairs.accounting import log_mean_exp, num_units
 from vaezoo.pairs.particles import Particles
 from vaezoo.pairs.plates import outermost_frame
-from vaezoo.pairs.sites import Args, Site, guide_of, model_of, sample_sites
+from vaezoo.pairs.sites import Args, Site
 
 __all__ = ["DReG"]
 
@@ -50,28 +48,20 @@ class DReG:
             When the guide has several latents, or one that is not reparameterised, or whose density
             is known for its own draws only; or a site is shared by data.
         """
-        self._particles = weighable_particles(
-            pair, args, self.num_particles, "dreg", lambda trace: refuse_off_path(trace, "dreg")
-        )
+        self._particles = particles_along_draws(pair, args, self.num_particles, "dreg")
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative bound; see :meth:`ELBO.loss`."""
         if self._particles is None:
             self.prepare(pair, args)
         assert self._particles is not None
-        particles, beta, mask = self._particles, context.beta, context.mask
-        rows = None if mask is None else particles.repeat((mask,))[0]
-        draws = particles.run(guide_of(pair), args)
-        (site,) = sample_sites(draws).values()
-        z = site["value"] = anew(site["value"])
-        trace = particles.run(poutine.replay(model_of(pair), trace=draws), args)
-        log_p = log_joint(trace, latents=[site["name"]], weight=beta, rows=rows)
-        log_w = particles.by_datum(log_p - log_q_along_draw(site, z, beta, rows))
-        if z.requires_grad:
-            share = particles.by_row(log_w.detach().softmax(0))
-            factor = 1 - beta * (1 - _over_event(share, site))
-            z.register_hook(lambda gradient: gradient * factor)
-        return -log_mean_exp(log_w).sum() / num_units(pair, args, mask)
+        particles, beta = self._particles, context.beta
+        weighed = weigh_along_draws(particles, pair, args, context)
+        if weighed.z.requires_grad:
+            share = particles.by_row(weighed.log_w.detach().softmax(0))
+            factor = 1 - beta * (1 - _over_event(share, weighed.site))
+            weighed.z.register_hook(lambda gradient: gradient * factor)
+        return -log_mean_exp(weighed.log_w).sum() / num_units(pair, args, context.mask)
 
 
 def _over_event(share: Tensor, site: Site) -> Tensor:

@@ -2,15 +2,13 @@
 
 from typing import ClassVar
 
-from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.objectives.base import OBJECTIVES, PLAIN, Context
-from vaezoo.objectives.bounds.along_draws import anew, log_q_along_draw, refuse_off_path
-from vaezoo.objectives.bounds.importance import weighable_particles
-from vaezoo.pairs.accounting import log_joint, num_units
+from vaezoo.objectives.bounds.along_draws import particles_along_draws, weigh_along_draws
+from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import Particles
-from vaezoo.pairs.sites import Args, guide_of, model_of, sample_sites
+from vaezoo.pairs.sites import Args
 
 __all__ = ["STL"]
 
@@ -49,21 +47,12 @@ class STL:
             When the guide has several latents, or one that is not reparameterised, or whose density
             is known for its own draws only; or a site is shared by data.
         """
-        self._particles = weighable_particles(
-            pair, args, self.num_particles, "stl", lambda trace: refuse_off_path(trace, "stl")
-        )
+        self._particles = particles_along_draws(pair, args, self.num_particles, "stl")
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return the negative ELBO; see :meth:`ELBO.loss`."""
         if self._particles is None:
             self.prepare(pair, args)
         assert self._particles is not None
-        particles, beta, mask = self._particles, context.beta, context.mask
-        rows = None if mask is None else particles.repeat((mask,))[0]
-        draws = particles.run(guide_of(pair), args)
-        (site,) = sample_sites(draws).values()
-        z = site["value"] = anew(site["value"])
-        trace = particles.run(poutine.replay(model_of(pair), trace=draws), args)
-        log_p = log_joint(trace, latents=[site["name"]], weight=beta, rows=rows)
-        log_w = log_p - log_q_along_draw(site, z, beta, rows)
-        return -particles.by_datum(log_w).mean(0).sum() / num_units(pair, args, mask)
+        log_w = weigh_along_draws(self._particles, pair, args, context).log_w
+        return -log_w.mean(0).sum() / num_units(pair, args, context.mask)

@@ -1,5 +1,6 @@
 """Networks held to small slopes: contractive encoders, and regularised autoencoders."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -38,7 +39,7 @@ class Contractive:
 
     def __init__(self, *, weight: NonNegativeFloat = 0.1) -> None:
         self.weight = weight
-        self._coding: Coding | None = None
+        self._coding = Coding("contractive", one_latent=True, mean=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair.
@@ -48,7 +49,7 @@ class Contractive:
         RequestError
             When it is not one reparameterised vector of each datum, or has no mean that follows x.
         """
-        self._coding = Coding.of(pair, args, "contractive", one_latent=True, mean=True)
+        self._coding.look(pair, args)
         with probing(pair, args[0].device), torch.enable_grad():
             x = args[0].detach().requires_grad_()
             sites = sample_sites(run_guide(pair, (x, *args[1:])))
@@ -61,14 +62,11 @@ class Contractive:
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
+        if not self._coding.is_ready:
             self.prepare(pair, args)
-        with torch.enable_grad():
-            loss = self._loss(pair, args, context)
-        return loss if torch.is_grad_enabled() else loss.detach()
+        return _with_slopes(lambda: self._loss(pair, args, context))
 
     def _loss(self, pair: nn.Module, args: Args, context: Context) -> Tensor:
-        assert self._coding is not None
         x = args[0].detach().requires_grad_()
         batch = self._coding.batch(pair, (x, *args[1:]), context)
         codes = batch.codes
@@ -110,7 +108,7 @@ class RAE:
         code: NonNegativeFloat = 1e-4,
     ) -> None:
         self.form, self.weight, self.code = form, weight, code
-        self._coding: Coding | None = None
+        self._coding = Coding("rae", one_latent=True)
         self._of_model: frozenset[str] = frozenset()
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
@@ -121,19 +119,16 @@ class RAE:
         RequestError
             When it is not one reparameterised vector of each datum.
         """
-        self._coding = Coding.of(pair, args, "rae", one_latent=True)
+        self._coding.look(pair, args)
         self._of_model = names_of_model(pair, args)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
+        if not self._coding.is_ready:
             self.prepare(pair, args)
-        with torch.enable_grad():
-            loss = self._loss(pair, args, context)
-        return loss if torch.is_grad_enabled() else loss.detach()
+        return _with_slopes(lambda: self._loss(pair, args, context))
 
     def _loss(self, pair: nn.Module, args: Args, context: Context) -> Tensor:
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         share, z = batch.codes.share, batch.codes.z
         loss = batch.distortion + self.code * (share @ z.square().sum(-1)) / 2
@@ -144,6 +139,13 @@ class RAE:
             means = [site["fn"].mean for site in batch.trace.observed.values()]
             return loss + self.weight * (share @ squared_slope(means[0], z))
         return loss
+
+
+def _with_slopes(loss: Callable[[], Tensor]) -> Tensor:
+    """Return a loss with slopes in it, also where nobody asks for its gradient."""
+    with torch.enable_grad():
+        value = loss()
+    return value if torch.is_grad_enabled() else value.detach()
 
 
 def squared_slope(values: Tensor, of: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Sparse:
 
     def __init__(self, *, l1: NonNegativeFloat = 0.1) -> None:
         self.l1 = l1
-        self._coding: Coding | None = None
+        self._coding = Coding("sparse", one_latent=True)
 
     def prepare(self, pair: nn.Module, args: Args) -> None:
         """Look at the latent of a pair.
@@ -44,13 +44,10 @@ class Sparse:
         RequestError
             When it is not one reparameterised vector of each datum.
         """
-        self._coding = Coding.of(pair, args, "sparse", one_latent=True)
+        self._coding.look(pair, args)
 
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised; see :meth:`ELBO.loss`."""
-        if self._coding is None:
-            self.prepare(pair, args)
-        assert self._coding is not None
         batch = self._coding.batch(pair, args, context)
         penalty = batch.codes.share @ batch.codes.z.abs().sum(-1)
         return batch.distortion + context.beta * batch.kl + self.l1 * penalty

@@ -13,7 +13,6 @@ from vaezoo.data.batches import Batches
 from vaezoo.distributed.processes import ALONE, Processes
 from vaezoo.distributed.shared_step import SharedStep
 from vaezoo.engine.recurrence.planned import planned_form
-from vaezoo.engine.repayment import captures
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RunError
 from vaezoo.options import EngineName
@@ -98,15 +97,8 @@ class Trainer:
         self.shared = SharedStep(processes, self.batches, *shared_by)
         self.engine = self._make_engine(self.training.engine)
         self.rng: dict[str, Tensor] | None = None
-        self.validation = Validation(
-            self.form,
-            self.batches,
-            run.transform,
-            self.optimised.objective,
-            seed=self.training.seed,
-            num_steps=self.total,
-            captured=captures(self.training.engine, self.total),
-        )
+        judged_by = (run.transform, self.optimised.objective, self.training, self.total)
+        self.validation = Validation(self.form, self.batches, *judged_by)
         self.measured_at = -1
         self.stop_requested: Callable[[], bool] = lambda: False
         # From an update to its loss; of many seeds somebody else takes the steps.

@@ -7,6 +7,7 @@ from torch import nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
+from vaezoo.engine.repayment import captures
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.objectives.losses import PAIR, named_losses
@@ -16,6 +17,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
 from vaezoo.pairs.sites import Args, repeat_rows, takes_lengths, trace_pair
 from vaezoo.runtime.device import seeded
+from vaezoo.settings import Training
 from vaezoo.training.measuring.batch import CapturedTerms, TermsOf
 from vaezoo.training.metrics import Metrics, measure
 
@@ -44,12 +46,10 @@ class Validation:
         What happens to their values.
     objective
         What the pair is trained for.
-    seed
-        Of the noise.
+    training
+        Has the seed of the noise, and says whether terms of a batch are captured, as its steps are.
     num_steps
-        At which schedules have ended: by an objective at its end all epochs are judged alike.
-    captured
-        Whether the terms of a batch are captured, as the steps of a training are.
+        Of the training: at their end schedules have ended, and by it all epochs are judged alike.
     """
 
     def __init__(
@@ -58,19 +58,18 @@ class Validation:
         batches: Batches,
         transform: Transform,
         objective: Objective,
-        *,
-        seed: int,
-        num_steps: int = 0,
-        captured: bool = False,
+        training: Training,
+        num_steps: int,
     ) -> None:
         self.pair = pair
         self.batches = batches
         self.transform = transform
         self.objective = objective
-        self.seed = seed
+        self.seed = training.seed
         self.num_steps = num_steps
         self.num_data = batches.num_units("train")
-        self.captured = captured and not takes_lengths(pair)  # their time goes into their frames
+        # The time of sequences goes into their frames.
+        self.captured = captures(training.engine, num_steps) and not takes_lengths(pair)
         self._rows: dict[str, list[Args]] = {}
         self._terms_of: dict[str, TermsOf] = {}
 

@@ -74,7 +74,7 @@ def _sweep(model: str | None, space: tuple[str, ...], as_json: bool, **options: 
     words = typed_words()
     _, pair, data, settings, preset = pair_and_data(model, words)
     try:
-        found = vaezoo.sweep(
+        result = vaezoo.sweep(
             pair,
             data,
             space=_read(space),
@@ -89,9 +89,9 @@ def _sweep(model: str | None, space: tuple[str, ...], as_json: bool, **options: 
             f"stopped; the same command goes on with the sweep in {options['out']}"
         ) from None
     if as_json:
-        echo_json(found.to_dict())
+        echo_json(result.to_dict())
     else:
-        _report(found)
+        _report(result)
 
 
 def _read(space: tuple[str, ...]) -> dict[str, str]:
@@ -120,13 +120,13 @@ def _words(trial: "Trial") -> str:
     )
 
 
-def _report(found: "Sweep") -> None:
-    best = found.best
+def _report(result: "Sweep") -> None:
+    best = result.best
     numbers: dict[str, int] = {}
-    for trial in found.trials:
+    for trial in result.trials:
         numbers[trial.state] = numbers.get(trial.state, 0) + 1
     counts = ", ".join(f"{number} {state}" for state, number in numbers.items())
-    echo(f"{len(found.trials)} trials: {counts}")
+    echo(f"{len(result.trials)} trials: {counts}")
     echo(f"best trial {best.number}: validation {best.value:.2f} nats  {_words(best)}")
     echo(f"its run is {best.run}; to repeat it:")
     echo(f"  {command('train', '--config', best.run / 'config.toml')}")

@@ -28,12 +28,12 @@ def run() -> Run:
 def test_draws_have_the_density_of_the_codes(run: Run, source: str) -> None:
     """Both clusters are there, in about their shares: failure rate below 1e-6 for 1000 draws."""
     codes = torch.as_tensor(vaezoo.encode(run, split="train")["z"])
-    drawn = draw_ex_post(run, run.placeholder(1000), source, seed=1)["z"]  # type: ignore[arg-type]
+    draws = draw_ex_post(run, run.placeholder(1000), source, seed=1)["z"]  # type: ignore[arg-type]
     axis = codes.std(0).argmax()
     middle = (codes[:, axis].min() + codes[:, axis].max()) / 2
-    share, exact = (float((z[:, axis] > middle).float().mean()) for z in (drawn, codes))
+    share, exact = (float((z[:, axis] > middle).float().mean()) for z in (draws, codes))
     assert abs(share - exact) < 0.1
-    torch.testing.assert_close(drawn.mean(0), codes.mean(0), rtol=0, atol=float(codes.std()) / 3)
+    torch.testing.assert_close(draws.mean(0), codes.mean(0), rtol=0, atol=float(codes.std()) / 3)
 
 
 @pytest.mark.parametrize("source", ["gmm", "flow"])

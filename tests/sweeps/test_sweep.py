@@ -29,10 +29,10 @@ def swept(folder: Path, **changes: Any) -> vaezoo.Sweep:
 
 
 def test_best_trial_is_a_run_of_its_settings(tmp_path: Path) -> None:
-    found = swept(tmp_path / "sweep", trials=3)
-    best = max(found.trials, key=lambda trial: trial.value or 0.0)
-    run = vaezoo.load_run(found.best.run)
-    assert found.best == best
+    sweep = swept(tmp_path / "sweep", trials=3)
+    best = max(sweep.trials, key=lambda trial: trial.value or 0.0)
+    run = vaezoo.load_run(sweep.best.run)
+    assert sweep.best == best
     assert (run.training.lr, run.config["z_dim"]) == (best.settings["lr"], best.settings["z_dim"])
     assert run.metrics[-1]["validation"]["elbo"] == best.value
 
@@ -42,16 +42,16 @@ def test_the_same_call_goes_on(tmp_path: Path) -> None:
     folder, whole = tmp_path / "parts", swept(tmp_path / "whole", trials=3)
     swept(folder, trials=1)
     told: list[int] = []
-    found = swept(folder, trials=3, on_trial=lambda trial: told.append(trial.number))
+    sweep = swept(folder, trials=3, on_trial=lambda trial: told.append(trial.number))
     assert told == [1, 2]
-    assert [t.settings for t in found.trials] == [t.settings for t in whole.trials]
-    assert [t.value for t in found.trials] == [t.value for t in whole.trials]
+    assert [t.settings for t in sweep.trials] == [t.settings for t in whole.trials]
+    assert [t.value for t in sweep.trials] == [t.value for t in whole.trials]
 
 
 def test_values_in_memory(tmp_path: Path) -> None:
     x = vaezoo.load_data("digits").x[:200]
-    found = swept(tmp_path / "sweep", data=x, data_settings={"scale": 16}, trials=1)
-    assert found.best.state == "finished"
+    sweep = swept(tmp_path / "sweep", data=x, data_settings={"scale": 16}, trials=1)
+    assert sweep.best.state == "finished"
     with pytest.raises(RequestError, match="name both"):
         swept(tmp_path / "two", data=x, jobs=2)
 
@@ -86,9 +86,9 @@ def test_a_trial_that_fails_has_its_reason_and_others_follow(
         return fit(*args, **options)
 
     monkeypatch.setattr(trying, "fit", failing)
-    found = swept(tmp_path)
-    assert [trial.state for trial in found.trials] == ["failed", "finished"]
-    assert found.trials[0].error == "the loss is not finite"
+    sweep = swept(tmp_path)
+    assert [trial.state for trial in sweep.trials] == ["failed", "finished"]
+    assert sweep.trials[0].error == "the loss is not finite"
 
 
 def test_data_that_there_are_not_are_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_interrupted_trial_is_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(trying, "fit", lambda *args, **options: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             swept(tmp_path)
-    found = swept(tmp_path)
+    sweep = swept(tmp_path)
     study = open_study(tmp_path)
     first, again = study.trials[:2]
     assert first.params == again.params
     assert again.user_attrs["again"] == first.number
-    assert [trial.state for trial in found.trials] == ["finished", "finished"]
+    assert [trial.state for trial in sweep.trials] == ["finished", "finished"]
 
 
 def test_trial_of_a_dead_process_is_tried_again_and_that_of_a_living_one_is_not(
@@ -162,8 +162,8 @@ def test_a_training_that_is_worse_than_most_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_processes_share_the_trials(tmp_path: Path) -> None:
     told: list[int] = []
-    found = swept(tmp_path, trials=3, jobs=2, on_trial=lambda trial: told.append(trial.number))
-    assert [trial.state for trial in found.trials] == ["finished"] * 3
+    sweep = swept(tmp_path, trials=3, jobs=2, on_trial=lambda trial: told.append(trial.number))
+    assert [trial.state for trial in sweep.trials] == ["finished"] * 3
     assert sorted(told) == [0, 1, 2]
 
 

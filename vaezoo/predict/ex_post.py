@@ -114,8 +114,8 @@ def draw_ex_post(
     reals = torch.cat(parts, 1)
     centre, spread = reals.mean(0), reals.std(0).clamp(min=1e-6)
     fit = _mixture if source == "gmm" else _flow
-    drawn = fit((reals - centre) / spread, len(args[0]), seed) * spread + centre
-    pieces = drawn.split([part.shape[1] for part in parts], 1)
+    latents_as_reals = fit((reals - centre) / spread, len(args[0]), seed) * spread + centre
+    pieces = latents_as_reals.split([part.shape[1] for part in parts], 1)
     values = {latent.name: latent.from_reals(u) for latent, u in zip(latents, pieces, strict=True)}
     return {name: value.to(run.device) for name, value in values.items()}
 
@@ -152,9 +152,9 @@ def _mixture(codes: Tensor, number: int, seed: int) -> Tensor:
     mixture = GaussianMixture(components, random_state=seed % 2**32, reg_covar=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # what EM has reached is a density
-        drawn = mixture.fit(codes.double().numpy()).sample(number)[0]
+        draws = mixture.fit(codes.double().numpy()).sample(number)[0]
     order = torch.randperm(number, generator=torch.Generator().manual_seed(seed))
-    return torch.from_numpy(drawn).to(codes.dtype)[order]  # sorted by component until here
+    return torch.from_numpy(draws).to(codes.dtype)[order]  # sorted by component until here
 
 
 def _flow(codes: Tensor, number: int, seed: int) -> Tensor:

@@ -161,10 +161,10 @@ def check_space(
     RequestError
         With the nearest name.
     """
-    known = {*schema(cls).model_fields, *Training.model_fields, "training"}
+    names = {*schema(cls).model_fields, *Training.model_fields, "training"}
     for dimension in dimensions:
-        if (first := dimension.name.split(".")[0]) not in known:
-            raise RequestError(f"the space has no setting '{first}'; {nearest(first, known)}")
+        if (first := dimension.name.split(".")[0]) not in names:
+            raise RequestError(f"the space has no setting '{first}'; {nearest(first, names)}")
     start = {dimension.name: dimension.ends[0] for dimension in dimensions}
     for dimension in dimensions:
         for value in dimension.ends:

@@ -87,14 +87,14 @@ def sweep(
     Examples
     --------
     >>> import tempfile
-    >>> found = vaezoo.sweep(
+    >>> sweep = vaezoo.sweep(
     ...     "vae-bernoulli",
     ...     space={"lr": "log:1e-4..1e-2", "z_dim": "int:2..8"},
     ...     trials=2,
     ...     training={"steps": 5},
     ...     out=tempfile.mkdtemp(),
     ... )
-    >>> len(found.trials), sorted(found.best.settings)
+    >>> len(sweep.trials), sorted(sweep.best.settings)
     (2, ['lr', 'z_dim'])
     """
     require_positive("trials", trials, "trial")

@@ -59,6 +59,19 @@ def test_text_of_two_values_is_binary(tmp_path: Path) -> None:
     assert list(run.info["observed"]) == ["real", "binary"]
 
 
+def test_text_that_is_missing_is_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    jobs = ("clerk", "nurse", "sailor", "")
+    rows = [f"{wage:.2f},{jobs[i % 4]}" for i, wage in enumerate(TABLE[:, 0])]
+    path.write_text("\n".join(["wage,job", *rows]))
+    run = fit("vae-tabular", str(path), training={"epochs": 2})
+    table = impute(run, str(path), num_samples=8).arguments["x"]
+    gaps = np.arange(N) % 4 == 3
+    assert table.missing[:, 1:].all(1).tolist() == gaps.tolist()
+    np.testing.assert_allclose(table.draws[:, gaps, 1:].sum(-1), 1)
+    assert set(np.unique(table.draws[:, gaps, 1:])) <= {0.0, 1.0}
+
+
 def test_a_table_trains_by_itself(csv: Path) -> None:
     run = fit("vae-tabular", str(csv), training={"epochs": 2})
     assert list(run.info["observed"]) == ["real", "binary", "count", "category", "job"]

@@ -230,7 +230,8 @@ def _rows(
         if where.all():
             raise RequestError(f"{whole.name}: all entries of {name} are missing")
         if where.any():
-            arrays[name] = _with_some_value(arrays[name], where)
+            together = arrays[name] if takes_lengths(run.pair) else _from_rows(arrays[name], where)
+            arrays[name] = _with_some_value(together, np.isnan(together))
     # Not with the checksum of the whole, whose rows have other numbers.
     test = {"test": np.arange(len(rows))}
     return replace(whole, arrays=arrays, splits=test, checksum=f"rows of {whole.checksum}"), unknown
@@ -245,6 +246,20 @@ def _refuse_conditions(run: Run, rows: Data) -> None:
             f"it, so that nothing says what they may be; fill them, or give it, "
             f"`given={{'{others[0]}': ...}}`"
         )
+
+
+def _from_rows(x: Array, unknown: Array) -> Array:
+    """Fill elements that are missing together with those of one row that has them.
+
+    So they are what a site can observe where its elements depend on each other, as one-hot ones.
+    """
+    flat, gaps = x.reshape(len(x), -1).copy(), unknown.reshape(len(x), -1)
+    patterns, block = np.unique(gaps, axis=1, return_inverse=True)
+    for number, gap in enumerate(patterns.T):
+        if gap.any() and not gap.all():
+            columns = np.flatnonzero(block == number)
+            flat[np.ix_(gap, columns)] = flat[np.argmin(gap), columns]
+    return flat.reshape(x.shape)
 
 
 def _with_some_value(x: Array, unknown: Array) -> Array:

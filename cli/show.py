@@ -31,8 +31,9 @@ GRAPHS = (".svg", ".png", ".pdf")
     metavar="FILE",
     help="Draw its sites into FILE, as graph.svg or graph.png.",
 )
+@click.option("--cite", is_flag=True, help="The BibTeX of its paper, and nothing else.")
 @json_option
-def show(model: str, diff: str | None, graph: Path | None, as_json: bool) -> None:
+def show(model: str, diff: str | None, graph: Path | None, cite: bool, as_json: bool) -> None:
     """Show a model: its distributions, sites, parameters, settings and presets.
 
     MODEL is a name of the zoo, a file ./my_vae.py, or package.module:Class.
@@ -41,6 +42,7 @@ def show(model: str, diff: str | None, graph: Path | None, as_json: bool) -> Non
     Examples:
       vaezoo show vae-gaussian --graph graph.svg
       vaezoo show vae-bernoulli --diff vae-gaussian
+      vaezoo show vrnn --cite
     """
     from vaezoo.registry import get_model
 
@@ -49,7 +51,9 @@ def show(model: str, diff: str | None, graph: Path | None, as_json: bool) -> Non
         raise RequestError(f"`graph` writes {', '.join(GRAPHS)}, not '{graph.name}'")
     if graph:
         _draw(cls, graph)
-    if diff is not None:
+    if cite:
+        _cite(cls)
+    elif diff is not None:
         _show_difference(facts_of(cls), facts_of(get_model(diff)), as_json)
     elif as_json:
         echo_json(facts_of(cls))
@@ -85,6 +89,18 @@ def _anatomy(cls: "type[nn.Module]") -> dict[str, Any]:
     sides = {"theta": parts.theta, "phi": parts.phi, "shared": parts.shared}
     parameters = {side: dict(sizes) for side, sizes in sides.items()}
     return {"sites": [asdict(site) for site in parts.sites], "parameters": parameters}
+
+
+def _cite(cls: "type[nn.Module]") -> None:
+    from vaezoo.registry import citation_of, entry_of
+
+    entry = entry_of(cls)
+    citation = citation_of(entry)
+    if not citation:
+        named = f"'{entry.reference}' is not among vaezoo's papers"
+        why = named if entry.reference else "it names no paper"
+        raise RequestError(f"there is no BibTeX for {entry.name}: {why}")
+    echo(citation)
 
 
 def _draw(cls: "type[nn.Module]", path: Path) -> None:

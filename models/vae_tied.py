@@ -30,7 +30,7 @@ from vaezoo import register
 __all__ = ["VAETied"]
 
 
-@register("vae-tied", data="images", reference="JMLR 11:3371")
+@register("vae-tied", data="images", reference="Vincent et al. 2010")
 class VAETied(nn.Module):
     """Variational autoencoder with one set of weights for both directions."""
 

@@ -8,6 +8,7 @@ from vaezoo.registry.catalogue import (
     list_models,
     register,
 )
+from vaezoo.registry.citations import citation_of
 from vaezoo.registry.files import (
     blaming_file,
     code_of,
@@ -24,6 +25,7 @@ __all__ = [
     "Entry",
     "appendix_of",
     "blaming_file",
+    "citation_of",
     "class_in_file",
     "code_of",
     "digest_of",

@@ -22,14 +22,20 @@ def markdown(rows: Sequence[Sequence[object]]) -> str:
 
 def environment(began: float) -> str:
     """Return versions, machine and duration as one sentence."""
+    minutes = (time.monotonic() - began) / 60
+    head, _, date = environment_of_now().rpartition("; ")
+    return f"{head}; {minutes:.0f} minutes; {date}"
+
+
+def environment_of_now() -> str:
+    """Return versions, machine and date as one sentence."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("vaezoo", "torch", "pyro-ppl"))
     machine = f"{platform.system()}, {os.cpu_count()} cores ({platform.machine()})"
     if torch.cuda.is_available():
         machine += f", {torch.cuda.get_device_name()}"
-    minutes = (time.monotonic() - began) / 60
     return (
         f"{packages}, Python {platform.python_version()}, {machine}, "
-        f"{torch.get_num_threads()} threads; {minutes:.0f} minutes; {time.strftime('%Y-%m-%d')}."
+        f"{torch.get_num_threads()} threads; {time.strftime('%Y-%m-%d')}."
     )
 
 

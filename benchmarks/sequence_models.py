@@ -43,7 +43,7 @@ PAPER = {
     "VRNN": Row("vrnn"),
 }
 ROWS: dict[str, dict[str, Row]] = {
-    "jsb": {name: Row(name) for name in ("vrnn", "srnn", "storn", "rnn", "dmm")},
+    "jsb": {name: Row(name) for name in ("vrnn", "vrnn-lstm", "srnn", "storn", "rnn", "dmm")},
     "nottingham": {"vrnn": Row("vrnn"), "rnn": Row("rnn")},
     "spoken-digits": PAPER,
     "pendigits": PAPER,

@@ -31,6 +31,7 @@ NAMES = [name for name in list_models() if entry_of(get_model(name)).data == "se
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in NAMES),
     ("vrnn", {"prior": "static"}),
+    ("vrnn-lstm", {"prior": "static", "layers": 1}),
     ("srnn", {"residual": False}),
 ]
 

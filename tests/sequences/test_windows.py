@@ -25,7 +25,7 @@ from vaezoo.training.remarks import remarks
 
 Args = tuple[Tensor, Tensor]
 FRAMES, WINDOW = 11, 4
-FILTERING = ["vrnn", "storn", "rnn"]
+FILTERING = ["vrnn", "vrnn-lstm", "storn", "rnn"]
 
 
 def batch() -> Args:
@@ -82,6 +82,15 @@ def test_the_state_of_the_whole_is_carried() -> None:
     unrolled = PathPair(form.pair)._begin(*args, []).through({"z": args[0][..., :0]})
     before_last = form.get_submodule("carry").get_buffer("before_h")
     torch.testing.assert_close(before_last, unrolled.h.unflatten(0, (FRAMES, 4))[2 * WINDOW])
+
+
+def test_an_lstm_hands_on_both_of_its_states() -> None:
+    args, form = batch(), PathPair(pair_of("vrnn-lstm"))
+    windows_of(form, args)
+    hidden, cell = form.get_submodule("carry").get_buffer("behind_h").chunk(2, -1)
+    assert hidden.shape == cell.shape == (4, 6)
+    assert not torch.equal(hidden, cell)
+    assert bool((hidden.abs() <= cell.tanh().abs()).all())  # o * tanh(c), 0 < o < 1
 
 
 def test_gradients_end_where_a_window_begins() -> None:

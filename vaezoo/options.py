@@ -17,6 +17,7 @@ __all__ = [
     "OptimizerName",
     "PointValue",
     "Precision",
+    "Schedule",
     "Split",
     "require_choice",
 ]
@@ -33,6 +34,7 @@ Level = Literal["quick", "standard", "full"]
 OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]
 PointValue = Literal["mean", "sample"]
 Precision = Literal["float32", "bf16", "auto"]
+Schedule = Literal["joint", "em"]
 Split = Literal["train", "validation", "test", "all"]
 
 

@@ -24,6 +24,7 @@ from vaezoo.options import (
     Missing,
     OptimizerName,
     Precision,
+    Schedule,
 )
 
 __all__ = ["DataSettings", "Settings", "Training", "checked", "describe"]
@@ -71,6 +72,12 @@ class Training(Settings):
 
     clip_norm: Amount = 200.0
     """Largest norm of the gradient, in nats per datum; 0: no clipping."""
+
+    schedule: Schedule = "joint"
+    """Who moves in a step: model and guide, or in turns, as in EM, the guide and the model."""
+
+    e_steps: Size = 1
+    """Steps of the guide before each of the model, in EM."""
 
     objective: str = "elbo"
     """What is optimised, by name; show has all, and those of the model's own file."""

@@ -81,7 +81,14 @@ class Optimizer:
         ]
 
     @torch.inference_mode()
-    def update(self, gradients: list[Tensor], divisor: Tensor, finite: Tensor) -> None:
+    def update(
+        self,
+        gradients: list[Tensor],
+        divisor: Tensor,
+        finite: Tensor,
+        *,
+        rests: Tensor | None = None,
+    ) -> None:
         """Take one step, in place.
 
         Parameters
@@ -92,21 +99,24 @@ class Optimizer:
             Gradients are divided by it, a scalar of at least 1: clipping by norm.
         finite
             Whether loss and gradients are, a boolean scalar.
+        rests
+            1 to leave all as it is, else 0: a scalar, as the turn may be another's.
         """
         # Merging repetitions may have made one tensor of two gradients that are always equal.
         if len(set(map(id, gradients))) < len(gradients):
             gradients = [gradient.clone() for gradient in gradients]
         self.failed.logical_or_(~finite)
-        taken = 1 - self.failed
+        skipped = self.failed if rests is None else torch.maximum(self.failed, rests)
+        taken = 1 - skipped
         self.step.add_(taken)
         if self.lr_decay != 1.0:
             self.lr.mul_(torch.where(taken > 0, self.lr_decay, 1.0))
         if self.name == "adagrad":
-            self._adagrad(gradients, divisor)
+            self._adagrad(gradients, divisor, skipped)
         else:
-            self._adam(gradients, divisor)
+            self._adam(gradients, divisor, skipped)
 
-    def _adam(self, gradients: list[Tensor], divisor: Tensor) -> None:
+    def _adam(self, gradients: list[Tensor], divisor: Tensor, skipped: Tensor) -> None:
         # The kernels below torch.optim's Adam (private, as in torch 2.13): they divide by a scalar
         # and change nothing where another is 1, both on the device, so that none is waited for.
         limit = _CLIP_VALUE.get(self.name)
@@ -132,15 +142,20 @@ class Optimizer:
                 amsgrad=False,
                 maximize=False,
                 grad_scale=divisor.float(),
-                found_inf=self.failed,
+                found_inf=skipped,
             )
 
-    def _adagrad(self, gradients: list[Tensor], divisor: Tensor) -> None:
+    def _adagrad(self, gradients: list[Tensor], divisor: Tensor, skipped: Tensor) -> None:
         nothing = torch.zeros((), device=divisor.device)
         for p, g, total in zip(self.parameters, gradients, self.second, strict=True):
-            kept = torch.where(self.failed > 0, nothing, g / divisor + self.weight_decay * p)
+            kept = torch.where(skipped > 0, nothing, g / divisor + self.weight_decay * p)
             total.addcmul_(kept, kept)
             p.sub_(self.lr * kept / (total.sqrt() + 1e-10))
+
+    @torch.no_grad()
+    def scale_lr(self, factor: float) -> None:
+        """Multiply the learning rate."""
+        self.lr.mul_(factor)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the whole state, by name."""

@@ -26,7 +26,7 @@ from vaezoo.pairs.sites import (
     trace_pair,
 )
 
-__all__ = ["Anatomy", "SiteFacts", "anatomy", "names_of_model"]
+__all__ = ["Anatomy", "SiteFacts", "anatomy", "names_of_guide", "names_of_model"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def anatomy(pair: nn.Module, args: Args) -> Anatomy:
     >>> parts.theta, parts.phi, parts.edges
     ({'decoder': 42}, {'encoder': 48}, (('z', 'x'),))
     """
-    of_model, of_guide = names_of_model(pair, args), _names_of_guide(pair, args)
+    of_model, of_guide = names_of_model(pair, args), names_of_guide(pair, args)
     with probing(pair, args[0].device):
         trace = trace_pair(pair, args)
         sites = tuple(_facts(trace))
@@ -136,7 +136,20 @@ def names_of_model(pair: nn.Module, args: Args) -> frozenset[str]:
             return _names_behind(log_joint(model).sum(), pair)
 
 
-def _names_of_guide(pair: nn.Module, args: Args) -> frozenset[str]:
+def names_of_guide(pair: nn.Module, args: Args) -> frozenset[str]:
+    """Return the names of the parameters on which q(z | x) depends.
+
+    Parameters
+    ----------
+    pair, args
+        A pair, which is left as it was, and a small batch of it.
+
+    Examples
+    --------
+    >>> from vaezoo.models.vae_linear import VAELinear
+    >>> sorted(names_of_guide(VAELinear(x_shape=(4,)), (torch.zeros(3, 4),)))
+    ['encoder.bias', 'encoder.weight', 'log_s']
+    """
     with probing(pair, args[0].device), torch.enable_grad():
         guide = density_sites(poutine.trace(guide_of(pair)).get_trace(*args))
         draws = [site["value"] for site in guide.values() if site["value"].is_floating_point()]

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.distributed.shared_step import SharedStep
-from vaezoo.engine.groups import Optimizers
+from vaezoo.engine.groups import Alternating, Optimizers
 from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError, nearest
 from vaezoo.objectives.base import Context, Objective
-from vaezoo.objectives.losses import groups_of, named_losses, networks_of, together, untrained
+from vaezoo.objectives.losses import PAIR, groups_of, named_losses, networks_of, together, untrained
 from vaezoo.pairs.admission import refuse_global_parameters
+from vaezoo.pairs.anatomy import names_of_guide, names_of_model
 from vaezoo.pairs.sites import Args
 from vaezoo.runtime.device import device_of, seeded
 from vaezoo.runtime.isolation import isolated, untouched
@@ -43,6 +44,9 @@ class Optimised:
         The pair with them.
     groups
         Parameters by the name of the loss that they follow.
+    sides
+        Of the pair's group, the parameters of the guide and those of the model, where they take
+        turns.
     """
 
     objective: Objective
@@ -50,6 +54,7 @@ class Optimised:
     networks: nn.Module
     whole: nn.Module
     groups: Mapping[str, Sequence[Tensor]]
+    sides: tuple[Sequence[Tensor], Sequence[Tensor]] | None = None
 
     def optimizers(self, training: Training) -> Optimizers:
         """Return an optimiser for each group; an objective may have learning rates of its own."""
@@ -60,18 +65,22 @@ class Optimised:
                     f"the objective has a learning rate for '{name}', and no loss of that name; "
                     f"{nearest(name, self.groups)}"
                 )
-        return Optimizers(
-            {
-                name: Optimizer(
-                    training.optimizer,
-                    parameters,
-                    lr=rates.get(name, training.lr),
-                    weight_decay=training.weight_decay,
-                    lr_decay=training.lr_decay,
-                )
-                for name, parameters in self.groups.items()
-            }
-        )
+
+        def one(name: str, parameters: Sequence[Tensor]) -> Optimizer:
+            return Optimizer(
+                training.optimizer,
+                parameters,
+                lr=rates.get(name, training.lr),
+                weight_decay=training.weight_decay,
+                lr_decay=training.lr_decay,
+            )
+
+        groups: dict[str, Optimizer | Alternating]
+        groups = {name: one(name, parameters) for name, parameters in self.groups.items()}
+        if self.sides:
+            sides = [one(PAIR, side) for side in self.sides]
+            groups[PAIR] = Alternating(*sides, e_steps=training.e_steps)
+        return Optimizers(groups)
 
 
 def prepared(
@@ -80,7 +89,7 @@ def prepared(
     args: Args,
     *,
     pair: nn.Module,
-    seed: int,
+    training: Training,
     num_data: float,
     notify: Callable[[str, str], None],
 ) -> Optimised:
@@ -96,15 +105,15 @@ def prepared(
         A small batch; its losses show which groups there are.
     pair
         The pair as its author wrote it.
-    seed
-        Of what the objective draws.
+    training
+        Has the seed of what the objective draws, and who moves when.
     num_data
         Number of data (of frames for sequences) in the training set.
     notify
         Is told what no loss trains: kind of the notice, and the line.
     """
     device = device_of(pair)
-    with seeded(seed, device), isolated(), untouched(pair, device):
+    with seeded(training.seed, device), isolated(), untouched(pair, device):
         objective.prepare(form, args)
         networks = networks_of(objective, pair).to(device)
         step = torch.zeros((), device=device)
@@ -117,7 +126,29 @@ def prepared(
     for name in untrained(networks, groups):
         line = f"the objective gives no loss '{name}', so that its '{name}' is not trained"
         notify(f"untrained:{name}", line)
-    return Optimised(objective, form, networks, whole, groups)
+    sides = _sides(pair, args, groups[PAIR]) if training.schedule == "em" else None
+    return Optimised(objective, form, networks, whole, groups, sides)
+
+
+def _sides(
+    pair: nn.Module, args: Args, parameters: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return those parameters that are the guide's, and those that are the model's."""
+    of_guide, of_model = names_of_guide(pair, args), names_of_model(pair, args)
+    if shared := sorted(of_guide & of_model):
+        raise RequestError(
+            f"in EM the guide and the model move in turns, and '{shared[0]}' is a parameter of "
+            "both; use `schedule='joint'`"
+        )
+    names = {id(parameter): name for name, parameter in pair.named_parameters()}
+    phi = [parameter for parameter in parameters if names[id(parameter)] in of_guide]
+    theta = [parameter for parameter in parameters if names[id(parameter)] not in of_guide]
+    if not (phi and theta):
+        raise RequestError(
+            f"in EM the guide and the model move in turns, and the {'model' if phi else 'guide'} "
+            "has no parameters of its own; use `schedule='joint'`"
+        )
+    return phi, theta
 
 
 def engine_for(

@@ -144,6 +144,7 @@ def checked_schedule(
         objective = objective_of(training, owner)
     _refuse_late_end("KL warm-up", "kl_warmup", training.kl_warmup, total)
     _refuse_cycle(training, total)
+    _refuse_turns(training, total)
     rise = getattr(objective, RISE, 0)
     what = f"rise of objective '{training.objective}'"
     _refuse_late_end(what, f"objective.{RISE}", rise, total)
@@ -178,6 +179,19 @@ def _refuse_cycle(training: Training, total: int) -> None:
             f"{warmup} here; use `kl_warmup={cycle // 2}`"
         )
     _refuse_late_end("first KL cycle", "kl_cycle", cycle, total)
+
+
+def _refuse_turns(training: Training, total: int) -> None:
+    if training.schedule == "joint" and training.e_steps > 1:
+        raise RequestError(
+            f"`e_steps={training.e_steps}` are steps of the guide alone, and model and guide move "
+            "together; use `schedule='em'`, or drop `e_steps`"
+        )
+    if training.schedule == "em" and total <= training.e_steps:
+        raise RequestError(
+            f"the model moves after {training.e_steps} steps of its guide, and training has "
+            f"{total}; use fewer `e_steps`, or train longer"
+        )
 
 
 def _refuse_windows(training: Training, objective: Objective) -> None:

@@ -87,7 +87,7 @@ class Trainer:
             self.form,
             few,
             pair=run.pair,
-            seed=self.training.seed,
+            training=self.training,
             num_data=self.batches.num_units("train"),
             notify=self._warn_once,
         )

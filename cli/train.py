@@ -251,7 +251,8 @@ def _data_settings(
     if "name" in own:  # texts of other data have other codes
         file = {name: value for name, value in file.items() if name != "categories"}
     values = {**file, **typed, **own}
-    return checked(DataSettings, {**values, "name": values.get("name") or _default_data(model)})
+    name = values.get("name") or _default_data(model, values.get("dir"))
+    return checked(DataSettings, {**values, "name": name})
 
 
 def _pair_settings(file: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
@@ -286,12 +287,12 @@ def _same_model(
     return name, cls if ".py" in name else name
 
 
-def _default_data(model: "str | type[nn.Module]") -> str:
-    from vaezoo.data.sets.sources import DEFAULT_SOURCES
+def _default_data(model: "str | type[nn.Module]", folder: str | None) -> str:
+    from vaezoo.data.sets.sources import default_source
     from vaezoo.registry import entry_of, get_model
 
-    cls = get_model(model) if isinstance(model, str) else model
-    return DEFAULT_SOURCES[entry_of(cls).data]
+    entry = entry_of(get_model(model) if isinstance(model, str) else model)
+    return default_source(entry.data, entry.data_set, data_dir=folder)
 
 
 def _new_folder(model: str, data: str) -> Path:

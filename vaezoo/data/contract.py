@@ -182,7 +182,7 @@ def _check(
             _check_support(name, fn, low, high, span, transform, way)
         if taken.argument != "x":
             check_values(name, fn, taken, data, Transform(), way)
-        elif not is_drawn:
+        elif not (is_drawn or (whole and is_boolean(fn))):  # what is binary, is looked at already
             check_values(name, fn, taken, data, transform, way)
 
 

@@ -48,7 +48,8 @@ class Entry:
     ``presets`` maps a name to settings of the pair's configuration; the key ``"training"`` of a
     preset holds training settings. The preset ``"default"`` always applies; one named after a data
     set applies to these data when no other is asked for. ``tags`` say what it is looked for by, as
-    ``"missing"``.
+    ``"missing"``. ``data_set`` is what it is trained on when nothing is named and these data are on
+    disk; else, those of its kind that come with the library.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Entry:
     summary: str = ""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    data_set: str = ""
 
     @property
     def family(self) -> str:
@@ -73,6 +75,7 @@ def register(
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,
     tags: tuple[str, ...] = (),
+    data_set: str = "",
 ) -> Callable[[Pair], Pair]:
     """Give a model/guide pair a name.
 
@@ -97,6 +100,8 @@ def register(
     tags
         Words by which ``vaezoo list`` looks for it: ``disentangling``, ``missing``, ``discrete``,
         ``sequence``, ``baseline``, ``autoencoder``, or any other word.
+    data_set
+        Name of the data set that the paper is about: the default where it is on disk.
 
     Raises
     ------
@@ -118,7 +123,7 @@ def register(
         target = f"{cls.__module__}:{cls.__qualname__}"
         _refuse_duplicate(name, target)
         summary = _text_of(cls).strip().partition("\n")[0]
-        entry = Entry(name, target, data, reference, summary, dict(presets or {}), tags)
+        entry = Entry(name, target, data, reference, summary, dict(presets or {}), tags, data_set)
         cls.__vaezoo_entry__ = entry  # type: ignore[attr-defined]
         if source_file(cls) is None:
             _registered[name] = cls

@@ -16,7 +16,7 @@ from vaezoo.data import SOURCES, Data, DataLike, as_data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import reading_of, refuse_reading
 from vaezoo.data.dataset import with_mask
-from vaezoo.data.sets.sources import DEFAULT_SOURCES
+from vaezoo.data.sets.sources import DEFAULT_SOURCES, default_source
 from vaezoo.data.summary import FACTS
 from vaezoo.data.transform import Transform
 from vaezoo.engine.precision import check_precision
@@ -33,6 +33,7 @@ from vaezoo.training.schedule import checked_schedule
 
 __all__ = ["built", "filled_from_data", "load_for", "prepare", "preset_of"]
 
+_STANDS_FOR = "its paper's data are '{0}', which are not on this machine: `vaezoo data fetch {0}`"
 _WENT_WITH = "preset '{}' goes with these data; `preset='default'` trains without it"
 _FILES = ("name", "validation_data", "test_data")
 
@@ -105,9 +106,10 @@ def load_for(
     how
         How they are read, and what happens to their values.
     """
-    if data is None:
-        data = DEFAULT_SOURCES[registry.entry_of(cls).data]
     settings, others = reading_of(how or {})
+    if data is None:
+        entry = registry.entry_of(cls)
+        data = default_source(entry.data, entry.data_set, data_dir=settings.dir)
     if isinstance(data, str | Path):
         for split in others:
             raise RequestError(f"`{split}_data` holds values; give a path, as for the data")
@@ -181,10 +183,23 @@ def prepare(
             "own_splits": _splits_are_own(data, rows, settings),
             **facts,
             "preset": chosen,
-            "notes": [*([] if chosen == preset else [_WENT_WITH.format(chosen)]), *facts["notes"]],
+            "notes": [
+                *_of_default_data(cls, settings),
+                *([] if chosen == preset else [_WENT_WITH.format(chosen)]),
+                *facts["notes"],
+            ],
         },
     )
     return run, rows
+
+
+def _of_default_data(cls: type[nn.Module], settings: DataSettings) -> list[str]:
+    """Return a line where other data stand in the place of those that a paper is about."""
+    entry = registry.entry_of(cls)
+    if not entry.data_set or settings.name != DEFAULT_SOURCES[entry.data]:
+        return []
+    is_there = default_source(entry.data, entry.data_set, data_dir=settings.dir) != settings.name
+    return [] if is_there else [_STANDS_FOR.format(entry.data_set)]
 
 
 def _splits_are_own(given: object, data: Data, settings: DataSettings) -> bool:
@@ -203,7 +218,7 @@ def _facts_of(admission: Admission, data: Data, names: Sequence[str]) -> dict[st
 def _unused(data: Data, names: Sequence[str]) -> list[str]:
     """Return a line on the arrays that the model does not take; labels are there to look at."""
     arrays = [f"'{name}'" for name in data.arrays if name not in (*names, "label")]
-    if not arrays:
+    if not arrays or data.name in SOURCES:  # whose factors are there to look at, too
         return []
     return [f"not used: {', '.join(arrays)}, since the model takes {', '.join(names)} only"]
 

@@ -19,7 +19,7 @@ from vaezoo.errors import RequestError, RunError
 from vaezoo.runtime.reading import open_plain
 from vaezoo.runtime.storage import writing
 
-__all__ = ["Remote", "fetch", "locate"]
+__all__ = ["Remote", "cache_dir", "fetch", "locate"]
 
 DATA_VARIABLE = "VAEZOO_DATA"
 _CHUNK = 2**16

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vaezoo.data.dataset import Data, checked_arrays, from_arrays
-from vaezoo.data.sets.download import Remote, fetch
+from vaezoo.data.sets.download import Remote, fetch, locate
 from vaezoo.data.sets.handwriting import read_pen_digits
 from vaezoo.data.sets.polyphonic import read_piano_rolls
 from vaezoo.data.sets.readers import decompress, is_matlab, read_idx, read_matlab
 from vaezoo.data.sets.speech import read_spoken_digits
+from vaezoo.data.sets.sprites import read_sprites
 from vaezoo.data.splits import consecutive_splits
 from vaezoo.errors import RequestError, RunError, nearest
 from vaezoo.options import DataKind
@@ -25,6 +26,7 @@ __all__ = [
     "SOURCES",
     "Picture",
     "Source",
+    "default_source",
     "fetch_source",
     "get_source",
     "load_source",
@@ -100,10 +102,35 @@ def fetch_source(
     return [fetch(remote, data_dir=data_dir, progress=progress) for remote in remotes]
 
 
+def default_source(
+    kind: DataKind, preferred: str = "", *, data_dir: str | Path | None = None
+) -> str:
+    """Return what a pair is trained on when nothing is named: what it prefers, if it is on disk.
+
+    Parameters
+    ----------
+    kind
+        The data that the pair takes.
+    preferred
+        A named data set that its paper is about.
+    data_dir
+        Where original files may lie.
+
+    Examples
+    --------
+    >>> default_source("images", "digits-rows"), default_source("images")
+    ('digits-rows', 'digits')
+    """
+    is_there = preferred and all(
+        locate(remote, data_dir=data_dir) for remote in get_source(preferred).remotes
+    )
+    return preferred if is_there else DEFAULT_SOURCES[kind]
+
+
 def load_source(name: str, *, data_dir: str | Path | None = None) -> Data:
     """Return a named data set with its published split, or one that is fixed here.
 
-    The checksum is the same whichever format the files had.
+    The checksum is the same whichever format the files had, unless one has other values.
 
     Raises
     ------
@@ -122,7 +149,7 @@ def load_source(name: str, *, data_dir: str | Path | None = None) -> Data:
         return replace(data, name=name)
     published = "\n".join(f"{remote.file} {remote.checksum}" for remote in source.remotes)
     checksum = hashlib.sha256(published.encode()).hexdigest()
-    return replace(data, name=name, checksum=checksum)
+    return replace(data, name=name, checksum=data.checksum or checksum)
 
 
 def _read_digits(paths: Sequence[Path]) -> Data:
@@ -219,6 +246,7 @@ _PICKLES_AT = (
     "https://d2hg8soec8ck9v.cloudfront.net/datasets/polyphonic",
     f"{_GITHUB}/pyro-ppl/datasets/a32915c210878a1d4a36adcdc7d3448f89d5e4ee/polyphonic",
 )
+_SPRITES_AT = f"{_GITHUB}/google-deepmind/dsprites-dataset/fa310c66517cfc1939d77fe17c725154efc97127"
 _SPOKEN_AT = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz"
 _PEN_AT = f"{_GITHUB}/choucavalier/pendigits-hmm/03382e1457941714439d40b67e53eaf117fe4d08/data"
 
@@ -270,6 +298,12 @@ _JSB = replace(
                 "sha256:69dc4c3e52800959ac0ab3b82aa3e5f55285ce64f1705acb3e3a8ef77a5c051c"),))
 _NOTTINGHAM = _remote("polyphonic", "Nottingham.mat", [_PIANO_ROLLS_AT], 371688,
                       "sha256:d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea")
+_SPRITES = replace(
+    _remote("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.hdf5", [_SPRITES_AT], 28024106,
+            "sha256:729fa22e884c9c500e1f17415d580746b4c5894fbbb780a1319bbcfa39a745bb"),
+    alternatives=(
+        _remote("dsprites", "dsprites_rerendered_co1sh3sc6or40x32y32_64x64.npz", [], 14195528,
+                "sha256:64ab8820e602aa7258c30804cdeea9c92d82b04f80ed770d81902508aadf070a"),))
 _SPOKEN = Remote("free-spoken-digit-dataset-1.0.9.tar.gz", (_SPOKEN_AT,),
                  "sha256:8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0",
                  11975353, "fsdd")
@@ -291,12 +325,14 @@ _ALL = (
     Source("digits", "grey handwritten digits", "images", (1797, 8, 8), *_DIGITS, _read_digits),
     Source("digits-rows", "digits, one row a step", "sequences", (1797, 8, 8), *_DIGITS,
            _read_digits_rows, picture="image"),
+    Source("dsprites", "one shape, five factors", "images", (737280, 64, 64), "Apache-2.0",
+           "Matthey, Higgins, Hassabis & Lerchner 2017", read_sprites, (_SPRITES,)),
     Source("fashion-mnist", "grey pictures of clothes", "images", (70000, 28, 28), "MIT",
            "Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747", _read_mnist, _FASHION),
     Source("frey", "video frames of a face", "images", (1965, 28, 20),
            "none stated; published for research", "Brendan Frey and Sam Roweis",
            _read_frey, (_FREY,)),
-    Source("jsb", "chorales by Bach, 88 keys", "sequences", (382, 160, 88),
+    Source("jsb", "Bach chorales, 88 keys", "sequences", (382, 160, 88),
            "none stated; the chorales are public domain", _POLYPHONIC, read_piano_rolls, (_JSB,),
            "roll"),
     Source("mnist", "grey handwritten digits", "images", (70000, 28, 28), "CC BY-SA 3.0",

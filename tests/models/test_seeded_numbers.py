@@ -20,6 +20,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "factor-analysis": -73.065117,
     "fsq": -91.088188,
     "gmvae": -40.410549,
+    "hvae": -44.497574,
     "independent": -42.491547,
     "iwae-2l": -46.876507,
     "ladder-vae": -45.383358,

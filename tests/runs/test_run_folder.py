@@ -126,6 +126,8 @@ def test_everything_that_the_flags_say_is_in_the_config(vaezoo: Vaezoo, tmp_path
         "lr": 0.002,
         "optimizer": "adamw",
         "clip_norm": 9.0,
+        "schedule": "joint",
+        "e_steps": 1,
         "objective": "elbo",
         "objective_options": {},
         "num_particles": 2,

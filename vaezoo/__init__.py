@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from vaezoo.predict.evaluation import evaluate
     from vaezoo.predict.forecasting import forecast
     from vaezoo.predict.imputation import impute
+    from vaezoo.predict.latents.arithmetic import arithmetic
+    from vaezoo.predict.latents.interpolation import interpolate
+    from vaezoo.predict.latents.traversal import traverse
     from vaezoo.predict.sampling import sample
     from vaezoo.recipes import explain_loss
     from vaezoo.registry import get_model, list_models, register
@@ -44,6 +47,7 @@ __all__ = [
     "Training",
     "VaezooError",
     "analyse",
+    "arithmetic",
     "build_model",
     "draw_posterior",
     "encode",
@@ -54,6 +58,7 @@ __all__ = [
     "from_pyro",
     "get_model",
     "impute",
+    "interpolate",
     "list_models",
     "load_data",
     "load_run",
@@ -67,6 +72,7 @@ __all__ = [
     "stack_valid",
     "sweep",
     "to_arviz",
+    "traverse",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -11,6 +11,7 @@ __all__ = [
     "DataKind",
     "Device",
     "EngineName",
+    "InterpolationPath",
     "LatentSource",
     "Level",
     "Missing",
@@ -29,6 +30,7 @@ Missing = Literal["nan", "refuse"]
 DataKind = Literal["images", "vectors", "sequences"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "eager", "graph", "compiled"]
+InterpolationPath = Literal["linear", "spherical"]
 LatentSource = Literal["prior", "gmm", "flow"]
 Level = Literal["quick", "standard", "full"]
 OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]

@@ -19,7 +19,7 @@ from vaezoo.predict.continuation import (
     continue_sequences,
     usual_steps,
 )
-from vaezoo.predict.ex_post import draw_ex_post
+from vaezoo.predict.latents.ex_post import draw_ex_post
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 import vaezoo
 from vaezoo import RequestError
 from vaezoo.cli import main
-from vaezoo.predict.ex_post import draw_ex_post
+from vaezoo.predict.latents.ex_post import draw_ex_post
 from vaezoo.runs import Run
 
 RNG = np.random.default_rng(0)

@@ -11,22 +11,19 @@ a mixture of 10 Gaussians with full covariances.
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from vaezoo.data import DataLike
-from vaezoo.distributions.families import is_discrete
-from vaezoo.distributions.supports import real_coordinates
 from vaezoo.errors import RequestError
 from vaezoo.options import LatentSource
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import Args, takes_lengths, trace_pair
 from vaezoo.parts import FlowPrior
 from vaezoo.predict.encoding import encode
+from vaezoo.predict.latents.codes import LatentSite, sites_of
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
@@ -37,21 +34,6 @@ COMPONENTS = 10
 MOST_CODES = 20_000  # more change a density of some dozen latents by little
 STEPS, BATCH_SIZE, LR = 2_000, 256, 2e-3  # of a flow
 CHECK, PATIENCE = 50, 6  # steps between two looks at held-out codes, and looks without a better one
-
-
-@dataclass(frozen=True)
-class _Latent:
-    """One site, its shape of a datum, and the way of its values to the reals."""
-
-    name: str
-    transform: Any
-    shape: torch.Size
-
-    def to_reals(self, value: Tensor) -> Tensor:
-        return torch.as_tensor(self.transform.inv(value)).flatten(1)
-
-    def from_reals(self, value: Tensor) -> Tensor:
-        return torch.as_tensor(self.transform(value.reshape(-1, *self.shape)))
 
 
 def draw_ex_post(
@@ -99,7 +81,7 @@ def draw_ex_post(
     >>> draw_ex_post(run, run.placeholder(3), "gmm")["z"].shape
     torch.Size([3, 2])
     """
-    latents = _latents_of(run, args)
+    sites = _sites_of(run, args)
     codes = encode(
         run,
         data,
@@ -110,18 +92,17 @@ def draw_ex_post(
         seed=seed,
         data_dir=data_dir,
     )
-    parts = [latent.to_reals(torch.as_tensor(codes[latent.name])) for latent in latents]
+    parts = [site.to_reals(torch.as_tensor(codes[site.name])) for site in sites]
     reals = torch.cat(parts, 1)
     centre, spread = reals.mean(0), reals.std(0).clamp(min=1e-6)
     fit = _mixture if source == "gmm" else _flow
     latents_as_reals = fit((reals - centre) / spread, len(args[0]), seed) * spread + centre
     pieces = latents_as_reals.split([part.shape[1] for part in parts], 1)
-    values = {latent.name: latent.from_reals(u) for latent, u in zip(latents, pieces, strict=True)}
+    values = {site.name: site.from_reals(u) for site, u in zip(sites, pieces, strict=True)}
     return {name: value.to(run.device) for name, value in values.items()}
 
 
-def _latents_of(run: Run, args: Args) -> list[_Latent]:
-    """Return the latents of a pair; a refusal of those whose codes have no density of reals."""
+def _sites_of(run: Run, args: Args) -> tuple[LatentSite, ...]:
     what = "a density of codes"
     if takes_lengths(run.pair):
         raise RequestError(
@@ -129,18 +110,7 @@ def _latents_of(run: Run, args: Args) -> list[_Latent]:
         )
     with probing(run.pair, run.device):
         trace = trace_pair(run.pair, tuple(arg[:2] for arg in args))
-    if not trace.latents:
-        raise RequestError(f"{what} needs latents, and {run.name} has none; drop `latents`")
-    latents = []
-    for name, (p, q) in trace.latents.items():
-        if name in trace.global_latents:
-            raise RequestError(f"{what} is of one datum's, and all share '{name}'; drop `latents`")
-        if is_discrete(p["fn"]) or is_discrete(q["fn"]):
-            raise RequestError(f"{what} needs reals, and '{name}' is discrete; drop `latents`")
-        transform = real_coordinates(p["fn"], name, what)
-        shape = torch.Size(transform.inverse_shape(q["value"].shape)[1:])
-        latents.append(_Latent(name, transform, shape))
-    return latents
+    return sites_of(run, trace, what, "drop `latents`")
 
 
 def _mixture(codes: Tensor, number: int, seed: int) -> Tensor:

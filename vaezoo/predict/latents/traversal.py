@@ -1,0 +1,236 @@
+"""Traversals: each latent along its range, all others as they are in a datum."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data import DataLike
+from vaezoo.data.batches import Batches
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError, nearest, require_positive
+from vaezoo.options import PointValue, require_choice
+from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
+from vaezoo.predict.observed import shown
+from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs.conditions import Given
+from vaezoo.runtime.device import seeded
+from vaezoo.sequences.paths import training_form
+from vaezoo.training.metrics import measure
+
+__all__ = ["Traversal", "Unit", "traverse"]
+
+MOST_CODES = 1_000  # whose range a latent is moved along
+RANGE = (0.025, 0.975)  # quantiles of the codes
+USED = 0.1  # nats of KL from which a latent counts as used
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One element of a latent.
+
+    Attributes
+    ----------
+    latent, index
+        Its site and its place there; of a sequence it is moved in all frames alike.
+    low, high
+        The range of 95 % of the codes of data.
+    kl
+        In nats per datum or frame; None where KL terms do not come by element.
+    """
+
+    latent: str
+    index: int
+    low: float
+    high: float
+    kl: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.latent}[{self.index}]"
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """Latents moved along their ranges, for some data.
+
+    Attributes
+    ----------
+    units
+        The latents that were moved, ``L`` of them, those with the largest KL first; where there are
+        no such terms, those first that change the data most.
+    values
+        The values that each takes, ``(L, S)``.
+    x
+        What the model makes of them, ``(N, L, S, *x_shape)`` in units of the data.
+    data
+        What it makes of the codes as they are, ``(N, *x_shape)``.
+    change
+        Root mean square of the change of x along each, over data, values and elements, ``(L,)``.
+    """
+
+    units: tuple[Unit, ...]
+    values: Array
+    x: Array
+    data: Array
+    change: Array
+
+
+def traverse(
+    run: RunLike,
+    data: "DataLike | None" = None,
+    *,
+    split: str = "test",
+    rows: Sequence[int] = (0,),
+    latents: Sequence[str] | None = None,
+    most: int = 10,
+    num_values: int = 9,
+    x: PointValue = "mean",
+    given: Given | None = None,
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+) -> Traversal:
+    """Move each latent along its range, the others as the guide finds them in a datum.
+
+    Parameters
+    ----------
+    run
+        A trained run, or its folder. An autoencoder's codes are moved in the same way.
+    data
+        In any form that :func:`fit` takes, in units of the run's data; by default those.
+    split, rows
+        Which rows of them are moved.
+    latents
+        Elements to move, as ``"z[3]"``; by default the ``most`` that are used, those with the
+        largest KL first. Where KL terms do not come by element, those first that change x most.
+    most
+        At most so many of them, unless they are named.
+    num_values
+        How many values each takes, between the 2.5 % and 97.5 % quantiles of the codes of data.
+    x
+        What is shown of p(x | z): the ``mean``, or a ``sample``.
+    given
+        Other conditions than those of the data, by name.
+    seed
+        Seed of draws.
+    data_dir
+        Where original data files lie.
+
+    Returns
+    -------
+    Traversal
+        Of a sequence a latent is moved by as much in every frame, and the sequence hears its own
+        draws.
+
+    Raises
+    ------
+    RequestError
+        For latents that cannot be moved (discrete, on a sphere, shared by all data), names and rows
+        that there are not.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", config={"z_dim": 3}, training={"steps": 5})
+    >>> moved = vaezoo.traverse(run, rows=(0, 4), latents=["z[2]"], num_values=5)
+    >>> moved.x.shape, moved.units[0].name
+    ((2, 1, 5, 8, 8), 'z[2]')
+    """
+    require_choice("x", x, PointValue)
+    require_positive("most", most, "latent")
+    require_positive("num_values", num_values, "value")
+    run, batches = rows_of(
+        as_run(run), data, split=split, limit=None, given=given, data_dir=data_dir
+    )
+    codes = find_codes(run, batches, split=split, limit=max(MOST_CODES, *rows, 0) + 1)
+    _require_rows(rows, len(codes.args[0]), split)
+    units = _units(run, codes, batches, split, seed)
+    chosen = units if latents is None else [_named(name, units) for name in latents]
+    if latents is None and any(unit.kl is not None for unit in units):
+        used = [unit for unit in units if (unit.kl or 0.0) >= USED]
+        chosen = (used or units)[:most]
+    return _moved(codes.at(rows), chosen, num_values, x, seed, None if latents else most)
+
+
+def _require_rows(rows: Sequence[int], number: int, split: str) -> None:
+    outside = [row for row in rows if not 0 <= row < number]
+    if outside or not rows:
+        named = f"there is no row {outside[0]}" if outside else "name at least one"
+        raise RequestError(f"`rows` are those of the {split} data, 0 to {number - 1}; {named}")
+
+
+def _units(run: Run, codes: Codes, batches: Batches, split: str, seed: int) -> list[Unit]:
+    """Return the elements of all latents, the largest KL first."""
+    with seeded(seed, run.device):
+        rows = batches.fixed(split, limit=MOST_CODES)
+        metrics = measure(training_form(run.pair), rows, batches.transform)
+    units = []
+    for latent in dict.fromkeys(site.latent for site in codes.sites):
+        reals = codes.frames(latent)[:MOST_CODES].flatten(0, 1).cpu().numpy()
+        low, high = (np.nanquantile(reals, quantile, axis=0) for quantile in RANGE)
+        kl = dict(enumerate(metrics.kl_per_latent.get(latent, [])))
+        units += [
+            Unit(latent, index, float(low[index]), float(high[index]), kl.get(index))
+            for index in range(reals.shape[1])
+        ]
+    return sorted(units, key=lambda unit: -(unit.kl or 0.0))
+
+
+def _named(name: str, units: Sequence[Unit]) -> Unit:
+    """Return an element by its name; ``3`` is that of the only latent."""
+    only = {unit.latent for unit in units}
+    if re.fullmatch(r"\d+", name) and len(only) == 1:
+        name = f"{min(only)}[{name}]"
+    found = {unit.name: unit for unit in units}
+    if name not in found:
+        raise RequestError(f"there is no latent '{name}'; {nearest(name, found)}")
+    return found[name]
+
+
+def _moved(
+    codes: Codes,
+    units: Sequence[Unit],
+    num_values: int,
+    x: PointValue,
+    seed: int,
+    most: int | None,
+) -> Traversal:
+    ranges = [np.linspace(unit.low, unit.high, num_values) for unit in units]
+    values = torch.tensor(np.stack(ranges), dtype=torch.float32)
+    number, times = len(codes.args[0]), len(units) * num_values
+    repeated = codes.at(torch.arange(number).repeat_interleave(times))
+    moved = replace(repeated, reals=_moved_reals(codes, units, values))
+    made = shown(moved.decoded(x=x, seed=seed))
+    made = made.reshape(number, len(units), num_values, *made.shape[1:])
+    change = np.array([_change(made[:, place]) for place in range(len(units))])
+    order = np.arange(len(units))
+    if most is not None and all(unit.kl is None for unit in units):
+        order = np.argsort(-change)[:most]
+    chosen = tuple(units[place] for place in order.tolist())
+    data = shown(codes.decoded(x=x, seed=seed))
+    return Traversal(chosen, values.numpy()[order], made[:, order], data, change[order])
+
+
+def _moved_reals(codes: Codes, units: Sequence[Unit], values: Tensor) -> dict[str, Tensor]:
+    """Return codes by site ``(N * L * S, ...)``: of each datum, for each element, its values.
+
+    Of a sequence the mean over its frames takes the value: all of them move by as much.
+    """
+    shape = (len(units), values.shape[1])
+    reals = {name: old[:, None, None].repeat(1, *shape, 1) for name, old in codes.reals.items()}
+    for place, unit in enumerate(units):
+        centre = codes.frames(unit.latent)[:, :, unit.index].nanmean(1)
+        for name in codes.of_latent(unit.latent):
+            moved = reals[name][:, place, :, unit.index]
+            moved += values[place].to(moved) - centre[:, None]
+    return {name: new.flatten(0, 2) for name, new in reals.items()}
+
+
+def _change(x: Array) -> float:
+    """Return the root mean square of what differs from the mean over values, ``(N, S, ...)``."""
+    with np.errstate(invalid="ignore"):
+        return float(np.sqrt(np.nanmean((x - np.nanmean(x, 1, keepdims=True)) ** 2)))

@@ -22,6 +22,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "gmvae": -40.410549,
     "hvae": -44.497574,
     "independent": -42.491547,
+    "gp-vae": -7.825529,
     "iwae-2l": -46.876507,
     "ladder-vae": -45.383358,
     "lgssm": -10.184903,

@@ -24,6 +24,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "independent": -42.491547,
     "gp-vae": -7.825529,
     "iwae-2l": -46.876507,
+    "kvae": -5.494752,
     "ladder-vae": -45.383358,
     "lgssm": -10.184903,
     "maf": -63.525623,

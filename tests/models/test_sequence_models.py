@@ -26,7 +26,7 @@ from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.testing import made_up_batch
 
 X_SHAPE = (4,)
-SMALL = {"z_dim": 3, "hidden": 8, "transition_hidden": 5, "emission_hidden": 6}
+SMALL = {"z_dim": 3, "a_dim": 2, "hidden": 8, "transition_hidden": 5, "emission_hidden": 6}
 NAMES = [name for name in list_models() if issubclass(get_model(name), SequencePair)]
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in NAMES),
@@ -116,7 +116,8 @@ def densities(pair: nn.Module, args: Args, latents: dict[str, Tensor]) -> list[T
 def test_both_forms_have_the_same_densities(pair: SequencePair) -> None:
     args = batch(pair)
     latents = values(pair, args)
-    path = {"z": torch.stack([latents[f"z_{t}"] for t in range(6)], 1)} if latents else {}
+    names = dict.fromkeys(name.partition("_")[0] for name in latents)
+    path = {n: torch.stack([latents[f"{n}_{t}"] for t in range(6)], 1) for n in names}
     by_step, by_path = densities(pair, args, latents), densities(PathPair(pair), args, path)
     torch.testing.assert_close(by_path, by_step, rtol=1e-9, atol=1e-10)
 

@@ -34,9 +34,10 @@ class KalmanModel:
     Attributes
     ----------
     A, Q
-        Transition and its noise, ``(L, L)``.
+        Transition and its noise, ``(L, L)``. A may be that of each step, ``(B, T, L, L)``, into the
+        state z_t; the first is not used.
     C, R
-        Emission ``(D, L)`` and its noise ``(D, D)``.
+        Emission ``(D, L)`` and its noise ``(D, D)``. C may be that of each step, ``(B, T, D, L)``.
     m0, P0
         Mean ``(L,)`` and covariance ``(L, L)`` of the first state.
     d
@@ -86,10 +87,11 @@ class KalmanModel:
         m, P = means[-1], covariances[-1].expand(len(x), -1, -1)
         smooth = [(m, P)]
         for t in reversed(range(x.shape[1] - 1)):
-            ahead = self.A @ covariances[t] @ self.A.T + self.Q
-            gain = torch.linalg.solve(ahead, self.A @ covariances[t]).mT
+            A = _of_step(self.A, t + 1)
+            ahead = A @ covariances[t] @ A.mT + self.Q
+            gain = torch.linalg.solve(ahead, A @ covariances[t]).mT
             inside = (t < length - 1).unsqueeze(-1)
-            back = _times(gain, m - means[t] @ self.A.T)
+            back = _times(gain, m - _times(A, means[t]))
             m = means[t] + torch.where(inside, back, 0.0)
             back = gain @ (P - ahead) @ gain.mT
             P = covariances[t] + torch.where(inside.unsqueeze(-1), back, 0.0)
@@ -100,8 +102,8 @@ class KalmanModel:
     def _filter(self, x: Tensor, length: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Return log p(x) ``(B,)``, and of each step the means ``(B, L)`` and covariances.
 
-        These are ``(1, L, L)`` where nothing is missing, as they do not depend on x, and else
-        ``(B, L, L)``.
+        These are ``(1, L, L)`` where nothing is missing and all steps are alike, as they do not
+        depend on x then, and else ``(B, L, L)``.
         """
         x = x.double() - self.d
         missing = x.isnan()
@@ -110,11 +112,12 @@ class KalmanModel:
         means, covariances = [], []
         for t in range(x.shape[1]):
             if t:
-                m, P = m @ self.A.T, self.A @ P @ self.A.T + self.Q
-            C, R = self._emission(missing[:, t])
+                A = _of_step(self.A, t)
+                m, P = _times(A, m), A @ P @ A.mT + self.Q
+            C, R = self._emission(_of_step(self.C, t), missing[:, t])
             S = C @ P @ C.mT + R
             gain = torch.linalg.solve(S, C @ P).mT
-            residual = torch.where(missing[:, t], 0.0, x[:, t] - m @ self.C.T)
+            residual = torch.where(missing[:, t], 0.0, x[:, t] - _times(C, m))
             # What is missing is seen as 0 of N(0, 1), and its density is taken off again.
             log_p = _log_normal(residual, S) + missing[:, t].sum(-1) * 0.5 * math.log(2 * math.pi)
             log_evidence += torch.where(t < length, log_p, 0.0)
@@ -123,17 +126,22 @@ class KalmanModel:
             covariances.append(P)
         return log_evidence, means, covariances
 
-    def _emission(self, missing: Tensor) -> tuple[Tensor, Tensor]:
+    def _emission(self, emission: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
         """Return C and R of a step, without what is missing of its frames ``(B, D)``."""
         if not bool(missing.any()):
-            return self.C, self.R
+            return emission, self.R
         there = (~missing).double()
         both = there.unsqueeze(-1) * there.unsqueeze(-2)
-        return there.unsqueeze(-1) * self.C, both * self.R + torch.diag_embed(1 - there)
+        return there.unsqueeze(-1) * emission, both * self.R + torch.diag_embed(1 - there)
+
+
+def _of_step(matrices: Tensor, t: int) -> Tensor:
+    """Return a matrix for all steps as it is, and of those of each step that of one."""
+    return matrices if matrices.dim() == 2 else matrices[:, t]
 
 
 def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """Return the products of matrices ``(B, L, D)`` or ``(1, L, D)`` with vectors ``(B, D)``."""
+    """Return the products of matrices ``(B, L, D)``, or of one, with vectors ``(B, D)``."""
     return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
 
 

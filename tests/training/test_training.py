@@ -206,7 +206,18 @@ def test_collapsed_latents_are_warned_of() -> None:
     record = Record()
     training = {"epochs": 30, "beta": 100.0}
     fit("vae-bernoulli", config=SMALL, training=training, callbacks=[record])
-    assert any("the latents carry nothing" in message for message in record.warnings)
+    (line,) = (line for line in record.warnings if "the latents carry nothing" in line)
+    assert line.endswith("try `beta=1`, `kl_warmup=90` or `free_bits=0.1`")
+
+
+def test_latents_that_cannot_be_in_use_are_warned_of_before() -> None:
+    record = Record()
+    config = {"likelihood": {"sigma": "fixed:1"}}
+    fit("vae-gaussian", config=config, training={"steps": 1}, callbacks=[record])
+    line = record.warnings[0]
+    assert line.startswith("0 of 10 latents can be in use")
+    assert "a heuristic" in line
+    assert line.endswith("for more, try `beta=0.14` or `likelihood.sigma='shared'`")
 
 
 def test_latents_in_use_are_not_warned_of() -> None:

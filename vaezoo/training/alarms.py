@@ -12,7 +12,7 @@ from vaezoo.training.admission import preset_of
 from vaezoo.training.checkpoint import State
 from vaezoo.training.metrics import Metrics
 
-__all__ = ["COLLAPSED_KL", "alarms", "alarms_of", "failure", "to_learn"]
+__all__ = ["COLLAPSED_KL", "alarms", "alarms_of", "any_of", "failure", "to_learn"]
 
 LARGEST_SHARE_AT_FLOOR = 0.01
 LARGEST_FALL = 0.1
@@ -24,10 +24,7 @@ _AT_FLOOR = (
     "sigma is at its floor for {:.0%} of the outputs: the likelihood is bounded by "
     "`likelihood.floor` alone; try `likelihood.sigma='shared'`"
 )
-_COLLAPSED = (
-    "the latents carry nothing, KL {:.3f} nats: every datum has the same posterior; try a smaller "
-    "`beta`, a `kl_warmup`, or `likelihood.sigma='shared'`"
-)
+_COLLAPSED = "the latents carry nothing, KL {:.3f} nats: every datum has the same posterior; try {}"
 _MEMORISES = (
     "the validation ELBO has fallen by {:.1f} nats, that of training rises: the model memorises; "
     "the best weights are kept (try `likelihood.sigma='shared'`)"
@@ -35,7 +32,7 @@ _MEMORISES = (
 
 
 def alarms_of(
-    state: State, train: Metrics, validation: Metrics, score: float, *, is_late: bool
+    run: Run, state: State, train: Metrics, validation: Metrics, score: float, *, is_late: bool
 ) -> dict[str, str]:
     """Return what :func:`alarms` does for where training stands, and note the training ELBO."""
     train_rises = train.elbo > state.best_train_elbo
@@ -43,6 +40,7 @@ def alarms_of(
     return alarms(
         train,
         validation,
+        ways=any_of(list(_ways_into_use(run, state.step))),
         fallen=state.best_score - score,
         best_score=state.best_score,
         train_rises=train_rises,
@@ -54,6 +52,7 @@ def alarms(
     train: Metrics,
     validation: Metrics,
     *,
+    ways: str,
     fallen: float,
     best_score: float,
     train_rises: bool,
@@ -65,6 +64,8 @@ def alarms(
     ----------
     train, validation
         Of this epoch.
+    ways
+        What this run can do to get its latents into use.
     fallen
         Nats by which the validation score lies below the best one.
     best_score
@@ -80,10 +81,22 @@ def alarms(
     if train.at_floor > LARGEST_SHARE_AT_FLOOR:
         messages["floor"] = _AT_FLOOR.format(train.at_floor)
     if is_late and has_latents and validation.kl < COLLAPSED_KL:
-        messages["collapse"] = _COLLAPSED.format(validation.kl)
+        messages["collapse"] = _COLLAPSED.format(validation.kl, ways)
     if train_rises and fallen > LARGEST_FALL * abs(best_score):
         messages["memorising"] = _MEMORISES.format(fallen)
     return messages
+
+
+def _ways_into_use(run: Run, step: int) -> Iterator[str]:
+    """Yield what this run has not tried, the likeliest first."""
+    training, likelihood = run.training, run.config.get("likelihood")
+    yield "`beta=1`" if training.beta > 1 else f"`beta={training.beta / 4:g}`"
+    if not training.kl_warmup:
+        yield f"`kl_warmup={max(step // 2, 1)}`"
+    if isinstance(likelihood, dict) and likelihood.get("sigma", "shared") != "shared":
+        yield "`likelihood.sigma='shared'`"
+    if training.objective == "elbo" and not training.free_bits:
+        yield "`free_bits=0.1`"
 
 
 def failure(
@@ -139,7 +152,7 @@ def _advice(run: Run, culprit: Culprit | None, x: Tensor, *, step: int) -> str:
     if run.training.precision != "float32":
         ways += ["`precision='float32'`"]
     if ways:
-        return f"try {_any_of(ways)}"
+        return f"try {any_of(ways)}"
     if culprit and culprit.site:
         return f"look at what makes site '{culprit.site}' of these data"
     return "look at how the parameters are made, and at the data"
@@ -169,7 +182,7 @@ def _of_the_likelihood(run: Run, culprit: Culprit | None) -> Iterator[str]:
         yield "`likelihood.sigma='shared'`"
 
 
-def _any_of(ways: list[str]) -> str:
+def any_of(ways: list[str]) -> str:
     return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} or {ways[-1]}"
 
 

@@ -11,6 +11,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.summary import describe_missing
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
+from vaezoo.observations.usable import Usable, usable_latents
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.enumeration import is_marked
 from vaezoo.pairs.particles import probing
@@ -21,13 +22,21 @@ from vaezoo.runs import Run
 from vaezoo.runs.records import Record
 from vaezoo.runtime.isolation import isolated, untouched
 from vaezoo.sequences.windows import Updates
-from vaezoo.training.alarms import to_learn
+from vaezoo.training.alarms import any_of, to_learn
 
-__all__ = ["last_remarks", "noise_before", "noise_of", "remarks", "rows_of_an_epoch"]
+__all__ = [
+    "first_remarks",
+    "last_remarks",
+    "noise_of",
+    "remarks",
+    "rows_of_an_epoch",
+    "units_before",
+]
 
 EVALUATIONS = 10
 MANY_FRAMES = 5_000
 HARDLY_MORE = 0.05  # nats
+VALUES_OF_A_COVARIANCE, ROWS_OF_A_COVARIANCE = 2**23, 5_000
 
 
 def rows_of_an_epoch(pair: nn.Module, batches: Batches, batch_size: int) -> int:
@@ -89,6 +98,73 @@ def remarks(updates: Updates, info: Mapping[str, Any], noise: str) -> Iterator[t
         )
     for line in filter(None, (*info.get("notes", ()), noise)):
         yield line, line
+
+
+def first_remarks(
+    run: Run, engine: Engine, form: nn.Module, updates: Updates, batch_size: int
+) -> list[tuple[str, str]]:
+    """Return what deserves a word before training, each by a short name.
+
+    Parameters
+    ----------
+    run
+        At its start.
+    engine
+        Evaluates gradients.
+    form
+        The pair in the form that is trained.
+    updates, batch_size
+        Which rows are seen in an epoch, and in a step.
+    """
+    noise = noise_before(engine, updates.batches, batch_size)
+    said = remarks(updates, run.info, noise)
+    return [*said, *units_before(run, form, updates.batches)]
+
+
+def units_before(run: Run, pair: nn.Module, batches: Batches) -> Iterator[tuple[str, str]]:
+    """Yield how many latents can be in use, where the weight of the KL term leaves some out.
+
+    It is asked where one can get it wrong: with a beta above 1, and with a fixed sigma.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-linear", training={"steps": 1, "beta": 50.0})
+    >>> print(dict(units_before(run, run.pair, run.batches()))["units"])
+    0 of 10 latents can be in use: ...
+    """
+    training, likelihood = run.training, run.config.get("likelihood")
+    sigma = str(likelihood.get("sigma", "")) if isinstance(likelihood, dict) else ""
+    if training.objective != "elbo" or training.free_bits:
+        return
+    if training.beta <= 1 and not sigma.startswith("fixed"):
+        return
+    size = math.prod(batches.data.x_shape)
+    number = max(min(ROWS_OF_A_COVARIANCE, VALUES_OF_A_COVARIANCE // size), 2)
+    args = batches.whole("train", limit=number)
+    usable = usable_latents(pair, args, training.beta)
+    if usable is not None and usable.number < usable.num_latents:
+        yield "units", _in_words(usable, training.beta, has_sigma=sigma.startswith("fixed"))
+
+
+def _in_words(usable: Usable, beta: float, *, has_sigma: bool) -> str:
+    """Return what is said of latents that cannot be in use, and what this run can do about it."""
+    of_what = "correlation of the elements" if usable.is_binary else "covariance of the data"
+    what = "beta" if usable.is_binary else "beta sigma^2"
+    largest = usable.spectrum.eigenvalues[0]
+    how = (
+        "exact, as the decoder is linear"
+        if usable.is_exact
+        else "a heuristic: the decoder is not linear"
+    )
+    better = 1.0 if usable.variance is None and not usable.is_binary else usable.beta_for_all
+    ways = [f"`beta={better:g}`"] if 0 < better < beta else []
+    ways += ["`likelihood.sigma='shared'`"] if has_sigma else []
+    return (
+        f"{usable.number} of {usable.num_latents} latents can be in use: so many eigenvalues of "
+        f"the {of_what}, the largest {largest:.3g}, are above {what} = {usable.threshold:.3g} "
+        f"({how}){f'; for more, try {any_of(ways)}' if ways else ''}"
+    )
 
 
 def last_remarks(run: Run, best: Record, floor: float | None) -> Iterator[tuple[str, str]]:

@@ -29,7 +29,7 @@ from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.checkpoint import State
 from vaezoo.training.good import Good
 from vaezoo.training.optimised import engine_for, operations_of, prepared
-from vaezoo.training.remarks import last_remarks, noise_before, remarks, rows_of_an_epoch
+from vaezoo.training.remarks import first_remarks, last_remarks, rows_of_an_epoch
 from vaezoo.training.saving import Saver
 from vaezoo.training.schedule import (
     advance,
@@ -215,8 +215,7 @@ class Trainer:
 
     def _say_what_is_special(self) -> None:
         with seeded(self.training.seed, self.device):
-            noise = noise_before(self.engine, self.batches, self.batch_size)
-        lines = remarks(self.updates, self.run.info, noise)
+            lines = first_remarks(self.run, self.engine, self.form, self.updates, self.batch_size)
         for name, line in (*lines, *self.shared.remarks(self.form, self.optimised.objective)):
             self._warn_once(name, line)
 
@@ -321,7 +320,8 @@ class Trainer:
         train, validation, score = self.processes.of_first(lambda: self.validation.judge(beta))
         self.good.note(state, score, epoch)
         is_late = state.step >= max(self.training.kl_warmup, self.total // 2)
-        for name, line in alarms_of(state, train, validation, score, is_late=is_late).items():
+        lines = alarms_of(self.run, state, train, validation, score, is_late=is_late)
+        for name, line in lines.items():
             self._warn_once(name, line)
         return {
             "epoch": epoch,

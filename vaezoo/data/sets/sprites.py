@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from vaezoo.data.dataset import Data
+from vaezoo.data.dataset import Array, Data
 from vaezoo.data.sets import download
 from vaezoo.data.sets.readers import decompress
 from vaezoo.data.splits import random_splits
@@ -70,7 +70,7 @@ def read_sprites(paths: Sequence[Path]) -> Data:
     digest = hashlib.sha256(content).hexdigest()
     x = _mapped(pictures, download.cache_dir() / "dsprites" / f"pictures-{digest[:16]}.bytes")
     factors = {name: np.ascontiguousarray(classes[:, 1 + i]) for i, name in enumerate(FACTORS)}
-    arrays = {"x": x, "label": factors["shape"], **factors}
+    arrays: dict[str, Array] = {"x": x, "label": factors["shape"], **factors}
     is_original = content.startswith(_HDF5)
     return Data(
         "dsprites",

@@ -35,6 +35,7 @@ COMMANDS = {
     "forecast": "Forecast the next frames of sequences.",
     "impute": "Fill in missing entries of data.",
     "encode": "Write the latents of data.",
+    "latents": "Show where codes lie, and which latents are in use.",
     "traverse": "Move each latent along its range.",
     "interpolate": "Go from one datum to another through the latents.",
     "arithmetic": "Add what tells two labels apart to the latents of data.",

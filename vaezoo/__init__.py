@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vaezoo.predict.imputation import impute
     from vaezoo.predict.latents.arithmetic import arithmetic
     from vaezoo.predict.latents.interpolation import interpolate
+    from vaezoo.predict.latents.overview import latents
     from vaezoo.predict.latents.traversal import traverse
     from vaezoo.predict.sampling import sample
     from vaezoo.recipes import explain_loss
@@ -59,6 +60,7 @@ __all__ = [
     "get_model",
     "impute",
     "interpolate",
+    "latents",
     "list_models",
     "load_data",
     "load_run",

@@ -130,7 +130,7 @@ def arithmetic(
     )
     direction, moves = _direction(of_training, plus, minus)
     moved = codes.with_label(minus)
-    if not len(moved.args[0]):
+    if not len(moved):
         raise RequestError(f"no row of the {split} data has the label {minus:g}")
     shifted = replace(
         moved, reals={name: value + scale * moves[name] for name, value in moved.reals.items()}
@@ -175,7 +175,7 @@ def _direction(
 ) -> tuple[Direction, dict[str, torch.Tensor]]:
     """Return the difference of two mean codes by site, and how sure it is."""
     sides = [labelled.with_label(label) for label in (plus, minus)]
-    numbers = [len(side.args[0]) for side in sides]
+    numbers = [len(side) for side in sides]
     for label, number in zip((plus, minus), numbers, strict=True):
         if number < FEWEST:
             there = ", ".join(f"{value:g}" for value in np.unique(labelled.label)[:12])

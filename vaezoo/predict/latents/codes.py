@@ -68,6 +68,9 @@ class Codes:
     reals: dict[str, Tensor]
     sites: tuple[LatentSite, ...]
 
+    def __len__(self) -> int:
+        return len(self.args[0])
+
     def of_latent(self, latent: str) -> list[str]:
         """Return the sites of a latent: one, or of a sequence one for each frame."""
         return [site.name for site in self.sites if site.latent == latent]
@@ -94,14 +97,15 @@ class Codes:
         with seeded(seed, self.run.device):
             for rows in split_rows((*self.args, *values), MOST_ROWS):
                 args, reals = rows[: len(self.args)], rows[len(self.args) :]
-                latents = {
-                    site.name: site.from_reals(value)
-                    for site, value in zip(self.sites, reals, strict=True)
-                }
+                latents = self.as_latents(reals)
                 sites = prior_predictive(self.run.pair, args, x=x, latents=latents)
                 named = observed_values(self.run, sites, args)
                 made.append(in_data_units(self.run, named, self._length(args)))
         return as_predicted(made)
+
+    def as_latents(self, reals: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return values of the latents by site, of reals in the order of the sites."""
+        return {s.name: s.from_reals(u) for s, u in zip(self.sites, reals, strict=True)}
 
     @property
     def length(self) -> Tensor | None:
@@ -126,8 +130,16 @@ def rows_of(
     return run.explaining(batches), batches
 
 
-def find_codes(run: Run, batches: Batches, *, split: str, limit: int | None) -> Codes:
-    """Return the means of q(z | x) for the first rows of a split.
+def find_codes(
+    run: Run,
+    batches: Batches,
+    *,
+    split: str,
+    limit: int | None,
+    z: PointValue = "mean",
+    seed: int = 0,
+) -> Codes:
+    """Return the means of q(z | x) for the first rows of a split, or draws from it.
 
     Raises
     ------
@@ -138,9 +150,9 @@ def find_codes(run: Run, batches: Batches, *, split: str, limit: int | None) -> 
     whole = list(batches.whole(split, limit=limit))
     parts: list[dict[str, Tensor]] = []
     sites: tuple[LatentSite, ...] = ()
-    with torch.no_grad(), seeded(0, run.device):
+    with torch.no_grad(), seeded(seed, run.device):
         for args in split_rows(tuple(whole), MOST_ROWS):
-            trace = trace_pair(run.pair, args, z="mean")
+            trace = trace_pair(run.pair, args, z=z)
             sites = sites or sites_of(run, trace, "moving codes")
             parts.append({s.name: s.to_reals(trace.latents[s.name][1]["value"]) for s in sites})
     reals = {site.name: torch.cat([part[site.name] for part in parts]) for site in sites}

@@ -10,48 +10,18 @@ import torch
 from torch import Tensor
 
 from vaezoo.data import DataLike
-from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, nearest, require_positive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
+from vaezoo.predict.latents.units import MOST_CODES, Unit, units_of
 from vaezoo.predict.observed import shown
-from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
-from vaezoo.runtime.device import seeded
-from vaezoo.sequences.paths import training_form
-from vaezoo.training.metrics import measure
 
-__all__ = ["Traversal", "Unit", "traverse"]
+__all__ = ["Traversal", "traverse"]
 
-MOST_CODES = 1_000  # whose range a latent is moved along
-RANGE = (0.025, 0.975)  # quantiles of the codes
 USED = 0.1  # nats of KL from which a latent counts as used
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One element of a latent.
-
-    Attributes
-    ----------
-    latent, index
-        Its site and its place there; of a sequence it is moved in all frames alike.
-    low, high
-        The range of 95 % of the codes of data.
-    kl
-        In nats per datum or frame; None where KL terms do not come by element.
-    """
-
-    latent: str
-    index: int
-    low: float
-    high: float
-    kl: float | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.latent}[{self.index}]"
 
 
 @dataclass(frozen=True)
@@ -147,8 +117,8 @@ def traverse(
         as_run(run), data, split=split, limit=None, given=given, data_dir=data_dir
     )
     codes = find_codes(run, batches, split=split, limit=max(MOST_CODES, *rows, 0) + 1)
-    _require_rows(rows, len(codes.args[0]), split)
-    units = _units(run, codes, batches, split, seed)
+    _require_rows(rows, len(codes), split)
+    units = units_of(run, codes, batches, split, seed)
     chosen = units if latents is None else [_named(name, units) for name in latents]
     if latents is None and any(unit.kl is not None for unit in units):
         used = [unit for unit in units if (unit.kl or 0.0) >= USED]
@@ -161,23 +131,6 @@ def _require_rows(rows: Sequence[int], number: int, split: str) -> None:
     if outside or not rows:
         named = f"there is no row {outside[0]}" if outside else "name at least one"
         raise RequestError(f"`rows` are those of the {split} data, 0 to {number - 1}; {named}")
-
-
-def _units(run: Run, codes: Codes, batches: Batches, split: str, seed: int) -> list[Unit]:
-    """Return the elements of all latents, the largest KL first."""
-    with seeded(seed, run.device):
-        rows = batches.fixed(split, limit=MOST_CODES)
-        metrics = measure(training_form(run.pair), rows, batches.transform)
-    units = []
-    for latent in dict.fromkeys(site.latent for site in codes.sites):
-        reals = codes.frames(latent)[:MOST_CODES].flatten(0, 1).cpu().numpy()
-        low, high = (np.nanquantile(reals, quantile, axis=0) for quantile in RANGE)
-        kl = dict(enumerate(metrics.kl_per_latent.get(latent, [])))
-        units += [
-            Unit(latent, index, float(low[index]), float(high[index]), kl.get(index))
-            for index in range(reals.shape[1])
-        ]
-    return sorted(units, key=lambda unit: -(unit.kl or 0.0))
 
 
 def _named(name: str, units: Sequence[Unit]) -> Unit:
@@ -201,7 +154,7 @@ def _moved(
 ) -> Traversal:
     ranges = [np.linspace(unit.low, unit.high, num_values) for unit in units]
     values = torch.tensor(np.stack(ranges), dtype=torch.float32)
-    number, times = len(codes.args[0]), len(units) * num_values
+    number, times = len(codes), len(units) * num_values
     repeated = codes.at(torch.arange(number).repeat_interleave(times))
     moved = replace(repeated, reals=_moved_reals(codes, units, values))
     made = shown(moved.decoded(x=x, seed=seed))

@@ -1,0 +1,111 @@
+"""A picture of the codes of a run: a map, what each element is worth, and how they correlate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaezoo.data.dataset import Array
+from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
+from vaezoo.predict.latents.overview import LatentOverview
+from vaezoo.runs import Run
+
+__all__ = ["plot_codes"]
+
+MOST_LABELS = 10  # that have a colour each
+MOST_ELLIPSES = 40
+MOST_BARS = 20
+
+
+def plot_codes(run: Run, seen: LatentOverview, path: Path) -> None:
+    """Write the map of codes, KL and loss of each element, their correlations and their ranges."""
+    figure, axes = new_figure(2, 2)
+    figure.set_size_inches(10, 8.4)
+    _map(axes[0, 0], seen)
+    _bars(axes[0, 1], seen)
+    _correlations(figure, axes[1, 0], seen)
+    _ranges(axes[1, 1], seen)
+    write_figure(figure, path, f"{run.name}: {len(seen.codes)} codes, {len(seen.units)} elements")
+
+
+def _map(axis: Any, seen: LatentOverview) -> None:
+    """Two elements, or the first two principal components of more, with 68 % of q about some."""
+    points, axes, names = _plane(seen)
+    colours = _colours(seen.label)
+    axis.scatter(*points.T, s=12, c=colours, cmap="tab10", vmin=0, vmax=9, alpha=0.7, linewidths=0)
+    if seen.spread.any():
+        _ellipses(axis, seen, points, axes)
+    if seen.label is not None and isinstance(colours, np.ndarray):
+        for value in np.unique(seen.label)[:MOST_LABELS]:
+            middle = points[seen.label == value].mean(0)
+            axis.annotate(f"{value:g}", middle, fontsize=9, ha="center", weight="bold")
+    axis.set(
+        xlabel=names[0],
+        ylabel=names[1],
+        title="codes, by label" if seen.label is not None else "codes",
+    )
+    axis.set_aspect("equal", adjustable="datalim")
+
+
+def _plane(seen: LatentOverview) -> tuple[Array, Array, tuple[str, str]]:
+    """Return points ``(M, 2)``, two directions ``(2, L)``, and what they are."""
+    centre = seen.codes.mean(0)
+    if len(seen.units) == 1:
+        flat = np.hstack([seen.codes - centre, np.zeros_like(seen.codes)])
+        return flat, np.array([[1.0], [0.0]]), (seen.units[0].name, "")
+    if len(seen.units) == 2:
+        return seen.codes, np.eye(2), (seen.units[0].name, seen.units[1].name)
+    _, sizes, axes = np.linalg.svd(seen.codes - centre, full_matrices=False)
+    shares = sizes**2 / max((sizes**2).sum(), 1e-12)
+    names = [f"principal component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2)]
+    return (seen.codes - centre) @ axes[:2].T, axes[:2], (names[0], names[1])
+
+
+def _colours(label: Array | None) -> Array | str:
+    if label is None or len(np.unique(label)) > MOST_LABELS:
+        return INK
+    return np.asarray(np.unique(label, return_inverse=True)[1])
+
+
+def _ellipses(axis: Any, seen: LatentOverview, points: Array, axes: Array) -> None:
+    """One standard deviation of q(z | x) along both axes, of some data, as it is on average."""
+    from matplotlib.patches import Ellipse
+
+    width, height = 2 * np.sqrt(axes**2 @ seen.spread**2)
+    for point in points[:: max(1, len(points) // MOST_ELLIPSES)]:
+        axis.add_patch(Ellipse(point, width, height, fill=False, color="0.6", linewidth=0.6))
+
+
+def _bars(axis: Any, seen: LatentOverview) -> None:
+    """KL of each element, and what log p(x | z) loses without it."""
+    some = slice(0, MOST_BARS)
+    places = np.arange(len(seen.units[some]))
+    kl = np.array([np.nan if unit.kl is None else unit.kl for unit in seen.units[some]])
+    axis.bar(places - 0.2, kl, 0.4, color="0.6", label="KL")
+    axis.bar(places + 0.2, seen.lost[some], 0.4, color=NEW, label="log p(x | z) lost without it")
+    axis.set_xticks(places, [unit.name for unit in seen.units[some]], fontsize=7, rotation=90)
+    axis.set(ylabel="nats", title=f"{seen.num_active} of {len(seen.units)} elements are active")
+    axis.legend(frameon=False, fontsize=8)
+
+
+def _correlations(figure: Any, axis: Any, seen: LatentOverview) -> None:
+    picture = axis.imshow(seen.correlation, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+    figure.colorbar(picture, ax=axis, shrink=0.8)
+    places = range(0, len(seen.units), max(1, len(seen.units) // MOST_BARS))
+    names = [seen.units[place].name for place in places]
+    axis.set_xticks(places, names, fontsize=7, rotation=90)
+    axis.set_yticks(places, names, fontsize=7)
+    axis.set(title="correlation of codes")
+
+
+def _ranges(axis: Any, seen: LatentOverview) -> None:
+    """Middle 95 % and median of draws of q, over all data, beside those of N(0, I)."""
+    some = slice(0, MOST_BARS)
+    low, middle, high = np.quantile(seen.draws[:, some], (0.025, 0.5, 0.975), axis=0)
+    places = np.arange(len(middle))
+    axis.axhspan(-1.96, 1.96, color="0.93", label="95 % of N(0, 1)")
+    axis.vlines(places, low, high, color=INK)
+    axis.plot(places, middle, "o", color=INK, markersize=3, label="95 % and median of all draws")
+    axis.set_xticks(places, [unit.name for unit in seen.units[some]], fontsize=7, rotation=90)
+    axis.set(title="all codes together, q(z)")
+    axis.legend(frameon=False, fontsize=8)

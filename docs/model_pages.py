@@ -1,5 +1,10 @@
-"""A page for every model of the zoo: its docstring, its settings, its source."""
+"""A page for every model of the zoo: its docstring, scores, settings, source and citation.
 
+Scores and pictures are those that ``benchmarks/zoo.py`` left; a model without them has neither.
+"""
+
+import csv
+import functools
 import inspect
 import json
 import sys
@@ -10,11 +15,13 @@ from typing import Any
 from click.testing import CliRunner
 
 from vaezoo.cli.show import show
-from vaezoo.registry import Entry, appendix_of, entries, get_model
+from vaezoo.registry import Entry, appendix_of, citation_of, entries, get_model
 
 __all__ = ["write"]
 
 _DATA = {"images": "digits", "vectors": "digits", "sequences": "digits-rows"}
+_HERE = Path(__file__).parent
+_PICTURES = _HERE / "_static" / "models"
 
 
 def write(folder: Path) -> None:
@@ -36,11 +43,23 @@ def _index(zoo: Sequence[Entry]) -> Iterator[str]:
     yield from _title("Which models are there?", "=")
     yield "Each structure is one file in the folder ``models``: a Pyro model and a Pyro guide. A"
     yield "paper's variant of it is a registration in that file, with other defaults."
-    yield "``vaezoo list`` prints this table, ``vaezoo show NAME`` a page.\n"
+    yield "``vaezoo list`` prints this table, ``vaezoo show NAME`` a page. Pictures are draws of"
+    yield "models with all defaults (of autoencoders, from a mixture fitted to their codes).\n"
+    yield from _gallery(zoo)
     rows = [(f":doc:`{e.name}`", e.data, e.reference, e.summary) for e in zoo]
     yield from _table(("model", "data", "reference", "what it is"), rows)
     yield from ("", ".. toctree::", "   :hidden:", "")
     yield from (f"   {entry.name}" for entry in zoo)
+
+
+def _gallery(zoo: Sequence[Entry]) -> Iterator[str]:
+    cards = [
+        f'   <a href="{e.name}.html"><img src="../_static/models/{e.name}.png" alt="{e.summary}" '
+        f'loading="lazy"><span>{e.name}</span></a>'
+        for e in zoo
+        if (_PICTURES / f"{e.name}.png").is_file()
+    ]
+    yield from (".. raw:: html", "", '   <div class="gallery">', *cards, "   </div>", "")
 
 
 def _page(entry: Entry) -> Iterator[str]:
@@ -53,6 +72,7 @@ def _page(entry: Entry) -> Iterator[str]:
     data = _DATA[entry.data]
     yield f"Without ``--data`` it trains on ``{data}``, which needs no network:\n"
     yield from (".. code-block:: bash", "", f"   vaezoo train {entry.name}", "")
+    yield from _measured(entry)
     yield from _title("Settings", "-")
     yield "Each is set by ``--set NAME=VALUE``; a dot reaches an option of a part.\n"
     settings = facts["settings"]
@@ -66,7 +86,41 @@ def _page(entry: Entry) -> Iterator[str]:
         yield from _table(("preset", "what it sets"), rows)
     yield from _title("The source", "-")
     yield ".. code-block:: python\n"
-    yield _indented(_source(cls))
+    yield _indented(_source(cls)) + "\n"
+    if citation := citation_of(entry):
+        yield from _title("Cite its paper", "-")
+        yield from (".. code-block:: bibtex", "", _indented(citation))
+
+
+def _measured(entry: Entry) -> Iterator[str]:
+    """Yield the scores of a model, in nats per datum or frame, and a picture of what it makes."""
+    scores = [row for row in _scores() if row["model"] == entry.name]
+    if not scores:
+        return
+    yield from _title("What it reaches", "-")
+    of = scores[0]
+    yield f"On test rows of ``{of['data']}`` with all defaults, seed {of['seed']}, in nats"
+    yield f"{'per frame' if entry.data == 'sequences' else 'per datum'}; *independent* elements and"
+    yield "*linear* (exact probabilistic PCA with as many latents) are simple models of the same"
+    yield f"rows. Measured on {of['date']} with vaezoo {of['version']} by ``benchmarks/zoo.py``.\n"
+    rows = [(row["name"], _number(row)) for row in scores]
+    yield from _table(("score", "value"), rows)
+    if (_PICTURES / f"{entry.name}.png").is_file():
+        yield f".. image:: ../_static/models/{entry.name}.png"
+        yield from (f"   :alt: what {entry.name} makes with these weights", "   :width: 320", "")
+
+
+@functools.cache
+def _scores() -> tuple[Mapping[str, str], ...]:
+    with (_HERE / "results" / "zoo.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(csv.DictReader(file))
+
+
+def _number(row: Mapping[str, str]) -> str:
+    value = float(row["value"])
+    if row["name"] in ("active units", "steps"):
+        return f"{value:,.0f}"
+    return f"{value:.2f} ± {float(row['error']):.2f}" if row["error"] else f"{value:.2f}"
 
 
 def _source(cls: type) -> str:

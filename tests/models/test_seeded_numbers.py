@@ -14,6 +14,7 @@ from vaezoo.registry import entries, get_model
 SMALL_BETA_VAE = {"hidden": [64, 32], "decoder_hidden": [32, 48, 64]}
 ELBO = {  # nats per datum or frame, of the weights after three steps
     "aevb": -113.772308,
+    "bayesian-decoder": -40.716240,
     "beta-vae": -43.583454,
     "cvae": -40.137032,
     "dmm": -12.341556,

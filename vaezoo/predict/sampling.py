@@ -10,8 +10,9 @@ from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.observations.predictions import prior_predictive
 from vaezoo.options import LatentSource, PointValue, require_choice
+from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
-from vaezoo.pairs.sites import argument_names, takes_lengths
+from vaezoo.pairs.sites import Args, argument_names, takes_lengths, trace_pair
 from vaezoo.predict.continuation import (
     Beginnings,
     beginnings,
@@ -46,7 +47,8 @@ def sample(
 ) -> Predicted:
     """Draw new data from a run: z from the prior, x its mean or a draw, in units of the data.
 
-    An autoencoder has no prior: a density is fitted to its codes.
+    What all data share, as the weights of a Bayesian decoder, is drawn from the guide: the data
+    have been seen. An autoencoder has no prior: a density is fitted to its codes.
 
     A sequence hears its own draws: also where the mean of a frame is shown, a draw of it is what
     the next one follows.
@@ -107,11 +109,11 @@ def sample(
             raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
         with seeded(seed, run.device):
             args = run.placeholder(num_samples, _frames(run, steps), given)
-            z = None
+            z = _of_all_data(run, args)
             if latents != "prior":
                 rows = split if data is not None else "train"
                 of_codes: Any = {"data": data, "split": rows, "data_dir": data_dir, "seed": seed}
-                z = draw_ex_post(run, args, latents, **of_codes)
+                z = z | draw_ex_post(run, args, latents, **of_codes)
             values = prior_predictive(run.pair, args, x=x, latents=z)
             new = observed_values(run, values, args)
     else:
@@ -133,6 +135,16 @@ def _frames(run: Run, steps: int | None) -> int | None:
     if steps is not None:
         raise RequestError(f"`steps` takes a run on sequences, and {run.name} is none")
     return None
+
+
+def _of_all_data(run: Run, args: Args) -> dict[str, Tensor]:
+    """Return a draw of the guide's of latents outside the data plate; most pairs have none."""
+    with probing(run.pair, run.device):
+        if not trace_pair(run.pair, args).global_latents:
+            return {}
+    with torch.no_grad():
+        shared = trace_pair(run.pair, args).global_latents
+    return {name: q["value"] for name, (_, q) in shared.items()}
 
 
 def _continued(run: Run, begun: Beginnings, steps: int, x: PointValue) -> dict[str, Tensor]:

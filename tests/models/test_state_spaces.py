@@ -6,9 +6,11 @@ All in float64.
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from vaezoo.exact.kalman import KalmanModel
 from vaezoo.models.kvae import KVAE
+from vaezoo.models.slds import FLOOR, SLDS
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import trace_pair
@@ -86,3 +88,48 @@ def test_inner_latents_of_the_kvae_have_the_posterior_of_the_joint_gaussian(row:
     sd = (covariance - gain @ C @ covariance).diagonal().sqrt()
     torch.testing.assert_close(moments.mean[row, :num_frames].flatten(), mean)
     torch.testing.assert_close(moments.sd[row, :num_frames].flatten(), sd)
+
+
+# Switches
+
+
+def slds(num_regimes: int) -> SLDS:
+    torch.manual_seed(0)
+    pair = SLDS(x_shape=(5,), z_dim=2, num_regimes=num_regimes, hidden=8).double()
+    with torch.no_grad():
+        for parameter in pair.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return pair
+
+
+def enumerated(pair: SLDS, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p(z) of a path ``(T, L)``, and p(s_t | z) ``(T, K)``, over all K^T switches."""
+    K, T = len(pair.first), len(z)
+    paths = torch.cartesian_prod(*[torch.arange(K)] * T).reshape(-1, T)
+    log_p = pair.first.log_softmax(0)[paths[:, 0]]
+    scale = [(log_var.exp() + FLOOR**2).sqrt() for log_var in (pair.log_v, pair.log_q)]
+    for t in range(T):
+        s = paths[:, t]
+        loc = pair.A[s] @ z[t - 1] + pair.b[s] if t else pair.m[s]
+        log_p = log_p + torch.distributions.Normal(loc, scale[t > 0][s]).log_prob(z[t]).sum(-1)
+        if t:
+            log_p = log_p + pair.switching.log_softmax(-1)[paths[:, t - 1], s]
+    share = one_hot(paths, K).double() * log_p.softmax(0)[:, None, None]
+    return log_p.logsumexp(0).detach(), share.sum(0).detach()
+
+
+@pytest.mark.parametrize("num_regimes", [1, 2, 3])
+def test_switches_are_summed_out_as_by_enumeration(num_regimes: int) -> None:
+    pair, z = slds(num_regimes), codes()
+    exact = [enumerated(pair, z[row, :n])[0] for row, n in enumerate(LENGTH.tolist())]
+    torch.testing.assert_close(log_prior(pair, "z", z), torch.stack(exact))
+
+
+def test_regimes_of_each_step_are_those_of_enumeration() -> None:
+    """K^T = 3^8 paths."""
+    torch.manual_seed(2)
+    pair, z, length = slds(3), torch.randn(2, 8, 2, dtype=torch.float64), torch.tensor([8, 5])
+    ours = pair.switches(z, length)
+    for row, n in enumerate(length.tolist()):
+        torch.testing.assert_close(ours[row, :n], enumerated(pair, z[row, :n])[1])
+    assert bool(ours[1, 5:].isnan().all())

@@ -12,7 +12,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from _paper_rows import ROWS, Figure
+from _paper_rows import ROWS
+from _paper_runs import Figure
 from _report import RESULTS, environment_of_now, markdown
 
 COLUMNS = (

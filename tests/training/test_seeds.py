@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from vaezoo import fit
 from vaezoo.engine.many.batched import Batched
+from vaezoo.engine.many.joined import Joined
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.runs import Run, load_run
 from vaezoo.training.callbacks import Callback, Interrupted
@@ -124,3 +126,23 @@ def test_together_they_are_bit_by_bit_what_they_are_alone(
     assert made
     for seed, run in enumerate(runs):
         require_same(run, fit(model, config=config, training={**training, "seed": seed}))
+
+
+def tunes() -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    """Return sequences of 5 or 11 frames, so that seeds meet batches of other lengths."""
+    rng = np.random.default_rng(0)
+    return [rng.random((n, 5)).round().astype(np.float32) for n in (5, 11) * 20]
+
+
+@pytest.mark.parametrize("model", ["vrnn", pytest.param("srnn", marks=pytest.mark.slow)])
+def test_sequences_of_any_length_are_trained_together(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Joined] = []
+    monkeypatch.setattr(rounds, "is_faster", lambda joined: made.append(joined) is None)
+    monkeypatch.setattr(rounds, "FEWEST_ROUNDS", 4)
+    training = {"epochs": 2, "batch_size": 8, "engine": "graph", "lr": 0.02}
+    config = {"z_dim": 2, "hidden": 8}
+    runs = fit(model, tunes(), config=config, training=training, seeds=range(3))
+    assert [type(way) for way in made] == [Joined]
+    require_same(runs[2], fit(model, tunes(), config=config, training={**training, "seed": 2}))

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from vaezoo.engine.capture import Captured, Function, capture, recapture
+from vaezoo.engine.recurrence.planned import Planned
+from vaezoo.engine.recurrence.step_plan import is_loop
 
 __all__ = ["Graphs"]
 
@@ -15,7 +17,8 @@ class Graphs:
     """Captures steps of kinds of batches, each once for all pairs that share it.
 
     What is frozen into a graph is of the pair that it was captured on, so that one with constants,
-    or the plan of a recurrence, is captured for each; then the graphs are one if they are the same.
+    or with a plan of a recurrence that another pair has not, is captured for each; then the graphs
+    are one if they are the same.
 
     Examples
     --------
@@ -51,7 +54,7 @@ class Graphs:
             Whether the function has been captured for this pair, for other shapes.
         """
         shared = self._captured.get(kind)
-        if shared is not None and not any(map(_is_of_one_pair, shared.graph.graph.nodes)):
+        if shared is not None and _holds_for(pair, shared.graph.graph):
             return replace(shared, owned=(*pair.parameters(), *pair.buffers()))
         captured = (recapture if is_known else capture)(function, pair, args)
         if shared is None:
@@ -69,5 +72,9 @@ def _same(one: Captured, other: Captured) -> bool:
     return all(torch.equal(getattr(one.graph, n), getattr(other.graph, n)) for n in names)
 
 
-def _is_of_one_pair(node: fx.Node) -> bool:
-    return node.op == "get_attr" or str(node.target).startswith("vaezoo.")
+def _holds_for(pair: nn.Module, graph: fx.Graph) -> bool:
+    """Whether a graph has no constants, and no plans but those of a pair."""
+    recurrence = getattr(pair, "recurrence", None)
+    plans = recurrence.numbers if isinstance(recurrence, Planned) else set()
+    is_own = [node.args[0] in plans for node in graph.nodes if is_loop(node)]
+    return all(is_own) and all(node.op != "get_attr" for node in graph.nodes)

@@ -45,6 +45,26 @@ class Planned:
         self.compiled = False
         self.failed = False
         self._plans: dict[object, StepPlan | None] = {}
+        self._shared: Planned | None = None
+
+    @property
+    def numbers(self) -> set[int]:
+        """Names of the plans that there are."""
+        return {plan.number for plan in self._plans.values() if plan}
+
+    def share(self, other: "Planned") -> None:
+        """Take over the plans of another seed, where they are alike, now and from now on."""
+        self._shared = other
+        for key, plan in list(self._plans.items()):
+            del self._plans[key]
+            self._plans[key] = self._one_of_all(plan)
+
+    def _one_of_all(self, plan: StepPlan | None) -> StepPlan | None:
+        """Return the plan of another seed that a plan is like: each for one, in their order."""
+        if plan is None or self._shared is None:
+            return plan
+        free = [p for p in self._shared._plans.values() if p and p.number not in self.numbers]
+        return next((other for other in free if plan.is_like(other)), plan)
 
     def compiling_repays(self, left: float) -> bool:
         """Whether compiled steps would have cost less than they would have saved so far.
@@ -67,7 +87,7 @@ class Planned:
             # A plan cannot be made, and tried, while something else is being captured.
             if get_proxy_mode() is not None:
                 return loop(step, inputs, h)
-            self._plans[key] = self._make(step, [value[0] for value in inputs], h)
+            self._plans[key] = self._one_of_all(self._make(step, [v[0] for v in inputs], h))
         plan = self._plans[key]
         if plan is None:
             return loop(step, inputs, h)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.utils.flop_counter import register_flop_formula
 
 from vaezoo.engine.recurrence.step_graph import Hoisted, StepGraph
 from vaezoo.engine.recurrence.sweep import Sweep
 
-__all__ = ["StepPlan"]
+__all__ = ["StepPlan", "is_loop", "is_loop_backward", "plan_of"]
 
 
 class StepPlan:
@@ -34,6 +34,10 @@ class StepPlan:
         self.operations = 0
         self.number = next(_NUMBERS)
         _PLANS[self.number] = self
+
+    def is_like(self, other: "StepPlan") -> bool:
+        """Whether two plans compute the same, of whatever parameters."""
+        return _record(self.graph) == _record(other.graph)
 
     def __call__(
         self, inputs: Sequence[Tensor], h: Tensor, parameters: Sequence[Tensor]
@@ -57,12 +61,21 @@ class StepPlan:
         constants: Sequence[Tensor],
     ) -> list[Tensor]:
         """Return the gradients of the first state, of some rows, and of some constants."""
+        dh, gradients = self.backward(dh, self.rows_backward(tangents, values, rows), constants)
+        return [dh, *self.of_all_steps(gradients, values)]
+
+    def rows_backward(
+        self, tangents: Sequence[Tensor], values: Sequence[Tensor], rows: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Return the rows that a sweep back takes."""
+        return [*tangents, *[values[i] for i in self.derivative.saved], *rows]
+
+    def of_all_steps(self, gradients: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients of some rows and some constants from what a sweep back gives."""
         derivative = self.derivative
-        saved = [values[i] for i in derivative.saved]
-        dh, gradients = self.backward(dh, [*tangents, *saved, *rows], constants)
         num_rows = len(derivative.rows)
         of_constants = self._gradients_of_constants(gradients[num_rows:], values)
-        return [dh, *gradients[:num_rows], *[of_constants[i] for i in derivative.constants]]
+        return [*gradients[:num_rows], *[of_constants[i] for i in derivative.constants]]
 
     def _gradients_of_constants(
         self, gradients: Sequence[Tensor], values: Sequence[Tensor]
@@ -98,10 +111,23 @@ def _product_of_all_steps(
     return y.unflatten(0, a.shape[:2])
 
 
+def _record(graph: StepGraph) -> object:
+    """Return all that is computed: no graph of a step holds a tensor of its own."""
+    derivative = graph.derivative
+    codes = (graph.constants.code, derivative.forward.code, derivative.backward.code)
+    layout = (derivative.outputs, derivative.saved, derivative.rows, derivative.products)
+    return (*codes, *layout, derivative.direct, derivative.shapes, graph.noise, graph.hoisted)
+
+
 # The arguments of an operation are tensors and plain values, so that a plan goes by its number. The
 # dictionary is weak: a plan lives as long as the recurrence that it was made for.
 _NUMBERS = itertools.count()
 _PLANS: weakref.WeakValueDictionary[int, StepPlan] = weakref.WeakValueDictionary()
+
+
+def plan_of(number: int) -> StepPlan:
+    """Return the plan that a captured graph names."""
+    return _PLANS[number]
 
 
 @torch.library.custom_op("vaezoo::recurrence", mutates_args=())
@@ -174,6 +200,16 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
+
+
+def is_loop(node: fx.Node) -> bool:
+    """Whether a node of a captured graph is a loop over time, there or back."""
+    return node.target is torch.ops.vaezoo.recurrence.default or is_loop_backward(node)
+
+
+def is_loop_backward(node: fx.Node) -> bool:
+    """Whether a node is a loop from the last step to the first."""
+    return node.target is torch.ops.vaezoo.recurrence_backward.default
 
 
 @register_flop_formula(torch.ops.vaezoo.recurrence)

@@ -1,13 +1,14 @@
 """Rounds of steps of several trainings: a step of each, evaluated together where that pays."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
-from torch import Tensor, fx
+from torch import Tensor
 
 from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.capture import Captured
 from vaezoo.engine.many.batched import Batched, NotBatchedError, alone
+from vaezoo.engine.many.joined import Joined, loops_of
 from vaezoo.engine.many.noise import draw_all
 from vaezoo.errors import RunError
 from vaezoo.runtime.device import rng_state, set_rng_state
@@ -114,8 +115,8 @@ class Rounds:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
-        # By the graph and the number of seeds; None where each is evaluated alone.
-        self._batched: dict[tuple[fx.GraphModule, int], Batched | None] = {}
+        # None where each is evaluated alone.
+        self._ways: dict[Hashable, Batched | Joined | None] = {}
 
     def take_all(self) -> None:
         """Go on until each member has ended."""
@@ -124,50 +125,54 @@ class Rounds:
         while going := [member for member in self.members if member.pending is not None]:
             for member in going:
                 member.prepare()
-            for group in _groups(going):
-                self._evaluate(group)
+            for key, group in _groups(going):
+                self._evaluate(key, group)
             for member in going:
                 member.go_on()
 
-    def _evaluate(self, group: Sequence[Member]) -> None:
-        """Evaluate the steps of seeds of one graph together, if that is faster."""
-        seeds = [member.captured for member in group if member.captured is not None]
-        key = (seeds[0].graph, len(group))
-        if key in self._batched and self._batched[key] is None:
+    def _evaluate(self, key: Hashable, group: Sequence[Member]) -> None:
+        """Evaluate the steps of several seeds together, if that is faster."""
+        if key in self._ways and self._ways[key] is None:
             return
-        if key not in self._batched and min(m.num_left for m in group) < FEWEST_ROUNDS:
+        if key not in self._ways and min(m.num_left for m in group) < FEWEST_ROUNDS:
             return
         began = time.perf_counter()
+        seeds = [member.captured for member in group if member.captured is not None]
         inputs = [member.drawn() for member in group]
-        if key not in self._batched:
-            self._batched[key] = self._made(seeds, inputs)
-        batched = self._batched[key]
-        outcomes = batched(seeds, inputs) if batched else alone(seeds, inputs)
+        outcomes = self._outcomes(key, seeds, inputs)
         seconds = (time.perf_counter() - began) / len(group)
         for member, outcome in zip(group, outcomes, strict=True):
             member.settle(outcome, seconds)
 
-    def _made(
-        self, seeds: Sequence[Captured], inputs: Sequence[Sequence[Tensor]]
-    ) -> Batched | None:
+    def _outcomes(
+        self, key: Hashable, seeds: Sequence[Captured], inputs: Sequence[Sequence[Tensor]]
+    ) -> Sequence[tuple[Tensor, ...]]:
         try:
-            batched = Batched(seeds, inputs)
+            if key not in self._ways:
+                made = (Joined if loops_of(seeds[0].graph) else Batched)(seeds, inputs)
+                self._ways[key] = made if is_faster(made) else None
+            if way := self._ways[key]:
+                return way(seeds, inputs)
         except NotBatchedError:
-            return None
-        return batched if is_faster(batched) else None
+            self._ways[key] = None
+        return alone(seeds, inputs)
 
 
-def is_faster(batched: Batched) -> bool:
+def is_faster(way: Batched | Joined) -> bool:
     """Whether steps together take less time, by the clock: bits are the same in any case."""
-    return batched.saved > 0
+    return way.saved > 0
 
 
-def _groups(members: Sequence[Member]) -> Iterator[list[Member]]:
-    """Yield those that are evaluated by one graph, where there are several."""
-    by_graph: dict[fx.GraphModule, list[Member]] = {}
+def _groups(members: Sequence[Member]) -> Iterator[tuple[Hashable, list[Member]]]:
+    """Yield those that can be evaluated together, and what they have in common.
+
+    That is the loops over time, or, where there are none, the graph and how many there are.
+    """
+    groups: dict[Hashable, list[Member]] = {}
     for member in members:
         if member.captured is not None:
-            by_graph.setdefault(member.captured.graph, []).append(member)
-    for group in by_graph.values():
+            graph = member.captured.graph
+            groups.setdefault(loops_of(graph) or graph, []).append(member)
+    for key, group in groups.items():
         if len(group) > 1:
-            yield group
+            yield (key if isinstance(key, tuple) else (key, len(group))), group

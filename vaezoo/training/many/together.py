@@ -7,6 +7,7 @@ it becomes bit by bit the run that it would have been by itself.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 
+from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.runtime.isolation import isolated
@@ -40,8 +41,10 @@ def train_together(
     Interrupted
         On Ctrl-C; the state of each is saved.
     """
-    flops = [trainer.look_at_pair() for trainer in trainers]
     first = trainers[0]
+    for trainer in trainers:
+        _share(trainer, first)
+    flops = [trainer.look_at_pair() for trainer in trainers]
     with ExitStack() as stack:
         for folder in folders:
             stack.enter_context(folder)
@@ -55,7 +58,6 @@ def train_together(
         ):
             for trainer in trainers:
                 trainer.stop_requested = stop_requested
-                _share(trainer, first)
             members = [Member(trainer) for trainer in trainers]
             Rounds(members).take_all()
     if failures := [member.failure for member in members if member.failure]:
@@ -66,8 +68,11 @@ def train_together(
 
 
 def _share(trainer: Trainer, first: Trainer) -> None:
-    """Let one keep in memory what is the same for all."""
+    """Let one keep in memory, and make, what is the same for all."""
     trainer.batches.share(first.batches)
     trainer.engine.graphs = first.engine.graphs
+    plans, of_first = (getattr(one.form, "recurrence", None) for one in (trainer, first))
+    if isinstance(plans, Planned) and isinstance(of_first, Planned) and plans is not of_first:
+        plans.share(of_first)
     if trainer.training.engine == "auto":
         trainer.engine.may_compile = False  # by the clock, and each by itself

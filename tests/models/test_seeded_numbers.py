@@ -38,6 +38,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "srnn": -5.884707,
     "ssvae": -155.696640,
     "storn": -5.572048,
+    "transformer-vae": -7.077117,
     "vae-bernoulli": -42.525425,
     "vae-counts": -2135.140869,
     "vae-gaussian": -64.151550,

@@ -14,6 +14,7 @@ from vaezoo.checks.blame import one_line
 from vaezoo.engine.capture import Captured
 from vaezoo.engine.many.stacked import for_seeds, same_bits
 from vaezoo.engine.reduction import changes, is_random
+from vaezoo.engine.replay.flat import flat_function
 
 __all__ = ["Batched", "NotBatchedError", "Outcome", "alone", "require_pure", "require_same"]
 
@@ -55,7 +56,7 @@ class Batched:
         require_pure(graph)
         stacked = _stacked(seeds, inputs)
         try:
-            self.graph = for_seeds(graph, len(seeds), stacked)
+            self.flat = flat_function(for_seeds(graph, len(seeds), stacked))
         except Exception as error:  # whatever vmap does not take
             raise NotBatchedError(one_line(error)) from error
         require_same(self(seeds, inputs), alone(seeds, inputs))
@@ -68,7 +69,7 @@ class Batched:
         self, seeds: Sequence[Captured], inputs: Sequence[Sequence[Tensor]]
     ) -> list[Outcome]:
         """Return what each seed gives; ``inputs`` are arguments and noise of each."""
-        values = self.graph(*_stacked(seeds, inputs))
+        values = self.flat(*_stacked(seeds, inputs))
         return list(zip(*[value.unbind() for value in values], strict=True))
 
 
@@ -83,7 +84,7 @@ def require_same(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> None:
 @torch.inference_mode()
 def alone(seeds: Sequence[Captured], inputs: Sequence[Sequence[Tensor]]) -> list[Outcome]:
     """Return what each seed gives, evaluated one after the other."""
-    return [tuple(seed.graph(*seed.owned, *own)) for seed, own in zip(seeds, inputs, strict=True)]
+    return [tuple(seed.flat(*seed.owned, *own)) for seed, own in zip(seeds, inputs, strict=True)]
 
 
 def _stacked(seeds: Sequence[Captured], inputs: Sequence[Sequence[Tensor]]) -> list[Tensor]:

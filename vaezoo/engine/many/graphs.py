@@ -60,7 +60,7 @@ class Graphs:
         if shared is None:
             self._captured[kind] = captured
         elif _same(shared, captured):
-            return replace(captured, graph=shared.graph)
+            return replace(captured, graph=shared.graph, flat=shared.flat)
         return captured
 
 

@@ -1,0 +1,1 @@
+"""How a captured graph runs without a compiler: the same bits, by fewer and cheaper calls."""

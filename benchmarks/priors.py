@@ -81,7 +81,7 @@ def main() -> None:
         f"`vampprior` with the prior named, layers of {options.hidden} units, z {options.z_dim}, "
         f"{options.components} components, on the first {options.rows:,} rows of static MNIST: "
         f"{options.steps:,} steps of 100 rows, Adam 1e-3, beta rises in {options.warmup:,} steps; "
-        f"{options.seeds} seeds, the first {options.test_rows:,} test images; nats."
+        f"{options.seeds} seeds, a sample of {options.test_rows:,} test images; nats."
     )
     write("priors", "What another prior is worth on static MNIST", text, rows, began)
 

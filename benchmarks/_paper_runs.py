@@ -96,7 +96,11 @@ def train(
     began, spent = time.process_time(), folder.with_suffix(".minutes")
     if (folder / "run.json").is_file():
         is_finished = open_run(folder).info["status"] == "finished"
-        run = vaezoo.load_run(folder) if is_finished else vaezoo.resume(folder)
+        run = (
+            vaezoo.load_run(folder)
+            if is_finished
+            else vaezoo.resume(folder, steps=training["steps"])
+        )
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
         run = vaezoo.fit(model, data, config=config, training=training, out=folder, **settings)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vaezoo.data.sets.readers import read_idx
-from vaezoo.data.sets.sources import SOURCES, Source, get_source, load_source
+from vaezoo.data.sets.sources import SOURCES, Source, default_source, get_source, load_source
 from vaezoo.errors import RequestError
 
 BUNDLED = ["digits", "digits-rows"]
@@ -72,6 +72,18 @@ def test_facts_are_complete(source: Source) -> None:
             re.fullmatch("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", checksum)
             for checksum in remote.checksums
         )
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_preferred_data_are_the_default_where_they_are_on_disk(
+    tmp_path: Path, is_there: bool
+) -> None:
+    folder = tmp_path / "dsprites"
+    folder.mkdir()
+    if is_there:
+        (folder / SOURCES["dsprites"].remotes[0].file).write_bytes(b"looked at when it is read")
+    name = default_source("images", "dsprites", data_dir=tmp_path)
+    assert name == ("dsprites" if is_there else "digits")
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -220,6 +220,14 @@ def test_latents_that_cannot_be_in_use_are_warned_of_before() -> None:
     assert line.endswith("for more, try `beta=0.14` or `likelihood.sigma='shared'`")
 
 
+def test_what_stands_for_the_data_of_a_paper_is_said() -> None:
+    record = Record()
+    config = {"hidden": [8], "decoder_hidden": [8]}
+    run = fit("beta-vae", config=config, training={"steps": 1}, callbacks=[record])
+    assert run.data.name == "digits"
+    assert "its paper's data are 'dsprites', which are not on this machine" in record.warnings[0]
+
+
 def test_latents_in_use_are_not_warned_of() -> None:
     record = Record()
     training = {"epochs": 30, "lr": 0.01}

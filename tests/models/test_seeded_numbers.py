@@ -36,6 +36,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "prodlda": -317.490692,
     "rnn": -5.613231,
     "slds": -7.856101,
+    "semi-amortised": -43.524017,
     "srnn": -5.884707,
     "ssvae": -155.696640,
     "storn": -5.572048,

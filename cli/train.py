@@ -84,7 +84,12 @@ OF_A_RESUMED_RUN = ("epochs", "steps", "device", "data_dir", "model_file")
     metavar="N",
     help="Train N runs side by side, with the seeds from --seed on: OUT/seed-0, ...",
 )
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a run, or all seeds.",
+)
 @click.option("--model", "model_file", metavar="FILE.py", help="With --resume: take the pair here.")
 @devices_option
 @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard events.")
@@ -130,7 +135,8 @@ def _train(
         else:
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
-        raise StoppedError(stop.run, stop.step, are_many="seeds" in words) from None
+        are_many = "seeds" in words or resume not in (None, stop.run.path)
+        raise StoppedError(stop.run, stop.step, are_many=are_many) from None
     except FinishedError as finished:
         if resume is None or not speaks or "epochs" in words or "steps" in words:
             raise
@@ -162,22 +168,29 @@ def _draw_later(run: "Run") -> str:
 def _draw_missing(
     path: Path, words: dict[str, Any], finished: "FinishedError", as_json: bool
 ) -> None:
-    """Draw what is missing of a run that has finished; when nothing is, there is nothing to do."""
+    """Draw what is missing of what has finished; when nothing is, there is nothing to do."""
     from vaezoo.runs import load_run
+    from vaezoo.training.many.resuming import folders_of_seeds
 
     settings = {name: words[name] for name in ("device",) if name in words}
-    run = load_run(path, model=words.get("model_file"), **settings)
-    figures = _draw(run, words, only_missing=True)
+    figures: dict[str, None] = {}
+    for own in folders_of_seeds(path) or [path]:
+        run = load_run(own, model=words.get("model_file"), **settings)
+        figures |= dict.fromkeys(_draw(run, words, only_missing=True))
     if not figures:
         raise finished
     if as_json:
-        echo_json({"run": str(path), "figures": figures})
+        echo_json({"run": str(path), "figures": list(figures)})
     else:
-        echo(f"{path} had finished; drew {', '.join(figures)} in {path / 'figures'}")
+        of_each = path / "figures" if (path / "config.toml").is_file() else f"the seeds of {path}"
+        echo(f"{path} had finished; drew {', '.join(figures)} in {of_each}")
 
 
-def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") -> "Run":
+def _resume(
+    path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]"
+) -> "Run | list[Run]":
     from vaezoo.training.fit import resume
+    from vaezoo.training.many.resuming import folders_of_seeds, resume_seeds
 
     settings = {name: words[name] for name in OF_A_RESUMED_RUN if name in words}
     other = [name for name in words if name not in (*settings, *BESIDE)]
@@ -187,7 +200,11 @@ def _resume(path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]") 
             f"--resume takes its settings from the run, so {word} cannot be given; "
             "only --epochs, --steps, --device, --devices and --data-dir can"
         )
-    return resume(path, model=settings.pop("model_file", None), **settings, callbacks=callbacks)
+    settings["model"] = settings.pop("model_file", None)
+    if not (path / "config.toml").is_file() and (seeds := folders_of_seeds(path)):
+        echo_note(f"{path} holds {len(seeds)} seeds; those that have not finished go on together")
+        return resume_seeds(path, **settings, callbacks=callbacks)
+    return resume(path, **settings, callbacks=callbacks)
 
 
 def _fit(
@@ -315,10 +332,8 @@ class StoppedError(VaezooError):
         if run.info["status"] == "finished":
             super().__init__(f"stopped after step {step}, the last; {_draw_later(run)}")
         elif are_many:
-            go_on = command("train", "--resume", run.folder())
-            super().__init__(
-                f"stopped at step {step}, all seeds are saved; go on with each: {go_on}"
-            )
+            go_on = command("train", "--resume", run.folder().parent)
+            super().__init__(f"stopped at step {step}, all seeds are saved; go on with: {go_on}")
         else:
             go_on = command("train", "--resume", run.folder())
             super().__init__(f"stopped at step {step}, saved; go on with: {go_on}")

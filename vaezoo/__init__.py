@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vaezoo.sweeps.sweeping import sweep
     from vaezoo.training.callbacks import Callback
     from vaezoo.training.fit import fit, resume
+    from vaezoo.training.many.resuming import resume_seeds
     from vaezoo.trees.bridge.from_pyro import from_pyro
     from vaezoo.trees.files import open_tree, save_tree
     from vaezoo.trees.posterior import draw_posterior
@@ -68,6 +69,7 @@ __all__ = [
     "reconstruct",
     "register",
     "resume",
+    "resume_seeds",
     "sample",
     "save_report",
     "save_tree",

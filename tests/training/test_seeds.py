@@ -1,6 +1,7 @@
 """Many seeds at once: each run is the one that its seed makes alone."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from vaezoo.engine.many.batched import Batched
 from vaezoo.engine.many.joined import Joined
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.runs import Run, load_run
-from vaezoo.training.callbacks import Callback, Interrupted
+from vaezoo.training.callbacks import Callback, FinishedError, Interrupted
 from vaezoo.training.fit import resume
 from vaezoo.training.many import rounds
+from vaezoo.training.many.resuming import resume_seeds
 
 SMALL = {"hidden": [16], "z_dim": 3}
 
@@ -76,9 +78,42 @@ def test_a_stop_saves_all_and_each_goes_on(tmp_path: Path) -> None:
             out=tmp_path,
             callbacks=[_Stopping()],
         )
+    resumed = resume_seeds(tmp_path)
     for seed in range(2):
-        resumed = resume(tmp_path / f"seed-{seed}")
-        require_same(resumed, fit("vae-linear", training={**training, "seed": seed}))
+        require_same(resumed[seed], fit("vae-linear", training={**training, "seed": seed}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of two seeds, of which the first has finished."""
+    fit("vae-linear", training={"steps": 3}, seeds=range(2), out=tmp_path)
+    resume(tmp_path / "seed-0", steps=5)
+    return tmp_path
+
+
+def test_those_that_have_finished_stay_as_they_are(folder: Path) -> None:
+    runs = resume_seeds(folder, steps=5)
+    assert [run.info["steps"] for run in runs] == [5, 5]
+    require_same(runs[1], fit("vae-linear", training={"steps": 5, "seed": 1}))
+    assert json.loads((folder / "seeds.json").read_text())["seeds"] == [0, 1]
+
+
+def test_there_is_nothing_to_do_when_all_have_finished(folder: Path) -> None:
+    with pytest.raises(FinishedError, match="all 2 seeds"):
+        resume_seeds(folder)
+
+
+def test_a_seed_that_is_missing_is_named(folder: Path) -> None:
+    shutil.rmtree(folder / "seed-1")
+    with pytest.raises(RequestError, match="lacks seed-1"):
+        resume_seeds(folder, steps=5)
+
+
+def test_a_seed_of_other_settings_is_named(folder: Path) -> None:
+    config = folder / "seed-1/config.toml"
+    config.write_text(config.read_text().replace("lr = 0.01", "lr = 0.02"))
+    with pytest.raises(RequestError, match=r"seed-1 has another `lr` than .*seed-0"):
+        resume_seeds(folder, steps=5)
 
 
 def test_one_that_fails_leaves_the_others(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from vaezoo import registry
 from vaezoo.data import Data
 from vaezoo.data.coercion import DataLike, as_data, without_reading
-from vaezoo.distributed.processes import Processes, joined
+from vaezoo.distributed.processes import ALONE, Processes, joined
 from vaezoo.errors import RequestError
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.ownership import made, owned
@@ -24,7 +24,7 @@ from vaezoo.training.many.fitting import fit_seeds
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
-__all__ = ["fit", "resume"]
+__all__ = ["fit", "reopened", "resume"]
 
 
 @overload
@@ -217,29 +217,60 @@ def resume(
     owner = owned(Path(path), notify=partial(_warn, callbacks))
     with processes.telling_failure(), owner if processes.is_first else nullcontext():
         run = open_run(Path(path), device=device, model=model)
-        processes.check_device(run.device)
-        loaded = run.remember(_data_again(run, data, data_dir))
-        if epochs or steps:
-            longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
-            schedule = checked(Training, longer)
-            run.training = checked_schedule(schedule, loaded, type(run.pair))
-        processes.meet()  # all have read what the first one changes from here on
-        if begins := processes.of_first(lambda: _has_no_state(run)):
-            is_named = data is None and not run.info.get("own_splits")
-            run, loaded = _at_start(run, None if is_named else loaded, data_dir, device, processes)
-            _warn(callbacks, f"{path} was stopped before it had a state; it begins again")
-        run.batches()  # refuses a pair whose file has changed and breaks the contract
-        trainer = Trainer(run, loaded, callbacks, processes)
-        if not begins:
-            trainer.restore()
-            _compare_processes(run, processes, callbacks)
-        if processes.is_first:
-            run.save_config()
-        else:
-            run.path = None
-        run.save_info(status="running", **_of_processes(processes))
+        trainer = reopened(
+            run,
+            epochs=epochs,
+            steps=steps,
+            device=device,
+            data=data,
+            data_dir=data_dir,
+            callbacks=callbacks,
+            processes=processes,
+        )
         with registry.naming_place():
             return trainer.train()
+
+
+def reopened(
+    run: Run,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    device: str | None = None,
+    data: DataLike | None = None,
+    data_dir: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    processes: Processes = ALONE,
+) -> Trainer:
+    """Return what goes on with a run that was opened and is owned; parameters as in `resume`.
+
+    Raises
+    ------
+    FinishedError
+        When there is nothing left to do.
+    """
+    processes.check_device(run.device)
+    loaded = run.remember(_data_again(run, data, data_dir))
+    if epochs or steps:
+        longer = {**run.training.model_dump(), "epochs": epochs, "steps": steps}
+        schedule = checked(Training, longer)
+        run.training = checked_schedule(schedule, loaded, type(run.pair))
+    processes.meet()  # all have read what the first one changes from here on
+    if begins := processes.of_first(lambda: _has_no_state(run)):
+        is_named = data is None and not run.info.get("own_splits")
+        run, loaded = _at_start(run, None if is_named else loaded, data_dir, device, processes)
+        _warn(callbacks, f"{run.path} was stopped before it had a state; it begins again")
+    run.batches()  # refuses a pair whose file has changed and breaks the contract
+    trainer = Trainer(run, loaded, callbacks, processes)
+    if not begins:
+        trainer.restore()
+        _compare_processes(run, processes, callbacks)
+    if processes.is_first:
+        run.save_config()
+    else:
+        run.path = None
+    run.save_info(status="running", **_of_processes(processes))
+    return trainer
 
 
 def _of_processes(processes: Processes) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """A training for each of several seeds, from data to run folders."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -22,7 +23,7 @@ from vaezoo.training.many.spread import spread_of_runs
 from vaezoo.training.many.together import train_together
 from vaezoo.training.trainer import Trainer
 
-__all__ = ["SUMMARY", "fit_seeds"]
+__all__ = ["SUMMARY", "fit_seeds", "heard_by", "write_summary"]
 
 SUMMARY = "seeds.json"
 
@@ -64,16 +65,20 @@ def fit_seeds(
                 loaded=(prepared[0][0].data, prepared[0][1]) if prepared else None,
             )
         )
+    first = prepared[0][0]
     for callback in callbacks:
-        callback.on_prepare(prepared[0][0])
-    voices = _voices(numbers, callbacks)
-    trainers = [Trainer(*one, heard) for one, heard in zip(prepared, voices, strict=True)]
-    notify = partial(_warn, callbacks)
+        callback.on_prepare(first)
+    said: set[str] = set()
+    trainers = [
+        Trainer(run, loaded, heard_by(callbacks, said, run.training.seed, is_first=run is first))
+        for run, loaded in prepared
+    ]
+    folders = [made(run, notify=partial(_warn, callbacks)) for run, _ in prepared]
     with registry.naming_place():
         try:
-            return train_together(trainers, [made(run, notify=notify) for run, _ in prepared])
+            return train_together(trainers, [*folders, _noting(folder, numbers)])
         finally:
-            _write_summary(folder, [run for run, _ in prepared])
+            write_summary(folder, [run for run, _ in prepared])
 
 
 def _checked(model: object, seeds: Iterable[int], training: object) -> list[int]:
@@ -108,10 +113,20 @@ def _free(folder: Path, seeds: Sequence[int], *, numbered: bool) -> Path:
     raise AssertionError
 
 
-def _write_summary(folder: Path | None, runs: Sequence[Run]) -> None:
+@contextmanager
+def _noting(folder: Path | None, seeds: Sequence[int]) -> Iterator[None]:
+    """Take note of which seeds there are to be, once their folders are made."""
+    if folder is not None:
+        write_json(inside(folder, SUMMARY), {"planned": list(seeds)})
+    yield
+
+
+def write_summary(folder: Path | None, runs: Sequence[Run]) -> None:
+    """Write what the runs that have finished have come to beside them."""
     trained = [run for run in runs if run.info.get("status") == "finished"]
     if folder is not None and trained and folder.is_dir():
-        write_json(inside(folder, SUMMARY), spread_of_runs(trained))
+        planned = {"planned": [run.training.seed for run in runs]}
+        write_json(inside(folder, SUMMARY), planned | spread_of_runs(trained))
 
 
 class _Voice(Callback):
@@ -136,11 +151,16 @@ class _Voice(Callback):
             _warn(self.callbacks, f"{self.prefix}{message}")
 
 
-def _voices(seeds: Sequence[int], callbacks: Sequence[Callback]) -> list[Sequence[Callback]]:
-    """Return who hears each seed: the callbacks the first one, and warnings of the others."""
-    said: set[str] = set()
-    others = [[_Voice(f"seed {seed}: ", callbacks, said)] for seed in seeds[1:]]
-    return [[_Voice("", (), said), *callbacks], *others]
+def heard_by(
+    callbacks: Sequence[Callback], said: set[str], seed: int, *, is_first: bool
+) -> Sequence[Callback]:
+    """Return who hears a seed: the callbacks the first one, and warnings of the others.
+
+    ``said`` is what has been said, of all seeds.
+    """
+    if is_first:
+        return [_Voice("", (), said), *callbacks]
+    return [_Voice(f"seed {seed}: ", callbacks, said)]
 
 
 def _warn(callbacks: Sequence[Callback], message: str) -> None:

@@ -218,6 +218,8 @@ def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCRes
     # chains. A diagonal factor as a matrix, since the metric may become one.
     loc, scale = target.moments_of_guide()
     frame = Frame(loc, torch.diag_embed(scale) if settings.dense else scale)
+    num_moves = settings.num_warmup + settings.num_samples
+    target.expect(num_moves * (1 + settings.max_leapfrog) / 2)
     sampler = Sampler(target.log_joint, frame, start, settings)
     sampler.warm_up()
     draws, log_p, moved = sampler.draw()

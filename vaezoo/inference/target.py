@@ -6,8 +6,9 @@ Densities are those of u, so that they hold the log volume of that change of var
 u has the shape ``(S, B, L)``, S vectors for each of B data; densities are in nats, ``(S, B)``.
 """
 
+import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import IndependentTransform, identity_transform
 
 from vaezoo.distributions.supports import real_coordinates
+from vaezoo.engine.functions.slopes import FEWEST_GRADIENTS_CAPTURED, Slope
 from vaezoo.errors import RequestError
 from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_marked
@@ -106,6 +108,7 @@ class Target:
                 "use `vaezoo.evaluate(run, iwae=[K])`"
             )
         self.num_latents = self.latents[-1].stop
+        self._slope: Slope | None = None
         self._refuse_edges(whole, what)
 
     @property
@@ -162,8 +165,20 @@ class Target:
 
     def log_joint(self, u: Tensor) -> Tensor:
         """Return log p(x, u)."""
+        if self._slope and u.requires_grad and torch.is_grad_enabled():
+            return self._slope(u)
         prior, likelihood = self.log_terms(u)
         return prior + likelihood
+
+    def expect(self, num_gradients: float) -> None:
+        """Prepare for about so many gradients of :meth:`log_joint` by latents of one shape."""
+        if num_gradients >= FEWEST_GRADIENTS_CAPTURED and self._slope is None:
+            self._slope = Slope(self._log_joint_of, self.pair, self.args)
+
+    def _log_joint_of(self, u: Tensor, args: Sequence[Tensor]) -> Tensor:
+        target = copy.copy(self)
+        target.args, target._slope = tuple(args), None
+        return target.log_joint(u)
 
     def log_guide(self, u: Tensor) -> Tensor:
         """Return log q(u | x), marked latents summed out."""

@@ -40,6 +40,8 @@ COMMANDS = {
     "interpolate": "Go from one datum to another through the latents.",
     "arithmetic": "Add what tells two labels apart to the latents of data.",
     "evaluate": "Estimate how good a trained model is.",
+    "compare": "Compare trained models on the same data.",
+    "runs": "List trained models in a folder.",
     "report": "Draw the figures of a run that are missing.",
     "analyse": "Check the posteriors of a trained model, and repair them.",
     "explain-loss": "Say what a loss of another library stands for.",

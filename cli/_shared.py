@@ -32,9 +32,11 @@ __all__ = [
     "num_samples_option",
     "out_option",
     "seed_option",
+    "split_option",
     "table",
     "takes_data",
     "takes_run",
+    "takes_runs",
     "x_option",
     "z_option",
 ]
@@ -152,6 +154,23 @@ def takes_run(command: Callable[..., Any]) -> Callable[..., Any]:
     return run_argument(device_option(model_option(invoke)))
 
 
+def takes_runs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take RUN..., which it gets loaded; the folder of several seeds is its runs."""
+
+    @wraps(command)
+    def invoke(runs: tuple[Path, ...], device: str, model: str | None, **options: Any) -> Any:
+        from vaezoo.runs import load_run, seeds_in
+
+        folders = [folder for run in runs for folder in (seeds_in(run) or [run])]
+        loaded = [load_run(folder, device=device, model=model) for folder in folders]
+        return command(loaded, **options)
+
+    return runs_argument(device_option(model_option(invoke)))
+
+
+runs_argument = click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 device_option = choice_option(
     "--device", Device, help="Where to compute; auto takes a GPU when there is one."

@@ -1,5 +1,7 @@
 """``vaezoo evaluate``."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,14 +18,16 @@ from vaezoo.cli._shared import (
     json_option,
     limit_option,
     seed_option,
+    table,
     takes_data,
-    takes_run,
+    takes_runs,
 )
 from vaezoo.cli._streams import echo
 from vaezoo.options import Precision
 
 if TYPE_CHECKING:
     from vaezoo.predict.bounds import Bound
+    from vaezoo.predict.comparison.estimates import Estimate
     from vaezoo.predict.evaluation import Evaluation
     from vaezoo.runs import Run
     from vaezoo.training.metrics import Metrics
@@ -66,14 +70,19 @@ UNITS = "in the units of the data"
 @given_option
 @seed_option
 @json_option
-@takes_run
-def evaluate(run: "Run", as_json: bool, **options: Any) -> None:
+@takes_runs
+def evaluate(runs: "Sequence[Run]", as_json: bool, **options: Any) -> None:
     """Estimate how good a trained model is: ELBO, log p(x), latents in use.
 
     \b
     Example:
       vaezoo evaluate runs/my-run --iwae 1,10,100,1000
       vaezoo evaluate runs/my-vrnn --fivo 5,100 --free-running 4
+      vaezoo evaluate runs/of-many-seeds
+
+    Of several runs, or the folder of several seeds, each is evaluated, and
+    means stand below with their 95 % intervals, over runs that differ in
+    their seed alone.
     
     Of sequences, in nats per frame and per sequence:
       IWAE, FIVO    bounds on log p(x), from draws of the guide; FIVO is a
@@ -86,13 +95,47 @@ def evaluate(run: "Run", as_json: bool, **options: Any) -> None:
     from vaezoo.cli._progress import rows_bar
     from vaezoo.plots.figures import plot_evaluation
 
-    with rows_bar() as progress:
-        result = vaezoo.evaluate(run, **options, progress=progress, notify=echo_note)
+    results = []
+    for run in runs:
+        with rows_bar() as progress:
+            result = vaezoo.evaluate(run, **options, progress=progress, notify=echo_note)
+        if not as_json:
+            _print(run, result)
+        plot_evaluation(run, result, notify=echo_note)
+        results.append(result)
+    if len(runs) > 1:
+        _print_over_runs(runs, results, as_json)
+    elif as_json:
+        echo_json(results[0].to_dict())
+
+
+def _print_over_runs(runs: "Sequence[Run]", results: "Sequence[Evaluation]", as_json: bool) -> None:
+    """Print means over runs with their intervals, where they differ in their seed alone."""
+    from vaezoo.predict.comparison.comparing import settings_apart
+    from vaezoo.predict.comparison.over_runs import over_runs
+
+    apart = settings_apart(runs)
+    estimates = {} if apart else over_runs(results)
     if as_json:
-        echo_json(result.to_dict())
-    else:
-        _print(run, result)
-    plot_evaluation(run, result, notify=echo_note)
+        each = [
+            {"run": str(run.path), **result.to_dict()}
+            for run, result in zip(runs, results, strict=True)
+        ]
+        echo_json({"runs": each, "over_runs": {n: asdict(e) for n, e in estimates.items()}})
+        return
+    if apart:
+        echo(f"\nno means: the runs differ in {', '.join(apart)}; vaezoo compare says by how much")
+        return
+    rows = [(name, f"{e.value:.3f}", *_interval(e)) for name, e in estimates.items()]
+    echo(f"\n{len(runs)} runs")
+    table([("", "mean", "standard error", "95 % interval"), *rows])
+
+
+def _interval(estimate: "Estimate") -> tuple[str, str]:
+    if estimate.interval is None or estimate.standard_error is None:
+        return "", ""
+    low, high = estimate.interval
+    return f"{estimate.standard_error:.3f}", f"{low:.3f} to {high:.3f}"
 
 
 def _print(run: "Run", result: "Evaluation") -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vaezoo.config import build_model
     from vaezoo.data import Data, load_data
     from vaezoo.errors import RequestError, RunError, VaezooError
+    from vaezoo.predict.comparison.comparing import compare
     from vaezoo.predict.encoding import encode, reconstruct
     from vaezoo.predict.evaluation import evaluate
     from vaezoo.predict.forecasting import forecast
@@ -51,6 +52,7 @@ __all__ = [
     "analyse",
     "arithmetic",
     "build_model",
+    "compare",
     "draw_posterior",
     "encode",
     "evaluate",

@@ -19,7 +19,15 @@ from vaezoo.pairs.pieces import data_at_once, join, rows_at_once, slices
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.sequences.sequence_pair import Side
 
-__all__ = ["Bound", "FreeRunning", "Progress", "filter_bounds", "iwae_bounds", "run_freely"]
+__all__ = [
+    "Bound",
+    "FreeRunning",
+    "Progress",
+    "filter_bounds",
+    "iwae_bounds",
+    "iwae_values",
+    "run_freely",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -79,6 +87,24 @@ def iwae_bounds(
 
     With the largest K draws, the bound of a smaller k averages over the K // k groups of k draws.
     """
+    estimates, size = iwae_values(
+        pair, batches, split, ks, limit=limit, precision=precision, progress=progress
+    )
+    sequences = takes_lengths(pair)
+    return tuple(_bound(k, estimates[k], size, sequences=sequences) for k in ks)
+
+
+def iwae_values(
+    pair: nn.Module,
+    batches: Batches,
+    split: str,
+    ks: Sequence[int],
+    *,
+    limit: int | None = None,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Return importance-weighted bounds of each datum by K ``(N,)``, and its units (frames)."""
     estimates: dict[int, list[Tensor]] = {k: [] for k in ks}
     units: list[Tensor] = []
     weights_of = _Weights(pair, max(ks), batches.size(split, limit), precision)
@@ -88,8 +114,7 @@ def iwae_bounds(
             groups = log_w[: len(log_w) // k * k].reshape(-1, k, log_w.shape[1])
             estimates[k].append(log_mean_exp(groups, 1).mean(0))
         units.append(units_per_row(pair, args).cpu().double())
-    size, sequences = torch.cat(units), takes_lengths(pair)
-    return tuple(_bound(k, torch.cat(estimates[k]), size, sequences=sequences) for k in ks)
+    return {k: torch.cat(parts) for k, parts in estimates.items()}, torch.cat(units)
 
 
 class _Weights:

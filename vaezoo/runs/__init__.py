@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from vaezoo.runs.folder import RunLike, as_run, load_run, open_run
+    from vaezoo.runs.folder import RunLike, as_run, load_run, open_run, seeds_in
     from vaezoo.runs.records import read_metrics
     from vaezoo.runs.run import Run
 
-__all__ = ["Run", "RunLike", "as_run", "load_run", "open_run", "read_metrics"]
+__all__ = ["Run", "RunLike", "as_run", "load_run", "open_run", "read_metrics", "seeds_in"]
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -1,5 +1,6 @@
 """Reading a run folder."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from vaezoo.runs.trust import digest_of_class, named_class
 from vaezoo.runtime.device import find_device
 from vaezoo.settings import DataSettings, Training, checked
 
-__all__ = ["RunLike", "as_run", "load_run", "open_run"]
+__all__ = ["RunLike", "as_run", "load_run", "open_run", "seeds_in"]
+
+OF_SEED = re.compile(r"seed-(\d+)")  # the folders that a training of several seeds makes
 
 RunLike = Run | str | Path
 
@@ -62,6 +65,24 @@ def as_run(run: RunLike) -> Run:
     run = run if isinstance(run, Run) else load_run(run)
     run.pair.eval()
     return run
+
+
+def seeds_in(path: Path) -> list[Path]:
+    """Return the run folders of several seeds in a folder, by their seeds; none in another.
+
+    Examples
+    --------
+    >>> import tempfile, vaezoo
+    >>> out = tempfile.mkdtemp()
+    >>> runs = vaezoo.fit("vae-linear", training={"steps": 3}, seeds=[2, 10], out=f"{out}/both")
+    >>> [folder.name for folder in seeds_in(Path(out, "both"))], seeds_in(Path(out))
+    (['seed-2', 'seed-10'], [])
+    """
+    if (path / "config.toml").is_file() or not path.is_dir():
+        return []
+    named = ((OF_SEED.fullmatch(folder.name), folder) for folder in path.iterdir())
+    of_seeds = [(int(name[1]), folder) for name, folder in named if name]
+    return [folder for _, folder in sorted(of_seeds) if (folder / "config.toml").is_file()]
 
 
 def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:

@@ -1,7 +1,7 @@
 """The Kalman variational autoencoder: a linear state space model of the codes of frames.
 
-    p(x, a, z) = prod_t N(z_t; A_t z_{t-1}, diag q) N(a_t; C_t z_t, diag r) p(x_t | a_t)
-    q(a | x)   = prod_t N(a_t; mu(x_t), diag sigma(x_t)^2),   q(z | a) = p(z | a)
+    p(x, a, z)   = prod_t N(z_t; A_t z_{t-1}, diag q) N(a_t; C_t z_t, diag r) p(x_t | a_t)
+    q(z, a | x)  = p(z | a) prod_t N(a_t; mu(x_t), diag sigma(x_t)^2)
     A_t = sum_k alpha_t^k A^k,   C_t = sum_k alpha_t^k C^k,   z_0 ~ N(0, I)
     alpha_t = softmax(W d_t + w),   d_t = LSTM(a_{t-1}, d_{t-1}),   a_{-1} is learned
 

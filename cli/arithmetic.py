@@ -62,7 +62,7 @@ def arithmetic(run: "Run", out: Path | None, **options: Any) -> None:
       vaezoo arithmetic runs/my-run --plus label=1 --minus label=0
     """
     from vaezoo.cli._files import output, write_npz
-    from vaezoo.plots.walks import plot_arithmetic
+    from vaezoo.plots.latents.walks import plot_arithmetic
 
     moved = vaezoo.arithmetic(run, **options)
     path = out or run.folder() / "figures" / "arithmetic.png"

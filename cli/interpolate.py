@@ -59,7 +59,7 @@ def interpolate(run: "Run", out: Path | None, **options: Any) -> None:
       vaezoo interpolate runs/my-run --from 3 --to 8 --path spherical -o way.png
     """
     from vaezoo.cli._files import output, write_npz
-    from vaezoo.plots.walks import plot_interpolation
+    from vaezoo.plots.latents.walks import plot_interpolation
 
     way = vaezoo.interpolate(run, **options)
     path = out or run.folder() / "figures" / "interpolation.png"

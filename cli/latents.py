@@ -47,7 +47,7 @@ def latents(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None
       vaezoo latents runs/my-run -o codes.png
     """
     from vaezoo.cli._files import output
-    from vaezoo.plots.codes import plot_codes
+    from vaezoo.plots.latents.codes import plot_codes
 
     seen = vaezoo.latents(run, **options)
     path = out or run.folder() / "figures" / "codes.png"

@@ -67,7 +67,7 @@ def traverse(
       vaezoo traverse runs/my-run --rows 0,7 --latents 3,5 -o moved.png
     """
     from vaezoo.cli._files import output, write_npz
-    from vaezoo.plots.walks import plot_traversal
+    from vaezoo.plots.latents.walks import plot_traversal
 
     names = None if latents is None else [name.strip() for name in latents.split(",")]
     moved = vaezoo.traverse(run, rows=rows, latents=names, **options)

@@ -1,0 +1,1 @@
+"""Pictures of a latent space: codes, and ways through them."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vaezoo.predict.latents.arithmetic import arithmetic
     from vaezoo.predict.latents.interpolation import interpolate
     from vaezoo.predict.latents.overview import latents
+    from vaezoo.predict.latents.probe import probe
     from vaezoo.predict.latents.traversal import traverse
     from vaezoo.predict.sampling import sample
     from vaezoo.recipes import explain_loss
@@ -68,6 +69,7 @@ __all__ = [
     "load_data",
     "load_run",
     "open_tree",
+    "probe",
     "reconstruct",
     "register",
     "resume",

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from vaezoo import fit
+from vaezoo.engine.capture import Captured, capture
+from vaezoo.engine.many import graphs
 from vaezoo.engine.many.batched import Batched
 from vaezoo.engine.many.joined import Joined
 from vaezoo.errors import NonFiniteError, RequestError
@@ -181,3 +183,16 @@ def test_sequences_of_any_length_are_trained_together(
     runs = fit(model, tunes(), config=config, training=training, seeds=range(3))
     assert [type(way) for way in made] == [Joined]
     require_same(runs[2], fit(model, tunes(), config=config, training={**training, "seed": 2}))
+
+
+def test_what_is_captured_is_captured_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[object] = []
+
+    def counted(*args: Any) -> Captured:
+        calls.append(args)
+        return capture(*args)
+
+    monkeypatch.setattr(graphs, "capture", counted)
+    training = {"steps": 3, "engine": "graph"}
+    fit("vae-bernoulli", config=SMALL, training=training, seeds=range(3))
+    assert len(calls) == 3  # a step, the validation rows, and as many training rows

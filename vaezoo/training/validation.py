@@ -7,6 +7,7 @@ from torch import nn
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
+from vaezoo.engine.many.graphs import Graphs
 from vaezoo.engine.repayment import captures
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Context, Objective
@@ -70,8 +71,13 @@ class Validation:
         self.num_data = batches.num_units("train")
         # The time of sequences goes into their frames.
         self.captured = captures(training.engine, num_steps) and not takes_lengths(pair)
+        self._graphs = Graphs()
         self._rows: dict[str, list[Args]] = {}
         self._terms_of: dict[str, TermsOf] = {}
+
+    def share(self, other: "Validation") -> None:
+        """Take over, and hand on, what is captured for another seed."""
+        self._graphs = other._graphs
 
     def measure(self) -> tuple[Metrics, Metrics]:
         """Return the metrics of the training and of the validation rows."""
@@ -160,7 +166,10 @@ class Validation:
             units = sum(int(num_units(self.pair, args)) for args in batches)
             passes = self._passes(batches[0], len(batches))
             times = math.ceil(FEWEST_DRAWS[split] / (units * passes))
-            terms = CapturedTerms(self.pair, times=times) if self.captured else TermsOf(self.pair)
-            self._terms_of[split] = terms
+            self._terms_of[split] = (
+                CapturedTerms(self.pair, times=times, graphs=self._graphs)
+                if self.captured
+                else TermsOf(self.pair)
+            )
             self._rows[split] = [repeat_rows(args, times) for args in batches] * passes
         return self._rows[split]

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.checks.blame import one_line
-from vaezoo.engine.capture import Captured, Function, NotCapturedError, capture
+from vaezoo.engine.batch_kind import kind_of
+from vaezoo.engine.capture import Captured, Function, NotCapturedError
 from vaezoo.engine.compiler import compile_graph
 from vaezoo.engine.functions.rows import once_per_group
+from vaezoo.engine.many.graphs import Graphs
 from vaezoo.engine.outcomes import largest_error
 from vaezoo.engine.repayment import compiling_repays_for
 from vaezoo.runtime.isolation import untouched
@@ -19,6 +21,7 @@ TOLERANCE, TOLERANCE_COMPILED = 1e-5, 1e-3  # as those of a step
 NUM_TRIALS = 3
 CHECKED_EVERY = 1_000
 MOST_KINDS = 16
+_ONCE = "once_per_group"  # done to a graph, of whichever pair
 
 
 class Repeated:
@@ -39,6 +42,8 @@ class Repeated:
     num_calls
         How often inputs of one kind will come, if it may be compiled for them. Whether it is goes
         by this number and the size of its tensors, so that what comes out is the same every time.
+    graphs
+        Those of pairs of the same class, whose function does the same to each.
 
     Attributes
     ----------
@@ -55,10 +60,17 @@ class Repeated:
     """
 
     def __init__(
-        self, function: Function, pair: nn.Module, *, times: int = 1, num_calls: int = 0
+        self,
+        function: Function,
+        pair: nn.Module,
+        *,
+        times: int = 1,
+        num_calls: int = 0,
+        graphs: Graphs | None = None,
     ) -> None:
         self.function, self.pair = function, pair
         self.times, self.num_calls = times, num_calls
+        self.graphs = graphs or Graphs()
         self.reason = ""
         self._kinds: dict[object, Function | None] = {}
         self._num_calls = 0
@@ -74,7 +86,7 @@ class Repeated:
     def _run(self, inputs: Sequence[Tensor]) -> Function | None:
         if self.reason:
             return None
-        kind = (self.pair.training, *[(tensor.shape, tensor.dtype) for tensor in inputs])
+        kind = kind_of(self.pair, inputs)
         if kind not in self._kinds:
             few = len(self._kinds) < MOST_KINDS
             self._kinds[kind] = self._made(inputs) if few else None
@@ -94,12 +106,14 @@ class Repeated:
         return None
 
     def _captured(self, inputs: Sequence[Tensor]) -> Captured:
-        captured = capture(self.function, self.pair, inputs)
+        kind = (self.times, kind_of(self.pair, inputs))
+        captured = self.graphs.captured(kind, self.function, self.pair, inputs, is_known=False)
         if captured.unowned:  # somebody may put another one in its place
             raise NotCapturedError(
                 "a tensor that belongs to no module is used", captured.unowned[0]
             )
-        if self.times > 1:
+        if self.times > 1 and not captured.graph.meta.get(_ONCE):
+            captured.graph.meta[_ONCE] = True
             start = len(captured.owned)
             once_per_group(captured.graph, slice(start, start + len(inputs)), self.times)
         return captured

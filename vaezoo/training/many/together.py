@@ -70,6 +70,7 @@ def train_together(
 def _share(trainer: Trainer, first: Trainer) -> None:
     """Let one keep in memory, and make, what is the same for all."""
     trainer.batches.share(first.batches)
+    trainer.validation.share(first.validation)
     trainer.engine.graphs = first.engine.graphs
     plans, of_first = (getattr(one.form, "recurrence", None) for one in (trainer, first))
     if isinstance(plans, Planned) and isinstance(of_first, Planned) and plans is not of_first:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vaezoo.distributions.families import is_discrete
 from vaezoo.engine.functions.repeated import Repeated
+from vaezoo.engine.many.graphs import Graphs
 from vaezoo.engine.repayment import MOST_SITES_CAPTURED
 from vaezoo.observations.roles import Roles, roles_of
 from vaezoo.pairs.accounting import elbo_terms
@@ -186,6 +187,8 @@ class CapturedTerms(TermsOf):
         The pair.
     times
         Each row of a batch stands so many times in a row.
+    graphs
+        Those of other seeds of the pair.
 
     Examples
     --------
@@ -194,10 +197,10 @@ class CapturedTerms(TermsOf):
     torch.Size([3])
     """
 
-    def __init__(self, pair: nn.Module, *, times: int = 1) -> None:
+    def __init__(self, pair: nn.Module, *, times: int = 1, graphs: Graphs | None = None) -> None:
         super().__init__(pair)
         self._first: dict[object, BatchTerms] = {}
-        self._repeated = Repeated(self._flat, pair, times=times)
+        self._repeated = Repeated(self._flat, pair, times=times, graphs=graphs)
 
     def __call__(self, args: Args) -> BatchTerms:
         kind = tuple((arg.shape, arg.dtype) for arg in args)

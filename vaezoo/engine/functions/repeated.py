@@ -1,6 +1,7 @@
 """A function of a pair that is called over and over: captured, and compiled where that repays."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from vaezoo.engine.functions.rows import once_per_group
 from vaezoo.engine.many.graphs import Graphs
 from vaezoo.engine.outcomes import largest_error
 from vaezoo.engine.repayment import compiling_repays_for
+from vaezoo.engine.replay.flat import flat_function
 from vaezoo.runtime.isolation import untouched
 
 __all__ = ["Repeated"]
@@ -112,11 +114,15 @@ class Repeated:
             raise NotCapturedError(
                 "a tensor that belongs to no module is used", captured.unowned[0]
             )
-        if self.times > 1 and not captured.graph.meta.get(_ONCE):
-            captured.graph.meta[_ONCE] = True
+        return self._once_per_group(captured, len(inputs)) if self.times > 1 else captured
+
+    def _once_per_group(self, captured: Captured, num_inputs: int) -> Captured:
+        graph = captured.graph
+        if _ONCE not in graph.meta:
             start = len(captured.owned)
-            once_per_group(captured.graph, slice(start, start + len(inputs)), self.times)
-        return captured
+            once_per_group(graph, slice(start, start + num_inputs), self.times)
+            graph.meta[_ONCE] = flat_function(graph)  # of the graph as it is now
+        return replace(captured, flat=graph.meta[_ONCE])
 
     def _compiled(self, captured: Captured, inputs: Sequence[Tensor]) -> Function | None:
         on_cpu = inputs[0].device.type == "cpu"

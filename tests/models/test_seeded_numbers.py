@@ -49,6 +49,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "vae-sphere": -42.660622,
     "vae-tabular": -158.951508,
     "vae-tied": -44.156841,
+    "vae-vmf": -44.790020,
     "vampprior": -40.826267,
     "vq-vae": -94.328339,
     "vrnn": -5.599674,

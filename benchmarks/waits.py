@@ -6,7 +6,8 @@ the CPU time is counted that it says itself. Ratios are the result.
     git worktree add --detach ../before COMMIT
     python benchmarks/waits.py --before ../before
 
-Without ``--before`` this tree stands alone. ``--write`` writes the table into docs/results.
+Without ``--before`` this tree stands alone. ``--write`` writes the table into docs/results. All
+rows take about a quarter of an hour on a free machine: rows that take long have fewer turns.
 """
 
 import argparse
@@ -28,18 +29,20 @@ parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
 parser.add_argument("--before", type=Path, help="another checkout, to compare with")
 parser.add_argument("--rounds", type=int, default=3, help="turns of each row [default: 3]")
 parser.add_argument("--only", default="", help="rows whose name has this in it")
-parser.add_argument("--limit", type=float, default=600, help="seconds of a program [default: 600]")
+parser.add_argument("--limit", type=float, default=120, help="seconds of a program [default: 120]")
+parser.add_argument(
+    "--row-seconds", type=float, default=45, help="no further turn of a row after [default: 45]"
+)
 parser.add_argument("--write", action="store_true")
 
 TEXT = """\
-CPU seconds of fresh processes, medians, one thread, with bytecode compiled before. *First step*:
-from launch until the first step of `vrnn` has been taken, batch 8, sequences of T frames of 20
-binary elements; *one of 4,000* stands among 199 sequences of 20 to 60 frames. *Frames computed* for
-each real one are no times: 400 sequences in batches of 16, lengths between 20 and 80. *Weights*:
-100 pictures of 28 x 28, 320 draws each, by a net with one hidden layer of 500. *IWAE*: 60
-such pictures, by products in bfloat16 where the processor has it. *Validation*: its time by that of
-all steps, 100 epochs of a net of 64-128-16, no seconds. A dash: not done
-in time."""
+CPU seconds of fresh processes, medians of up to 3, one thread, with bytecode compiled before.
+*First step*: from launch until the first step of `vrnn` has been taken, batch 8, sequences of T
+frames of 20 binary elements; *one of 4,000* stands among 199 sequences of 20 to 60 frames. *Frames
+computed* for each real one are no times: 400 sequences in batches of 16, lengths between 20 and 80.
+*Weights*: 100 pictures of 28 x 28, 320 draws each, by a net with one hidden layer of 500. *IWAE*:
+60 such pictures, by products in bfloat16 where the processor has it. *Validation*: its time by that
+of all steps, 100 epochs of a net of 64-128-16, no seconds. A dash: not done in time."""
 
 _SAY = "import time as t; print('@', t.process_time())"
 _COMMAND = f"from vaezoo.cli import main; main({{words!r}}.split(), standalone_mode=False); {_SAY}"
@@ -171,7 +174,7 @@ def value_of(program: str, tree: Path, bytecode: str, limit: float) -> float:
                 check=True,
                 cwd=folder,
                 env=environment,
-                timeout=limit,
+                timeout=None if math.isinf(limit) else limit,
             )
         except subprocess.TimeoutExpired:
             return math.nan
@@ -179,15 +182,18 @@ def value_of(program: str, tree: Path, bytecode: str, limit: float) -> float:
 
 
 def row_of(
-    name: str, trees: Sequence[Path], bytecode: str, rounds: int, limit: float
+    name: str, trees: Sequence[Path], bytecode: str, rounds: int, limit: float, seconds: float
 ) -> tuple[str, ...]:
     """Return the name of a program, its median in each tree, and the ratio of last and first."""
     values: list[list[float]] = [[] for _ in trees]
+    began = time.monotonic()
     for turn in range(rounds + 1):
+        if turn and time.monotonic() - began > seconds:
+            break
         for tree, of_tree in zip(trees, values, strict=True):
             if turn == 0 or not math.isnan(of_tree[-1]):
                 of_tree.append(value_of(PROGRAMS[name], tree, bytecode, limit))
-    # the first turn compiled bytecode, unless it was all that there was time for
+    # the first turn compiles what no row before has, unless it was all that there was time for
     medians = [median(of_tree[1:] or of_tree) for of_tree in values]
     cells = ["-" if math.isnan(value) else f"{value:.2f}" for value in medians]
     ratio = medians[-1] / medians[0]
@@ -205,9 +211,12 @@ def main() -> None:
     heads = ("now",) if len(trees) == 1 else ("before", "now", "ratio")
     rows: list[tuple[str, ...]] = [("what", *heads)]
     with TemporaryDirectory() as bytecode:
+        for tree in trees:  # so that no row pays for the bytecode of torch
+            value_of(PROGRAMS["import of what trains"], tree, bytecode, math.inf)
         for name in PROGRAMS:
             if options.only in name:
-                rows.append(row_of(name, trees, bytecode, options.rounds, options.limit))
+                limits = (options.rounds, options.limit, options.row_seconds)
+                rows.append(row_of(name, trees, bytecode, *limits))
                 print(" | ".join(rows[-1]), flush=True)
     if options.write:
         write("waits", "Where does a user wait?", TEXT, rows, began)

@@ -37,7 +37,18 @@ STRUCTURES = (
     *("vae-full-rank", "vae-gaussian", "vae-gumbel", "vae-iaf", "vae-linear", "vae-mixture"),
     *("vae-sphere", "vae-tabular", "vae-tied", "vampprior", "vq-vae"),
 )
-SEQUENCES = ("dmm", "gp-vae", "lgssm", "markov", "rnn", "srnn", "storn", "transformer-vae", "vrnn")
+SEQUENCES = (
+    "dmm",
+    "gp-vae",
+    "latent-ode",
+    "lgssm",
+    "markov",
+    "rnn",
+    "srnn",
+    "storn",
+    "transformer-vae",
+    "vrnn",
+)
 
 
 # Ctrl-C does nothing to what runs in the background of a script, or under nohup; here it is tested.

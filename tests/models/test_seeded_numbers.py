@@ -28,6 +28,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "iwae-2l": -46.876507,
     "kvae": -5.494752,
     "ladder-vae": -45.383358,
+    "latent-ode": -1.188528,
     "lgssm": -10.184903,
     "maf": -63.525623,
     "markov": -5.314417,

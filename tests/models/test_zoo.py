@@ -16,7 +16,8 @@ from vaezoo.data.contract import probe
 from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.accounting import elbo_terms, log_weights
-from vaezoo.pairs.sites import is_autoencoder, trace_pair
+from vaezoo.pairs.sites import is_autoencoder, takes_lengths, trace_pair
+from vaezoo.predict.continuation import usual_steps
 from vaezoo.predict.points import point_notes
 from vaezoo.registry import entry_of
 from vaezoo.runs import Run
@@ -116,7 +117,10 @@ def test_log_weights_average_to_the_elbo(with_weights: Run) -> None:
 
 
 def test_samples_have_the_shape_of_the_data(with_density: Run) -> None:
-    assert sample(with_density, 5).shape == (5, *with_density.shapes["x"])
+    shape = with_density.shapes["x"]
+    if takes_lengths(with_density.pair):
+        shape = (usual_steps(with_density), *shape[1:])
+    assert sample(with_density, 5).shape == (5, *shape)
 
 
 def test_samples_are_in_units_of_the_data(with_density: Run) -> None:

@@ -20,7 +20,7 @@ from vaezoo.checks.remarks import Failure
 from vaezoo.data import Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.contract import choose_transform
-from vaezoo.data.dataset import with_mask
+from vaezoo.data.dataset import with_arguments
 from vaezoo.data.summary import refuse_missing
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RunError, VaezooError, is_out_of_memory
@@ -106,7 +106,7 @@ def examine_on_data(
     True
     """
     names, device = argument_names(pair), device_of(pair)
-    data = with_mask(data) if "mask" in names else data
+    data = with_arguments(data, names)
     rows = Batches(data, Transform(), names, device)
     few = tuple(map(filled, rows.few_frames(next(rows.fixed("train", limit=TRIAL_ROWS)))))
     two = tuple(arg[:2] for arg in few)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vaezoo.data.dataset import Array, Data, with_mask
+from vaezoo.data.dataset import Array, Data, with_arguments
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.pairs.lengths import FEW_FRAMES, first_frames, with_frames
@@ -46,7 +46,7 @@ class Batches:
     def __init__(
         self, data: Data, transform: Transform, names: Sequence[str], device: torch.device
     ) -> None:
-        data = with_mask(data) if "mask" in names else data
+        data = with_arguments(data, names)
         absent = [name for name in names if name not in data.arrays]
         if absent:
             can_be_cut = absent[0] == "length" and data.x.ndim in (2, 3)

@@ -24,6 +24,7 @@ __all__ = [
     "grey_scale",
     "made_array",
     "slices",
+    "with_arguments",
     "with_mask",
 ]
 
@@ -166,6 +167,24 @@ def with_mask(data: Data) -> Data:
         present = ~np.isnan(x) if x.dtype.kind == "f" else np.ones(x.shape, bool)
         parts.append(present & valid.reshape(*valid.shape, *[1] * (x.ndim - valid.ndim)))
     return replace(data, arrays={**data.arrays, "mask": np.concatenate(parts)})
+
+
+def with_arguments(data: Data, names: Sequence[str]) -> Data:
+    """Return data with those arguments of a model that they imply, unless they have them already.
+
+    ``mask`` as of :func:`with_mask`, and ``times (N, T)`` of sequences, which are 0, 1, 2, ...
+
+    Examples
+    --------
+    >>> data = from_sequences([np.zeros((2, 1)), np.zeros((3, 1))])
+    >>> with_arguments(data, ["x", "length", "times"]).arrays["times"].tolist()
+    [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+    """
+    data = with_mask(data) if "mask" in names else data
+    if "times" not in names or "times" in data.arrays or data.length is None:
+        return data
+    times = np.tile(np.arange(data.x.shape[1], dtype=np.float32), (len(data.x), 1))
+    return replace(data, arrays={**data.arrays, "times": times})
 
 
 def from_arrays(

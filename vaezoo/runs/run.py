@@ -19,7 +19,7 @@ from vaezoo.checks.blame import class_of
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
-from vaezoo.data.dataset import with_mask
+from vaezoo.data.dataset import with_arguments
 from vaezoo.data.files.columns import in_order
 from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, source_of
@@ -168,8 +168,7 @@ class Run:
             or a pair that no training admitted does not keep the contract.
         """
         loaded = self.find_data(data, data_dir=data_dir)
-        if "mask" in self.shapes:
-            loaded = with_mask(loaded)
+        loaded = with_arguments(loaded, list(self.shapes))
         if data is not None:
             of_splits.require_alike(loaded, self.shapes, self.transform, self.pair, run=self.name)
         if given:

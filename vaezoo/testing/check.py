@@ -17,7 +17,7 @@ from vaezoo.checks.remarks import Note
 from vaezoo.checks.subject import base_of
 from vaezoo.config import layers
 from vaezoo.data import Data, DataLike
-from vaezoo.data.dataset import with_mask
+from vaezoo.data.dataset import with_arguments
 from vaezoo.distributions.families import is_boolean, support_of
 from vaezoo.errors import RequestError
 from vaezoo.observations.roles import describe_arguments
@@ -151,7 +151,8 @@ def _report(
         admission = examine_on_data(pair, data, settings, again=again)
     except ContractError as error:
         return error.report
-    names, arrays = argument_names(pair), with_mask(data).arrays
+    names = argument_names(pair)
+    arrays = with_arguments(data, names).arrays
     chosen = {n: [c] if isinstance(c, str) else c for n, c in settings.columns.items()}
     columns = {"x": data.columns, **chosen}
     line = describe_arguments(admission.roles, arrays, names, columns)

@@ -15,7 +15,7 @@ from vaezoo.config import axes, build_model, layers, marked, merge
 from vaezoo.data import SOURCES, Data, DataLike, as_data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import reading_of, refuse_reading
-from vaezoo.data.dataset import with_mask
+from vaezoo.data.dataset import with_arguments
 from vaezoo.data.sets.sources import DEFAULT_SOURCES, default_source
 from vaezoo.data.summary import FACTS
 from vaezoo.data.transform import Transform
@@ -163,7 +163,7 @@ def prepare(
     with seeded(schedule.seed, device), registry.blaming_file(cls):
         pair = model if isinstance(model, nn.Module) else built(cls, values, rows.x_shape)
         names = argument_names(pair)
-        rows = with_mask(rows) if "mask" in names else rows
+        rows = with_arguments(rows, names)
         again = None if pair is model else partial(built, cls, values, rows.x_shape)
         admission = examine_on_data(pair, rows, settings, again=again)
         facts = _facts_of(admission, rows, names)

@@ -15,6 +15,7 @@ from vaezoo.data.sets.download import Remote, fetch, locate
 from vaezoo.data.sets.handwriting import read_pen_digits
 from vaezoo.data.sets.polyphonic import read_piano_rolls
 from vaezoo.data.sets.readers import decompress, is_matlab, read_idx, read_matlab
+from vaezoo.data.sets.simulated import simulate_sines
 from vaezoo.data.sets.speech import read_spoken_digits
 from vaezoo.data.sets.sprites import read_sprites
 from vaezoo.data.splits import consecutive_splits
@@ -336,6 +337,9 @@ _ALL = (
     Source("frey", "video frames of a face", "images", (1965, 28, 20),
            "none stated; published for research", "Brendan Frey and Sam Roweis",
            _read_frey, (_FREY,)),
+    Source("irregular-sines", "sines at irregular times", "sequences", (3000, 15, 1),
+           "as vaezoo", "after Rubanova, Chen & Duvenaud 2019, arXiv:1907.03907", simulate_sines,
+           picture="lines"),
     Source("jsb", "Bach chorales, 88 keys", "sequences", (382, 160, 88),
            "none stated; the chorales are public domain", _POLYPHONIC, read_piano_rolls, (_JSB,),
            "roll"),

@@ -1,8 +1,10 @@
 """The rows of papers that are measured again: which pair, on which data, for how long."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from _paper_factors import dsprites, m2
 from _paper_runs import FIXED, Figure, Row, falling, train
@@ -10,7 +12,9 @@ from pyro import distributions as dist
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from vaezoo import load_data
 from vaezoo.config import build_model
+from vaezoo.data import Data
 from vaezoo.distributions.unit import ContinuousBernoulli as Density
 from vaezoo.parts.axes import LIKELIHOODS
 from vaezoo.parts.likelihoods.shares import ContinuousBernoulli
@@ -128,26 +132,34 @@ LIKELIHOODS.register("cross-entropy")(CrossEntropy)
 
 def continuous_bernoulli(folder: Path, seed: int) -> list[Figure]:
     """A continuous Bernoulli, and the cross-entropy whose weights are scored as one."""
-    steps, elbo, minutes, beside = 10_000, {}, {}, ""
+    steps, elbo, minutes, beside = 4_000, {}, {}, ""
+    data = dequantised(load_data("mnist"))
     net = {"z_dim": 20, "hidden": [500, 500], "activation": "relu"}
     training = {"steps": steps, "batch_size": 50, "seed": seed, **FIXED}
     for likelihood in ("continuous-bernoulli", "cross-entropy"):
         config = {**net, "likelihood": {"name": likelihood}}
         both = {"config": config, "training": training, "preset": "default"}
-        trained = train(folder / f"{likelihood}-{seed}", "vae-bernoulli", "mnist", **both)
+        trained = train(folder / f"{likelihood}-{seed}", "vae-bernoulli", data, **both)
         run = trained.run
         pair = scored_as_density(run)
-        result = evaluate_on(pair, run.batches(), iwae=(1,), limit=2_000)
+        result = evaluate_on(pair, run.batches(data), iwae=(1,), limit=2_000)
         elbo[likelihood], minutes[likelihood] = result.metrics.elbo, trained.minutes
         beside = ", ".join(f"{name} {value:.1f}" for name, value in result.floors.items())
     best, other = elbo.values()
-    said = f"500-500 ReLU, z 20, Adam 1e-3, batch 50, {steps:,} steps, no dropout, not dequantised"
+    said = f"500-500 ReLU, z 20, Adam 1e-3, batch 50, {steps:,} steps, no dropout"
     of_best, of_other = minutes.values()
     return [
         Figure("ELBO, continuous Bernoulli", best, "", "1470", beside, said, of_best),
         Figure("ELBO, cross-entropy scored as one", other, "", "1139", "", said, of_other),
         Figure("difference", best - other, "≥ 250", "331"),
     ]
+
+
+def dequantised(data: Data) -> Data:
+    """Return grey levels spread over their steps, (x + u) / 256: at 0 and 1, log p has no bound."""
+    noise = np.random.default_rng(0).random(data.x.shape, np.float32)
+    x = (data.x + noise) / np.float32(256)
+    return replace(data, arrays={**data.arrays, "x": x}, scale=1.0, name="grey MNIST, dequantised")
 
 
 def scored_as_density(run: Run) -> nn.Module:
@@ -161,7 +173,7 @@ def scored_as_density(run: Run) -> nn.Module:
 def capacity(folder: Path, seed: int) -> list[Figure]:
     """The KL at the end of a capacity that rises to C, on small and on large digits."""
     figures = []
-    for data, target in (("digits", 25.0), ("mnist", 25.0), ("mnist", 10.0)):
+    for data, target in (("digits", 10.0), ("digits", 25.0), ("mnist", 25.0)):
         steps = 3_000
         objective = {"name": "capacity", "target": target, "rise": 1_000}
         trained = train(
@@ -169,13 +181,18 @@ def capacity(folder: Path, seed: int) -> list[Figure]:
             "beta-vae-capacity",
             data,
             config={},
-            training={"steps": steps, "seed": seed, "objective": objective, **FIXED},
+            training={
+                **{"steps": steps, "seed": seed, "objective": objective},
+                **{**falling(1e-3, 1e-5, steps), **FIXED},
+            },
             preset="default",
         )
         record = trained.run.metrics[-1]
-        said = f"256-256 ReLU, z 10, gamma 1000, {steps:,} steps, C rises in 1,000"
+        said = f"256-256 ReLU, z 10, gamma 1000, {steps:,} steps, C rises in 1,000, Adam 1e-3 "
+        said += "falling to 1e-5"
         aim, minutes = f"{target - 1:g} to {target + 1:g}", trained.minutes
-        kl = record["validation"]["kl"]
+        kl, held_out = record["train"]["kl"], record["validation"]["kl"]
+        said += f" (validation rows: {held_out:.2f})"
         figures.append(Figure(f"KL, {data}, C = {target:g}", kl, aim, "", "", said, minutes))
     return figures
 
@@ -213,7 +230,8 @@ ROWS: dict[str, Row] = {
         "A KL of C nats, made to measure",
         "Burgess et al. 2018, arXiv:1804.03599, eq. 8",
         capacity,
-        "KL of the validation rows at the end.",
+        "KL of the training rows at the end, which the objective holds. With a rate that does not "
+        "fall, it swings by one or two nats about C.",
     ),
     "dsprites": Row(
         "dSprites, beta = 4",

@@ -26,14 +26,14 @@ __all__ = ["ROWS"]
 
 def static_mnist(folder: Path, seed: int) -> list[Figure]:
     """784-400 ReLU, z 40, on static MNIST; beside it, the same with a linear decoder."""
-    steps, last = 50_000, 6.04e-5
+    steps, last = 47_500, 7.196e-5
     net = {"hidden": [400], "z_dim": 40, "activation": "relu"}
     training = {"steps": steps, "batch_size": 200, "seed": seed, **FIXED}
     training |= falling(2e-3, last, steps)
     deep = train(
         folder / f"static-{seed}", "vae-bernoulli", "binarized-mnist", config=net, training=training
     )
-    short = {**training, "steps": 6_000, **falling(2e-3, last, 6_000)}
+    short = {**training, "steps": 3_000, **falling(2e-3, last, 3_000)}
     linear = train(
         folder / f"static-linear-{seed}",
         "vae-bernoulli",
@@ -43,7 +43,7 @@ def static_mnist(folder: Path, seed: int) -> list[Figure]:
     )
     _, floor = linear.evaluated(200)
     result, nll = deep.evaluated(200)
-    said = "batch 200, Adam 2e-3 falling to 6e-5, {} steps"
+    said = "batch 200, Adam 2e-3 falling to 7e-5, {} steps"
     beside = f"linear decoder {floor:.2f}, independent pixels {-result.floors['independent']:.2f}"
     return [
         Figure(
@@ -56,7 +56,7 @@ def static_mnist(folder: Path, seed: int) -> list[Figure]:
             deep.minutes,
         ),
         Figure("-ELBO", -result.metrics.elbo),
-        Figure("-log p(x) with a linear decoder", floor, settings=said.format("6,000")),
+        Figure("-log p(x) with a linear decoder", floor, settings=said.format("3,000")),
     ]
 
 
@@ -224,7 +224,10 @@ ROWS: dict[str, Row] = {
         "Loaiza-Ganem & Cunningham 2019, arXiv:1907.06845, as their poster has it",
         continuous_bernoulli,
         "ELBO in nats, higher is better. The cross-entropy of grey levels is the log of no "
-        "density; its weights are scored by the density that has the same parameters.",
+        "density; its weights are scored by the density that has the same parameters, and come out "
+        "where the paper's do. The continuous Bernoulli itself is far above the paper's 1470, as "
+        "are independent pixels: here its parameter is not bounded, so that it can follow the dark "
+        "pixels, which lie in [0, 1/256]. Why theirs does not, was not looked into.",
     ),
     "capacity": Row(
         "A KL of C nats, made to measure",

@@ -45,7 +45,7 @@ __all__ = ["DSAE"]
     reference="arXiv:1803.02991",
     tags=("sequence", "disentangling"),
     presets={
-        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0}},
+        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0, "epochs": 100}},
         "small": {"f_dim": 8, "z_dim": 4, "hidden": 32},
         "paper": {"f_dim": 256, "z_dim": 32, "hidden": 512},
     },

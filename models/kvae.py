@@ -52,7 +52,7 @@ FLOOR = 0.01
     reference="arXiv:1710.05741",
     tags=("sequence",),
     presets={
-        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0}},
+        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0, "epochs": 100}},
         "small": {"a_dim": 2, "z_dim": 4, "hidden": 32},
         "paper": {"a_dim": 2, "z_dim": 4, "hidden": 50},
     },

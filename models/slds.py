@@ -52,7 +52,7 @@ STAY = 3.0  # log odds that a regime goes on, at the start
     reference="arXiv:1910.09588",
     tags=("sequence",),
     presets={
-        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0}},
+        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0, "epochs": 100}},
         "small": {"z_dim": 4, "hidden": 32},
     },
 )

@@ -21,6 +21,7 @@ from vaezoo.engine.many.sweeps import Arguments, SweepOfSeeds
 from vaezoo.engine.recurrence.step_derivative import subgraph
 from vaezoo.engine.recurrence.step_plan import is_loop, is_loop_backward, plan_of
 from vaezoo.engine.reduction import outputs_of, placeholders
+from vaezoo.engine.replay.flat import flat_function
 
 __all__ = ["Joined", "loops_of"]
 
@@ -171,11 +172,11 @@ class _Part:
         others = [node for node in graph.nodes if node not in calls]
         self.inputs = [node for node in others if any(user in calls for user in node.users)]
         self.ends = [n for n in graph.nodes if n in calls and any(u not in calls for u in n.users)]
-        self.graph = subgraph(graph, self.inputs, calls, self.ends)
+        self.flat = flat_function(subgraph(graph, self.inputs, calls, self.ends))
 
     def run(self, values: dict[fx.Node, Any]) -> None:
         """Run them on the values of nodes before, and add theirs."""
-        ends = self.graph(*[values[node] for node in self.inputs])
+        ends = self.flat(*[values[node] for node in self.inputs])
         values.update(zip(self.ends, ends, strict=True))
 
 

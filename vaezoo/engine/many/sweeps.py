@@ -1,6 +1,6 @@
 """A loop over time for several seeds at once, each with as many steps as it has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +10,11 @@ from vaezoo.engine.many.memory import Memory
 from vaezoo.engine.many.stacked import for_seeds
 from vaezoo.engine.recurrence.sweep import Sweep
 from vaezoo.engine.reduction import placeholders
+from vaezoo.engine.replay.flat import flat_function
 
 __all__ = ["Arguments", "SweepOfSeeds"]
+
+Run = Callable[..., tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,12 @@ class SweepOfSeeds:
         self._rows = [i for i, node in enumerate(nodes[:num_rows]) if node.users]
         self._constants = [i for i, node in enumerate(nodes[num_rows:]) if node.users]
         self._graph = _without_unread(sweep.graph)
-        self._graphs: dict[int, fx.GraphModule] = {}  # by the number of seeds
+        self._runs: dict[int, Run] = {}  # by the number of seeds
 
     @property
     def num_graphs(self) -> int:
         """For how many numbers of seeds there is a graph."""
-        return len(self._graphs)
+        return len(self._runs)
 
     @torch.inference_mode()
     def __call__(self, seeds: Sequence[Arguments]) -> list[tuple[Tensor, list[Tensor]]]:
@@ -108,7 +111,7 @@ class SweepOfSeeds:
         self, phase: _Phase, carry: Tensor, rows: Sequence[Tensor], constants: Sequence[Tensor]
     ) -> tuple[Tensor, list[Sequence[Tensor]]]:
         """Run the steps of a phase; return the carry behind them, and the values of each."""
-        run = self._for_seeds(carry, [row[0] for row in rows], constants).forward
+        run = self._for_seeds(carry, [row[0] for row in rows], constants)
         by_row = [row.unbind(0)[::-1] if self.backwards else row.unbind(0) for row in rows]
         by_step: list[Sequence[Tensor]] = []
         for row in zip(*by_row, strict=True) if rows else [()] * (phase.stop - phase.start):
@@ -116,17 +119,15 @@ class SweepOfSeeds:
             by_step.append(values)
         return carry, by_step[::-1] if self.backwards else by_step
 
-    def _for_seeds(
-        self, carry: Tensor, row: Sequence[Tensor], constants: Sequence[Tensor]
-    ) -> fx.GraphModule:
+    def _for_seeds(self, carry: Tensor, row: Sequence[Tensor], constants: Sequence[Tensor]) -> Run:
         number = len(carry)
-        if number not in self._graphs:
+        if number not in self._runs:
             # A carry often begins as zeros, of which all products round alike.
             noise = torch.randn(carry.shape, generator=torch.Generator().manual_seed(0))
             state = carry + noise.to(carry.device, carry.dtype)
             examples = [value.clone() for value in (state, *row, *constants)]
-            self._graphs[number] = for_seeds(self._graph, number, examples)
-        return self._graphs[number]
+            self._runs[number] = flat_function(for_seeds(self._graph, number, examples))
+        return self._runs[number]
 
 
 def _phases(num_steps: Sequence[int], *, backwards: bool) -> list[_Phase]:

@@ -112,13 +112,17 @@ def _print_labels(codes: "LabelScores", pca: "LabelScores") -> None:
             _row(
                 "10 nearest alike", [(s.purity, s.purity_error) for s in sides], codes.purity_chance
             ),
-            ("  silhouette", *(f"{s.silhouette:.3f}" for s in sides), "0.000"),
+            ("  silhouette", *map(_silhouette, sides), "0.000"),
         ]
     )
 
 
 def _row(name: str, estimates: list[tuple[float, float]], chance: float) -> tuple[str, ...]:
     return (f"  {name}", *(f"{v:.3f} +- {e:.3f}" for v, e in estimates), f"{chance:.3f}")
+
+
+def _silhouette(scores: "LabelScores") -> str:
+    return "-" if scores.silhouette is None else f"{scores.silhouette:.3f}"
 
 
 def _print_factors(result: "Probe", report: "FactorReport") -> None:

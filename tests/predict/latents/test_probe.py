@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import vaezoo
+from vaezoo.cli import main
 from vaezoo.data import from_arrays
 from vaezoo.errors import RequestError
 from vaezoo.predict.latents.disentanglement import (
@@ -145,13 +147,15 @@ def test_rows_without_a_label_are_left_out() -> None:
 
 
 @pytest.fixture(scope="module")
-def of_bars() -> Run:
+def of_bars(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run on pictures of a bar that is dark or light, at one of four heights."""
     shade, height = GRID.T
     x = np.zeros((len(GRID), 4, 4), np.float32)
     x[np.arange(len(GRID)), height] = (shade[:, None] + 1) / 4
     data = from_arrays(x, label=height, shade=shade, height=height, place=height / 3)
-    return vaezoo.fit("vae-gaussian", data, config={"z_dim": 2}, training={"steps": 5})
+    folder = tmp_path_factory.mktemp("bars") / "run"
+    config = {"z_dim": 2}
+    return vaezoo.fit("vae-gaussian", data, config=config, training={"steps": 5}, out=folder)
 
 
 def test_factors_are_whole_numbers_beside_the_label(of_bars: Run) -> None:
@@ -179,6 +183,34 @@ def test_the_code_of_a_sequence_is_the_mean_over_its_frames() -> None:
     z = torch.arange(12.0).reshape(2, 3, 2)
     rows = _as_rows(z, {"x": torch.zeros(2, 3, 5), "length": torch.tensor([3, 1])})
     assert rows.tolist() == [[2, 3], [6, 7]]
+
+
+def test_the_command_prints_both_tables(of_bars: Run, tmp_path: Path) -> None:
+    shade, height = GRID.T
+    x = np.random.default_rng(0).random((len(GRID), 4, 4), np.float32)
+    np.savez(tmp_path / "x.npz", x=x, shade=shade, height=height, label=shade)
+    words = ["probe", str(of_bars.path), "--data", str(tmp_path / "x.npz"), "--few", "3"]
+    printed = CliRunner().invoke(main, words, catch_exceptions=False).output
+    assert "3 labels of each class" in printed
+    assert "factors shade, height" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.slow
+def test_sources_are_found_by_ica_and_not_by_a_model_that_is_blind_to_rotations() -> None:
+    rng = np.random.default_rng(0)
+    sources = 3 * rng.choice([-1, 0, 1], (3000, 3), p=[0.1, 0.8, 0.1])
+    x = sources @ rng.standard_normal((3, 6)) + 0.1 * rng.standard_normal((3000, 6))
+    a, b, c = sources.T
+    data = from_arrays(x.astype(np.float32), a=a, b=b, c=c)
+    training = {"steps": 1000, "lr": 0.01}
+    ica, ppca = (
+        vaezoo.probe(vaezoo.fit(name, data, config={"z_dim": 3}, training=training)).factors
+        for name in ("ica", "ppca")
+    )
+    assert ica is not None
+    assert ppca is not None
+    assert ica.codes.mig > 0.6 > ppca.codes.mig
 
 
 @pytest.mark.parametrize("factors", [["shade"], ["shade", "shape"], ["shade", "x"]])

@@ -43,7 +43,8 @@ class LabelScores:
     purity_chance
         The same for rows in any order.
     silhouette
-        Mean silhouette of the labels as clusters (Rousseeuw 1987): 1 far apart, 0 overlapping.
+        Mean silhouette of the labels as clusters (Rousseeuw 1987): 1 far apart, 0 overlapping;
+        None where the rows have one label.
     """
 
     num_classes: int
@@ -57,7 +58,7 @@ class LabelScores:
     purity: float
     purity_error: float
     purity_chance: float
-    silhouette: float
+    silhouette: float | None
 
 
 def label_scores(
@@ -159,10 +160,10 @@ def _purity(codes: Floats, label: NDArray[Any]) -> tuple[Floats, float]:
     return (label[nearest] == label[:, None]).mean(1), by_chance
 
 
-def _silhouette(codes: Floats, label: NDArray[Any], seed: int) -> float:
+def _silhouette(codes: Floats, label: NDArray[Any], seed: int) -> float | None:
     from sklearn.metrics import silhouette_score
 
     rows = np.random.default_rng(seed).permutation(len(codes))[:_MOST_PAIRED]
     if not 2 <= len(np.unique(label[rows])) < len(rows):
-        return float("nan")
+        return None
     return float(silhouette_score(codes[rows], label[rows]))

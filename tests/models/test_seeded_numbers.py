@@ -34,6 +34,8 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "markov": -5.314417,
     "miwae": -69.135773,
     "mixture": -42.288559,
+    "mopoe": -44.448734,
+    "mvae": -46.079483,
     "prodlda": -317.490692,
     "rnn": -5.613231,
     "slds": -7.856101,

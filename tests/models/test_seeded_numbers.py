@@ -58,6 +58,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "vrnn": -5.599674,
     "vrnn-lstm": -5.396754,
 }
+LONG = {("latent-ode", "graph")}  # a step of 3,000 operations, of which a graph is made
 
 
 def test_every_structure_has_its_number() -> None:
@@ -67,8 +68,14 @@ def test_every_structure_has_its_number() -> None:
     assert {(cls.model, cls.guide) for cls in map(get_model, ELBO)} == sides
 
 
-@pytest.mark.parametrize("engine", ["eager", "graph"])
-@pytest.mark.parametrize("model", ELBO)
+@pytest.mark.parametrize(
+    ("model", "engine"),
+    [
+        pytest.param(model, engine, marks=[pytest.mark.slow] * ((model, engine) in LONG))
+        for model in ELBO
+        for engine in ("eager", "graph")
+    ],
+)
 def test_three_steps(model: str, engine: str) -> None:
     config = SMALL_BETA_VAE if model == "beta-vae" else {}
     training = {"steps": 3, "batch_size": 48, "seed": 1, "engine": engine, "device": "cpu"}

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from vaezoo import build_model, get_model
-from vaezoo.data import choose_transform, from_arrays, from_sequences, load_file, standardization
+from vaezoo.data import (
+    as_data,
+    choose_transform,
+    from_arrays,
+    from_sequences,
+    load_file,
+    standardization,
+)
 from vaezoo.data.batches import Batches, epoch_order
 from vaezoo.data.padding import clear_padding, pad
 from vaezoo.data.summary import in_words, summarize
@@ -347,3 +354,11 @@ def test_a_row_that_is_left_out_is_another_one_each_time() -> None:
         for epoch in range(5)
     ]
     assert len(set(map(tuple, left))) > 1
+
+
+def test_times_of_a_table_count_from_the_first_frame_of_each_sequence() -> None:
+    table = pd.DataFrame({"id": [1, 1, 2], "time": [5.5, 5.0, 9.0], "x": [1.0, 2.0, 3.0]})
+    data = as_data(table)
+    assert data.arrays["times"].tolist() == [[0.0, 0.5], [0.0, 0.0]]
+    table["time"] = ["2024-01-02 12:00", "2024-01-01", "2024-03-01"]
+    assert as_data(table).arrays["times"].tolist() == [[0.0, 1.5], [0.0, 0.0]]

@@ -188,6 +188,7 @@ class _Table:
         elements = self._elements(rest, label)
         x, length = pad(np.split(stacked(elements), starts[1:]), f"'{self.path}'")
         arrays = {"x": x, "length": length}
+        arrays["times"] = _since_the_first(_times(self.path, self.table[_TIME]), starts)
         for name, values in self._values().items():
             arrays[name] = _by_sequence(values, starts, f"'{self.path}'")
         if label:
@@ -286,6 +287,14 @@ class _Table:
 
 def _as_names(some: str | tuple[str, ...]) -> tuple[str, ...]:
     return (some,) if isinstance(some, str) else some
+
+
+def _since_the_first(time: Array, starts: NDArray[np.intp]) -> Array:
+    """Return times ``(N, T)`` since the first frame of each sequence, those of dates in days."""
+    parts = [part - part[0] for part in np.split(time, starts[1:])]
+    if time.dtype.kind == "M":
+        parts = [part / np.timedelta64(1, "D") for part in parts]
+    return pad([part[:, None] for part in parts], "time")[0][..., 0].astype(np.float32)
 
 
 def _by_sequence(values: Array, starts: NDArray[np.intp], name: str) -> Array:

@@ -11,7 +11,7 @@ site  event shape   meaning
 ====  ============  ===========================================
 f     ``(f_dim,)``  content: of the whole sequence
 z_t   ``(z_dim,)``  dynamics, t = 0 ... T - 1
-x     ``(T, ...)``  observed frames
+x_t   ``x_shape``   observed frame
 ====  ============  ===========================================
 
 f is drawn once, and each frame sees it; z_t knows of the frames before by the latents before alone.
@@ -84,13 +84,13 @@ class DSAE(nn.Module):
         with pyro.plate("data", len(x)):
             f = pyro.sample("f", dist.Normal(x.new_zeros(self.f_dim), 1.0).to_event(1))
             h = x.new_zeros(*f.shape[:-1], self.hidden)
-            z = []
             for t in range(x.shape[1]):
                 with poutine.mask(mask=there[:, t]):  # type: ignore[call-overload]
-                    z.append(pyro.sample(f"z_{t}", self.prior(h)))
-                h = self.remember(z[-1], h)
-            frames = self.frames(torch.stack(z, -2), f)
-            pyro.sample("x", frames.mask(there).to_event(1), obs=x)
+                    z_t = pyro.sample(f"z_{t}", self.prior(h))
+                    pyro.sample(
+                        f"x_{t}", self.decoder(z_t, f.expand(*z_t.shape[:-1], -1)), obs=x[:, t]
+                    )
+                h = self.remember(z_t, h)
 
     def guide(self, x: Tensor, length: Tensor) -> None:
         """q(f, z | x) of ``x (B, T, *x_shape)`` and ``length (B,)``."""

@@ -9,6 +9,7 @@ from vaezoo.models.dsae import DSAE
 from vaezoo.pairs.accounting import elbo_terms
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.sites import Args, sample_sites, trace_pair
+from vaezoo.sequences.missing import incomplete_form
 
 LENGTH = torch.tensor([6, 1, 4])
 
@@ -77,3 +78,16 @@ def test_content_hears_of_every_frame_of_its_sequence(pair: DSAE, args: Args) ->
         with torch.no_grad():
             one, two = (pair.content(pair.read(data, length)[0]).mean for data in (x, other))
         assert torch.equal((one != two).any(1), t < length)
+
+
+def test_frames_may_be_missing(pair: DSAE, args: Args) -> None:
+    """What is nan counts for nothing, in a mixture of frames that are there and are not."""
+    x, length = args[0].clone(), args[1]
+    x[0, 1], x[2, 0, 3] = torch.nan, torch.nan
+    latents = latents_of(pair, args)
+    with hold(latents):
+        terms = elbo_terms(incomplete_form(pair, (x, length)), (x, length))
+    z = torch.stack([latents[f"z_{t}"] for t in range(6)], 1)
+    entries = pair.frames(z, latents["f"]).base_dist.log_prob(args[0])
+    there = (torch.arange(6) < length[:, None])[..., None] & ~x.isnan()
+    torch.testing.assert_close(terms.recon, (entries * there).sum((1, 2)))

@@ -32,6 +32,7 @@ COMMANDS = [
     "data show digits-rows",
     "data fetch digits",
     "check vae-linear",
+    "probe run -n 100",
     "evaluate run --iwae 1,3",
     "evaluate run --iwae 2 -n 1",
     "train vae-linear --steps 2",

@@ -22,13 +22,15 @@ the prior. ``vaezoo impute`` draws one modality given the other.
 
 Reference
     Wu & Goodman 2018, *Multimodal Generative Models for Scalable Weakly-Supervised Learning*,
-    arXiv:1802.05335, eqs. 2-3; Sutter, Daunhawer & Vogt 2021, *Generalized Multimodal ELBO*,
-    arXiv:2105.02470, eqs. 5-6.
+    arXiv:1802.05335; Sutter, Daunhawer & Vogt 2021, *Generalized Multimodal ELBO*,
+    arXiv:2105.02470.
 
 Differs from the papers
-    Two modalities, with one likelihood and nets of one size. The bound of `mopoe` has the density
-    of the mixture itself, and path derivatives through it, instead of the mean of the KLs of its
-    components, which is a looser one.
+    Two modalities, with one likelihood and nets of one size. `mvae` follows the bound of what a row
+    has, without those of its modalities alone (the sub-sampled training of its paper): an expert
+    that is to be asked alone learns so only from rows in which the other modality is missing;
+    `mopoe` needs none. The bound of `mopoe` has the density of the mixture itself, and path
+    derivatives through it, instead of the mean of the KLs of its components, a looser one.
 """
 
 import math
@@ -51,7 +53,7 @@ _NEVER = -1e4  # log weight of a subset with a modality that a row lacks
 def product_of_experts(loc: Tensor, scale: Tensor, is_in: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of N(z; 0, I) prod_m N(z; mu_m, sigma_m^2), normalised.
 
-    Wu & Goodman 2018, arXiv:1802.05335, section 2.2: T = 1 + sum_m T_m, mu = sum_m T_m mu_m / T,
+    Wu & Goodman 2018, arXiv:1802.05335: T = 1 + sum_m T_m, mu = sum_m T_m mu_m / T,
     with T_m = 1 / sigma_m^2.
 
     Parameters

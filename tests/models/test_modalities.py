@@ -69,7 +69,7 @@ def test_one_modality_gives_the_same_guide_in_both() -> None:
 
 
 def test_mixture_has_the_mean_of_its_subsets() -> None:
-    """Sutter et al. 2021, eq. 6: a third each of the first, the second, and both."""
+    """Sutter et al. 2021, arXiv:2105.02470: a third each of the first, the second, and both."""
     each = [_guide(MVAE, there).mean for there in (FIRST, ~FIRST, ~NOTHING)]
     torch.testing.assert_close(_guide(MoPoE, ~NOTHING).mean, torch.stack(each).mean(0))
 

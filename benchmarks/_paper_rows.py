@@ -171,9 +171,9 @@ def scored_as_density(run: Run) -> nn.Module:
 
 
 def capacity(folder: Path, seed: int) -> list[Figure]:
-    """The KL at the end of a capacity that rises to C, on small and on large digits."""
+    """The KL at the end of a capacity that rises to C, on the digits."""
     figures = []
-    for data, target in (("digits", 10.0), ("digits", 25.0), ("mnist", 25.0)):
+    for data, target in (("digits", 10.0), ("digits", 25.0)):
         steps = 3_000
         objective = {"name": "capacity", "target": target, "rise": 1_000}
         trained = train(
@@ -202,7 +202,9 @@ ROWS: dict[str, Row] = {
         "Static MNIST, 784-400-40, ReLU",
         "pythae's reproducibility page (Chadebec et al. 2022, arXiv:2206.08309)",
         static_mnist,
-        "Batch and learning rate are ours: theirs are 100 and 1e-4 for 500 epochs.",
+        "Batch and learning rate are ours: theirs are 100 and 1e-4 for 500 epochs. The run was "
+        "stopped after 190 epochs, some 11 minutes of one core of the hour that the target allows, "
+        "as the machine was shared; the ELBO of validation was still rising slowly.",
     ),
     "iwae": Row(
         "MNIST, importance weighted bounds, 784-200-200-50, tanh",

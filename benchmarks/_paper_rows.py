@@ -203,7 +203,7 @@ ROWS: dict[str, Row] = {
         "pythae's reproducibility page (Chadebec et al. 2022, arXiv:2206.08309)",
         static_mnist,
         "Batch and learning rate are ours: theirs are 100 and 1e-4 for 500 epochs. The run was "
-        "stopped after 190 epochs, some 11 minutes of one core of the hour that the target allows, "
+        "stopped after 190 epochs, some 12 minutes of one core of the hour that the target allows, "
         "as the machine was shared; the ELBO of validation was still rising slowly.",
     ),
     "iwae": Row(

@@ -4,8 +4,8 @@
     e_m(z)       = N(z; mu_m(x_m), diag sigma_m(x_m)^2),   the expert of modality m = 1, 2
     q_S(z)      ~= N(z; 0, I) prod_m in S e_m(z),          a product of experts: precisions add up
 
-    `mvae`   q(z | x) = q_S(z),                            S what the row has
-    `mopoe`  q(z | x) = 1 / K sum_T q_T(z),                T the K subsets of S but the empty one
+    q(z | x)      = q_S(z),                                in `mvae`: S what the row has
+    q(z | x)      = 1 / K sum_T q_T(z),                    in `mopoe`: T the K subsets of S but {}
 
 ====  ============  ==================================================================
 site  event shape   meaning

@@ -141,8 +141,9 @@ class SLDS(SequencePair):
         Examples
         --------
         >>> pair, z = SLDS(x_shape=(5,)), torch.randn(2, 6, 8)
-        >>> pair.switches(z, torch.tensor([6, 3]))[0].sum(-1)
-        tensor([1., 1., 1., 1., 1., 1.])
+        >>> probability = pair.switches(z, torch.tensor([6, 3]))[0]
+        >>> probability.shape, bool((probability.sum(-1) - 1).abs().max() < 1e-5)
+        (torch.Size([6, 3]), True)
         """
         h, forward, densities = self.initial(z), [], []
         for z_t in z.unbind(1):

@@ -107,6 +107,7 @@ class CausalPath(TorchDistribution):
 
     Examples
     --------
+    >>> from pyro import distributions as dist
     >>> step = lambda h: dist.Normal(h, 1.0).to_event(1)  # a random walk
     >>> before = lambda z: pad(z[..., :-1, :], (0, 0, 1, 0))
     >>> path = CausalPath(before, step, torch.ones(2, 5) > 0, torch.zeros(2, 0, 1))

@@ -145,7 +145,12 @@ def _batches(name: str, number: int = 20) -> list[Batch]:
     batches = [made_up_batch(pair, shape) for _ in range(number)]
     if not is_of_sequences(name):
         return batches
-    return [(x[:, :_NUM_FRAMES], length.clamp(max=_NUM_FRAMES)) for x, length in batches]
+    return [tuple(map(_cut, batch)) for batch in batches]
+
+
+def _cut(arg: Tensor) -> Tensor:
+    """Cut an argument in time, or lengths, to the frames of the tests."""
+    return arg.clamp(max=_NUM_FRAMES) if arg.dim() == 1 else arg[:, :_NUM_FRAMES]
 
 
 def is_of_sequences(name: str) -> bool:
@@ -171,7 +176,10 @@ def exact_batches_for() -> Callable[..., list[Batch]]:
         batches = _batches(name, number)
         if not is_of_sequences(name):
             return batches
-        return [(x.double(), length) for x, length in batches]
+        return [
+            tuple(arg.double() if arg.is_floating_point() else arg for arg in batch)
+            for batch in batches
+        ]
 
     return exact
 

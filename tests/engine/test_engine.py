@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from vaezoo.engine.batch_kind import BatchKind
 from vaezoo.engine.compiler import NotCompiledError
 from vaezoo.engine.many import graphs
 from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.replay.flat import flat_function
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import NonFiniteError, RequestError
 from vaezoo.objectives import ELBO, IWAE, DReG, Objective
@@ -501,7 +503,7 @@ def test_a_captured_step_that_is_wrong_at_once_is_never_taken(
             doubled = captured.graph.graph.call_function(torch.ops.aten.mul.Tensor, (first, 2.0))
         node.args = ((loss, divisor, finite, doubled, *rest),)
         captured.graph.recompile()
-        return captured
+        return replace(captured, flat=flat_function(captured.graph))
 
     monkeypatch.setattr(graphs, "capture", wrong)
     graph = take_steps(Plain, vectors(6))

@@ -18,12 +18,11 @@ from vaezoo.engine.recurrence.sweep import BLOCK
 from vaezoo.engine.tiers import Engine
 from vaezoo.objectives import ELBO
 from vaezoo.pairs.lengths import first_frames
-from vaezoo.registry import entry_of
 from vaezoo.sequences.paths import PathPair
 from vaezoo.sequences.sequence_pair import SequencePair
 from vaezoo.sequences.unrolled import Recurrence, loop
 
-SEQUENCE_MODELS = [name for name in list_models() if entry_of(get_model(name)).data == "sequences"]
+SEQUENCE_MODELS = [name for name in list_models() if issubclass(get_model(name), SequencePair)]
 
 Args = tuple[Tensor, Tensor]
 

@@ -10,10 +10,10 @@ from pyro.infer.inspect import get_dependencies
 from torch import Tensor, nn
 
 from vaezoo.distributions.families import family
-from vaezoo.pairs.accounting import log_joint
 from vaezoo.pairs.divergences import closed_form_sites, kl_in_closed_form, kl_per_element
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
+from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import (
     Args,
     PairTrace,
@@ -133,7 +133,8 @@ def names_of_model(pair: nn.Module, args: Args) -> frozenset[str]:
         latents = {name: site["value"].detach() for name, site in guide.items()}
         with torch.enable_grad():
             model = poutine.trace(hold(latents)(model_of(pair))).get_trace(*args)
-            return _names_behind(log_joint(model).sum(), pair)
+            densities = [log_density(site).sum() for site in density_sites(model).values()]
+            return _names_behind(torch.stack(densities).sum(), pair)
 
 
 def names_of_guide(pair: nn.Module, args: Args) -> frozenset[str]:

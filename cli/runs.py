@@ -46,8 +46,8 @@ def runs(
     from vaezoo.predict.comparison.listing import Filter, list_runs, ordered
 
     conditions = [Filter.read(text) for text in where]
-    found = list_runs(folder, notify=lambda line: echo_note(line))
-    kept = [run for run in found if all(condition.holds(run) for condition in conditions)]
+    listed = list_runs(folder, notify=lambda line: echo_note(line))
+    kept = [run for run in listed if all(condition.holds(run) for condition in conditions)]
     kept = ordered(kept, sort) if sort else kept
     if as_json:
         echo_json([asdict(run) for run in kept])
@@ -57,8 +57,8 @@ def runs(
         _print_table(kept)
     if not kept and not as_json:
         echo_note(
-            f"none of {len(found)} runs in {folder} is asked for"
-            if found
+            f"none of {len(listed)} runs in {folder} is asked for"
+            if listed
             else f"there is no run in {folder}"
         )
 

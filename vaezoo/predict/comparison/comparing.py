@@ -16,6 +16,7 @@ from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import is_autoencoder, step_of, takes_lengths, trace_pair
 from vaezoo.predict.bounds import Progress, iwae_values
 from vaezoo.predict.comparison.estimates import Estimate, paired_difference
+from vaezoo.predict.comparison.listing import flat_settings
 from vaezoo.runs import Run, RunLike, as_run, seeds_in
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import pair_for
@@ -143,14 +144,14 @@ def compare(
     every = [run for side in sides for run in side]
     batches = [run.batches(data, data_dir=data_dir, split=split, limit=limit) for run in every]
     _require_comparable(every, batches, split, limit)
-    found = [
+    measured = [
         _values(run, rows, split, num_samples, limit, seed, progress)
         for run, rows in zip(every, batches, strict=True)
     ]
-    units = found[0][1]
+    units = measured[0][1]
     values, names, start = [], _names(sides), 0
     for side in sides:
-        values.append(np.stack([value for value, _ in found[start : start + len(side)]]))
+        values.append(np.stack([value for value, _ in measured[start : start + len(side)]]))
         start += len(side)
     order = sorted(range(len(sides)), key=lambda place: -values[place].mean(0).sum())
     best = values[order[0]]
@@ -309,22 +310,12 @@ def settings_apart(runs: Sequence[Run]) -> dict[str, tuple[str, ...]]:
     settings = [
         {
             "model": run.model,
-            **_flat(run.config),
-            **_flat(run.data.model_dump(), "data."),
-            **_flat(run.training.model_dump()),
+            **flat_settings(run.config),
+            **flat_settings(run.data.model_dump(), "data."),
+            **flat_settings(run.training.model_dump()),
         }
         for run in runs
     ]
     shared = [name for name in settings[0] if all(name in own for own in settings)]
     rows = {name: tuple(str(own[name]) for own in settings) for name in shared}
     return {name: row for name, row in rows.items() if len(set(row)) > 1 and name != SEED}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

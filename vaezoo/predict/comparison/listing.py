@@ -16,7 +16,15 @@ from vaezoo.runs.records import read_evaluations, read_metrics
 from vaezoo.runtime.locks import owner_of
 from vaezoo.runtime.reading import read_plain
 
-__all__ = ["COLUMNS", "Filter", "ListedRun", "differing_settings", "list_runs", "ordered"]
+__all__ = [
+    "COLUMNS",
+    "Filter",
+    "ListedRun",
+    "differing_settings",
+    "flat_settings",
+    "list_runs",
+    "ordered",
+]
 
 COLUMNS = ("run", "model", "data", "step", "elbo", "iwae", "active", "verdict", "status")
 LARGEST_FILE = 2**24  # bytes, of a configuration or a report
@@ -161,7 +169,10 @@ def _listed(path: Path, root: Path) -> ListedRun:
     with refusing(f"{path / 'config.toml'} cannot be read"):
         text = read_plain(path / "config.toml", LARGEST_FILE).decode("utf-8")
         config = tomllib.loads(text)
-        settings = {**_flat(config.get("config", {})), **_flat(config.get("training", {}))}
+        settings = {
+            **flat_settings(config.get("config", {})),
+            **flat_settings(config.get("training", {})),
+        }
         data = str(config.get("data", {}).get("name") or config.get("data", {}).get("path", ""))
     info, metrics = read_info(path), read_metrics(path)
     name = str(path.relative_to(root)) if path != root else path.name
@@ -238,11 +249,18 @@ def differing_settings(runs: Sequence[ListedRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by names with dots.
+
+    Examples
+    --------
+    >>> flat_settings({"z_dim": 2, "prior": {"name": "mog"}})
+    {'z_dim': 2, 'prior.name': 'mog'}
+    """
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= flat_settings(value, f"{prefix}{name}.")
         else:
             flat[f"{prefix}{name}"] = value
     return flat

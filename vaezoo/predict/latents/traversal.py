@@ -138,10 +138,10 @@ def _named(name: str, units: Sequence[Unit]) -> Unit:
     only = {unit.latent for unit in units}
     if re.fullmatch(r"\d+", name) and len(only) == 1:
         name = f"{min(only)}[{name}]"
-    found = {unit.name: unit for unit in units}
-    if name not in found:
-        raise RequestError(f"there is no latent '{name}'; {nearest(name, found)}")
-    return found[name]
+    by_name = {unit.name: unit for unit in units}
+    if name not in by_name:
+        raise RequestError(f"there is no latent '{name}'; {nearest(name, by_name)}")
+    return by_name[name]
 
 
 def _moved(

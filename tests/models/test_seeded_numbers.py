@@ -36,6 +36,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "mixture": -42.288559,
     "mopoe": -44.448734,
     "mvae": -46.079483,
+    "not-miwae": -109.380188,
     "prodlda": -317.490692,
     "rnn": -5.613231,
     "slds": -7.856101,

@@ -114,6 +114,7 @@ def test_zoo_passes_with_no_other_word_than_what_its_densities_are(name: str) ->
         ("density", "the guide gives site 'z' one value, as an autoencoder does"),
         ("density", "pyro.factor 'quantisation' of the guide is a penalty"),
         ("density", "pyro.factor 'label' counts in log p, which is then not normalised"),
+        ("density", "pyro.factor 'missingness' counts in log p, which is then not normalised"),
         ("density", "all data share site 'theta'"),
     }
 

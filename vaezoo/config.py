@@ -33,6 +33,7 @@ __all__ = [
     "resolve",
     "resolve_objective",
     "schema",
+    "storable",
 ]
 
 Config = dict[str, Any]
@@ -169,6 +170,21 @@ def _refuse_option_of_another(
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def storable(config: Mapping[str, Any]) -> Config:
+    """Return settings as a file of TOML holds them: without those that are None, by default.
+
+    Examples
+    --------
+    >>> storable({"z_dim": 2, "split": None, "prior": {"name": "mog", "scale": None}})
+    {'z_dim': 2, 'prior': {'name': 'mog'}}
+    """
+    return {
+        name: storable(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if value is not None
+    }
 
 
 def build_model(

@@ -1,5 +1,6 @@
 """Two modalities: the product of experts is the exact posterior where that is known."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,3 +88,10 @@ def test_one_modality_is_imputed_given_the_other() -> None:
     filled = vaezoo.impute(run, x[:8], num_samples=4, burn_in=2)
     assert np.isfinite(filled.mean).all()
     np.testing.assert_array_equal(filled.mean[1], x[1])
+
+
+def test_its_run_folder_is_read_again(tmp_path: Path) -> None:
+    """``split`` is None by default, which a file of TOML does not hold."""
+    run = vaezoo.fit("mvae", training={"steps": 2}, out=tmp_path / "run")
+    again = vaezoo.load_run(tmp_path / "run")
+    assert again.pair.split == run.pair.split == 32

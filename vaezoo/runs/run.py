@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vaezoo import registry
 from vaezoo.checks.admission import mark_admitted, require_admitted
 from vaezoo.checks.blame import class_of
+from vaezoo.config import storable
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
@@ -320,7 +321,7 @@ class Run:
             trust_target(model)
         values = {
             "model": model,
-            "config": dict(self.config),
+            "config": storable(self.config),
             "data": self.data.model_dump(exclude_none=True),
             "training": self.training.model_dump(exclude_none=True),
         }

@@ -30,14 +30,14 @@ ELSEWHERE = [
         "89.6 `ordinal`, 88.8 a mixture of three discretized logistics",
         "< 98.6",
         "",
-        "[](../data.md)",
+        "`docs/data.md`",
     ),
     (
         "models of sequences on JSB chorales, nats a frame",
         "three seeds each",
         "",
         "a Markov chain of each key",
-        "[](sequence-models.md)",
+        "`docs/results/sequence-models.md`",
     ),
 ]
 COLUMNS = (
@@ -86,7 +86,7 @@ def page(lines: list[Line]) -> str:
         "# Rows of papers\n\nWhat papers report, measured again on two shared cores: shorter "
         "schedules than theirs, which each row says. Nats per datum on test rows where nothing "
         "else is said; lower is better for *-log p(x)*. Beside each stands a target that was set "
-        "before, and what a simple model has. The same as a file: {download}`papers.csv`."
+        "before, and what a simple model has. The same as a file: `docs/results/papers.csv`."
     ]
     for name, row in ROWS.items():
         own = [line for line in lines if line["row"] == name]

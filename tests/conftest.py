@@ -81,9 +81,12 @@ def _seed() -> None:
     pyro.set_rng_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("VAEZOO_DATA", raising=False)
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_folder() -> Iterator[None]:
+    """Before any fixture of a module trains on what happens to lie at hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("VAEZOO_DATA", raising=False)
+        yield
 
 
 @pytest.fixture(autouse=True)

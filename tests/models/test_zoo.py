@@ -41,7 +41,7 @@ def few_labels() -> Data:
     return replace(digits, name="few labels", arrays={"x": digits.x, "label": label})
 
 
-DATA = {"beta-vae": lambda: "digits", "ssvae": few_labels}  # what is no default, or too large
+DATA = {"ssvae": few_labels}  # what is no default
 
 
 @pytest.fixture

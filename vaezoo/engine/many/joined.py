@@ -5,8 +5,7 @@ than one. Sequences of a batch have a length of their own, and seeds seldom take
 one length; loops need not be equally long to be run at once, graphs would have to be.
 """
 
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,14 @@ from torch import Tensor, fx
 
 from vaezoo.checks.blame import one_line
 from vaezoo.engine.capture import Captured
-from vaezoo.engine.many.batched import NotBatchedError, Outcome, alone, require_pure, require_same
+from vaezoo.engine.many.batched import (
+    NotBatchedError,
+    Outcome,
+    alone,
+    require_pure,
+    require_same,
+    saved_by,
+)
 from vaezoo.engine.many.memory import Memory
 from vaezoo.engine.many.sweeps import Arguments, SweepOfSeeds
 from vaezoo.engine.recurrence.step_derivative import subgraph
@@ -68,8 +74,7 @@ class Joined:
         self._sweeps: dict[tuple[int, bool], SweepOfSeeds] = {}
         self._memory = Memory()
         self(seeds, inputs)
-        apart = min(_seconds(lambda: alone(seeds, inputs)) for _ in range(_NUM_TRIALS))
-        self.saved = apart - min(_seconds(lambda: self(seeds, inputs)) for _ in range(_NUM_TRIALS))
+        self.saved = saved_by(self, seeds, inputs, num_trials=_NUM_TRIALS)
 
     def __call__(
         self, seeds: Sequence[Captured], inputs: Sequence[Sequence[Tensor]]
@@ -187,9 +192,3 @@ def _ended(run: Generator[_Loop, list[Tensor], Outcome], value: list[Tensor]) ->
         outcome: Outcome = end.value
         return outcome
     raise AssertionError
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from vaezoo import RequestError, build_model, get_model
 from vaezoo.config import layers, merge, read_file, resolve
@@ -120,3 +121,21 @@ def test_convolutions_return_to_the_shape_of_the_image(name: str, shape: tuple[i
 def test_convolutions_need_images() -> None:
     with pytest.raises(RequestError, match="net 'conv' needs images"):
         build_model(VAEBernoulli, {"net": "conv"}, (10,))
+
+
+class Gapped(torch.nn.Module):
+    """A pair with a size that may be None."""
+
+    def __init__(
+        self, *, x_shape: tuple[int, ...], size: int | None = 5, rest: int | None = None
+    ) -> None:
+        super().__init__()
+
+
+def test_none_is_a_setting_where_it_is_the_default() -> None:
+    assert resolve(Gapped, {"rest": None}) == {"size": 5, "rest": None}
+
+
+def test_none_in_the_place_of_another_default_is_refused_since_no_file_holds_it() -> None:
+    with pytest.raises(RequestError, match="size: None can be no setting but by default, which is"):
+        resolve(Gapped, {"size": None})

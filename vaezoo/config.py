@@ -33,7 +33,6 @@ __all__ = [
     "resolve",
     "resolve_objective",
     "schema",
-    "storable",
 ]
 
 Config = dict[str, Any]
@@ -128,6 +127,12 @@ def _resolve_values(cls: type, settings: Mapping[str, Any]) -> tuple[Config, lis
     parts, fields = axes(cls), schema(cls).model_fields
     problems = [f"no setting '{n}'; {nearest(n, fields)}" for n in settings if n not in fields]
     values = {n: v for n, v in settings.items() if n in fields and n not in parts}
+    problems += [
+        f"{n}: None can be no setting but by default, which is {fields[n].default!r} here; a file "
+        "of TOML, as a run has, holds none"
+        for n, v in values.items()
+        if v is None and fields[n].default is not None and not fields[n].is_required()
+    ]
     try:
         complete = schema(cls).model_validate(values)
     except ValidationError as error:
@@ -170,21 +175,6 @@ def _refuse_option_of_another(
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def storable(config: Mapping[str, Any]) -> Config:
-    """Return settings as a file of TOML holds them: without those that are None, by default.
-
-    Examples
-    --------
-    >>> storable({"z_dim": 2, "split": None, "prior": {"name": "mog", "scale": None}})
-    {'z_dim': 2, 'prior': {'name': 'mog'}}
-    """
-    return {
-        name: storable(value) if isinstance(value, Mapping) else value
-        for name, value in config.items()
-        if value is not None
-    }
 
 
 def build_model(

@@ -10,7 +10,7 @@ from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import inside, write_json
 
-__all__ = ["digest_of_settings", "read_info", "require_settings", "write_info"]
+__all__ = ["digest_of_settings", "read_info", "require_settings", "storable", "write_info"]
 
 INFO = "run.json"
 FORMAT = 2
@@ -99,3 +99,18 @@ def require_settings(folder: Path, values: Mapping[str, Any], info: Mapping[str,
 
 def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def storable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as a file of TOML holds them: without those that are None, by default.
+
+    Examples
+    --------
+    >>> storable({"z_dim": 2, "split": None, "prior": {"name": "mog", "scale": None}})
+    {'z_dim': 2, 'prior': {'name': 'mog'}}
+    """
+    return {
+        name: storable(value) if isinstance(value, Mapping) else value
+        for name, value in config.items()
+        if value is not None
+    }

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from vaezoo import registry
 from vaezoo.checks.admission import mark_admitted, require_admitted
 from vaezoo.checks.blame import class_of
-from vaezoo.config import storable
 from vaezoo.data import SOURCES, Data, load_data
 from vaezoo.data.batches import Batches
 from vaezoo.data.coercion import DataLike, as_data
@@ -29,7 +28,7 @@ from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs import rows as of_splits
 from vaezoo.runs.conditions import Given, draw_examples, given_rows, under_conditions
-from vaezoo.runs.info import digest_of_settings, write_info
+from vaezoo.runs.info import digest_of_settings, storable, write_info
 from vaezoo.runs.records import (
     Record,
     append_record,

@@ -15,11 +15,11 @@ from typing import Any
 from click.testing import CliRunner
 
 from vaezoo.cli.show import show
+from vaezoo.data.sets.sources import default_source
 from vaezoo.registry import Entry, appendix_of, citation_of, entries, get_model
 
 __all__ = ["write"]
 
-_DATA = {"images": "digits", "vectors": "digits", "sequences": "digits-rows"}
 _HERE = Path(__file__).parent
 _PICTURES = _HERE / "_static" / "models"
 
@@ -69,8 +69,10 @@ def _page(entry: Entry) -> Iterator[str]:
     yield _rst(appendix_of(cls))
     yield ""
     yield from _title("Train it", "-")
-    data = _DATA[entry.data]
-    yield f"Without ``--data`` it trains on ``{data}``, which needs no network:\n"
+    data = default_source(entry.data, entry.data_set)
+    where = f"on ``{entry.data_set}`` where that lies on disk, else "
+    preferred = where if entry.data_set not in ("", data) else ""
+    yield f"Without ``--data`` it trains {preferred}on ``{data}``, which needs no network:\n"
     yield from (".. code-block:: bash", "", f"   vaezoo train {entry.name}", "")
     yield from _measured(entry)
     yield from _title("Settings", "-")

@@ -57,8 +57,8 @@ def test_the_factor_is_the_probability_of_what_is_missing(pair: NotMIWAE) -> Non
 def test_what_is_missing_is_where_its_noise_has_put_it(pair: NotMIWAE) -> None:
     trace = poutine.trace(hold(HELD)(pair.model)).get_trace(X, MASK)
     p, site = pair.decoder(HELD["z"]), trace.nodes["x"]["fn"]
-    drawn = p.mean + p.stddev * HELD["e"]
-    torch.testing.assert_close(site.mean, torch.where(MASK, p.mean, drawn))
+    filler = p.mean + p.stddev * HELD["e"]
+    torch.testing.assert_close(site.mean, torch.where(MASK, p.mean, filler))
 
 
 def test_large_values_are_missing_more_often_where_that_is_known() -> None:

@@ -89,13 +89,13 @@ def m2(folder: Path, seed: int) -> list[Figure]:
     label = np.full(len(data.x), -1, np.int64)
     label[labelled] = data.arrays["label"][labelled]
     rows = np.concatenate([np.tile(labelled, 10), rest])
-    given = replace(
+    partly = replace(
         data, arrays={"x": data.x, "label": label}, splits={**data.splits, "train": rows}
     )
     trained = train(
         folder / f"m2-{seed}",
         "ssvae",
-        given,
+        partly,
         config={"z_dim": 50, "num_labels": 10},
         training={"steps": steps, "batch_size": 100, "seed": seed, **FIXED},
     )

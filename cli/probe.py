@@ -133,7 +133,7 @@ def _print_factors(result: "Probe", report: "FactorReport") -> None:
     echo("")
     rows = [("factor", "nats", "elements that know most of it, nats")]
     for number, name in enumerate(report.names):
-        known = report.information[:, number]
-        best = ", ".join(f"{result.elements[i]} {known[i]:.3f}" for i in known.argsort()[::-1][:2])
+        nats = report.information[:, number]
+        best = ", ".join(f"{result.elements[i]} {nats[i]:.3f}" for i in nats.argsort()[::-1][:2])
         rows.append((f"  {name}", f"{report.entropy[number]:.3f}", best))
     table(rows)

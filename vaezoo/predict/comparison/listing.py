@@ -222,8 +222,8 @@ def ordered(runs: Sequence[ListedRun], name: str) -> list[ListedRun]:
         When no run has it.
     """
     if runs and all(run.value(name) is None for run in runs):
-        known = {*COLUMNS, *(setting for run in runs for setting in run.settings)}
-        raise RequestError(f"no run has '{name}'; {nearest(name, known)}")
+        names = {*COLUMNS, *(setting for run in runs for setting in run.settings)}
+        raise RequestError(f"no run has '{name}'; {nearest(name, names)}")
     values = [(run, run.value(name)) for run in runs]
     there = [(run, value) for run, value in values if value is not None]
     if all(isinstance(value, int | float) for _, value in there):

@@ -4,16 +4,24 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 from vaezoo.distributions.families import elements_of, family
 from vaezoo.observations.roles import roles_of
 from vaezoo.observations.spectrum import Spectrum, active_units, spectrum_of
+from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import trial_rows
-from vaezoo.pairs.sites import Args, PairTrace, takes_lengths, trace_pair
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    model_of,
+    sample_sites,
+    takes_lengths,
+    trace_pair,
+)
 
 __all__ = ["Usable", "usable_latents"]
 
@@ -150,18 +158,11 @@ def _is_linear(pair: nn.Module, few: Args, name: str, trace: PairTrace) -> bool:
 
 
 def _mean_at(pair: nn.Module, few: Args, values: dict[str, Tensor]) -> Tensor:
-    model: Any = pair.model
-    sites = pyro.poutine.trace(pyro.condition(model, values)).get_trace(*few).nodes.items()
-    observed: Any = next(
-        site["fn"]
-        for name, site in sites
-        if site["type"] == "sample" and site["is_observed"] and name not in values
-        if not hasattr(site["fn"], "subsample_size")
-    )
-    mean: Tensor = elements_of(observed).mean
+    trace = poutine.trace(hold(values)(model_of(pair))).get_trace(*few)
+    (site,) = [site for site in sample_sites(trace).values() if site["is_observed"]]
+    mean: Tensor = elements_of(site["fn"]).mean
     return mean
 
 
 def _size_of(trace: PairTrace, name: str) -> int:
-    p, q = trace.latents[name]
-    return int(math.prod(q["fn"].event_shape)) or int(p["value"].shape[-1])
+    return math.prod(trace.latents[name][1]["fn"].event_shape)

@@ -10,7 +10,6 @@ from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.observations.predictions import prior_predictive
 from vaezoo.options import LatentSource, PointValue, require_choice
-from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths, trace_pair
 from vaezoo.predict.continuation import (
@@ -22,6 +21,7 @@ from vaezoo.predict.continuation import (
 )
 from vaezoo.predict.latents.ex_post import draw_ex_post
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
+from vaezoo.predict.points import shared_latents
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
@@ -139,9 +139,8 @@ def _frames(run: Run, steps: int | None) -> int | None:
 
 def _of_all_data(run: Run, args: Args) -> dict[str, Tensor]:
     """Return a draw of the guide's of latents outside the data plate; most pairs have none."""
-    with probing(run.pair, run.device):
-        if not trace_pair(run.pair, args).global_latents:
-            return {}
+    if not shared_latents(run):
+        return {}
     with torch.no_grad():
         shared = trace_pair(run.pair, args).global_latents
     return {name: q["value"] for name, (_, q) in shared.items()}

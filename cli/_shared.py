@@ -19,6 +19,7 @@ __all__ = [
     "SIMPLE_MODELS",
     "Counts",
     "Decorator",
+    "Names",
     "choice_option",
     "complete_data",
     "complete_model",
@@ -122,6 +123,17 @@ class OutFile(click.Path):
                 f"cannot write '{path}': use a file ending in {' or '.join(self.endings)}"
             )
         return path
+
+
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names with commas between them."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return (
+            [n.strip() for n in value.split(",") if n.strip()] if isinstance(value, str) else value
+        )
 
 
 class Counts(click.ParamType):  # type: ignore[type-arg]

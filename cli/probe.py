@@ -7,6 +7,7 @@ import click
 
 import vaezoo
 from vaezoo.cli._shared import (
+    Names,
     echo_json,
     json_option,
     limit_option,
@@ -35,17 +36,6 @@ _SCORES = {
     "beta_vae": "beta-VAE score",
     "factor_vae": "FactorVAE score",
 }
-
-
-class Names(click.ParamType):  # type: ignore[type-arg]
-    """Names with commas between them."""
-
-    name = "names"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        return (
-            [n.strip() for n in value.split(",") if n.strip()] if isinstance(value, str) else value
-        )
 
 
 @click.command()

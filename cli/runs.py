@@ -46,7 +46,7 @@ def runs(
     from vaezoo.predict.comparison.listing import Filter, list_runs, ordered
 
     conditions = [Filter.read(text) for text in where]
-    listed = list_runs(folder, notify=lambda line: echo_note(line))
+    listed = list_runs(folder, notify=echo_note)
     kept = [run for run in listed if all(condition.holds(run) for condition in conditions)]
     kept = ordered(kept, sort) if sort else kept
     if as_json:

@@ -169,12 +169,11 @@ def _draw_missing(
     path: Path, words: dict[str, Any], finished: "FinishedError", as_json: bool
 ) -> None:
     """Draw what is missing of what has finished; when nothing is, there is nothing to do."""
-    from vaezoo.runs import load_run
-    from vaezoo.training.many.resuming import folders_of_seeds
+    from vaezoo.runs import load_run, seeds_in
 
     settings = {name: words[name] for name in ("device",) if name in words}
     figures: dict[str, None] = {}
-    for own in folders_of_seeds(path) or [path]:
+    for own in seeds_in(path) or [path]:
         run = load_run(own, model=words.get("model_file"), **settings)
         figures |= dict.fromkeys(_draw(run, words, only_missing=True))
     if not figures:
@@ -189,8 +188,9 @@ def _draw_missing(
 def _resume(
     path: Path, words: dict[str, Any], callbacks: "Sequence[Callback]"
 ) -> "Run | list[Run]":
+    from vaezoo.runs import seeds_in
     from vaezoo.training.fit import resume
-    from vaezoo.training.many.resuming import folders_of_seeds, resume_seeds
+    from vaezoo.training.many.resuming import resume_seeds
 
     settings = {name: words[name] for name in OF_A_RESUMED_RUN if name in words}
     other = [name for name in words if name not in (*settings, *BESIDE)]
@@ -201,7 +201,7 @@ def _resume(
             "only --epochs, --steps, --device, --devices and --data-dir can"
         )
     settings["model"] = settings.pop("model_file", None)
-    if not (path / "config.toml").is_file() and (seeds := folders_of_seeds(path)):
+    if seeds := seeds_in(path):
         echo_note(f"{path} holds {len(seeds)} seeds; those that have not finished go on together")
         return resume_seeds(path, **settings, callbacks=callbacks)
     return resume(path, **settings, callbacks=callbacks)

@@ -9,6 +9,7 @@ import vaezoo
 from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     Counts,
+    Names,
     echo_points,
     out_option,
     seed_option,
@@ -32,7 +33,10 @@ __all__ = ["traverse"]
     "--rows", type=Counts("rows"), default="0", show_default=True, help="Which rows, with commas."
 )
 @click.option(
-    "--latents", metavar="NAMES", help="Which, as 'z[3],z[7]' or '3,7'.  [default: those in use]"
+    "--latents",
+    type=Names(),
+    metavar="NAMES",
+    help="Which, as 'z[3],z[7]' or '3,7'.  [default: those in use]",
 )
 @click.option(
     "--most",
@@ -54,7 +58,7 @@ __all__ = ["traverse"]
 @seed_option
 @takes_run
 def traverse(
-    run: "Run", rows: list[int], latents: str | None, out: Path | None, **options: Any
+    run: "Run", rows: list[int], latents: list[str] | None, out: Path | None, **options: Any
 ) -> None:
     """Move each latent along its range, all others as they are in a datum.
 
@@ -69,8 +73,7 @@ def traverse(
     from vaezoo.cli._files import output, write_npz
     from vaezoo.plots.latents.walks import plot_traversal
 
-    names = None if latents is None else [name.strip() for name in latents.split(",")]
-    moved = vaezoo.traverse(run, rows=rows, latents=names, **options)
+    moved = vaezoo.traverse(run, rows=rows, latents=latents, **options)
     path = out or run.folder() / "figures" / "traversal.png"
     with output(run, out, path.name) as file:
         if path.suffix == ".npz":

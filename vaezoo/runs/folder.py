@@ -82,7 +82,7 @@ def seeds_in(path: Path) -> list[Path]:
         return []
     named = ((OF_SEED.fullmatch(folder.name), folder) for folder in path.iterdir())
     of_seeds = [(int(name[1]), folder) for name, folder in named if name]
-    return [folder for _, folder in sorted(of_seeds) if (folder / "config.toml").is_file()]
+    return [folder for _, folder in sorted(of_seeds) if folder.is_dir()]
 
 
 def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:

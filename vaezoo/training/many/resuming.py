@@ -1,7 +1,6 @@
 """All seeds of a folder go on, side by side where they stopped."""
 
 import json
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -12,7 +11,7 @@ from vaezoo import registry
 from vaezoo.data.coercion import DataLike
 from vaezoo.distributed.processes import joined
 from vaezoo.errors import RequestError
-from vaezoo.runs import Run, load_run, open_run
+from vaezoo.runs import Run, load_run, open_run, seeds_in
 from vaezoo.runs.ownership import owned
 from vaezoo.training.callbacks import Callback, FinishedError
 from vaezoo.training.fit import reopened
@@ -20,29 +19,10 @@ from vaezoo.training.many.fitting import SUMMARY, heard_by, write_summary
 from vaezoo.training.many.together import train_together
 from vaezoo.training.trainer import Trainer
 
-__all__ = ["folders_of_seeds", "resume_seeds"]
+__all__ = ["resume_seeds"]
 
 # One of them may have been trained longer, or elsewhere.
 _OF_EACH = ("seed", "device", "epochs", "steps")
-
-
-def folders_of_seeds(path: str | Path) -> list[Path]:
-    """Return the run folders ``seed-0``, ``seed-1``, ... in a folder, in their order.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> _ = vaezoo.fit("vae-linear", training={"steps": 3}, seeds=[0, 10, 2], out=folder)
-    >>> [path.name for path in folders_of_seeds(folder)]
-    ['seed-0', 'seed-2', 'seed-10']
-    """
-    folders = [
-        (int(number[1]), own)
-        for own in Path(path).glob("seed-*")
-        if (number := re.fullmatch(r"seed-(\d+)", own.name)) and own.is_dir()
-    ]
-    return [own for _, own in sorted(folders)]
 
 
 def resume_seeds(
@@ -87,7 +67,7 @@ def resume_seeds(
     """
     if joined().are_many:
         raise RequestError("seeds go on side by side in one process; start it without torchrun")
-    paths = folders_of_seeds(path)
+    paths = seeds_in(Path(path))
     with ExitStack() as stack:
         for own in paths:
             stack.enter_context(owned(own, notify=partial(_warn, callbacks)))

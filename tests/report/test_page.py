@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ import xarray as xr
 from vaezoo import analyse
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.transform import Transform
+from vaezoo.errors import RequestError
 from vaezoo.inference.importance import largest_good_k
-from vaezoo.report import Report, per_datum
+from vaezoo.report import Report, per_datum, save_report
 from vaezoo.report.canvas import CHECKED, COLOURS, GREY, GUIDE, LIGHT, MODEL, MODES
 from vaezoo.report.figures import figures_of
 from vaezoo.report.meanings import CHECKS, meaning
-from vaezoo.report.page import page
+from vaezoo.report.pages.of_analysis import describe, page_of, read_described
 from vaezoo.report.tables import medians
 from vaezoo.report.words import blamed
 from vaezoo.runs import Run
@@ -38,13 +40,31 @@ def analysed(shift: float = 0.0, level: str = "standard") -> Report:
 
 def test_page_says_what_was_analysed_and_how_to_open_it() -> None:
     report = analysed()
-    content = page(report)
+    content = page_of(describe(report))
     subject = (
         f"12 of 12 test data of made, level standard, seed 0. Weights of {report.scope.weights}."
     )
     assert subject in content
     assert f"Analysed {report.scope.date}" in content
     assert "open_tree(&quot;checked.nc&quot;)" in content
+
+
+def test_page_is_read_back_from_its_folder(tmp_path: Path) -> None:
+    report = replace(analysed(), trees={})
+    save_report(report, tmp_path)
+    assert read_described(tmp_path) == describe(report)
+    assert read_described(tmp_path / "figures") is None
+
+
+def test_damaged_page_is_refused(tmp_path: Path) -> None:
+    save_report(replace(analysed(level="quick"), trees={}), tmp_path)
+    figure = next((tmp_path / "figures").iterdir())
+    figure.unlink()
+    with pytest.raises(RequestError, match=figure.name):
+        read_described(tmp_path)
+    (tmp_path / "report.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RequestError, match="is damaged; analyse again"):
+        read_described(tmp_path)
 
 
 def test_every_check_says_what_it_is_of() -> None:

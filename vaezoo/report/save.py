@@ -1,12 +1,12 @@
-"""A report in a folder: page, tables and trees of draws."""
+"""A report in a folder: page, tables, figures and trees of draws."""
 
 import json
 from pathlib import Path
 
 from vaezoo.report.findings import Report
-from vaezoo.report.page import page
+from vaezoo.report.pages.of_analysis import describe, page_of
 from vaezoo.report.tables import diagnostics, to_dict
-from vaezoo.runtime.storage import write_bytes
+from vaezoo.runtime.storage import inside, write_bytes
 from vaezoo.trees.files import save_tree
 
 __all__ = ["save_report"]
@@ -14,6 +14,8 @@ __all__ = ["save_report"]
 
 def save_report(report: Report, folder: str | Path) -> list[Path]:
     """Write ``report.json``, ``report.html``, ``diagnostics.nc`` and the trees of draws.
+
+    The figures of the page are also in the folder ``figures``, as ``.png``.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def save_report(report: Report, folder: str | Path) -> list[Path]:
     Returns
     -------
     list of path
-        What was written.
+        What was written, figures aside.
 
     Raises
     ------
@@ -43,8 +45,12 @@ def save_report(report: Report, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     paths = [folder / "report.json", folder / "report.html", folder / "diagnostics.nc"]
-    write_bytes(paths[0], json.dumps(to_dict(report), indent=2).encode())
-    write_bytes(paths[1], page(report).encode())
+    page = describe(report)
+    table = {**to_dict(report), "page": page.to_dict()}
+    write_bytes(paths[0], json.dumps(table, indent=2).encode())
+    for figure in page.figures:
+        write_bytes(inside(folder, f"figures/{figure.name}.png"), figure.content)
+    write_bytes(paths[1], page_of(page).encode())
     save_tree(diagnostics(report), paths[2])
     for name, tree in report.trees.items():
         paths.append(folder / f"{name}.nc")

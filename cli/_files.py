@@ -1,7 +1,7 @@
 """Writing data to the file that a user names, in the format of its ending."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,12 +9,13 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.plots.figures import drawing, plot_data, plot_pairs
+from vaezoo.plots.strips import plot_side_by_side
 from vaezoo.predict.observed import Predicted, shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["output", "write_csv", "write_data", "write_npz", "write_pairs"]
+__all__ = ["output", "write_csv", "write_data", "write_npz", "write_pairs", "write_several"]
 
 
 @contextmanager
@@ -56,6 +57,33 @@ def write_pairs(path: Path, data: Predicted, x: Predicted, run: Run) -> None:
         write_npz(path, {"data": shown(data), "x": shown(x)})
     else:
         plot_pairs(run, path, shown(data), shown(x))
+
+
+def write_several(
+    path: Path,
+    data: Predicted | None,
+    x: Predicted,
+    run: Run,
+    titles: Sequence[str],
+    *,
+    note: str,
+    given: Given | None = None,
+) -> None:
+    """Write several things that are made of each datum, as :func:`write_pairs` writes one.
+
+    In a ``.npz`` they are ``(N, S, ...)``, and ``columns`` names the S.
+    """
+    if path.suffix != ".npz":
+        of_picture = None if data is None else shown(data)
+        plot_side_by_side(run, of_picture, shown(x), titles, path, note)
+        return
+    arrays = {name: np.asarray(value) for name, value in (given or {}).items()}
+    if data is not None:
+        arrays |= (
+            {f"data_{n}": v for n, v in data.items()} if isinstance(data, dict) else {"data": data}
+        )
+    arrays |= x if isinstance(x, dict) else {"x": x}
+    write_npz(path, {**arrays, "columns": np.array(titles)})
 
 
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from vaezoo.cli._streams import LONGEST, echo
 from vaezoo.errors import RequestError
-from vaezoo.options import Device, PointValue, Split
+from vaezoo.options import Device, PointValue, Shown, Split
 
 __all__ = [
     "SIMPLE_MODELS",
@@ -33,6 +33,7 @@ __all__ = [
     "num_samples_option",
     "out_option",
     "seed_option",
+    "shown_option",
     "split_option",
     "table",
     "takes_data",
@@ -211,6 +212,9 @@ data_dir_option = click.option(
 split_option = choice_option("--split", Split, default="test", help="Which rows of the data.")
 z_option = choice_option("--z", PointValue, help="The mean of q(z | x), or a draw from it.")
 x_option = choice_option("--x", PointValue, help="The mean of p(x | z), or a draw from it.")
+shown_option = choice_option(
+    "--x", Shown, help="Mean, mode or a draw of p(x | z); both: the mean, and a draw beside it."
+)
 model_option = click.option(
     "--model",
     metavar="FILE.py",

@@ -12,11 +12,12 @@ from vaezoo.cli._shared import (
     num_samples_option,
     out_option,
     seed_option,
+    shown_option,
     takes_data,
     takes_run,
-    x_option,
 )
 from vaezoo.cli._streams import echo
+from vaezoo.errors import RequestError
 from vaezoo.options import LatentSource
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ ORIGINS = {
 
 @click.command()
 @num_samples_option(64, "How many.", "-n")
-@x_option
+@shown_option
 @click.option(
     "--from",
     "--latents",
@@ -77,20 +78,27 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
     \b
     Example:
       vaezoo sample runs/my-run -n 64 -o samples.png
+      vaezoo sample runs/my-run -n 8 --x both -o mean-and-draw.png
       vaezoo sample runs/my-ae --from gmm -n 64
       vaezoo sample runs/my-cvae --given label=3 -o threes.png
       vaezoo sample runs/my-run --prefix 20 --steps 40 -n 12 --x sample
       vaezoo sample runs/my-speech --x sample -n 4 -o drawn.wav
     """
-    from vaezoo.cli._files import output
+    from vaezoo.cli._files import output, write_several
     from vaezoo.plots.audio import sampling_rate
 
     path = out or run.folder() / "figures" / "samples.png"
     rate = sampling_rate(run, rate) if path.suffix == ".wav" else None
+    if rate is not None and options["x"] == "both":
+        raise RequestError("a .wav file holds one sound each; use --x mean or --x sample")
     samples = vaezoo.sample(run, **options)
     arrays = samples if isinstance(samples, dict) else {"x": samples}
     with output(run, out, path.name) as file:
-        _write(run, arrays, options["given"], file, options["prefix"], rate)
+        if options["x"] == "both":
+            titles, note = ["mean", "sample"], f"{run.name}: z: sample"
+            write_several(file, None, samples, run, titles, note=note, given=options["given"])
+        else:
+            _write(run, arrays, options["given"], file, options["prefix"], rate)
     echo(
         f"{options['num_samples']} samples, {_origin(**options)}, x: {options['x']}, "
         f"seed {options['seed']} -> {path}"

@@ -19,6 +19,8 @@ __all__ = [
     "PointValue",
     "Precision",
     "Schedule",
+    "Shown",
+    "ShownValue",
     "Split",
     "require_choice",
 ]
@@ -37,6 +39,8 @@ OptimizerName = Literal["adam", "adamw", "adagrad", "clipped-adam"]
 PointValue = Literal["mean", "sample"]
 Precision = Literal["float32", "bf16", "auto"]
 Schedule = Literal["joint", "em"]
+ShownValue = Literal["mean", "mode", "sample"]
+Shown = Literal["mean", "mode", "sample", "both"]  # the mean, and a sample beside it
 Split = Literal["train", "validation", "test", "all"]
 
 

@@ -90,8 +90,8 @@ REFUSALS: dict[str, tuple[Callable[[Run, Run], object], str]] = {
         lambda run, walker: untyped.encode(run, z="both"),
         "`z` takes mean or sample, not 'both'",
     ),
-    "x": (lambda run, walker: untyped.reconstruct(run, x="mode"), "`x` takes mean or sample"),
-    "x of samples": (lambda run, walker: untyped.sample(run, x="mode"), "`x` takes mean or sample"),
+    "x": (lambda run, walker: untyped.reconstruct(run, x="median"), "`x` takes mean"),
+    "x of samples": (lambda run, walker: untyped.sample(run, x="median"), "`x` takes mean"),
     "no samples": (lambda run, walker: untyped.sample(run, 0), "`num_samples` takes at least one"),
     "no draws": (
         lambda run, walker: untyped.impute(run, fraction=0.2, num_samples=0),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from vaezoo.distributions.entries import observed_entries
-from vaezoo.distributions.families import point_of, support_of
+from vaezoo.distributions.families import mode_of, point_of, support_of
 
 __all__ = ["ByColumn", "Group"]
 
@@ -74,6 +74,10 @@ class ByColumn(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         return self._row([point_of(fn)[0] for _, fn in self.groups.values()])
+
+    @property
+    def mode(self) -> Tensor:
+        return self._row([mode_of(fn) for _, fn in self.groups.values()])
 
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -18,6 +18,7 @@ __all__ = [
     "is_discrete",
     "is_improper",
     "is_point",
+    "mode_of",
     "point_of",
     "support_of",
     "unwrapped",
@@ -202,3 +203,29 @@ def point_of(fn: Any) -> tuple[Tensor, PointKind]:
         return fn(), DRAW
     except NotImplementedError as error:
         raise RequestError(f"a {family(fn)} cannot be drawn from") from error
+
+
+def mode_of(fn: Any) -> Tensor:
+    """Return the most probable value; the mean where two values are equally probable.
+
+    Raises
+    ------
+    RequestError
+        When the mode of the distribution is not known.
+
+    Examples
+    --------
+    >>> from pyro import distributions as dist
+    >>> mode_of(dist.Bernoulli(torch.tensor([0.2, 0.5, 0.9])).to_event(1))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    plain = unwrapped(fn)
+    try:
+        mode = torch.as_tensor(plain.mode)
+    except (NotImplementedError, AttributeError) as error:
+        raise RequestError(
+            f"the mode of a {family(fn)} is not known; take `x='mean'` or `x='sample'`"
+        ) from error
+    if mode.is_floating_point() and bool(mode.isnan().any()):
+        mode = torch.where(mode.isnan(), plain.mean, mode)
+    return mode.expand(*fn.batch_shape, *fn.event_shape)

@@ -1,15 +1,15 @@
 """What a pair says of data: drawn from the prior, reconstructed, encoded."""
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from vaezoo.distributions.families import PointKind, family, point_of
+from vaezoo.distributions.families import PointKind, family, mode_of, point_of
 from vaezoo.errors import RequestError
-from vaezoo.options import PointValue, require_choice
+from vaezoo.options import PointValue, ShownValue, require_choice
 from vaezoo.pairs.handlers import hold, require_draws
 from vaezoo.pairs.sites import (
     Args,
@@ -23,7 +23,15 @@ from vaezoo.pairs.sites import (
     trace_pair,
 )
 
-__all__ = ["encode", "only_x", "point_kinds", "prior_predictive", "reconstruct"]
+__all__ = [
+    "encode",
+    "only_x",
+    "point_kinds",
+    "prior_predictive",
+    "prior_predictives",
+    "reconstruct",
+    "reconstructions",
+]
 
 T = TypeVar("T")
 PointKinds = dict[str, tuple[PointKind, str]]
@@ -34,10 +42,10 @@ def prior_predictive(
     pair: nn.Module,
     args: Args,
     *,
-    x: PointValue = "sample",
+    x: ShownValue = "sample",
     latents: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Draw latents from the prior and return all sites, observed ones as drawn or as means.
+    """Draw latents from the prior and return all sites, observed ones as drawn, as means or modes.
 
     The values of ``args`` give shapes only: observed sites are unconditioned. What has no mean is
     shown by its mode, else by a draw (:func:`vaezoo.distributions.families.point_of`). Latents that
@@ -55,21 +63,62 @@ def prior_predictive(
     >>> {name: value.shape for name, value in prior_predictive(pair, (x,)).items()}
     {'z': torch.Size([3, 2]), 'x': torch.Size([3, 4])}
     """
-    require_choice("x", x, PointValue)
+    return prior_predictives(pair, args, [x], latents=latents)[0]
+
+
+@torch.no_grad()
+def prior_predictives(
+    pair: nn.Module,
+    args: Args,
+    shows: Sequence[ShownValue],
+    *,
+    latents: Mapping[str, Tensor] | None = None,
+) -> list[dict[str, Tensor]]:
+    """Draw as :func:`prior_predictive` does, and return several things that one draw shows.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> mean, drawn = prior_predictives(LinearPair(), (torch.zeros(3, 4),), ["mean", "sample"])
+    >>> torch.equal(mean["z"], drawn["z"]), torch.equal(mean["x"], drawn["x"])
+    (True, False)
+    """
+    for x in shows:
+        require_choice("x", x, ShownValue)
     model = hold(latents or {})(poutine.uncondition(model_of(pair)))
     with require_draws():
         trace = poutine.trace(model).get_trace(*args)
-    values = {}
-    for name, site in sample_sites(trace).items():
-        was_observed = site["infer"].get("was_observed", False)
-        shown = x == "mean" and was_observed
-        values[name] = point_of(site["fn"])[0] if shown else site["value"]
+    sites = sample_sites(trace)
+    return [
+        _of_pair(
+            pair,
+            {
+                name: _shown(site["fn"], x, site["value"])
+                if site["infer"].get("was_observed", False)
+                else site["value"]
+                for name, site in sites.items()
+            },
+        )
+        for x in shows
+    ]
+
+
+def _shown(fn: Any, x: ShownValue, drawn: Tensor | None = None) -> Tensor:
+    """Return what is shown of a distribution, as a draw one that is there already or a new one."""
+    if x == "mean":
+        return point_of(fn)[0]
+    if x == "mode":
+        return mode_of(fn)
+    return torch.as_tensor(fn.sample() if drawn is None else drawn)
+
+
+def _of_pair(pair: nn.Module, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return site_values(pair, {name: value.detach() for name, value in values.items()})
 
 
 @torch.no_grad()
 def reconstruct(
-    pair: nn.Module, args: Args, *, z: PointValue = "mean", x: PointValue = "mean"
+    pair: nn.Module, args: Args, *, z: PointValue = "mean", x: ShownValue = "mean"
 ) -> dict[str, Tensor]:
     """Return what the model makes of the latents that the guide finds in the data.
 
@@ -82,13 +131,29 @@ def reconstruct(
     >>> torch.allclose(reconstruct(pair, (x,))["x"], x)  # 0 is the mean of the data
     True
     """
-    require_choice("x", x, PointValue)
+    return reconstructions(pair, args, [x], z=z)[0]
+
+
+@torch.no_grad()
+def reconstructions(
+    pair: nn.Module, args: Args, shows: Sequence[ShownValue], *, z: PointValue = "mean"
+) -> list[dict[str, Tensor]]:
+    """Return several things that p(x | z) shows at the same latents, as :func:`reconstruct` does.
+
+    Examples
+    --------
+    >>> from vaezoo.testing.pairs import LinearPair
+    >>> mean, mode = reconstructions(LinearPair(), (torch.zeros(3, 4),), ["mean", "mode"])
+    >>> torch.equal(mean["x"], mode["x"])  # of a Gaussian
+    True
+    """
+    for x in shows:
+        require_choice("x", x, ShownValue)
     trace = trace_pair(pair, args, z=z)
-    values = {
-        name: point_of(site["fn"])[0] if x == "mean" else site["fn"].sample()
-        for name, site in trace.observed.items()
-    }
-    return site_values(pair, {name: value.detach() for name, value in values.items()})
+    return [
+        _of_pair(pair, {name: _shown(site["fn"], x) for name, site in trace.observed.items()})
+        for x in shows
+    ]
 
 
 @torch.no_grad()

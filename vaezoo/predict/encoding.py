@@ -1,6 +1,6 @@
 """Data as a run sees them: their latents, and what the model makes of these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +9,19 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, require_positive
 from vaezoo.observations import predictions
-from vaezoo.options import PointValue
-from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
+from vaezoo.options import PointValue, Shown, ShownValue, require_choice
+from vaezoo.pairs.sites import Args
+from vaezoo.predict.observed import (
+    Predicted,
+    as_predicted,
+    in_data_units,
+    observed_values,
+    side_by_side,
+)
 from vaezoo.predict.points import shared_latents
-from vaezoo.runs import RunLike, as_run
+from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 
@@ -30,7 +37,7 @@ class Reconstructions(NamedTuple):
         As the pair sees them, ``(N, *x_shape)``: binarised, if it explains binary data. Of
         sequences ``(N, T, D)``, nan behind the end of each.
     x
-        Their reconstructions, of the same shape.
+        Their reconstructions, of the same shape; ``(N, S, *x_shape)`` where several were asked for.
     """
 
     data: Predicted
@@ -44,7 +51,8 @@ def reconstruct(
     split: str = "test",
     limit: int | None = 64,
     z: PointValue = "mean",
-    x: PointValue = "mean",
+    x: Shown = "mean",
+    draws: int | None = None,
     given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
@@ -61,8 +69,14 @@ def reconstruct(
         Which rows; of values in memory all rows are taken.
     limit
         Only the first so many rows; None for all.
-    z, x
-        What is taken of q(z | x) and of p(x | z): the ``mean``, or a ``sample``.
+    z
+        What is taken of q(z | x): the ``mean``, or a ``sample``.
+    x
+        What is shown of p(x | z): its ``mean``, its ``mode``, a ``sample``, or ``both``, the mean
+        and beside it a sample at the same z.
+    draws
+        Reconstruct each datum so many times, with draws of their own. What is shown then has an
+        axis S behind the rows: draw by draw, of ``both`` a mean and a sample of each.
     given
         Other conditions than those of the data, by name, as ``{"label": 3}``.
     seed
@@ -79,7 +93,8 @@ def reconstruct(
     Raises
     ------
     RequestError
-        When the data do not fit the run, or what is given is no condition.
+        When the data do not fit the run, what is given is no condition, several draws are asked for
+        of what is not drawn, or a mode that is not known.
 
     Examples
     --------
@@ -88,19 +103,49 @@ def reconstruct(
     >>> data, x = vaezoo.reconstruct(run, limit=3)
     >>> data.shape, x.shape
     ((3, 8, 8), (3, 8, 8))
+    >>> vaezoo.reconstruct(run, limit=3, z="sample", draws=16).x.shape
+    (3, 16, 8, 8)
     """
+    require_choice("x", x, Shown)
+    shows = _shows(z, x, draws)
     run = as_run(run)
     batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
     run = run.explaining(batches)
-    originals, made = [], []
+    originals: list[dict[str, Tensor]] = []
+    made: list[list[dict[str, Tensor]]] = [[] for _ in range((draws or 1) * len(shows))]
     with seeded(seed, run.device):
         for args in batches.fixed(split, limit=limit):
             named = dict(zip(batches.names, args, strict=True))
-            sites = predictions.reconstruct(run.pair, args, z=z, x=x)
-            rebuilt = observed_values(run, sites, args)
-            originals.append(in_data_units(run, _like(named, rebuilt), named.get("length")))
-            made.append(in_data_units(run, rebuilt, named.get("length")))
-    return Reconstructions(as_predicted(originals), as_predicted(made))
+            several = _reconstructions(run, args, z, shows, draws or 1)
+            length = named.get("length")
+            originals.append(in_data_units(run, _like(named, several[0]), length))
+            for column, rebuilt in zip(made, several, strict=True):
+                column.append(in_data_units(run, rebuilt, length))
+    columns = [as_predicted(column) for column in made]
+    is_one = draws is None and len(columns) == 1
+    return Reconstructions(as_predicted(originals), columns[0] if is_one else side_by_side(columns))
+
+
+def _shows(z: PointValue, x: Shown, draws: int | None) -> list[ShownValue]:
+    """Return what is shown at each z; a refusal of several draws where none is a draw."""
+    require_positive("draws", draws, "draw")
+    if draws is not None and draws > 1 and z == "mean" and x in ("mean", "mode"):
+        raise RequestError(
+            f"`draws={draws}` of a {x} at the mean of q(z | x) are all alike; "
+            "take `z='sample'` or `x='sample'`"
+        )
+    return ["mean", "sample"] if x == "both" else [x]
+
+
+def _reconstructions(
+    run: Run, args: Args, z: PointValue, shows: Sequence[ShownValue], draws: int
+) -> list[dict[str, Tensor]]:
+    """Return what is made of some rows, by argument: draw by draw, each as all that is shown."""
+    return [
+        observed_values(run, sites, args)
+        for _ in range(draws)
+        for sites in predictions.reconstructions(run.pair, args, shows, z=z)
+    ]
 
 
 def _like(named: Mapping[str, Tensor], rebuilt: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from vaezoo.pairs.pieces import join_sequences
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs import Run
 
-__all__ = ["Predicted", "as_predicted", "in_data_units", "observed_values", "shown"]
+__all__ = ["Predicted", "as_predicted", "in_data_units", "observed_values", "shown", "side_by_side"]
 
 Predicted = Array | dict[str, Array]
 
@@ -75,3 +75,17 @@ def as_predicted(parts: Sequence[Mapping[str, Tensor]]) -> Predicted:
     """
     joined = {name: _joined([part[name].cpu() for part in parts]) for name in parts[0]}
     return next(iter(joined.values())) if len(joined) == 1 else joined
+
+
+def side_by_side(columns: Sequence[Predicted]) -> Predicted:
+    """Return several predictions of the same rows with an axis S behind these, ``(N, S, ...)``.
+
+    Examples
+    --------
+    >>> side_by_side([np.zeros((3, 2)), np.ones((3, 2))]).shape
+    (3, 2, 2)
+    """
+    if isinstance(columns[0], dict):
+        named = [column for column in columns if isinstance(column, dict)]
+        return {name: np.stack([column[name] for column in named], 1) for name in columns[0]}
+    return np.stack([shown(column) for column in columns], 1)

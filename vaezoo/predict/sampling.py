@@ -8,8 +8,8 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.errors import RequestError, require_positive
-from vaezoo.observations.predictions import prior_predictive
-from vaezoo.options import LatentSource, PointValue, require_choice
+from vaezoo.observations.predictions import prior_predictives
+from vaezoo.options import LatentSource, PointValue, Shown, ShownValue, require_choice
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths, trace_pair
 from vaezoo.predict.continuation import (
@@ -20,7 +20,13 @@ from vaezoo.predict.continuation import (
     usual_steps,
 )
 from vaezoo.predict.latents.ex_post import draw_ex_post
-from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
+from vaezoo.predict.observed import (
+    Predicted,
+    as_predicted,
+    in_data_units,
+    observed_values,
+    side_by_side,
+)
 from vaezoo.predict.points import shared_latents
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
@@ -35,7 +41,7 @@ def sample(
     run: RunLike,
     num_samples: int = 64,
     *,
-    x: PointValue = "mean",
+    x: Shown = "mean",
     latents: LatentSource = "prior",
     steps: int | None = None,
     prefix: int | None = None,
@@ -60,7 +66,8 @@ def sample(
     num_samples
         How many.
     x
-        What is shown of p(x | z): ``mean``, or a ``sample``.
+        What is shown of p(x | z): its ``mean``, its ``mode``, a ``sample``, or ``both``, the mean
+        and the sample at the same z.
     latents
         Where z is drawn from: the ``prior``, or a density that is fitted to the codes of data,
         ``gmm`` (a mixture of 10 Gaussians) or ``flow`` (Zuko), and is not kept.
@@ -83,7 +90,8 @@ def sample(
     -------
     array
         Shape ``(num_samples, *x_shape)``; of sequences ``(num_samples, T, D)``, with the prefix in
-        front. Of several observed arguments a dictionary of arrays by their names.
+        front. Of ``both``, ``(num_samples, 2, *x_shape)``, the means first. Of several observed
+        arguments a dictionary of arrays by their names.
 
     Raises
     ------
@@ -99,33 +107,37 @@ def sample(
     (3, 8, 8)
     """
     require_positive("num_samples", num_samples, "datum")
-    require_choice("x", x, PointValue)
+    require_choice("x", x, Shown)
     require_choice("latents", latents, LatentSource)
     require_positive("steps", steps, "frame")
     require_positive("prefix", prefix, "frame")
     run = as_run(run)
+    shows: list[ShownValue] = ["mean", "sample"] if x == "both" else [x]
     if prefix is None:
         if data is not None and latents == "prior":
             raise RequestError("`data` takes `prefix` with it: without one, nothing of it is used")
+        rows = split if data is not None else "train"
+        of_codes: Any = {"data": data, "split": rows, "data_dir": data_dir, "seed": seed}
         with seeded(seed, run.device):
             args = run.placeholder(num_samples, _frames(run, steps), given)
             z = _of_all_data(run, args)
             if latents != "prior":
-                rows = split if data is not None else "train"
-                of_codes: Any = {"data": data, "split": rows, "data_dir": data_dir, "seed": seed}
                 z = z | draw_ex_post(run, args, latents, **of_codes)
-            values = prior_predictive(run.pair, args, x=x, latents=z)
-            new = observed_values(run, values, args)
+            several = prior_predictives(run.pair, args, shows, latents=z)
+            new = [observed_values(run, values, args) for values in several]
     else:
         if latents != "prior":
             raise RequestError("a `prefix` is continued by its own latents; drop `latents`")
+        if x in ("both", "mode"):
+            raise RequestError(f"a `prefix` is continued by a mean or a sample, not by `x='{x}'`")
         steps = max(1, usual_steps(run) - prefix) if steps is None else steps
         begun = beginnings(
             run, data, split, prefix, limit=num_samples, steps=steps, given=given, data_dir=data_dir
         )
         with seeded(seed, run.device):
-            new = _continued(run, begun, steps, x)
-    return as_predicted([in_data_units(run, new)])
+            new = [_continued(run, begun, steps, "mean" if x == "mean" else "sample")]
+    columns = [as_predicted([in_data_units(run, values)]) for values in new]
+    return side_by_side(columns) if x == "both" else columns[0]
 
 
 def _frames(run: Run, steps: int | None) -> int | None:

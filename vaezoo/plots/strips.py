@@ -1,0 +1,136 @@
+"""Rows of pictures with words at their left, and titles above their columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaezoo.data.dataset import Array
+from vaezoo.plots.panels import Panel, plot_panels
+from vaezoo.plots.paper import write_figure
+from vaezoo.plots.sequences import without_end
+from vaezoo.plots.style import sequence_style
+from vaezoo.runs import Run
+
+__all__ = ["Strip", "plot_side_by_side", "plot_strips"]
+
+GAP = 1  # pixels between two tiles
+MOST_ROWS = {"image": 12, "roll": 4, "sound": 6, "pen": 10, "lines": 6}
+MOST_COLUMNS = {"image": 20, "roll": 4, "sound": 4, "pen": 12, "lines": 5}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A row of pictures, and what stands at its left."""
+
+    label: str
+    x: Array
+
+
+def plot_side_by_side(
+    run: Run, data: Array | None, x: Array, titles: Sequence[str], path: Path, note: str
+) -> None:
+    """Write a row for each datum: what it is, if there is one, and all that is made of it.
+
+    Parameters
+    ----------
+    run
+        Whose data they are.
+    data
+        ``(N, *x_shape)``; None where x were drawn from nothing.
+    x
+        ``(N, S, *x_shape)``.
+    titles
+        Of the S columns.
+    path
+        A ``.png`` file.
+    note
+        A line above all; that not everything is shown is added.
+    """
+    style = sequence_style(run)
+    kind = style.picture if style else "image"
+    rows, columns = MOST_ROWS[kind], MOST_COLUMNS[kind] - (data is not None)
+    left_out = [
+        f"the first {most} of {number} {what}"
+        for what, number, most in (("rows", len(x), rows), ("columns", x.shape[1], columns))
+        if number > most
+    ]
+    strips = [
+        Strip(f"draw {row + 1}", several)
+        if data is None
+        else Strip(f"row {row}", np.concatenate([data[row, None], several]))
+        for row, several in enumerate(x[:rows, :columns])
+    ]
+    heads = [*(["data"] if data is not None else []), *titles[:columns]]
+    heads = [head.replace(": ", ":\n") for head in heads]  # a picture is no wider than a word
+    plot_strips(run, strips, heads, path, "; ".join([note, *left_out]))
+
+
+def plot_strips(
+    run: Run, strips: Sequence[Strip], titles: Sequence[str], path: Path, note: str
+) -> None:
+    """Write rows of pictures of a run's data, each with a label, below the titles of the columns.
+
+    Images become one sheet, vectors columns of pixels in it, sequences pictures of their kind.
+    """
+    style = sequence_style(run)
+    if style is None or style.picture == "image":
+        _plot_tiles(run, strips, titles, path, note)
+        return
+    panels = [
+        Panel(without_end(x), f"{strip.label}, {title}" if title or not index else "")
+        for strip in strips
+        for index, (title, x) in enumerate(zip(titles, strip.x, strict=True))
+    ]
+    plot_panels(panels, path, style, columns=len(titles), note=note)
+
+
+def _plot_tiles(
+    run: Run, strips: Sequence[Strip], titles: Sequence[str], path: Path, note: str
+) -> None:
+    """Draw images, or vectors as columns of pixels, in one sheet with a label for each row."""
+    from matplotlib.figure import Figure
+
+    sheet = np.concatenate([_tiled(strip.x) for strip in strips])
+    height, width = len(sheet) // len(strips), sheet.shape[1] // len(titles)
+    inches = 0.62 if strips[0].x.ndim > 2 else 0.3
+    size = (2.2 + inches * len(titles), 0.7 + inches * len(titles) * len(sheet) / sheet.shape[1])
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
+    axis = figure.subplots()
+    low, high = _limits(run, strips)
+    axis.imshow(sheet, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    _label(axis, [strip.label for strip in strips], titles, height, width)
+    write_figure(figure, path, note)
+
+
+def _label(
+    axis: Any, labels: Sequence[str], titles: Sequence[str], height: int, width: int
+) -> None:
+    axis.set_yticks((np.arange(len(labels)) + 0.5) * height - 0.5, labels, fontsize=8)
+    axis.set_xticks((np.arange(len(titles)) + 0.5) * width - 0.5, titles, fontsize=8)
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def _limits(run: Run, strips: Sequence[Strip]) -> tuple[float, float]:
+    """Return what is black and what is white: the scale of grey levels, or else the whole range."""
+    whole = np.concatenate([strip.x.ravel() for strip in strips])
+    low, high = float(np.nanmin(whole)), float(np.nanmax(whole))
+    scale = run.transform.scale
+    return (0.0, scale) if -0.5 * scale <= low and high <= 1.5 * scale else (low, high)
+
+
+def _tiled(x: Array) -> Array:
+    """Return pictures ``(S, ...)`` side by side, with a gap of nan around each."""
+    tiles = np.nan_to_num(x.astype(np.float64))
+    if tiles.ndim == 2:
+        tiles = tiles[:, :, None]
+    if tiles.ndim == 4:  # channels first; a figure wants them last, grey ones not at all
+        tiles = np.moveaxis(tiles, 1, -1)
+        tiles = tiles[..., 0] if tiles.shape[-1] == 1 else tiles.clip(0, None)
+    edges = [(0, 0), (0, GAP), (0, GAP), *[(0, 0)] * (tiles.ndim - 3)]
+    padded = np.pad(tiles, edges, constant_values=np.nan)
+    return np.concatenate(list(padded), axis=1)

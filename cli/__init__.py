@@ -45,6 +45,7 @@ COMMANDS = {
     "runs": "List trained models in a folder.",
     "report": "Draw the figures of a run that are missing.",
     "analyse": "Check the posteriors of a trained model, and repair them.",
+    "study": "Answer a question by many runs.",
     "explain-loss": "Say what a loss of another library stands for.",
     "new": "Write a model/guide pair to start from.",
     "check": "Check that a model/guide pair keeps the contract.",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vaezoo.runtime.arviz import to_arviz
     from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
+    from vaezoo.study.running import run_study
     from vaezoo.sweeps.outcome import Sweep
     from vaezoo.sweeps.sweeping import sweep
     from vaezoo.training.callbacks import Callback
@@ -74,6 +75,7 @@ __all__ = [
     "register",
     "resume",
     "resume_seeds",
+    "run_study",
     "sample",
     "save_report",
     "save_tree",

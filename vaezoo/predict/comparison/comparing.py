@@ -23,7 +23,7 @@ from vaezoo.sequences.missing import pair_for
 from vaezoo.sequences.paths import training_form
 from vaezoo.training.metrics import measure
 
-__all__ = ["Compared", "Comparison", "compare", "settings_apart"]
+__all__ = ["Compared", "Comparison", "compare", "log_density", "settings_apart"]
 
 SEED = "seed"  # of a training, in which runs of one side differ
 
@@ -145,7 +145,15 @@ def compare(
     batches = [run.batches(data, data_dir=data_dir, split=split, limit=limit) for run in every]
     _require_comparable(every, batches, split, limit)
     measured = [
-        _values(run, rows, split, num_samples, limit, seed, progress)
+        log_density(
+            run,
+            rows,
+            split=split,
+            num_samples=num_samples,
+            limit=limit,
+            seed=seed,
+            progress=progress,
+        )
         for run, rows in zip(every, batches, strict=True)
     ]
     units = measured[0][1]
@@ -204,16 +212,29 @@ def _compared(
     return Compared(name, seeds, own.value, own.standard_error, difference)
 
 
-def _values(
+def log_density(
     run: Run,
-    batches: Batches,
-    split: str,
-    num_samples: int,
-    limit: int | None,
-    seed: int,
-    progress: Progress | None,
+    batches: Batches | None = None,
+    *,
+    split: str = "test",
+    num_samples: int = 100,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[Array, Array]:
-    """Return bounds on log p(x) of each datum in units of the data, and its units (frames)."""
+    """Return bounds on log p(x) of each datum in units of the data, and its units (frames).
+
+    Parameters are those of :func:`compare`; the data are those of the run by default.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-linear", training={"steps": 5})
+    >>> values, units = log_density(run, num_samples=2, limit=10)
+    >>> values.shape, units.sum()
+    ((10,), 10.0)
+    """
+    batches = run.batches(split=split, limit=limit) if batches is None else batches
     pair = pair_for(run.pair.eval(), batches)
     whole = training_form(pair)
     with seeded(seed, batches.device):  # as `evaluate` draws, for the same numbers

@@ -1,0 +1,1 @@
+"""The studies: one file for each question, with what would refute its hypothesis."""

@@ -1,0 +1,1 @@
+"""What is measured of a run of a study, by public functions of the library."""

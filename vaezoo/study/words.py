@@ -1,0 +1,59 @@
+"""A result in words: tables for the terminal and for pages."""
+
+from collections.abc import Iterator
+
+from vaezoo.study.result import Outcome, Result, Row
+
+__all__ = ["STATES", "claim_rows", "measure_tables", "said_of"]
+
+STATES = {"holds": "holds", "refuted": "does not hold", "open": "within the noise"}
+
+
+def measure_tables(result: Result) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    """Return for each data set a table: a line for each variant, a column for each measure."""
+    for data in dict.fromkeys(row.data for row in result.rows):
+        own = [row for row in result.rows if row.data == data]
+        measures = list(dict.fromkeys(row.measure for row in own))
+        head = ("", *(_heading(name, own) for name in measures))
+        body = [
+            (variant, *(_cell(result.row(data, variant, name)) for name in measures))
+            for variant in dict.fromkeys(row.variant for row in own)
+        ]
+        yield data, [head, *body]
+
+
+def _heading(measure: str, rows: list[Row]) -> str:
+    unit = next(row.unit for row in rows if row.measure == measure)
+    return f"{measure} ({unit})" if unit else measure
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    error = f" ± {_short(row.error)}" if row.error else ""
+    differs = row.difference is not None and not row.difference.is_zero_within
+    return f"{_short(row.value)}{error}{' *' if differs else ''}"
+
+
+def _short(value: float) -> str:
+    size = abs(value)
+    if size >= 1000 or (size and size < 0.001):
+        return f"{value:.3g}"
+    return f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+def claim_rows(result: Result) -> list[tuple[str, ...]]:
+    """Return a line for each claim on each data set: rule, difference, what became of it."""
+    return [
+        ("claim", "data", "difference", "verdict"),
+        *((o.claim, o.data, said_of(o), STATES[o.state]) for o in result.outcomes),
+    ]
+
+
+def said_of(outcome: Outcome) -> str:
+    """Return a difference with its interval."""
+    difference = outcome.difference
+    if difference.interval is None:
+        return f"{_short(difference.value)} (one seed)"
+    low, high = difference.interval
+    return f"{_short(difference.value)} [{_short(low)}, {_short(high)}]"

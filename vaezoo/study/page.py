@@ -31,7 +31,7 @@ def page_of(study: Study, result: Result, picture: Path) -> str:
         ("variant", "model", "settings", "training"),
         *((v.name, v.model, _said(v.config), _said(v.training)) for v in study.variants),
     ]
-    command = f"vaezoo study run {study.name} --scale {result.scale} --seeds {result.seeds}"
+    again = f'vaezoo.run_study("{study.name}", scale="{result.scale}", seeds={result.seeds})'
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -56,7 +56,7 @@ def page_of(study: Study, result: Result, picture: Path) -> str:
 <h2>Settings</h2>
 {_table(settings)}
 <h2>Again</h2>
-<pre>{escape(command)}</pre>
+<pre>{escape(again)}</pre>
 <p>{escape(result.made)}</p>
 </body>
 </html>

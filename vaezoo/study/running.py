@@ -132,8 +132,10 @@ def _work(study: Study, places: list[Place], scale: str, tell: Tell) -> None:
 
 
 def _start(name: str, scale: str, seeds: int, folder: Path) -> "subprocess.Popen[bytes]":
-    words = ["study", "run", name, "--scale", scale, "--seeds", str(seeds), "--out", str(folder)]
-    command = [sys.executable, "-P", "-m", "vaezoo", *words]
+    """Start one more process that works on the same folder."""
+    words = json.dumps({"study": name, "scale": scale, "seeds": seeds, "out": str(folder)})
+    code = "import json, sys, vaezoo; vaezoo.run_study(**json.loads(sys.argv[1]))"
+    command = [sys.executable, "-P", "-c", code, words]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

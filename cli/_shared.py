@@ -23,6 +23,7 @@ __all__ = [
     "choice_option",
     "complete_data",
     "complete_model",
+    "complete_run",
     "data_dir_option",
     "data_option",
     "echo_json",
@@ -71,6 +72,17 @@ def complete_data(
     names = re.findall(r'Source\("([\w-]+)"', source.read_text(encoding="utf-8"))
     items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return items or [CompletionItem(incomplete, type="file")]
+
+
+def complete_run(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a run that comes with the package, or of a folder."""
+    from vaezoo.pretrained import list_pretrained
+
+    names = [run.name for run in list_pretrained() if run.name.startswith(incomplete)]
+    items = [CompletionItem(name) for name in names] if incomplete else []
+    return items or [CompletionItem(incomplete, type="dir")]
 
 
 def choice_option(flag: str, choices: Any, **attributes: Any) -> Decorator:
@@ -182,9 +194,16 @@ def takes_runs(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 runs_argument = click.argument(
-    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "runs",
+    metavar="RUN...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    shell_complete=complete_run,
 )
-run_argument = click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+run_argument = click.argument(
+    "run", metavar="RUN", type=click.Path(path_type=Path), shell_complete=complete_run
+)
 device_option = choice_option(
     "--device", Device, help="Where to compute; auto takes a GPU when there is one."
 )

@@ -30,7 +30,7 @@ def report(run: "Run", data_dir: str | None, as_json: bool) -> None:
     from vaezoo.plots.figures import plot_run
     from vaezoo.runs import read_metrics
 
-    run.records = read_metrics(run.folder(), notify=echo_note)
+    run.records = read_metrics(run.files or run.folder(), notify=echo_note)
     figures = plot_run(run, data_dir, notify=echo_note, only_missing=True)
     if as_json:
         echo_json({"run": str(run.path), "figures": figures})

@@ -73,7 +73,7 @@ RANKS = (
         "parts",
     ),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
-    *("distributed", "runs", "training", "sweeps", "inference", "exact"),
+    *("distributed", "pretrained", "runs", "training", "sweeps", "inference", "exact"),
     *("predict", "diagnostics", "trees", "plots", "report", "testing", "models"),
     *("study", "studies", "cli", "__main__"),
 )

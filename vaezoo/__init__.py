@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaezoo.predict.latents.probe import probe
     from vaezoo.predict.latents.traversal import traverse
     from vaezoo.predict.sampling import sample
+    from vaezoo.pretrained.catalogue import list_pretrained
     from vaezoo.recipes import explain_loss
     from vaezoo.registry import get_model, list_models, register
     from vaezoo.report import Report, analyse, save_report
@@ -67,6 +68,7 @@ __all__ = [
     "interpolate",
     "latents",
     "list_models",
+    "list_pretrained",
     "load_data",
     "load_run",
     "open_tree",

@@ -13,7 +13,7 @@ from vaezoo.data.batches import to_tensor
 from vaezoo.errors import RequestError, nearest, shown
 from vaezoo.pairs.lengths import with_frames
 
-__all__ = ["Given", "describe_examples", "draw_examples", "given_rows", "under_conditions"]
+__all__ = ["Given", "describe_examples", "given_rows", "rows_to_draw", "under_conditions"]
 
 Given = Mapping[str, Any]
 
@@ -40,7 +40,50 @@ def describe_examples(data: Data, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def draw_examples(
+def rows_to_draw(
+    run: tuple[Mapping[str, Any], Mapping[str, tuple[int, ...]]],
+    names: Sequence[str],
+    num_rows: int,
+    sequences: bool,
+    num_frames: int | None,
+    given: Given,
+) -> dict[str, Tensor]:
+    """Return arguments of the right shapes for drawing from the prior, ``x`` all zeros.
+
+    Parameters
+    ----------
+    run
+        What a run says of itself, and the shape of one row of each argument.
+    names
+        Arguments of the model.
+    num_rows
+        How many.
+    sequences
+        Whether the rows are sequences, ``num_frames`` long, by default as the longest of the data.
+    given
+        Conditions; the others are drawn from those of the data.
+
+    Raises
+    ------
+    RequestError
+        When what is given is no condition, or has another shape.
+    """
+    info, shapes = run
+    shape = shapes["x"] if num_frames is None else (num_frames, *shapes["x"][1:])
+    args = {"x": torch.zeros(num_rows, *shape), "length": torch.full((num_rows,), shape[0])}
+    args["mask"] = torch.ones(num_rows, *shape, dtype=torch.bool)
+    others = [name for name in names if name not in args]
+    for name, rows in _draw_examples(info, others, num_rows).items():
+        in_time = sequences and shapes[name][:1] == shapes["x"][:1]
+        args[name] = with_frames(rows, shape[0]) if in_time else rows
+        if name in given:
+            frames = shape[0] if in_time else None
+            args |= given_rows({name: given[name]}, args, others, num_frames=frames)
+    given_rows({n: v for n, v in given.items() if n not in others}, args, others)
+    return args
+
+
+def _draw_examples(
     info: Mapping[str, Any], names: Sequence[str], num_rows: int
 ) -> dict[str, Tensor]:
     """Draw rows of what a run remembers of some arguments, the same rows of each."""

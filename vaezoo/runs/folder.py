@@ -11,6 +11,7 @@ from vaezoo.data.transform import Transform
 from vaezoo.errors import RequestError, refusing
 from vaezoo.pairs.materialise import materialise
 from vaezoo.pairs.sites import takes_lengths
+from vaezoo.pretrained.places import find_run, hint
 from vaezoo.runs.info import read_info, require_settings
 from vaezoo.runs.run import Run
 from vaezoo.runs.trust import digest_of_class, named_class
@@ -33,7 +34,8 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     Parameters
     ----------
     path
-        The run folder.
+        The run folder, or the name of a run that comes with the package
+        (:func:`vaezoo.list_pretrained`), as ``vrnn.jsb``; the folder wins where both are there.
     device
         Where the pair goes: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     model
@@ -51,6 +53,8 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     >>> run = vaezoo.fit("vae-bernoulli", config={"z_dim": 8}, training={"steps": 5}, out=folder)
     >>> load_run(folder).config["z_dim"]
     8
+    >>> load_run("vae-bernoulli.digits").data.name
+    'digits'
     """
     run = open_run(Path(path), device=device, model=model)
     run.load_weights()
@@ -88,12 +92,17 @@ def seeds_in(path: Path) -> list[Path]:
 def open_run(path: Path, *, device: str | None = None, model: str | Path | None = None) -> Run:
     """Read a run folder and build its pair, with fresh weights, by default where it was trained."""
     with refusing(f"cannot open the run '{path}'"):
-        return _opened(path, device, model)
+        place = find_run(path)
+        run = _opened(place.folder, device, model)
+    if place.results is not None:
+        run.path, run.source = place.results, place.folder
+    return run
 
 
 def _opened(path: Path, device: str | None, model: str | Path | None) -> Run:
     if not (path / "config.toml").is_file():
-        raise RequestError(f"'{path}' is no run folder: it has no config.toml{_runs_in(path)}")
+        there = hint(path) or _runs_in(path)
+        raise RequestError(f"'{path}' is no run folder: it has no config.toml{there}")
     values = read_file(path / "config.toml")
     info, transform, shapes = _read_info(path)
     spec, cls = named_class(path / "config.toml", values.get("model", ""), model)

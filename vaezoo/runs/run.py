@@ -22,12 +22,11 @@ from vaezoo.data.coercion import DataLike, as_data
 from vaezoo.data.dataset import with_arguments
 from vaezoo.data.files.columns import in_order
 from vaezoo.data.transform import Transform
-from vaezoo.errors import RequestError, source_of
+from vaezoo.errors import RequestError
 from vaezoo.observations.roles import Roles
-from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import Args, argument_names, takes_lengths
 from vaezoo.runs import rows as of_splits
-from vaezoo.runs.conditions import Given, draw_examples, given_rows, under_conditions
+from vaezoo.runs.conditions import Given, rows_to_draw, under_conditions
 from vaezoo.runs.info import digest_of_settings, storable, write_info
 from vaezoo.runs.records import (
     Record,
@@ -41,14 +40,15 @@ from vaezoo.runs.summary import (
     as_html,
     as_text,
     say_evaluation,
+    say_folder,
     say_result,
     say_settings,
 )
 from vaezoo.runs.trust import save_code, trust_target
-from vaezoo.runs.weights import STATE, WEIGHTS, set_weights
+from vaezoo.runs.weights import WEIGHTS, load_weights
 from vaezoo.runtime.device import device_of
-from vaezoo.runtime.storage import inside, write_bytes
-from vaezoo.runtime.tensors import load_tensors, save_tensors
+from vaezoo.runtime.storage import inside, make_folder, write_bytes
+from vaezoo.runtime.tensors import save_tensors
 from vaezoo.sequences.missing import pair_for
 from vaezoo.settings import DataSettings, Training
 
@@ -77,6 +77,9 @@ class Run:
         Shape of one row of every argument of the model.
     path
         The run folder; None for a run that is kept in memory only.
+    source
+        The folder with its files, where ``path`` is for results only: those of a run that comes
+        with the package, or from a hub, are not written to.
     info
         What else ``run.json`` holds.
     records
@@ -95,6 +98,7 @@ class Run:
     transform: Transform
     shapes: Mapping[str, tuple[int, ...]]
     path: Path | None = None
+    source: Path | None = None
     info: dict[str, Any] = field(default_factory=dict)
     records: list[Record] | None = field(default=None, compare=False)
     fitted_to: Data | None = field(default=None, compare=False)
@@ -113,7 +117,7 @@ class Run:
             **say_settings(cls, self.config, self.data, self.shapes["x"], self.training),
             "result": self._say(lambda: say_result(self.info, self.metrics, unit)),
             **self._say_evaluation(unit),
-            "folder": str(self.path) if self.path else "none, kept in memory",
+            "folder": say_folder(self.path, self.source),
         }
 
     def _say_evaluation(self, unit: str) -> dict[str, str]:
@@ -143,10 +147,20 @@ class Run:
         return str(self.info.setdefault("id", uuid4().hex))
 
     def folder(self) -> Path:
-        """Return the run folder; a refusal for a run without one."""
+        """Return the folder for what is made with the run; a refusal for a run without one.
+
+        Of a run whose files lie elsewhere it is made when it is asked for.
+        """
         if self.path is None:
             raise RequestError("this run has no folder; give fit(..., out=...)")
+        if self.source is not None:
+            make_folder(self.path)
         return self.path
+
+    @property
+    def files(self) -> Path | None:
+        """The folder with the run's own files; None for a run that is kept in memory only."""
+        return self.source or self.path
 
     def batches(
         self,
@@ -230,7 +244,7 @@ class Run:
     def _with_splits(self, data: Data) -> Data:
         """Return the run's data with the rows of its splits; a refusal where they are lost."""
         own = bool(self.info.get("own_splits"))
-        return of_splits.restored(data, self.info.get("splits", {}), self.path, own=own)
+        return of_splits.restored(data, self.info.get("splits", {}), self.files, own=own)
 
     def trained_rows(self, data: Data) -> NDArray[np.int64] | None:
         """Return the numbers of the rows that the run was trained on; None for other data."""
@@ -240,7 +254,7 @@ class Run:
             return self.fitted_to.splits["train"]
         expected = self.info.get("splits", {})
         if self.info.get("own_splits"):
-            return of_splits.read_splits(self.folder(), expected)["train"]
+            return of_splits.read_splits(self.files or self.folder(), expected)["train"]
         return self._with_splits(of_splits.again(data, expected, self.data)).splits["train"]
 
     def _load_again(self, data_dir: str | Path | None) -> Data:
@@ -290,18 +304,10 @@ class Run:
             When what is given is no condition, or has another shape.
         """
         names, sequences = argument_names(self.pair), takes_lengths(self.pair)
-        shape = self.shapes["x"] if num_frames is None else (num_frames, *self.shapes["x"][1:])
-        args = {"x": torch.zeros(num_rows, *shape), "length": torch.full((num_rows,), shape[0])}
-        args["mask"] = torch.ones(num_rows, *shape, dtype=torch.bool)
-        others = [name for name in names if name not in args]
-        for name, rows in draw_examples(self.info, others, num_rows).items():
-            in_time = sequences and self.shapes[name][:1] == self.shapes["x"][:1]
-            args[name] = with_frames(rows, shape[0]) if in_time else rows
-            if given and name in given:
-                frames = shape[0] if in_time else None
-                args |= given_rows({name: given[name]}, args, others, num_frames=frames)
-        given_rows({n: v for n, v in (given or {}).items() if n not in others}, args, others)
-        return tuple(args[name].to(self.device) for name in names)
+        stand_in = rows_to_draw(
+            (self.info, self.shapes), names, num_rows, sequences, num_frames, given or {}
+        )
+        return tuple(stand_in[name].to(self.device) for name in names)
 
     @property
     def roles(self) -> Roles:
@@ -345,18 +351,7 @@ class Run:
 
     def load_weights(self) -> Mapping[str, Any]:
         """Set the pair to the saved weights and return the values beside them."""
-        path = self.folder() / WEIGHTS
-        if not path.is_file():
-            raise RequestError(
-                f"{self.folder()} has no {WEIGHTS}: it was stopped before it had any"
-            )
-        again = ""
-        if (self.folder() / STATE).is_file():
-            call = f"`vaezoo.resume({source_of(str(self.folder()))})`"
-            again = f"{call} takes them from its last state"
-        remedy = again or f"train again, with the settings in {self.folder() / 'config.toml'}"
-        tensors, values = load_tensors(path, run=self.id, remedy=remedy)
-        set_weights(self.pair, tensors, path, remedy=remedy)
+        values = load_weights(self.pair, self.files or self.folder(), run=self.id)
         self.info |= {"best_epoch": values.get("epoch", 0), "best_step": values.get("step", 0)}
         return dict(values)
 
@@ -370,7 +365,7 @@ class Run:
             When ``metrics.jsonl`` is damaged, with the number of the line.
         """
         if self.records is None:
-            self.records = read_metrics(self.path) if self.path else []
+            self.records = read_metrics(self.files) if self.files else []
         return self.records
 
     @property
@@ -379,7 +374,9 @@ class Run:
 
         A damaged ``evaluation.json`` is refused.
         """
-        return self.evaluated if self.path is None else read_evaluations(self.path)
+        if self.path is None:
+            return self.evaluated
+        return read_evaluations(self.path) or read_evaluations(self.files or self.path)
 
     def keep_evaluation(self, record: Record) -> None:
         """Keep an evaluation beside the others, in the folder if there is one."""
@@ -387,7 +384,7 @@ class Run:
         if self.path is None:
             self.evaluated = records
         else:
-            write_evaluations(self.path, records)
+            write_evaluations(self.folder(), records)
 
     def log(self, record: Record) -> None:
         """Keep a record of an epoch, and append it to ``metrics.jsonl``."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -19,6 +20,7 @@ __all__ = [
     "headline",
     "list_changes",
     "say_evaluation",
+    "say_folder",
     "say_result",
     "say_settings",
     "sum_of_terms",
@@ -189,6 +191,19 @@ def sum_of_terms(values: Mapping[str, Any], digits: int) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def say_folder(path: Path | None, source: Path | None) -> str:
+    """Return where a run lies, and where its figures go.
+
+    Examples
+    --------
+    >>> say_folder(Path("runs/mine"), None), say_folder(None, None)
+    ('runs/mine', 'none, kept in memory')
+    """
+    if source is not None:
+        return f"{source}; figures and results in {path}"
+    return str(path) if path else "none, kept in memory"
 
 
 def as_text(rows: Rows) -> str:

@@ -2,16 +2,53 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, source_of
+from vaezoo.runtime.tensors import load_tensors
 
-__all__ = ["STATE", "WEIGHTS", "first_not_finite", "require_weights_of", "set_weights"]
+__all__ = [
+    "STATE",
+    "WEIGHTS",
+    "first_not_finite",
+    "load_weights",
+    "require_weights_of",
+    "set_weights",
+]
 
 WEIGHTS = "weights.safetensors"
 STATE = "last/state.safetensors"
+
+
+def load_weights(pair: nn.Module, folder: Path, *, run: str) -> Mapping[str, Any]:
+    """Set a pair to the weights in a folder, and return the values beside them.
+
+    Parameters
+    ----------
+    pair
+        As it was trained.
+    folder
+        With the files of the run.
+    run
+        Its id.
+
+    Raises
+    ------
+    RequestError
+        When there are none, or they are damaged or of another run, with where to take them from.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise RequestError(f"{folder} has no {WEIGHTS}: it was stopped before it had any")
+    remedy = f"train again, with the settings in {folder / 'config.toml'}"
+    if (folder / STATE).is_file():
+        remedy = f"`vaezoo.resume({source_of(str(folder))})` takes them from its last state"
+    tensors, values = load_tensors(path, run=run, remedy=remedy)
+    set_weights(pair, tensors, path, remedy=remedy)
+    return values
 
 
 def set_weights(

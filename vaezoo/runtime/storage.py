@@ -21,6 +21,7 @@ from vaezoo.errors import RunError
 __all__ = [
     "append_bytes",
     "inside",
+    "make_folder",
     "sweep",
     "write_bytes",
     "write_json",
@@ -234,6 +235,26 @@ def inside(folder: Path, name: str) -> Path:
             place.mkdir(exist_ok=True)
             if stat.S_ISLNK(place.lstat().st_mode) or not place.is_dir():
                 raise OSError(f"{place} is a link or no folder; remove it")
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder where there is none, and return its path.
+
+    Raises
+    ------
+    RunError
+        When it cannot be made.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     make_folder(Path(folder, "vrnn.jsb")).is_dir()
+    True
+    """
+    with _failing_to_write(path):
+        path.mkdir(exist_ok=True)
     return path
 
 

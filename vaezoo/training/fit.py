@@ -12,7 +12,7 @@ from vaezoo import registry
 from vaezoo.data import Data
 from vaezoo.data.coercion import DataLike, as_data, without_reading
 from vaezoo.distributed.processes import ALONE, Processes, joined
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, source_of
 from vaezoo.runs import Run, open_run
 from vaezoo.runs.ownership import made, owned
 from vaezoo.runs.records import METRICS
@@ -249,6 +249,7 @@ def reopened(
     FinishedError
         When there is nothing left to do.
     """
+    _require_state(run)
     processes.check_device(run.device)
     loaded = run.remember(_data_again(run, data, data_dir))
     if epochs or steps:
@@ -271,6 +272,16 @@ def reopened(
         run.path = None
     run.save_info(status="running", **_of_processes(processes))
     return trainer
+
+
+def _require_state(run: Run) -> None:
+    """Refuse a run that comes with the package, or from a hub: it has weights only."""
+    if run.source is not None:
+        model, data = source_of(run.model), source_of(run.data.name)
+        raise RequestError(
+            f"{run.name} was trained elsewhere, and comes without the state to go on from; train "
+            f"one of your own: `vaezoo.fit({model}, data={data})`"
+        )
 
 
 def _of_processes(processes: Processes) -> dict[str, int]:

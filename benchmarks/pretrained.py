@@ -1,0 +1,130 @@
+"""The runs that come with the package: train, measure, and write them into it.
+
+Each is what its command trains, without what only going on needs. One at a time, so that it can be
+stopped and called again: ``python benchmarks/pretrained.py --missing``.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vaezoo import evaluate, load_run
+from vaezoo.cli import main as vaezoo_command
+from vaezoo.data.sets.sources import get_source
+from vaezoo.pretrained.catalogue import MANIFEST, RUNS, list_pretrained
+from vaezoo.runs import Run
+from vaezoo.runs.records import Record, read_metrics, write_records
+
+COMMANDS = {
+    "ae.digits": "train ae --data digits",
+    "vae-bernoulli.digits": "train vae-bernoulli --data digits",
+    "vae-gaussian.digits": "train vae-gaussian --data digits",
+    "vrnn.jsb": "train vrnn --data jsb",
+}
+KEPT = ("config.toml", "run.json", "weights.safetensors")
+NUM_SAMPLES, QUICK = 100, {"iwae": [10], "limit": 10}  # a test asks for the latter, too
+LICENCE = """These weights are part of vaezoo, and under its licence, Apache-2.0.
+
+They were trained by
+
+    {command}
+
+on the data set '{data}', which is not part of vaezoo:
+
+    made by:  {citation}
+    licence:  {licence}
+"""
+
+parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+parser.add_argument("names", nargs="*", help="Those named only, as 'vrnn.jsb'.")
+parser.add_argument("--measure", action="store_true", help="Measure again, and train nothing.")
+parser.add_argument("--missing", action="store_true", help="Those that are not there only.")
+
+
+def main() -> None:
+    arguments = parser.parse_args()
+    there = {run.name for run in list_pretrained()} if arguments.missing else set()
+    for name in (name for name in arguments.names or COMMANDS if name not in there):
+        if not arguments.measure:
+            _train(name)
+        row = _described(name)
+        rows = json.loads(MANIFEST.read_text()) if MANIFEST.is_file() else []
+        rows = sorted([*(r for r in rows if r["name"] != name), row], key=lambda r: r["name"])
+        MANIFEST.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print(name, row["score"], row["value"], row["standard_error"], row["size"], flush=True)
+
+
+def _train(name: str) -> None:
+    """Train a run, and write what is kept of it into the package."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, target = Path(folder, name), RUNS / name
+        vaezoo_command([*shlex.split(COMMANDS[name]), "--out", str(path)], standalone_mode=False)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for file in KEPT:
+            shutil.copyfile(path / file, target / file)
+        write_records(target, _slim(read_metrics(path)))
+
+
+def _slim(records: list[Record]) -> list[Record]:
+    """Return records of epochs without what takes most of their room, but for the last one."""
+    for record in records[:-1]:
+        record["validation"].pop("kl_per_latent", None)
+    return records
+
+
+def _described(name: str) -> dict[str, Any]:
+    """Return the row of the manifest of a run in the package, which keeps its evaluation."""
+    run = load_run(RUNS / name, device="cpu")
+    (RUNS / name / "evaluation.json").unlink(missing_ok=True)
+    source, command = get_source(run.data.name), f"vaezoo {COMMANDS[name]}"
+    licence = LICENCE.format(
+        command=command, data=source.name, citation=source.citation, licence=source.licence
+    )
+    (RUNS / name / "LICENSE").write_text(licence, encoding="utf-8")
+    asked = {"split": "test", "iwae": [NUM_SAMPLES], "seed": 0, "precision": "float32"}
+    quick = _score(replace(run, path=None), {**asked, **QUICK})  # is not kept
+    measured = {"asked": asked, **_score(run, asked), "quick": quick["value"]}
+    files = sorted((RUNS / name).iterdir())
+    return {
+        "name": name,
+        "model": name.partition(".")[0],
+        "data": source.name,
+        "licence": source.licence,
+        "command": command,
+        **measured,
+        "files": {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+        "size": sum(file.stat().st_size for file in files),
+    }
+
+
+def _score(run: Run, asked: Mapping[str, Any]) -> dict[str, Any]:
+    result = evaluate(run, **asked)
+    unit = "datum" if result.num_frames is None else "frame"
+    if result.metrics.is_autoencoder:
+        return {
+            "score": "reconstruction",
+            "value": result.metrics.recon,
+            "standard_error": None,
+            "unit": unit,
+            "num_samples": None,
+        }
+    bound = result.iwae[0]
+    return {
+        "score": "log p(x)",
+        "value": bound.value,
+        "standard_error": bound.standard_error,
+        "unit": unit,
+        "num_samples": bound.num_samples,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -175,7 +175,7 @@ def capacity(folder: Path, seed: int) -> list[Figure]:
     figures = []
     for data, target in (("digits", 10.0), ("digits", 25.0)):
         steps = 3_000
-        objective = {"name": "capacity", "target": target, "rise": 1_000}
+        objective = {"name": "capacity", "target": target, "gamma": 1000.0, "rise": 1_000}
         trained = train(
             folder / f"capacity-{data}-{target:g}-{seed}",
             "beta-vae-capacity",

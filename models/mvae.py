@@ -136,7 +136,13 @@ class MVAE(nn.Module):
         return flat[:, : self.split], flat[:, self.split :]
 
 
-@register("mopoe", data="images", reference="arXiv:2105.02470", tags=("missing",))
+@register(
+    "mopoe",
+    data="images",
+    reference="arXiv:2105.02470",
+    presets={"default": {"training": {"lr": 2e-3, "kl_warmup": 1_000}}},
+    tags=("missing",),
+)
 class MoPoE(MVAE):
     """Mixture of products of experts: each modality alone, and both, must find the same latents."""
 

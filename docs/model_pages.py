@@ -5,23 +5,28 @@ Scores and pictures are those that ``benchmarks/zoo.py`` left; a model without t
 
 import csv
 import functools
+import html
 import inspect
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from click.testing import CliRunner
 
 from vaezoo.cli.show import show
 from vaezoo.data.sets.sources import default_source
+from vaezoo.options import DataKind
 from vaezoo.registry import Entry, appendix_of, citation_of, entries, get_model
 
 __all__ = ["write"]
 
 _HERE = Path(__file__).parent
 _PICTURES = _HERE / "_static" / "models"
+_LOG_P = "log p(x), 100 draws"
+_FLOORS = ("independent", "linear", "markov")
 
 
 def write(folder: Path) -> None:
@@ -43,23 +48,47 @@ def _index(zoo: Sequence[Entry]) -> Iterator[str]:
     yield from _title("Which models are there?", "=")
     yield "Each structure is one file in the folder ``models``: a Pyro model and a Pyro guide. A"
     yield "paper's variant of it is a registration in that file, with other defaults."
-    yield "``vaezoo list`` prints this table, ``vaezoo show NAME`` a page. Pictures are draws of"
-    yield "models with all defaults (of autoencoders, from a mixture fitted to their codes).\n"
-    yield from _gallery(zoo)
-    rows = [(f":doc:`{e.name}`", e.data, e.reference, e.summary) for e in zoo]
-    yield from _table(("model", "data", "reference", "what it is"), rows)
-    yield from ("", ".. toctree::", "   :hidden:", "")
+    yield "``vaezoo list`` prints these names, ``vaezoo show NAME`` a page; :doc:`../which-model`"
+    yield "leads from data and a question to a name.\n"
+    yield "Pictures are draws of models with all defaults (of autoencoders, from a mixture fitted"
+    yield "to their codes). Scores are nats per datum, of sequences per frame, on test rows; in"
+    yield "brackets the best simple model of the same rows. Grey levels and bits have scores of"
+    yield "different kinds: compare like with like.\n"
+    for (_, kind, family), members in itertools.groupby(sorted(zoo, key=_group), _group):
+        yield from _title(f"{kind.capitalize()}: {family}", "-")
+        cards = [f"   {_card(entry)}" for entry in members]
+        yield from (".. raw:: html", "", '   <div class="gallery">', *cards, "   </div>", "")
+    yield from (".. toctree::", "   :hidden:", "")
     yield from (f"   {entry.name}" for entry in zoo)
 
 
-def _gallery(zoo: Sequence[Entry]) -> Iterator[str]:
-    cards = [
-        f'   <a href="{e.name}.html"><img src="../_static/models/{e.name}.png" alt="{e.summary}" '
-        f'loading="lazy"><span>{e.name}</span></a>'
-        for e in zoo
-        if (_PICTURES / f"{e.name}.png").is_file()
-    ]
-    yield from (".. raw:: html", "", '   <div class="gallery">', *cards, "   </div>", "")
+def _group(entry: Entry) -> tuple[int, str, str]:
+    return get_args(DataKind).index(entry.data), entry.data, entry.family
+
+
+def _card(entry: Entry) -> str:
+    """Return the card of a model: a picture, what it is, its score and its tags."""
+    picture = _PICTURES / f"{entry.name}.png"
+    image = f'<img src="../_static/models/{picture.name}" alt="" loading="lazy">'
+    facts = {
+        "summary": html.escape(entry.summary),
+        "score": html.escape(_score(entry.name)),
+        "tags": html.escape(" · ".join((entry.reference, *entry.tags)).strip(" ·")),
+    }
+    texts = [f'<span class="{name}">{text}</span>' for name, text in facts.items() if text]
+    body = f"<span><b>{entry.name}</b>{''.join(texts)}</span>"
+    return f'<a href="{entry.name}.html">{image if picture.is_file() else "<i></i>"}{body}</a>'
+
+
+def _score(model: str) -> str:
+    """Return the best bound of a model beside that of the best simple model, or no text."""
+    of = {row["name"]: float(row["value"]) for row in _scores() if row["model"] == model}
+    name = next((name for name in (_LOG_P, "ELBO", "reconstruction") if name in of), None)
+    if name is None:
+        return ""
+    floors = {of[floor]: floor for floor in _FLOORS if floor in of}
+    beside = f" ({floors[max(floors)]} {max(floors):.1f})" if floors else ""
+    return f"{name.partition(',')[0]} {of[name]:.1f}{beside}"
 
 
 def _page(entry: Entry) -> Iterator[str]:

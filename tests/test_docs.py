@@ -74,3 +74,19 @@ def test_pages_are_in_the_table_of_contents() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
     assert [page for page in sorted(pages) if not re.search(rf"^{page}$", index, re.M)] == []
+
+
+def test_every_model_is_on_the_page_that_helps_to_choose() -> None:
+    page = (DOCS / "which-model.md").read_text(encoding="utf-8")
+    links = re.findall(r"\[([\w-]+)\]\(models/([\w-]+)\.rst\)", page)
+    assert [pair for pair in links if pair[0] != pair[1]] == []
+    names = {entry.name for entry in ZOO}
+    assert {name for name, _ in links} == names
+    assert set(re.findall(r"vaezoo train ([\w-]+)(?!\S*\.py)\b", page)) <= names
+
+
+def test_pictures_of_the_first_page_are_there_and_described() -> None:
+    page = (DOCS / "index.md").read_text(encoding="utf-8")
+    pictures = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', page)
+    assert len(pictures) == page.count("<img")
+    assert [name for name, _ in pictures if not (DOCS / name).is_file()] == []

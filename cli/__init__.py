@@ -43,7 +43,7 @@ COMMANDS = {
     "evaluate": "Estimate how good a trained model is.",
     "compare": "Compare trained models on the same data.",
     "runs": "List trained models in a folder.",
-    "report": "Draw the figures of a run that are missing.",
+    "report": "Write one page of a run: numbers, figures, verdict.",
     "analyse": "Check the posteriors of a trained model, and repair them.",
     "study": "Answer a question by many runs.",
     "explain-loss": "Say what a loss of another library stands for.",

@@ -16,7 +16,6 @@ from vaezoo.errors import RequestError
 from vaezoo.options import Device, PointValue, Shown, Split
 
 __all__ = [
-    "SIMPLE_MODELS",
     "Counts",
     "Decorator",
     "Names",
@@ -43,12 +42,6 @@ __all__ = [
     "x_option",
     "z_option",
 ]
-
-SIMPLE_MODELS = {
-    "independent": "elements by themselves",
-    "markov": "given its value before",
-    "linear": "probabilistic PCA",
-}
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

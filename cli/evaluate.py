@@ -10,7 +10,6 @@ import vaezoo
 from vaezoo.cli._flags import in_flags
 from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
-    SIMPLE_MODELS,
     Counts,
     choice_option,
     echo_json,
@@ -23,7 +22,7 @@ from vaezoo.cli._shared import (
     takes_runs,
 )
 from vaezoo.cli._streams import echo
-from vaezoo.options import Precision
+from vaezoo.options import SIMPLE_MODELS, Precision
 
 if TYPE_CHECKING:
     from vaezoo.predict.bounds import Bound

@@ -20,7 +20,6 @@ from vaezoo.cli._settings import (
     typed_words,
 )
 from vaezoo.cli._shared import (
-    SIMPLE_MODELS,
     complete_data,
     complete_model,
     data_dir_option,
@@ -30,6 +29,7 @@ from vaezoo.cli._shared import (
 )
 from vaezoo.cli._streams import echo
 from vaezoo.errors import RequestError, RunError, VaezooError, command
+from vaezoo.options import SIMPLE_MODELS
 from vaezoo.settings import DataSettings, Training, checked
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vaezoo.pretrained.catalogue import list_pretrained
     from vaezoo.recipes import explain_loss
     from vaezoo.registry import get_model, list_models, register
-    from vaezoo.report import Report, analyse, save_report
+    from vaezoo.report import Report, analyse, save_report, write_page
     from vaezoo.runs import Run, load_run
     from vaezoo.runtime.arviz import to_arviz
     from vaezoo.sequences.sequence_pair import SequencePair
@@ -85,6 +85,7 @@ __all__ = [
     "sweep",
     "to_arviz",
     "traverse",
+    "write_page",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -10,6 +10,8 @@ from html import escape
 
 __all__ = ["Html", "as_html", "definitions", "document", "figure", "joined", "section", "table"]
 
+WIDE = 1_000  # pixels, from which a picture has a row to itself
+
 # Hues that a colour-blind reader tells apart; a word always stands beside a colour.
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --page: #fff; --soft: #f5f5f2; --line: #bbb;
@@ -33,7 +35,7 @@ pre { background: var(--soft); padding: .8rem 1rem; overflow-x: auto; overflow-w
   font-size: .87rem; }
 .figures { display: grid; gap: 1.6rem;
   grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
-figure { margin: 0; break-inside: avoid; }
+figure { margin: 0; break-inside: avoid; } figure.wide { grid-column: 1 / -1; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 3px; }
 figcaption { font-size: .87rem; color: var(--faint); }
 .scrolled { overflow-x: auto; overflow-wrap: normal; }
@@ -135,8 +137,10 @@ def figure(name: str, title: str, caption: str, picture: bytes) -> Html:
         Content of a ``.png`` file.
     """
     source = base64.b64encode(picture).decode()
+    is_wide = int.from_bytes(picture[16:20], "big") > WIDE  # where a .png says how wide it is
+    kind = ' class="wide"' if is_wide else ""
     return Html(
-        f'<figure id="{escape(name)}"><h3>{escape(title)}</h3>'
+        f'<figure id="{escape(name)}"{kind}><h3>{escape(title)}</h3>'
         f'<img alt="{escape(title)}" src="data:image/png;base64,{source}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args
 from vaezoo.errors import RequestError, shown
 
 __all__ = [
+    "SIMPLE_MODELS",
     "Binarize",
     "Channels",
     "ColumnType",
@@ -42,6 +43,13 @@ Schedule = Literal["joint", "em"]
 ShownValue = Literal["mean", "mode", "sample"]
 Shown = Literal["mean", "mode", "sample", "both"]  # the mean, and a sample beside it
 Split = Literal["train", "validation", "test", "all"]
+
+# What stands beside the numbers of a deep model.
+SIMPLE_MODELS = {
+    "independent": "elements by themselves",
+    "markov": "given its value before",
+    "linear": "probabilistic PCA",
+}
 
 
 def require_choice(argument: str, value: object, choices: Any) -> None:

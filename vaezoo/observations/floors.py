@@ -24,6 +24,7 @@ from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.sites import Args, argument_names, lengths_of, step_of, takes_lengths, trace_pair
 
 __all__ = [
+    "HARDLY_MORE",
     "SMALLEST_SIGMA",
     "Independent",
     "Markov",
@@ -34,6 +35,7 @@ __all__ = [
     "simple_models",
 ]
 
+HARDLY_MORE = 0.05  # nats, by which nothing was learned
 SMALLEST_SIGMA = 0.01  # the floor of a Gaussian likelihood, so that constants compare alike
 
 # The fit of an element by itself, for families that have one by moments.

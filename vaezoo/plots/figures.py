@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaezoo.data.dataset import Array
+from vaezoo.observations.floors import HARDLY_MORE, independent_elements
 from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
 from vaezoo.plots.grids import plot_grid, plot_grid_pairs
 from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
@@ -15,10 +16,51 @@ from vaezoo.predict.observed import shown
 from vaezoo.predict.sampling import sample
 from vaezoo.runs import Run
 from vaezoo.runs.stamps import Stamp, read_stamp, stamp_of_records, stamp_of_weights, stamped
+from vaezoo.runs.summary import best_record
 from vaezoo.runtime.optional import attempt
 from vaezoo.runtime.storage import inside, write_bytes, writing_path
 
-__all__ = ["drawing", "plot_data", "plot_evaluation", "plot_pairs", "plot_run"]
+__all__ = [
+    "caption_of",
+    "drawing",
+    "plot_data",
+    "plot_evaluation",
+    "plot_pairs",
+    "plot_run",
+    "signed",
+    "title_of",
+    "what_is_not_learned",
+]
+
+# What a figure of a run folder is called, and what its shape means.
+TITLES = {
+    "samples.png": ("Samples", "Drawn from the model, which has not seen any datum for them."),
+    "reconstructions.png": ("Reconstructions", "What comes back of data that were held out."),
+    "latents.png": (
+        "KL of each latent",
+        "How far the guide is from the prior, over data: a bar near zero is not in use.",
+    ),
+    "codes.png": (
+        "Map of the codes",
+        "Where data lie in the latent space, what each element is worth, how they correlate, and "
+        "whether all codes together look like the prior.",
+    ),
+    "traversal.png": ("Traversal", "Each latent along its range, the others as in a datum."),
+    "curves.png": (
+        "Training",
+        "A validation that falls while training rises has learned its rows by heart.",
+    ),
+    "iwae.png": (
+        "Bound on log p(x)",
+        "A bound that still rises at its right end is not tight: evaluate with more draws.",
+    ),
+    "interpolation.png": ("Interpolation", "The way between two codes, above that between data."),
+    "arithmetic.png": ("Codes moved", "Data, and what comes of their codes when they are moved."),
+    "forecast.png": ("Forecast", "What the model expects after the frames that were given."),
+    "imputed.png": ("Imputation", "What is missing, filled in by the model."),
+}
+
+ROWS_OF_A_FLOOR = 10_000
 
 Notify = Callable[[str], object]
 Draw = Callable[[Path], object]
@@ -67,8 +109,37 @@ def plot_run(
     for group, stamp in ((figures, stamp_of_weights(run)), (of_records, stamp_of_records(run))):
         there = {n for n in group if only_missing and _stamp_of(run, n) == stamp}
         missing = {name: draw for name, draw in group.items() if name not in there}
-        names += _draw_each(run, missing, stamp, notify)
+        note = what_is_not_learned(run, data_dir) if group is figures and missing else ""
+        names += _draw_each(run, missing, stamp, notify, note)
     return names
+
+
+def what_is_not_learned(run: Run, data_dir: str | None = None) -> str:
+    """Return a warning where the validation ELBO is no better than that of independent elements.
+
+    What such a model draws looks like data only as far as the averages of their elements do.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> run = vaezoo.fit("vae-bernoulli", config={"z_dim": 2}, training={"steps": 1})
+    >>> what_is_not_learned(run).partition(":")[0]
+    'untrained'
+    """
+    best = best_record(run.metrics, run.info.get("best_epoch")) if run.metrics else {}
+    elbo = best.get("validation", {}).get("elbo")
+    with attempt("", lambda line: None):  # the figures themselves say what cannot be read
+        floor = None if elbo is None else _floor(run, data_dir)
+        if floor is not None and elbo < floor + HARDLY_MORE:
+            return f"untrained: ELBO {elbo:.2f}, independent elements {floor:.2f}"
+    return ""
+
+
+def _floor(run: Run, data_dir: str | None) -> float | None:
+    batches = run.batches(data_dir=data_dir)
+    pair = run.pair_for(batches)
+    train = batches.fixed("train", limit=ROWS_OF_A_FLOOR)
+    return independent_elements(pair, train, batches.fixed("validation"))
 
 
 def _stamp_of(run: Run, name: str) -> Stamp | None:
@@ -76,8 +147,8 @@ def _stamp_of(run: Run, name: str) -> Stamp | None:
 
 
 @contextmanager
-def drawing(run: Run, name: str, stamp: Stamp | None = None) -> Iterator[Path]:
-    """Yield a path to draw a picture of a run's to; below it stands of which step it is.
+def drawing(run: Run, name: str, stamp: Stamp | None = None, note: str = "") -> Iterator[Path]:
+    """Yield a path to draw a picture of a run's to; below it stands what it is, and of which step.
 
     Parameters
     ----------
@@ -87,6 +158,8 @@ def drawing(run: Run, name: str, stamp: Stamp | None = None) -> Iterator[Path]:
         Of the ``.png`` file in its folder ``figures``.
     stamp
         Of which step it is; by default that of the run's weights.
+    note
+        What else has to be said of it.
 
     Raises
     ------
@@ -98,14 +171,45 @@ def drawing(run: Run, name: str, stamp: Stamp | None = None) -> Iterator[Path]:
         path.unlink(missing_ok=True)  # none of an earlier training is taken for new
     with writing_path(path) as temporary:
         yield temporary
-        content = stamped(temporary.read_bytes(), stamp or stamp_of_weights(run))
-        write_bytes(temporary, content)
+        write_bytes(temporary, signed(run, temporary.read_bytes(), name, stamp, note))
 
 
-def _draw_each(run: Run, figures: Mapping[str, Draw], stamp: Stamp, notify: Notify) -> list[str]:
+def title_of(name: str) -> str:
+    """Return what a figure is called, by the name of its file.
+
+    Examples
+    --------
+    >>> title_of("samples.png"), title_of("my-figure.png")
+    ('Samples', 'my figure')
+    """
+    return TITLES[name][0] if name in TITLES else Path(name).stem.replace("-", " ")
+
+
+def caption_of(name: str) -> str:
+    """Return what a figure shows, by the name of its file; nothing of an unknown one.
+
+    Examples
+    --------
+    >>> caption_of("traversal.png")
+    'Each latent along its range, the others as in a datum.'
+    """
+    return TITLES[name][1] if name in TITLES else ""
+
+
+def signed(
+    run: Run, content: bytes, name: str, stamp: Stamp | None = None, note: str = ""
+) -> bytes:
+    """Return a ``.png`` file with its name, the run, and the step written below the picture."""
+    label = f"{run.name}: {title_of(name)}"
+    return stamped(content, stamp or stamp_of_weights(run), label, note)
+
+
+def _draw_each(
+    run: Run, figures: Mapping[str, Draw], stamp: Stamp, notify: Notify, note: str = ""
+) -> list[str]:
     """Draw each figure that can be drawn; return the names of those that were."""
     for name, draw in figures.items():
-        with attempt(f"figures/{name}", notify), drawing(run, name, stamp) as path:
+        with attempt(f"figures/{name}", notify), drawing(run, name, stamp, note) as path:
             draw(path)
     return [name for name in figures if (run.folder() / "figures" / name).is_file()]
 

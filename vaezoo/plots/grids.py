@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.runs.stamps import DESCRIPTION
 from vaezoo.runtime.storage import write_bytes
 
 __all__ = ["plot_grid", "plot_grid_pairs"]
@@ -17,7 +19,9 @@ _GRID_PIXELS = 640
 _LARGEST_ZOOM = 8
 
 
-def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0) -> None:
+def plot_grid(
+    x: Array, path: Path, *, columns: int | None = None, scale: float = 1.0, note: str = ""
+) -> None:
     """Write data as a grid of pictures.
 
     Parameters
@@ -29,6 +33,8 @@ def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float 
         A ``.png`` file.
     columns
         Pictures in a row; by default the grid is about square.
+    note
+        What is said of the data; the file says it of itself, with the values of black and white.
     scale
         Value that is white; values outside [0, scale] are cut. Data that are no grey levels, lying
         far outside, go from black to white over their own range, that of each element.
@@ -43,8 +49,9 @@ def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float 
     (152, 152)
     """
     tiles = _tiles(x, scale)
+    note = "; ".join(filter(None, (note, _what_is_white(x, scale))))
     if tiles.ndim == 2:
-        _save(tiles, path)
+        _save(tiles, path, note)
         return
     columns = columns or math.ceil(math.sqrt(len(tiles)))
     rows = math.ceil(len(tiles) / columns)
@@ -53,7 +60,7 @@ def plot_grid(x: Array, path: Path, *, columns: int | None = None, scale: float 
     for index, tile in enumerate(tiles):
         top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
         canvas[top : top + height, left : left + width] = tile
-    _save(canvas, path)
+    _save(canvas, path, note)
 
 
 def plot_grid_pairs(data: Array, others: Array, path: Path, *, scale: float = 1.0) -> None:
@@ -64,7 +71,8 @@ def plot_grid_pairs(data: Array, others: Array, path: Path, *, scale: float = 1.
         for part in (data[start : start + columns], others[start : start + columns]):
             missing = columns - len(part)
             rows.append(np.concatenate([part, np.zeros_like(part[:1]).repeat(missing, 0)]))
-    plot_grid(np.concatenate(rows), path, columns=columns, scale=scale)
+    note = "a row of data, below it what the model makes of them"
+    plot_grid(np.concatenate(rows), path, columns=columns, scale=scale, note=note)
 
 
 def _tiles(x: Array, scale: float) -> Array:
@@ -86,17 +94,29 @@ def _tiles(x: Array, scale: float) -> Array:
 
 
 def _levels(x: Array, scale: float) -> Array:
-    if x.min() >= -0.5 * scale and x.max() <= 1.5 * scale:
+    if _are_levels(x, scale):
         return x / scale
     elements = tuple(range(x.ndim - 1)) if x.ndim <= 3 else None
     low, high = x.min(elements, keepdims=True), x.max(elements, keepdims=True)
     return (x - low) / np.where(high > low, high - low, 1.0)
 
 
-def _save(canvas: Array, path: Path) -> None:
+def _are_levels(x: Array, scale: float) -> bool:
+    return bool(x.min() >= -0.5 * scale and x.max() <= 1.5 * scale)
+
+
+def _what_is_white(x: Array, scale: float) -> str:
+    """Say which values are black and white, in the units of the data."""
+    if _are_levels(np.nan_to_num(x), scale):
+        return f"0 black, {scale:g} white"
+    return "each element from black to white over its range" if x.ndim <= 3 else "over their range"
+
+
+def _save(canvas: Array, path: Path, note: str) -> None:
     zoom = max(1, min(_LARGEST_ZOOM, _GRID_PIXELS // max(canvas.shape[:2])))
     image = Image.fromarray(canvas.astype(np.uint8))
     image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
-    content = io.BytesIO()
-    image.save(content, "png")
+    content, said = io.BytesIO(), PngInfo()
+    said.add_itxt(DESCRIPTION, note)
+    image.save(content, "png", pnginfo=said)
     write_bytes(path, content.getvalue())

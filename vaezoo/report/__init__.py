@@ -5,6 +5,7 @@ Findings, which are data, come first; words, tables and figures are made from th
 
 from vaezoo.report.analysis import analyse, prepare
 from vaezoo.report.findings import Report, Scope
+from vaezoo.report.pages.of_run import write_page
 from vaezoo.report.save import save_report
 from vaezoo.report.tables import per_datum, to_dict
 from vaezoo.report.words import verdict
@@ -18,4 +19,5 @@ __all__ = [
     "save_report",
     "to_dict",
     "verdict",
+    "write_page",
 ]

@@ -105,12 +105,12 @@ class Run:
     evaluated: list[Record] = field(default_factory=list, compare=False)
 
     def __repr__(self) -> str:
-        return as_text(self._summary())
+        return as_text(self.summary())
 
     def _repr_html_(self) -> str:
-        return as_html(self._summary())
+        return as_html(self.summary())
 
-    def _summary(self) -> dict[str, str]:
+    def summary(self) -> dict[str, str]:
         """Return what it is, in five rows, or six when it was evaluated."""
         cls, unit = type(self.pair), "frame" if takes_lengths(self.pair) else "datum"
         return {

@@ -1,4 +1,4 @@
-"""Of which step a picture in a run folder is: written below it, and in its file.
+"""Of which run and step a picture is, and what it shows: written below it, and in its file.
 
 A picture whose stamp is not that of the weights in the folder is of older ones.
 """
@@ -6,16 +6,29 @@ A picture whose stamp is not that of the weights in the folder is of older ones.
 import io
 import json
 import stat
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from vaezoo.runs.run import Run
 
-__all__ = ["Stamp", "read_stamp", "stamp_of_records", "stamp_of_weights", "stamped", "stamps_in"]
+__all__ = [
+    "DESCRIPTION",
+    "Stamp",
+    "read_stamp",
+    "stamp_of_records",
+    "stamp_of_weights",
+    "stamped",
+    "stamps_in",
+]
 
+DESCRIPTION = "Description"  # of the keywords that the standard of PNG names
 _KEY = "vaezoo"
 _STRIP, _MARGIN, _GREY = 14, 4, 110  # pixels; a grey level
+_CHARACTER, _SHORTEST = 6, 32  # pixels, about; characters of the shortest line
+_USUAL = 640  # pixels, the width of a picture whose text is not enlarged
 
 
 @dataclass(frozen=True)
@@ -54,31 +67,51 @@ def stamp_of_records(run: Run) -> Stamp:
     return Stamp(run.id, int(last["epoch"]), int(last["step"]))
 
 
-def stamped(content: bytes, stamp: Stamp) -> bytes:
-    """Return a picture with a line below it that says of which step it is.
+def stamped(content: bytes, stamp: Stamp, name: str = "", note: str = "") -> bytes:
+    """Return a picture with lines below it that say what it shows, and of which step.
 
     Parameters
     ----------
     content
-        A PNG file.
+        A PNG file. What it says of itself, under *Description*, stands in the lines.
     stamp
         Is kept in the text of the file, too.
+    name
+        Of the run and of the figure.
+    note
+        What else has to be said of it.
     """
-    from PIL import Image, ImageDraw
+    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
         picture = opened.convert("L" if opened.mode == "L" else "RGB")
-    text = str(stamp)
-    width = max(picture.width, 2 * _MARGIN + int(ImageDraw.Draw(picture).textlength(text)))
-    canvas = Image.new(picture.mode, (width, picture.height + _STRIP), "white")
-    canvas.paste(picture)
-    fill = _GREY if picture.mode == "L" else (_GREY,) * 3
-    ImageDraw.Draw(canvas).text((_MARGIN, picture.height), text, fill=fill)
+        said = [text for text in (opened.info.get(DESCRIPTION), note) if text]
+    canvas = _with_lines(picture, "; ".join(filter(None, (name, *said, str(stamp)))))
     kept, whole = PngInfo(), io.BytesIO()
     kept.add_text(_KEY, json.dumps(asdict(stamp)))
+    if said:
+        kept.add_itxt(DESCRIPTION, "; ".join(said))
     canvas.save(whole, "png", pnginfo=kept)
     return whole.getvalue()
+
+
+def _with_lines(picture: Any, text: str) -> Any:
+    """Return a picture with a text below it, larger below one that will be shown smaller."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    zoom = max(1.0, picture.width / _USUAL)
+    font, height = ImageFont.load_default(size=10 * zoom), round(_STRIP * zoom)
+    plain = text.encode("latin-1", "replace").decode("latin-1")  # characters that the font has
+    lines = textwrap.wrap(plain, max(_SHORTEST, int(picture.width / (_CHARACTER * zoom))))
+    width = max(picture.width, *(2 * _MARGIN + int(font.getlength(line)) for line in lines))
+    canvas = Image.new(picture.mode, (width, picture.height + height * len(lines)), "white")
+    canvas.paste(picture)
+    fill = _GREY if picture.mode == "L" else (_GREY,) * 3
+    for number, line in enumerate(lines):
+        place = (_MARGIN, picture.height + number * height)
+        ImageDraw.Draw(canvas).text(place, line, fill=fill, font=font)
+    return canvas
 
 
 def read_stamp(path: Path) -> Stamp | None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from torch import nn
 
 from vaezoo.config import layers
 from vaezoo.errors import RequestError, refusing
+from vaezoo.markup import table
+from vaezoo.options import SIMPLE_MODELS
 from vaezoo.registry import entry_of
 from vaezoo.settings import DataSettings, Training
 
@@ -19,6 +20,7 @@ __all__ = [
     "best_record",
     "headline",
     "list_changes",
+    "list_numbers",
     "say_evaluation",
     "say_folder",
     "say_result",
@@ -155,6 +157,65 @@ def say_evaluation(evaluations: Sequence[Mapping[str, Any]], step: int, unit: st
         return f"{where}: {', '.join(numbers)} nats per {unit}{more}"
 
 
+def list_numbers(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the numbers of an evaluation, each with its name, and what it is.
+
+    Parameters
+    ----------
+    result
+        As :attr:`Run.evaluations` holds it, or only its ``metrics`` and ``floors``.
+
+    Examples
+    --------
+    >>> bound = {"num_samples": 10, "value": -8.5, "standard_error": 0.04}
+    >>> metrics = {"elbo": -9.0, "recon": -8.0, "kl": 1.0, "kl_per_latent": {"z": [0.6, 0.4]}}
+    >>> metrics["active_units"] = 2
+    >>> for row in list_numbers({"metrics": metrics, "iwae": [bound]}):
+    ...     print(*row, sep=" | ")
+    ELBO | -9.000 | -8.000 - KL 1.000
+    IWAE 10 | -8.500 ± 0.040 | bound on log p(x), from K = 10 draws of the guide
+    active units | 2 | of 2
+    """
+    metrics = result["metrics"]
+    name, value = headline(metrics)
+    terms = sum_of_terms(metrics, digits=3) if metrics.get("kl_per_latent") else ""
+    rows = [(name, f"{value:.3f}", terms or ("log p(x | z)" if name != "ELBO" else ""))]
+    for kind, (key, what) in _BOUNDS.items():
+        rows += [_bound(f"{kind} {b['num_samples']}", b, what) for b in result.get(key, ())]
+    for name, floor in result.get("floors", {}).items():
+        what = f"{SIMPLE_MODELS.get(name, name)}, fitted to training rows"
+        rows.append((name, f"{floor:.3f}", what))
+    for name, value in result.get("in_units", {}).items():
+        rows.append((f"{name}, in units", f"{value:.3f}", "in the units of the data"))
+    return rows + list(_of_latents(metrics, result))
+
+
+_BOUNDS = {
+    "IWAE": ("iwae", "bound on log p(x), from K = {} draws of the guide"),
+    "FIVO": ("fivo", "bound by a particle filter, the guide proposing"),
+    "predictive": ("predictive", "the same, the prior proposing: each frame from those before"),
+}
+
+
+def _bound(name: str, bound: Mapping[str, Any], what: str) -> tuple[str, str, str]:
+    error = bound.get("standard_error")
+    value = f"{bound['value']:.3f}{'' if error is None else f' ± {error:.3f}'}"
+    return name, value, what.format(bound["num_samples"])
+
+
+def _of_latents(
+    metrics: Mapping[str, Any], result: Mapping[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    if metrics.get("bits_per_dim") is not None:
+        yield "bits per dim", f"{metrics['bits_per_dim']:.4f}", ""
+    if metrics.get("active_units") is not None:
+        total = sum(map(len, metrics.get("kl_per_latent", {}).values()))
+        yield "active units", str(metrics["active_units"]), f"of {total}" if total else ""
+    if result.get("information") is not None:
+        rows = result["information_rows"]
+        yield "information", f"{result['information']:.3f}", f"of z about x, on {rows} rows"
+
+
 def headline(values: Mapping[str, Any]) -> tuple[str, float]:
     """Return the figure that sums up metrics, and its name: the ELBO where there is one.
 
@@ -221,9 +282,4 @@ def as_text(rows: Rows) -> str:
 
 def as_html(rows: Rows) -> str:
     """Return a table of two columns."""
-    lines = [
-        f'<tr><th style="text-align:left">{escape(name)}</th>'
-        f'<td style="text-align:left">{escape(value)}</td></tr>'
-        for name, value in rows.items()
-    ]
-    return f"<table>{''.join(lines)}</table>"
+    return table(rows.items())

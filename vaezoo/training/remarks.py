@@ -11,6 +11,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.summary import describe_missing
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
+from vaezoo.observations.floors import HARDLY_MORE
 from vaezoo.observations.usable import Usable, usable_latents
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.enumeration import is_marked
@@ -35,7 +36,6 @@ __all__ = [
 
 EVALUATIONS = 10
 MANY_FRAMES = 5_000
-HARDLY_MORE = 0.05  # nats
 VALUES_OF_A_COVARIANCE, ROWS_OF_A_COVARIANCE = 2**23, 5_000
 
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "traverse": "Move each latent along its range.",
     "interpolate": "Go from one datum to another through the latents.",
     "arithmetic": "Add what tells two labels apart to the latents of data.",
+    "explore": "Move the latents of a model by hand, on a page.",
     "probe": "Score latents by labels and known factors.",
     "evaluate": "Estimate how good a trained model is.",
     "compare": "Compare trained models on the same data.",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vaezoo.config import build_model
     from vaezoo.data import Data, load_data
     from vaezoo.errors import RequestError, RunError, VaezooError
+    from vaezoo.explorer.exploring import explore
     from vaezoo.predict.comparison.comparing import compare
     from vaezoo.predict.encoding import encode, reconstruct
     from vaezoo.predict.evaluation import evaluate
@@ -60,6 +61,7 @@ __all__ = [
     "encode",
     "evaluate",
     "explain_loss",
+    "explore",
     "fit",
     "forecast",
     "from_pyro",

@@ -36,6 +36,7 @@ COMMANDS = {
     "impute": "Fill in missing entries of data.",
     "encode": "Write the latents of data.",
     "latents": "Show where codes lie, and which latents are in use.",
+    "sigma": "Show how wide the decoder is, and whether it should be.",
     "traverse": "Move each latent along its range.",
     "interpolate": "Go from one datum to another through the latents.",
     "arithmetic": "Add what tells two labels apart to the latents of data.",

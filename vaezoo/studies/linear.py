@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from vaezoo.study import Claim, Scale, Study, Variant
 from vaezoo.study.measures.density import bounds
+from vaezoo.study.measures.linear import against_closed_form
 
 if TYPE_CHECKING:
     from vaezoo.data import Data
@@ -47,22 +48,44 @@ study = Study(
     name="linear",
     rows=("0-8", "1-4", "1-5", "1-15", "1-28", "1-30", "2-11", "4-8"),
     variants=[
-        Variant("ppca", "ppca", {"z_dim": NUM_LATENTS}),
-        Variant("vae", "vae-linear", {"z_dim": NUM_LATENTS}),
-        Variant("vae, in turns", "vae-linear", {"z_dim": NUM_LATENTS}, {"schedule": "em"}),
+        Variant("ppca", "ppca", {"z_dim": NUM_LATENTS}, {"lr": 0.01}),
+        Variant("vae", "vae-linear", {"z_dim": NUM_LATENTS}, {"lr": 0.01}),
+        Variant(
+            "vae, in turns", "vae-linear", {"z_dim": NUM_LATENTS}, {"lr": 0.01, "schedule": "em"}
+        ),
+        Variant("autoencoder", "ae-linear", {"z_dim": NUM_LATENTS}),
     ],
     data={"simulated": simulated, "digits": "digits"},
-    measures=[bounds(100)],
+    measures=[against_closed_form(), bounds(100)],
     claims=[
-        Claim("A linear VAE has the likelihood of probabilistic PCA", "log p(x)", "vae", "ppca",
-              "same", 0.5, ("1-15", "4-8")),
-        Claim("In turns, as in EM, it ends where joint steps end", "log p(x)", "vae, in turns",
-              "vae", "same", 0.5, ("1-4", "1-5")),
+        Claim(
+            "A linear VAE ends at the likelihood of probabilistic PCA",
+            *("below the optimum", "vae", 0.0, "same", 0.5, ("1-15", "4-8")),
+        ),
+        Claim(
+            "Model and guide in turns, as in EM, end where joint steps end",
+            *("below the optimum", "vae, in turns", "vae", "same", 0.5, ("1-4", "1-5")),
+        ),
+        Claim(
+            "Importance weights give log p(x)",
+            *("below log p(x)", "vae", 0.0, "same", 0.1, ("0-8", "1-30")),
+        ),
+        Claim(
+            "The guide's mean is what regularised least squares gives",
+            *("off ridge", "vae", 0.0, "same", 0.05, ("2-11",)),
+        ),
+        Claim(
+            "X hidden units of an autoencoder span the first X principal components",
+            *("angle", "autoencoder", 0.0, "same", 1.0, ("1-28",)),
+        ),
     ],
     scales={
         "smoke": Scale(2, 0.1, {"steps": 30}, data=("simulated",), limit=50),
-        "quick": Scale(5, 2, {"epochs": 100}),
-        "full": Scale(20, 20, {"epochs": 300}, limit=1000),
+        "quick": Scale(3, 1.5, {"epochs": 60}),
+        "full": Scale(20, 30, {"epochs": 500}, limit=1000),
     },
-    units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},
-)  # fmt: skip
+    units={
+        **dict.fromkeys(("below the optimum", "below log p(x)", "log p(x)", "ELBO", "KL"), "nats"),
+        "angle": "degrees",
+    },
+)

@@ -1,76 +1,62 @@
 """A result as one page that needs no other file."""
 
-import base64
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from vaezoo.markup import Html, as_html, definitions, document, figure, section, table
 from vaezoo.study.design import Study
 from vaezoo.study.result import Result
 from vaezoo.study.words import claim_rows, measure_tables
 
 __all__ = ["page_of"]
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.scrolled { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; }
-td, th { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top; }
-th { border-bottom: 1px solid #999; } img { max-width: 100%; background: #fff; }
-pre { overflow-x: auto; white-space: pre-wrap; } .answer { font-size: 1.1rem; }
-"""
-
 
 def page_of(study: Study, result: Result, picture: Path) -> str:
-    """Return the HTML."""
-    image = base64.b64encode(picture.read_bytes()).decode()
-    tables = "".join(f"<h3>{escape(d)}</h3>{_table(rows)}" for d, rows in measure_tables(result))
-    failed = "".join(f"<li>{escape(line)}</li>" for line in result.failed)
-    settings = [
-        ("variant", "model", "settings", "training"),
-        *((v.name, v.model, _said(v.config), _said(v.training)) for v in study.variants),
-    ]
-    again = f'vaezoo.run_study("{study.name}", scale="{result.scale}", seeds={result.seeds})'
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(study.name)}: {escape(study.question)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(study.question)}</h1>
-<p class="answer">{escape(result.answer)}</p>
-<h2>Claims, judged by rules that were stated before</h2>
-{_table(claim_rows(result))}
-<h2>What was measured</h2>
-<p>Means over {result.seeds} seeds and data, with standard errors; * differs from
-{escape(study.reference or study.variants[0].name)} by more than the noise.</p>
-{tables}
-<p><img alt="measures of each variant" src="data:image/png;base64,{image}"></p>
-{f"<h2>Failed</h2><ul>{failed}</ul>" if failed else ""}
-<h2>Question, hypothesis, limits</h2>
-<pre>{escape(study.text.strip())}</pre>
-<h2>Settings</h2>
-{_table(settings)}
-<h2>Again</h2>
-<pre>{escape(again)}</pre>
-<p>{escape(result.made)}</p>
-</body>
-</html>
-"""
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = rows
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body
+    """Return the HTML: question and answer, claims, tables, a figure, settings, how to repeat it."""
+    head, *claims = claim_rows(result)
+    caption = (
+        "Points are means, bars two standard errors; in colour what differs from the reference."
     )
-    return f'<div class="scrolled"><table><tr>{cells}</tr>{lines}</table></div>'
+    return document(
+        result.question,
+        definitions({"answer": result.answer}),
+        section("Claims, judged by rules that were stated before", table(claims, head)),
+        section("What was measured", *_tables(study, result)),
+        figure("measures", "Measures of each variant", caption, picture.read_bytes()),
+        *([section("Failed", table([(line,) for line in result.failed]))] if result.failed else ()),
+        section("Question, hypothesis, limits", _text(study.text.strip())),
+        section("Settings", _settings(study)),
+        section("Again", _again(study, result), result.made),
+    )
 
 
-def _said(values: object) -> str:
-    return ", ".join(f"{name}={value}" for name, value in dict(values).items())  # type: ignore[call-overload]
+def _tables(study: Study, result: Result) -> list[Html]:
+    reference = study.reference or study.variants[0].name
+    parts = [
+        Html(
+            f"<p>Means over {result.seeds} seeds and over data, with standard errors. "
+            f"* differs from {as_html(reference)} by more than the noise.</p>"
+        )
+    ]
+    for data, (head, *rows) in measure_tables(result):
+        parts += [Html(f"<h3>{as_html(data)}</h3>"), table(rows, head)]
+    return parts
+
+
+def _text(text: str) -> Html:
+    return Html(f"<pre>{as_html(text)}</pre>")
+
+
+def _settings(study: Study) -> Html:
+    rows = [(v.name, v.model, _said(v.config), _said(v.training)) for v in study.variants]
+    return table(rows, ("variant", "model", "settings", "training"))
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _again(study: Study, result: Result) -> Html:
+    call = f'vaezoo.run_study("{study.name}", scale="{result.scale}", seeds={result.seeds})'
+    return _text(call)

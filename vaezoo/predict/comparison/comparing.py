@@ -24,7 +24,14 @@ from vaezoo.sequences.missing import pair_for
 from vaezoo.sequences.paths import training_form
 from vaezoo.training.metrics import measure
 
-__all__ = ["Compared", "Comparison", "compare", "log_density", "settings_apart"]
+__all__ = [
+    "Compared",
+    "Comparison",
+    "compare",
+    "has_no_density",
+    "log_density",
+    "settings_apart",
+]
 
 SEED = "seed"  # of a training, in which runs of one side differ
 
@@ -284,7 +291,7 @@ def _obstacles(
     lines = [
         f"the guide of {run.name} gives each latent one value, so that there is no density"
         for run in (first, other)
-        if _has_no_density(run)
+        if has_no_density(run)
     ]
     if ours.checksum != theirs.checksum or ours.x.shape != theirs.x.shape:
         lines.append(
@@ -302,7 +309,15 @@ def _obstacles(
     return lines
 
 
-def _has_no_density(run: Run) -> bool:
+def has_no_density(run: Run) -> bool:
+    """Whether the guide gives each latent one value, as that of an autoencoder does.
+
+    Examples
+    --------
+    >>> import vaezoo
+    >>> [has_no_density(vaezoo.fit(m, training={"steps": 1})) for m in ("ae", "vae-linear")]
+    [True, False]
+    """
     with probing(run.pair, run.device):
         return is_autoencoder(trace_pair(run.pair, run.placeholder(2)))
 

@@ -1,7 +1,7 @@
 """Measures of the density: bounds on log p(x), and what they are made of."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
@@ -13,24 +13,32 @@ __all__ = ["bounds", "train_gap"]
 def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
     """Return a measure of ``log p(x)`` (importance weighted, K draws), ``ELBO`` and its terms.
 
-    ``log p(x)`` is per datum, in nats in units of the data; ``ELBO``, ``KL`` and ``active units``
-    are one number of a run.
+    Both bounds are in units of the data, nats per datum. An autoencoder has none of these.
+    ``log p(x)`` has a value for each datum, the others are one number of a run:
+    ``ELBO``, ``KL``, ``active units``, and the two parts of the KL, which are the ``information``
+    of z and x and the ``marginal KL`` of all codes from the prior (Hoffman & Johnson 2016).
     """
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
         import vaezoo
         from vaezoo.predict.comparison.comparing import log_density
 
-        values, _ = log_density(
-            trained.run, split=split, num_samples=num_samples, limit=trained.scale.limit
-        )
-        metrics = vaezoo.evaluate(
-            trained.run, split=split, iwae=(1,), limit=trained.scale.limit
-        ).metrics
-        every: dict[str, float | Array] = {"log p(x)": values, "ELBO": float(metrics.elbo)}
-        every["KL"] = float(metrics.kl)
+        how: dict[str, Any] = {"split": split, "limit": trained.scale.limit}
+        evaluation = vaezoo.evaluate(trained.run, iwae=(1,), **how)
+        metrics = evaluation.metrics
+        if metrics.is_autoencoder:
+            return {}
+        values, _ = log_density(trained.run, num_samples=num_samples, **how)
+        every: dict[str, float | Array] = {
+            "log p(x)": values,
+            "ELBO": evaluation.in_units.get("ELBO", float(metrics.elbo)),
+            "KL": float(metrics.kl),
+        }
         if metrics.active_units is not None:
             every["active units"] = float(metrics.active_units)
+        if evaluation.information is not None:
+            every["information"] = evaluation.information
+            every["marginal KL"] = float(metrics.kl) - evaluation.information
         return every
 
     return measure

@@ -13,7 +13,7 @@ __all__ = ["page_of"]
 
 
 def page_of(study: Study, result: Result, picture: Path) -> str:
-    """Return the HTML: question and answer, claims, tables, a figure, settings, how to repeat it."""
+    """Return the HTML: answer, claims, tables, a figure, settings, how to repeat it."""
     head, *claims = claim_rows(result)
     caption = (
         "Points are means, bars two standard errors; in colour what differs from the reference."

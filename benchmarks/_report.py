@@ -1,72 +1,27 @@
 """Tables that say where their numbers come from."""
 
-import csv
-import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from _rows import RESULTS, Score, environment_parts, machine, read_scores, write_rows, write_scores
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
-
-
-def _machine() -> str:
-    return f"{platform.system()}, {os.cpu_count()} cores ({platform.machine()})"
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number that was measured, and what it is of; ``error`` is its standard error."""
-
-    model: str
-    data: str
-    settings: str
-    seed: int
-    name: str
-    value: float
-    error: float | None = None
-    machine: str = field(default_factory=_machine)
-    version: str = field(default_factory=lambda: version("vaezoo"))
-    date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
-
-    def __str__(self) -> str:
-        if self.name in ("active units", "steps"):
-            return f"{self.value:,.0f}"
-        error = "" if self.error is None else f" ± {self.error:.2f}"
-        return f"{self.value:.2f}{error}"
-
-
-def read_scores(path: Path) -> list[Score]:
-    """Return the rows of a file of scores; none where it is not there."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [Score(**{**row, **_numbers(row)}) for row in rows]
-
-
-def _numbers(row: dict[str, str]) -> dict[str, object]:
-    error = float(row["error"]) if row["error"] else None
-    return {"seed": int(row["seed"]), "value": float(row["value"]), "error": error}
-
-
-def write_scores(path: Path, scores: Iterable[Score]) -> None:
-    """Write scores as a file that pandas, and the pages of the models, read."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Score)], lineterminator="\n")
-        writer.writeheader()
-        for score in scores:
-            row = asdict(score)
-            writer.writerow(row | {n: _short(row[n]) for n in ("value", "error")})
-
-
-def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+__all__ = [
+    "RESULTS",
+    "Score",
+    "environment",
+    "environment_of_now",
+    "environment_parts",
+    "markdown",
+    "read_scores",
+    "write",
+    "write_page",
+    "write_scores",
+]
 
 
 def markdown(rows: Sequence[Sequence[object]]) -> str:
@@ -86,11 +41,11 @@ def environment(began: float) -> str:
 def environment_of_now() -> str:
     """Return versions, machine and date as one sentence."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("vaezoo", "torch", "pyro-ppl"))
-    machine = _machine()
+    where = machine()
     if torch.cuda.is_available():
-        machine += f", {torch.cuda.get_device_name()}"
+        where += f", {torch.cuda.get_device_name()}"
     return (
-        f"{packages}, Python {platform.python_version()}, {machine}, "
+        f"{packages}, Python {platform.python_version()}, {where}, "
         f"{torch.get_num_threads()} threads; {time.strftime('%Y-%m-%d')}."
     )
 
@@ -99,6 +54,15 @@ def write(name: str, title: str, text: str, rows: Sequence[Sequence[object]], be
     """Print a result and write it as a page of the documentation."""
     script = f"benchmarks/{Path(sys.argv[0]).name}"
     page = f"# {title}\n\n{text}\n\n{markdown(rows)}\n\nMade by `{script}`: {environment(began)}\n"
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+    if name == "zoo":  # which keeps its scores in a file of its own
+        (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+    else:
+        write_page(RESULTS / f"{name}.md", page)
     print(page)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, and the numbers of its tables beside it as rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    write_rows(path)

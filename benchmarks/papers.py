@@ -3,18 +3,20 @@
     VAEZOO_DATA=... python benchmarks/papers.py [ROW...] [--seed 0]
 
 A row writes its figures into docs/results/papers.csv, in the place of those that it had there, and
-the page docs/results/papers.md is made of all that stand in it. Runs are kept in a folder: what was
-interrupted goes on, and what is finished is not trained again.
+the page docs/results/papers.md is made of all that stand in it. The columns are those of all
+results, the row as the model, and behind them what stands beside a figure of a paper. Runs are kept
+in a folder: what was interrupted goes on, and what is finished is not trained again.
 """
 
 import argparse
 import csv
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from _paper_rows import ROWS
 from _paper_runs import Figure
-from _report import RESULTS, environment_of_now, markdown
+from _report import RESULTS, Score, environment_of_now, environment_parts, markdown
 
 ELSEWHERE = [
     ("row", "vaezoo", "target", "simple model", "where"),
@@ -40,10 +42,8 @@ ELSEWHERE = [
         "`docs/results/sequence-models.md`",
     ),
 ]
-COLUMNS = (
-    *("row", "what", "value", "target", "published", "beside", "seed", "settings"),
-    *("cpu_minutes", "made"),
-)
+BESIDE = ("target", "published", "beside", "cpu_minutes", "made")
+COLUMNS = (*(f.name for f in fields(Score)), *BESIDE)
 HEADINGS = ("measured", "vaezoo", "target", "published", "simple models", "settings, CPU time")
 Line = dict[str, str]
 
@@ -56,11 +56,27 @@ parser.add_argument("--out", type=Path, default=RESULTS)
 
 def line_of(row: str, figure: Figure, seed: int, made: str) -> Line:
     """Return a figure as it stands in the file."""
-    values = (
-        *(row, figure.what, f"{figure.value:.{figure.digits}f}", figure.target, figure.published),
-        *(figure.floor, str(seed), figure.settings, f"{figure.minutes:.0f}", made),
+    return in_columns(
+        {
+            **{"row": row, "what": figure.what, "value": f"{figure.value:.{figure.digits}f}"},
+            **{"target": figure.target, "published": figure.published, "beside": figure.floor},
+            **{"seed": str(seed), "settings": figure.settings, "made": made},
+            "cpu_minutes": f"{figure.minutes:.0f}",
+        }
     )
-    return dict(zip(COLUMNS, values, strict=True))
+
+
+def in_columns(line: Line) -> Line:
+    """Return a line in the columns of all results; one of a file of today is as it was."""
+    if "row" not in line:
+        return line
+    of_version, of_machine, date = environment_parts(line["made"])
+    score = {
+        **{"model": line["row"], "data": "", "name": line["what"], "error": ""},
+        **{"machine": of_machine, "version": of_version, "date": date},
+        "script": "benchmarks/papers.py",
+    }
+    return {column: {**line, **score}[column] for column in COLUMNS}
 
 
 def read(path: Path) -> list[Line]:
@@ -68,7 +84,7 @@ def read(path: Path) -> list[Line]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        return [in_columns(line) for line in csv.DictReader(file)]
 
 
 def write(path: Path, lines: list[Line]) -> None:
@@ -77,7 +93,7 @@ def write(path: Path, lines: list[Line]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(sorted(lines, key=lambda line: (order.index(line["row"]), line["seed"])))
+        writer.writerows(sorted(lines, key=lambda line: (order.index(line["model"]), line["seed"])))
 
 
 def page(lines: list[Line]) -> str:
@@ -89,7 +105,7 @@ def page(lines: list[Line]) -> str:
         "before, and what a simple model has. The same as a file: `docs/results/papers.csv`."
     ]
     for name, row in ROWS.items():
-        own = [line for line in lines if line["row"] == name]
+        own = [line for line in lines if line["model"] == name]
         if not own:
             continue
         parts.append(f"## {row.title}\n\n{row.source}. {row.note}")
@@ -105,7 +121,7 @@ def cells(line: Mapping[str, str]) -> tuple[str, ...]:
     spent = f"{minutes} min" if minutes != "0" else ""
     settings = ", ".join(filter(None, (line["settings"], f"seed {line['seed']}", spent)))
     return (
-        *(line["what"], line["value"], line["target"], line["published"], line["beside"]),
+        *(line["name"], line["value"], line["target"], line["published"], line["beside"]),
         settings,
     )
 
@@ -118,9 +134,10 @@ def main() -> None:
         made = environment_of_now()
         new = [line_of(name, figure, arguments.seed, made) for figure in figures]
         seed = str(arguments.seed)
-        kept = [line for line in read(file) if (line["row"], line["seed"]) != (name, seed)]
+        kept = [line for line in read(file) if (line["model"], line["seed"]) != (name, seed)]
         write(file, kept + new)
         print(markdown([HEADINGS, *map(cells, new)]), flush=True)
+    write(file, read(file))
     (arguments.out / "papers.md").write_text(page(read(file)), encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyro
 import torch
 import xarray as xr
-from _report import RESULTS, environment, markdown
+from _report import RESULTS, environment, markdown, write_page
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
@@ -263,7 +263,7 @@ def main() -> None:
         table = _table(parts[options.part](), began)
         (folder / f"{options.part}.md").write_text(table, encoding="utf-8")
     if options.write:
-        (RESULTS / "posterior.md").write_text(page(folder), encoding="utf-8")
+        write_page(RESULTS / "posterior.md", page(folder))
     print(page(folder))
 
 

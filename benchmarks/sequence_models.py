@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from _report import RESULTS, environment, markdown
+from _report import RESULTS, environment, markdown, write_page
 
 import vaezoo
 from vaezoo.config import layers
@@ -169,7 +169,7 @@ def main() -> None:
                 run(options.run, name, int(seed), options.folder)
     page = report(options.folder)
     if options.write:
-        (RESULTS / "sequence-models.md").write_text(page, encoding="utf-8")
+        write_page(RESULTS / "sequence-models.md", page)
     print(page)
 
 

@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import model_pages  # noqa: E402 (it lies beside this file)
+import results_table  # noqa: E402 (it lies beside this file)
 
 # What the executed pages see: this Python's commands, one thread, no data of this machine's owner.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -80,6 +81,10 @@ def add_files(app, docname, source):
         text = re.sub(r"\]\(docs/", "](", text)
         text = re.sub(r"\[([^\]]+)\]\((?!https?:|#|[\w-]+\.md)[^)]*\)", r"\1", text)
         source[0] += f"\n{text}\n"
+    if docname == "all-results":
+        for file in HERE.glob("results/*.csv"):
+            app.env.note_dependency(str(file))
+        source[0] += f"\n{results_table.table_of_all(HERE / 'results')}"
 
 
 def show_as_shell(app, doctree):

@@ -8,7 +8,7 @@ of x, and every parameter is a linear layer of them. All are reparameterised.
 name            q(z | x)                                    KL(q || N(0, I))
 ==============  ==========================================  ===========================
 ``diagonal``    N(mu(h), diag sigma(h)^2)                   closed form
-``mean-only``   N(mu(h), I), mu linear or tanh              closed form
+``mean-only``   N(mu(h), sigma^2 I), mu linear or tanh      closed form
 ``noise-only``  N(0, I), whatever x is                      0
 ``full-rank``   N(mu(h), L(h) L(h)^T)                       closed form
 ``low-rank``    N(mu(h), W(h) W(h)^T + diag sigma(h)^2)     closed form
@@ -80,10 +80,10 @@ class DiagonalNormal(nn.Module):
 
 @POSTERIORS.register("mean-only")
 class MeanOnly(nn.Module):
-    """q(z | x) = N(z; mu(h), I): z = mu + eps, where the noise never goes.
+    """q(z | x) = N(z; mu(h), sigma^2 I): z = mu + sigma eps, where the noise never goes.
 
-    With ``mean="tanh"`` mu_j is between -1 and 1, so that KL(q || N(0, I)) = mu_j^2 / 2 is below
-    half a nat for each latent, whatever x is: a ceiling of the rate.
+    With ``mean="tanh"`` and sigma 1, mu_j is between -1 and 1, so that KL(q || N(0, I)) =
+    mu_j^2 / 2 is below half a nat for each latent, whatever x is: a ceiling of the rate.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ class MeanOnly(nn.Module):
         Number of latents.
     mean
         ``linear``, or ``tanh`` of the same layer.
+    sigma
+        The deviation of all, for each datum; towards 0 it is an autoencoder whose codes are small.
 
     Examples
     --------
@@ -103,17 +105,22 @@ class MeanOnly(nn.Module):
     """
 
     def __init__(
-        self, net: EncoderNet, z_dim: int, *, mean: Literal["linear", "tanh"] = "linear"
+        self,
+        net: EncoderNet,
+        z_dim: int,
+        *,
+        mean: Literal["linear", "tanh"] = "linear",
+        sigma: PositiveFloat = 1.0,
     ) -> None:
         super().__init__()
         self.net = net
         self.loc = net.head(z_dim)
-        self.mean = mean
+        self.mean, self.sigma = mean, sigma
 
     def forward(self, *inputs: Tensor) -> dist.TorchDistribution:
         loc = self.loc(self.net(*inputs))
         loc = loc.tanh() if self.mean == "tanh" else loc
-        return dist.Normal(loc, torch.ones_like(loc)).to_event(1)
+        return dist.Normal(loc, torch.full_like(loc, self.sigma)).to_event(1)
 
 
 @POSTERIORS.register("noise-only")

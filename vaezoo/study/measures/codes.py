@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["labels", "reconstruction"]
+__all__ = ["coverage", "labels", "reconstruction"]
 
 
 def reconstruction() -> "Measure":
@@ -18,10 +18,35 @@ def reconstruction() -> "Measure":
 
         import vaezoo
 
-        data = trained.run.find_data()
-        x = np.asarray(data.x[data.rows("test")[: trained.scale.limit]], np.float32)
-        again = np.asarray(vaezoo.reconstruct(trained.run, x), np.float32)
+        pair = vaezoo.reconstruct(trained.run, limit=trained.scale.limit)
+        x, again = (np.asarray(values, np.float64) for values in pair)
         return {"MSE": ((again - x) ** 2).reshape(len(x), -1).mean(1)}
+
+    return measure
+
+
+def coverage(level: float = 0.9, draws: int = 200) -> "Measure":
+    """Return a measure of ``coverage error``: how honest the noise of p(x | z) is.
+
+    Of each element of x, the share of test data that lie in the central interval of x given x's own
+    posterior, against the level: the mean of the distances. Bits have no intervals, and no measure.
+    """
+
+    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
+        import numpy as np
+
+        import vaezoo
+
+        x, again = vaezoo.reconstruct(
+            trained.run, limit=trained.scale.limit, z="sample", x="sample", draws=draws
+        )
+        if len(np.unique(again)) == 2:
+            return {}
+        ends = np.quantile(again, [(1 - level) / 2, (1 + level) / 2], axis=1)
+        shares = ((ends[0] <= x) & (x <= ends[1])).mean(0)
+        return {"coverage error": float(np.abs(shares - level).mean())}
+
+    return measure
 
     return measure
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["bounds", "train_gap"]
+__all__ = ["bounds", "memorising", "train_gap"]
 
 
 def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
@@ -57,5 +57,34 @@ def train_gap(num_samples: int = 100) -> "Measure":
             for split in ("train", "test")
         ]
         return {"train log p(x)": float(means[0]), "train-test gap": float(means[0] - means[1])}
+
+    return measure
+
+
+def memorising() -> "Measure":
+    """Return measures of the epochs of a training that went on to its last step.
+
+    ``ELBO, best`` and ``ELBO, last`` are of validation data, ``gap, best`` and ``gap, last`` how
+    far those of training data lie above; ``sigma`` is the deviation that the last reconstruction
+    term of training data has as a Gaussian, ``sigma, held out`` that of validation data.
+    """
+
+    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
+        import math
+
+        epochs = trained.run.metrics
+        last, best = epochs[-1], max(epochs, key=lambda own: own["validation"]["elbo"])
+        num_elements = math.prod(trained.run.find_data().x.shape[1:])
+
+        def sigma(split: str) -> float:
+            nats = last[split]["recon"] / num_elements
+            return math.exp(-nats - (1 + math.log(2 * math.pi)) / 2)
+
+        def gap(epoch: "Mapping[str, Mapping[str, float]]") -> float:
+            return epoch["train"]["elbo"] - epoch["validation"]["elbo"]
+
+        elbos = {f"ELBO, {n}": e["validation"]["elbo"] for n, e in (("best", best), ("last", last))}
+        gaps = {"gap, best": gap(best), "gap, last": gap(last)}
+        return elbos | gaps | {"sigma": sigma("train"), "sigma, held out": sigma("validation")}
 
     return measure

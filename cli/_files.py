@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vaezoo.data.dataset import Array
+from vaezoo.plots.decoder.strips import plot_side_by_side
 from vaezoo.plots.figures import drawing, plot_data, plot_pairs
-from vaezoo.plots.strips import plot_side_by_side
 from vaezoo.predict.observed import Predicted, shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given

@@ -46,6 +46,7 @@ class Entries(dist.TorchDistribution):
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012
     support = constraints.independent(constraints.real, 2)
+    is_countable = True  # its draws, though gradients are asked for as of reals
 
     def __init__(self, logits: Tensor, table: Tensor, batch_shape: torch.Size = ONE) -> None:
         self.logits, self.table = logits, table

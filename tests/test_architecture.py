@@ -74,7 +74,7 @@ RANKS = (
     ),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
     *("distributed", "pretrained", "runs", "training", "sweeps", "inference", "exact"),
-    *("predict", "diagnostics", "trees", "plots", "report", "testing", "models"),
+    *("predict", "diagnostics", "trees", "plots", "report", "explorer", "testing", "models"),
     *("study", "studies", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 14, 400

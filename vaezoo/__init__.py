@@ -10,7 +10,9 @@ from vaezoo.lazy import lazy_names
 if TYPE_CHECKING:
     from vaezoo.config import build_model
     from vaezoo.data import Data, load_data
+    from vaezoo.diagnostics.noise import noise_scale
     from vaezoo.errors import RequestError, RunError, VaezooError
+    from vaezoo.explorer.exploring import explore
     from vaezoo.predict.comparison.comparing import compare
     from vaezoo.predict.encoding import encode, reconstruct
     from vaezoo.predict.evaluation import evaluate
@@ -60,6 +62,7 @@ __all__ = [
     "encode",
     "evaluate",
     "explain_loss",
+    "explore",
     "fit",
     "forecast",
     "from_pyro",
@@ -71,6 +74,7 @@ __all__ = [
     "list_pretrained",
     "load_data",
     "load_run",
+    "noise_scale",
     "open_tree",
     "probe",
     "reconstruct",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vaezoo.data.padding import clear_padding, is_frame, pad
 from vaezoo.data.splits import as_splits, random_splits
 from vaezoo.errors import RequestError, nearest, refusing
+from vaezoo.markup import table
 from vaezoo.options import DataKind
 
 __all__ = [
@@ -68,6 +69,15 @@ class Data:
     columns: tuple[str, ...] = field(default=())
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook: shapes, splits, columns, and what was decided."""
+        shapes = {name: f"{array.dtype} {array.shape}" for name, array in self.arrays.items()}
+        splits = ", ".join(f"{name} {len(rows):,}" for name, rows in self.splits.items())
+        columns = ", ".join(self.columns)
+        rows = {self.name: self.kind, **shapes, "splits": splits, "columns": columns}
+        notes = [("", note) for note in self.notes]
+        return table([*((name, text) for name, text in rows.items() if text), *notes])
 
     @property
     def x(self) -> Array:

@@ -19,6 +19,7 @@ from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.engine.precision import check_precision
 from vaezoo.errors import RequestError, VaezooError, require_whole
+from vaezoo.markup import table
 from vaezoo.options import Precision
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.admission import shared_site
@@ -36,6 +37,7 @@ from vaezoo.predict.floors import floors_of
 from vaezoo.predict.information import MOST_DATA, mutual_information
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
+from vaezoo.runs.summary import list_numbers
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.missing import pair_for
 from vaezoo.sequences.particles import require_sequences
@@ -128,6 +130,11 @@ class Evaluation:
         named = (("IWAE", self.iwae), ("FIVO", self.fivo), ("predictive", self.predictive))
         values = {f"{name} {b.num_samples}": b.value for name, bounds in named for b in bounds}
         return {name: v - volume for name, v in {"ELBO": self.metrics.elbo, **values}.items()}
+
+    def _repr_html_(self) -> str:
+        unit = "datum" if self.num_frames is None else "frame"
+        rows = list_numbers({**self.to_dict(), "metrics": self.metrics.to_dict()})
+        return table(rows, (f"{self.num_rows} {self.split} rows", f"nats per {unit}", ""))
 
     def to_dict(self) -> dict[str, Any]:
         own = {"metrics": self.metrics.to_dict(), "elbo_per_sequence": self.elbo_per_sequence}

@@ -16,6 +16,7 @@ from vaezoo.diagnostics.guide import GuideCheck
 from vaezoo.diagnostics.predictive import PredictiveCheck
 from vaezoo.diagnostics.second_opinion import SecondOpinion
 from vaezoo.diagnostics.sequences import SequenceCheck
+from vaezoo.markup import table
 from vaezoo.training.metrics import Metrics
 
 __all__ = ["Report", "Scope"]
@@ -111,6 +112,19 @@ class Report:
             f"Report({scope.run!r}, {num_data} of {scope.total} {scope.split} data of "
             f"{scope.data}, level {self.plan.level}: {self.quality}{shares and '; '}{shares})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook; :func:`vaezoo.report.verdict` has the words."""
+        scope = self.scope
+        rows = {
+            f"{scope.run}: {scope.model}": self.quality,
+            "data": f"{self.plan.num_data} of {scope.total} {scope.split} data of {scope.data}",
+            "level": self.plan.level,
+            **{name: f"{share:.0%}" for name, share in self.shares.items()},
+            "ELBO": f"{self.metrics.elbo:.2f} nats",
+            **{f"left out: {name}": why for name, why in self.skipped.items()},
+        }
+        return table(rows.items())
 
     @property
     def judged(self) -> PosteriorCheck | SequenceCheck | None:

@@ -1,10 +1,12 @@
 """What a sweep has come to: its trials, and the best of them."""
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from vaezoo.errors import RunError
+from vaezoo.markup import table
 from vaezoo.sweeps.space import typed
 from vaezoo.sweeps.study import counted, open_study
 
@@ -62,6 +64,11 @@ class Sweep:
     folder: Path
     trials: list[Trial]
 
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook, the best trials first."""
+        first = sorted(self.trials, key=lambda t: -inf if t.value is None else t.value)[::-1]
+        return table(map(_cells, first), ("trial", "state", "validation, nats", "settings"))
+
     @property
     def ended(self) -> list[Trial]:
         """Trials that nobody works on."""
@@ -84,6 +91,12 @@ class Sweep:
         """Return all as plain values."""
         trials = [{**asdict(trial), "run": str(trial.run)} for trial in self.trials]
         return {"sweep": str(self.folder), "best": self.best.number, "trials": trials}
+
+
+def _cells(trial: Trial) -> tuple[str, ...]:
+    value = "" if trial.value is None else f"{trial.value:.3f}"
+    settings = ", ".join(f"{name}={value}" for name, value in trial.settings.items())
+    return (str(trial.number), trial.state, value, trial.error or settings)
 
 
 def outcome_of(folder: Path) -> Sweep:

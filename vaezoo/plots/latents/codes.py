@@ -8,6 +8,7 @@ import numpy as np
 from vaezoo.data.dataset import Array
 from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.predict.latents.overview import LatentOverview
+from vaezoo.predict.latents.plane import plane_of
 from vaezoo.runs import Run
 
 __all__ = ["plot_codes"]
@@ -30,11 +31,12 @@ def plot_codes(run: Run, seen: LatentOverview, path: Path) -> None:
 
 def _map(axis: Any, seen: LatentOverview) -> None:
     """Two elements, or the first two principal components of more, with 68 % of q about some."""
-    points, axes, names = _plane(seen)
+    plane = plane_of(seen.codes, [unit.name for unit in seen.units])
+    points, names = plane.points, plane.names
     colours = _colours(seen.label)
     axis.scatter(*points.T, s=12, c=colours, cmap="tab10", vmin=0, vmax=9, alpha=0.7, linewidths=0)
     if seen.spread.any():
-        _ellipses(axis, seen, points, axes)
+        _ellipses(axis, seen, points, plane.axes)
     if seen.label is not None and isinstance(colours, np.ndarray):
         for value in np.unique(seen.label)[:MOST_LABELS]:
             middle = points[seen.label == value].mean(0)
@@ -45,20 +47,6 @@ def _map(axis: Any, seen: LatentOverview) -> None:
         title="codes, by label" if seen.label is not None else "codes",
     )
     axis.set_aspect("equal", adjustable="datalim")
-
-
-def _plane(seen: LatentOverview) -> tuple[Array, Array, tuple[str, str]]:
-    """Return points ``(M, 2)``, two directions ``(2, L)``, and what they are."""
-    centre = seen.codes.mean(0)
-    if len(seen.units) == 1:
-        flat = np.hstack([seen.codes - centre, np.zeros_like(seen.codes)])
-        return flat, np.array([[1.0], [0.0]]), (seen.units[0].name, "")
-    if len(seen.units) == 2:
-        return seen.codes, np.eye(2), (seen.units[0].name, seen.units[1].name)
-    _, sizes, axes = np.linalg.svd(seen.codes - centre, full_matrices=False)
-    shares = sizes**2 / max((sizes**2).sum(), 1e-12)
-    names = [f"principal component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2)]
-    return (seen.codes - centre) @ axes[:2].T, axes[:2], (names[0], names[1])
 
 
 def _colours(label: Array | None) -> Array | str:

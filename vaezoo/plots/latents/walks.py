@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaezoo.plots.strips import Strip, plot_strips
+from vaezoo.plots.decoder.strips import Strip, plot_strips
 from vaezoo.predict.latents.arithmetic import Arithmetic
 from vaezoo.predict.latents.interpolation import Interpolation
 from vaezoo.predict.latents.traversal import Traversal

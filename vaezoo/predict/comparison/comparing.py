@@ -12,6 +12,7 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.distributions.families import is_discrete
 from vaezoo.errors import RequestError
+from vaezoo.markup import table
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import is_autoencoder, step_of, takes_lengths, trace_pair
 from vaezoo.predict.bounds import Progress, iwae_values
@@ -90,10 +91,30 @@ class Comparison:
     unit: str
     values: tuple[Array, ...]
 
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook: log p(x) of each, and its difference from the best."""
+        head = (f"{self.num_rows} {self.split} rows", f"log p(x), nats per {self.unit}")
+        return table(map(_cells, self.sides), (*head, "less the best", "95 %", ""))
+
     def to_dict(self) -> dict[str, Any]:
         sides = [{**asdict(side), "verdict": side.verdict} for side in self.sides]
         plain = {name: getattr(self, name) for name in ("num_samples", "num_rows", "split", "unit")}
         return {**plain, "sides": sides, "differing": dict(self.differing)}
+
+
+def _cells(side: Compared) -> tuple[str, ...]:
+    """A side as a row of a table."""
+    value = f"{side.value:.2f}{_with_error(side.standard_error)}"
+    if side.difference is None:
+        return (side.name, value, "", "", side.verdict)
+    ends = side.difference.interval
+    less = f"{side.difference.value:.2f}{_with_error(side.difference.standard_error)}"
+    interval = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else ""
+    return (side.name, value, less, interval, side.verdict)
+
+
+def _with_error(error: float | None) -> str:
+    return "" if error is None else f" ± {error:.2f}"
 
 
 def compare(

@@ -17,13 +17,20 @@ from vaezoo.observations.predictions import prior_predictive
 from vaezoo.options import PointValue
 from vaezoo.pairs.lengths import fill_padding
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
-from vaezoo.pairs.sites import Args, PairTrace, argument_names, step_of, trace_pair
+from vaezoo.pairs.sites import (
+    Args,
+    PairTrace,
+    argument_names,
+    step_of,
+    takes_lengths,
+    trace_pair,
+)
 from vaezoo.predict.observed import Predicted, as_predicted, in_data_units, observed_values
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 
-__all__ = ["Codes", "LatentSite", "find_codes", "rows_of", "sites_of"]
+__all__ = ["Codes", "LatentSite", "codes_of", "find_codes", "rows_of", "sites_of"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +38,9 @@ class LatentSite:
     """A latent site: of a sequence one for each frame, ``z_0, z_1, ...`` of the latent ``z``."""
 
     name: str
+    latent: str
     transform: Any
     shape: torch.Size
-
-    @property
-    def latent(self) -> str:
-        step = step_of(self.name)
-        return step[0] if step else self.name
 
     def to_reals(self, value: Tensor) -> Tensor:
         return torch.as_tensor(self.transform.inv(value)).flatten(1)
@@ -147,16 +150,20 @@ def find_codes(
         When the pair has no latents, or such as cannot be moved: discrete ones, those that all
         data share, and those of a sphere.
     """
-    whole = list(batches.whole(split, limit=limit))
+    return codes_of(run, batches.whole(split, limit=limit), z=z, seed=seed)
+
+
+def codes_of(run: Run, args: Args, *, z: PointValue = "mean", seed: int = 0) -> Codes:
+    """Return the codes of rows that are arguments of the pair, as :func:`find_codes` does."""
     parts: list[dict[str, Tensor]] = []
     sites: tuple[LatentSite, ...] = ()
     with torch.no_grad(), seeded(seed, run.device):
-        for args in split_rows(tuple(whole), MOST_ROWS):
-            trace = trace_pair(run.pair, args, z=z)
+        for some in split_rows(args, MOST_ROWS):
+            trace = trace_pair(run.pair, some, z=z)
             sites = sites or sites_of(run, trace, "moving codes")
             parts.append({s.name: s.to_reals(trace.latents[s.name][1]["value"]) for s in sites})
     reals = {site.name: torch.cat([part[site.name] for part in parts]) for site in sites}
-    return Codes(run, tuple(whole), reals, sites)
+    return Codes(run, args, reals, sites)
 
 
 def sites_of(run: Run, trace: PairTrace, what: str, remedy: str = "") -> tuple[LatentSite, ...]:
@@ -190,5 +197,6 @@ def sites_of(run: Run, trace: PairTrace, what: str, remedy: str = "") -> tuple[L
             raise RequestError(f"{what} needs reals, and '{name}' is discrete{end}")
         transform = real_coordinates(p["fn"], name, what)
         shape = torch.Size(transform.inverse_shape(q["value"].shape)[1:])
-        sites.append(LatentSite(name, transform, shape))
+        step = step_of(name) if takes_lengths(run.pair) else None
+        sites.append(LatentSite(name, step[0] if step else name, transform, shape))
     return tuple(sites)

@@ -17,7 +17,7 @@ from vaezoo.predict.observed import as_predicted, in_data_units, shown
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.conditions import Given
 
-__all__ = ["Interpolation", "PathScore", "interpolate"]
+__all__ = ["Interpolation", "PathScore", "between", "interpolate"]
 
 MOST_NEIGHBOURS = 10_000  # rows of the training that a path is compared with
 
@@ -133,8 +133,8 @@ def interpolate(
         )
     codes = find_codes(run, batches, split=split, limit=max(start, end) + 1)
     positions = torch.linspace(0, 1, num_values)
-    between = _between(codes, start, end, positions, path)
-    made = shown(between.decoded(x=x, seed=seed))
+    way = between(codes, start, end, positions, path)
+    made = shown(way.decoded(x=x, seed=seed))
     weights = positions.numpy().reshape(-1, *[1] * (made.ndim - 1))
     straight = (1 - weights) * made[0] + weights * made[-1]
     neighbours = _rows_of_training(run, batches, made.shape[1])
@@ -142,9 +142,10 @@ def interpolate(
     return Interpolation(positions.numpy(), made, straight, *scores)
 
 
-def _between(
+def between(
     codes: Codes, start: int, end: int, positions: Tensor, path: InterpolationPath
 ) -> Codes:
+    """Return codes on the way from one row to another, one for each position from 0 to 1."""
     way = _along_sphere if path == "spherical" else torch.lerp
     length = codes.length
     is_longer = length is not None and bool(length[start] > length[end])

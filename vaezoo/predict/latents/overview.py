@@ -10,6 +10,7 @@ from pyro import poutine
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.markup import table
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
@@ -57,6 +58,16 @@ class LatentOverview:
     spread: Array
     lost: Array
     correlation: Array
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook: what each element costs, and what it is for."""
+        head = ("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q")
+        numbers = zip(self.lost, self.variance, self.spread, strict=True)
+        rows = [
+            (unit.name, "" if unit.kl is None else f"{unit.kl:.3f}", *(f"{x:.3f}" for x in values))
+            for unit, values in zip(self.units, numbers, strict=True)
+        ]
+        return table(rows, head)
 
     @property
     def num_active(self) -> int:

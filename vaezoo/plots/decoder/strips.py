@@ -9,7 +9,7 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.plots.panels import Panel, plot_panels
-from vaezoo.plots.paper import write_figure
+from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.plots.sequences import without_end
 from vaezoo.plots.style import sequence_style
 from vaezoo.runs import Run
@@ -18,6 +18,7 @@ __all__ = ["Strip", "plot_side_by_side", "plot_strips"]
 
 GAP = 1  # pixels between two tiles
 MOST_ROWS = {"image": 12, "roll": 4, "sound": 6, "pen": 10, "lines": 6}
+MOST_NAMES = 40
 MOST_COLUMNS = {"image": 20, "roll": 4, "sound": 4, "pen": 12, "lines": 5}
 
 
@@ -50,13 +51,18 @@ def plot_side_by_side(
         A line above all; that not everything is shown is added.
     """
     style = sequence_style(run)
-    kind = style.picture if style else "image"
+    kind = style.picture if style else ("image" if x.ndim > 3 else "lines")
     rows, columns = MOST_ROWS[kind], MOST_COLUMNS[kind] - (data is not None)
     left_out = [
         f"the first {most} of {number} {what}"
         for what, number, most in (("rows", len(x), rows), ("columns", x.shape[1], columns))
-        if number > most
+        if number > most and not (x.ndim == 3 and what == "columns")
     ]
+    note = "; ".join([note, *left_out])
+    if x.ndim == 3:
+        names = tuple(run.info.get("columns", ()))
+        _plot_vectors(None if data is None else data[:rows], x[:rows], titles, names, path, note)
+        return
     strips = [
         Strip(f"draw {row + 1}", several)
         if data is None
@@ -65,7 +71,43 @@ def plot_side_by_side(
     ]
     heads = [*(["data"] if data is not None else []), *titles[:columns]]
     heads = [head.replace(": ", ":\n") for head in heads]  # a picture is no wider than a word
-    plot_strips(run, strips, heads, path, "; ".join([note, *left_out]))
+    plot_strips(run, strips, heads, path, note)
+
+
+def _plot_vectors(
+    data: Array | None,
+    x: Array,
+    titles: Sequence[str],
+    names: Sequence[str],
+    path: Path,
+    note: str,
+) -> None:
+    """Write a panel for each row of a table: what it is, and all that is made of it, by column.
+
+    Columns of a table have units of their own: values are in deviations from the mean of all that
+    is shown.
+    """
+    whole = x.reshape(-1, x.shape[-1]) if data is None else data
+    centre, unit = np.nanmean(whole, 0), np.nanstd(whole, 0)
+    unit = np.where(unit > 0, unit, 1.0)
+    figure, axes = new_figure(len(x), 1)
+    figure.set_size_inches(max(5.0, 0.28 * x.shape[-1] + 2.0), 1.3 * len(x) + 1.2)
+    places = np.arange(x.shape[-1])
+    for row, axis in enumerate(np.ravel(axes)):
+        for several, title in zip(x[row], titles, strict=True):
+            marker = "_" if title.endswith("mean") else "."
+            axis.plot(places, (several - centre) / unit, marker, color=NEW, alpha=0.6)
+        if data is not None:
+            axis.plot(places, (data[row] - centre) / unit, "x", color=INK)
+        axis.set_ylabel(f"row {row}", fontsize=8)
+        axis.set_xticks(places, [])
+    labels = names if len(names) == len(places) else [f"x{place}" for place in places]
+    if len(places) <= MOST_NAMES:
+        axis.set_xticks(places, labels, rotation=90, fontsize=7)
+    pairs = any(title.endswith("sample") for title in titles)
+    marks = "bars: means, dots: draws" if pairs else "dots: what is made of it"
+    crosses = "" if data is None else "crosses: data, "
+    write_figure(figure, path, f"{note}\n{crosses}{marks}; in deviations of each column")
 
 
 def plot_strips(

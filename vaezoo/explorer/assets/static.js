@@ -1,0 +1,50 @@
+const by = id => document.getElementById(id);
+const {places, step, shape, columns, rows} = facts.grid;
+const [width, height] = facts.grid.tile, isColour = looks.kind === "image" && shape.length === 3 && shape[0] === 3;
+let levels = null;
+
+/* The values at a place of the grid, from grey levels of its tile. */
+function tile(i, j) {
+  const left = i * (width + 1), top = (rows - 1 - j) * (height + 1), area = width * height;
+  const x = new Float32Array(area * (isColour ? 3 : 1));
+  for (let k = 0; k < x.length; k++) {
+    const pixel = k % area, channel = Math.floor(k / area);
+    const at = (top + Math.floor(pixel / width)) * columns * (width + 1) + left + pixel % width;
+    const [low, high] = facts.grid.ends.map(list => list[list.length > 1 ? pixel % width : 0]);
+    x[k] = low + (high - low) * levels[4 * at + channel] / 255;
+  }
+  return x;
+}
+
+function ready(picture) {
+  const canvas = element("canvas", {width: picture.naturalWidth, height: picture.naturalHeight});
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  levels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  by("sprite").hidden = looks.kind !== "image";
+  if (looks.kind !== "image") sheet();
+  move([0, 1].map(i => places[i][places[i].length >> 1]));
+}
+
+function sheet() {
+  if (looks.kind === "table") return;
+  const some = list => [...list.keys()].filter((_, i) => i % Math.ceil(list.length / 5) === 0);
+  const across = some(places[0]), up = some(places[1]).reverse();
+  by("sheet").style.gridTemplateColumns = `repeat(${across.length}, 1fr)`;
+  for (const j of up) for (const i of across) show(by("sheet").appendChild(element("div")), tile(i, j), shape);
+}
+
+function move(point) {
+  const [i, j] = [0, 1].map(k => {
+    const place = step[k] ? Math.round((point[k] - places[k][0]) / step[k]) : 0;
+    return Math.max(0, Math.min(places[k].length - 1, place));
+  });
+  map.place = [places[0][i], places[1][j]];
+  show(by("made").firstElementChild, tile(i, j), shape);
+  by("made").lastElementChild.textContent = `at (${map.place.map(v => v.toFixed(2)).join(", ")})`;
+  map.draw();
+}
+
+const map = new CodeMap(by("map"), move);
+by("pictures").classList.toggle("wide", looks.kind !== "image");
+by("sprite").decode().then(() => ready(by("sprite")));

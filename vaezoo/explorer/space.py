@@ -1,0 +1,313 @@
+"""The latent space of a run, ready to be asked for single points."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vaezoo.data import DataLike
+from vaezoo.data.batches import Batches
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError, nearest
+from vaezoo.options import InterpolationPath
+from vaezoo.pairs.lengths import with_frames
+from vaezoo.pairs.sites import argument_names, step_of, trace_pair
+from vaezoo.predict.latents.codes import Codes, codes_of, find_codes, rows_of
+from vaezoo.predict.latents.interpolation import between
+from vaezoo.predict.latents.plane import Plane, plane_of
+from vaezoo.predict.latents.units import Unit, units_of
+from vaezoo.predict.observed import as_predicted, in_data_units, shown
+from vaezoo.runs import Run
+from vaezoo.runs.conditions import Given
+
+__all__ = ["Decoded", "LatentSpace", "Point", "space_of"]
+
+FEWEST = 3  # data, of which a map says something
+USED = 0.1  # nats of KL from which a latent counts as used
+MOST_MEASURED = 256  # latents whose effect on x is measured
+NUM_DRAWS = 64  # of q(z | x), for its spread in the plane
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in the latent space, seen from a datum.
+
+    Attributes
+    ----------
+    row
+        The datum: its conditions and length hold, and so do its codes.
+    to, at, path
+        Another datum, and which share of the way to its codes has been gone.
+    values
+        What each latent is set to, ``(L,)`` in the order of the units; None for codes as they are.
+        Of a sequence this is the mean over its frames, which all move by as much.
+    """
+
+    row: int
+    to: int | None = None
+    at: float = 0.0
+    path: InterpolationPath = "linear"
+    values: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model makes of a point.
+
+    Attributes
+    ----------
+    x
+        In units of the data, ``x_shape``; sequences end where they do.
+    values
+        Of the latents there, ``(L,)``.
+    place
+        In the plane of the map, ``(2,)``.
+    """
+
+    x: Array
+    values: Array
+    place: Array
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """Codes of some data, which latents they have, and a plane through them.
+
+    Attributes
+    ----------
+    codes
+        Of the data, with their run.
+    x
+        The data as the pair sees them, ``(N, *x_shape)`` in their units; nan where it sees none.
+    units
+        The latents, ``L`` of them, those with the largest KL first.
+    change
+        Root mean square by which x changes from one end of the range of each latent to the other,
+        ``(L,)``; nan where it was not measured.
+    plane
+        Where the codes lie on the map.
+    label
+        Of each datum ``(N,)``, where the data have one number for each.
+    split, seed
+        Which rows they are, and the seed of all draws.
+    """
+
+    codes: Codes
+    x: Array
+    units: tuple[Unit, ...]
+    change: Array
+    plane: Plane
+    label: Array | None
+    split: str
+    seed: int
+
+    @property
+    def run(self) -> Run:
+        return self.codes.run
+
+    @property
+    def is_sequence(self) -> bool:
+        return self.codes.length is not None
+
+    @property
+    def used(self) -> list[int]:
+        """The places of latents in use: with a KL, and heard by the decoder."""
+        heard = ~(self.change <= 1e-3 * np.nanmax(self.change, initial=0.0))
+        if any(unit.kl is not None for unit in self.units):
+            return [i for i, u in enumerate(self.units) if (u.kl or 0.0) >= USED and heard[i]]
+        return [int(i) for i in np.argsort(-np.nan_to_num(self.change)) if heard[i]]
+
+    def datum(self, row: int) -> Array:
+        """Return a datum ``x_shape``, of a sequence its own frames."""
+        length = self.codes.length
+        return self.x[row] if length is None else self.x[row, : int(length[row])]
+
+    def decode(self, point: Point) -> Decoded:
+        """Return what the model makes of a point.
+
+        Raises
+        ------
+        RequestError
+            For a row that there is not, and values that are not one number for each latent.
+        """
+        codes = self.codes_at(point)
+        values = _values(codes, self.units)[0]
+        return Decoded(_decoded(codes, self.seed)[0], values, self.plane.project(values))
+
+    def codes_at(self, point: Point) -> Codes:
+        """Return the codes of one row, as a point says."""
+        rows = [point.row] if point.to is None else [point.row, point.to]
+        if any(not 0 <= row < len(self.codes) for row in rows):
+            raise RequestError(f"there are rows 0 to {len(self.codes) - 1}, and not {rows[-1]}")
+        codes = self.codes.at([point.row])
+        if point.to is not None:
+            codes = between(self.codes, *rows, torch.tensor([point.at]), point.path)
+        codes = _without_padding(codes)
+        if point.values is None:
+            return codes
+        if len(point.values) != len(self.units) or not np.isfinite(point.values).all():
+            raise RequestError(f"`values` are {len(self.units)} numbers, one for each latent")
+        return set_values(codes, self.units, torch.tensor([point.values], dtype=torch.float64))
+
+    def spread(self, row: int) -> Array:
+        """Return the covariance ``(2, 2)`` of draws of q(z | x) of a datum in the plane."""
+        codes = _without_padding(self.codes.at([row] * NUM_DRAWS))
+        draws = codes_of(self.run, codes.args, z="sample", seed=self.seed)
+        return np.cov(self.plane.project(_values(draws, self.units)), rowvar=False)
+
+    def over_plane(self, places: Array, row: int) -> Array:
+        """Return what the model makes of points of the plane, ``(G, *x_shape)``.
+
+        Parameters
+        ----------
+        places
+            Where they lie on the map, ``(G, 2)``.
+        row
+            Whose conditions and length hold. What lies across the plane is as in the mean code, of
+            a sequence as in the codes of this one.
+        """
+        codes = _without_padding(self.codes.at([row] * len(places)))
+        own = _values(codes, self.units)[:1]
+        start = own if self.is_sequence else _values(self.codes, self.units).mean(0, keepdims=True)
+        moves = (places - self.plane.project(start)) @ self.plane.axes
+        return _decoded(set_values(codes, self.units, torch.from_numpy(start + moves)), self.seed)
+
+
+def space_of(
+    run: Run,
+    data: "DataLike | None" = None,
+    *,
+    split: str = "test",
+    limit: int | None = 500,
+    latents: Sequence[str] = (),
+    given: Given | None = None,
+    seed: int = 0,
+    data_dir: str | Path | None = None,
+) -> LatentSpace:
+    """Return the latent space of a run, as codes of data show it.
+
+    Raises
+    ------
+    RequestError
+        For latents that cannot be moved, fewer than three data, and names of ``latents`` that there
+        are not.
+    """
+    run, batches = rows_of(run, data, split=split, limit=limit, given=given, data_dir=data_dir)
+    codes = find_codes(run, batches, split=split, limit=limit)
+    _require_between(codes)
+    if len(codes) < FEWEST:
+        raise RequestError(f"a map of codes needs {FEWEST} data, and there are {len(codes)}")
+    units = units_of(run, codes, batches, split, seed)
+    plane = plane_of(_values(codes, units), [u.name for u in units], _chosen(latents, units))
+    labels = batches.data.arrays.get("label")
+    is_label = labels is not None and labels.ndim == 1
+    rows = batches.data.rows(split)[: len(codes)]
+    return LatentSpace(
+        codes,
+        _seen(codes, batches),
+        units,
+        _change(codes, units, seed),
+        plane,
+        np.asarray(labels[rows]) if labels is not None and is_label else None,
+        split,
+        seed,
+    )
+
+
+def _require_between(codes: Codes) -> None:
+    """Refuse latents that take the entries of a table, which have nothing between them."""
+    for name, (p, _) in trace_pair(codes.run.pair, codes.at([0]).args).latents.items():
+        if getattr(p["fn"], "is_countable", False):
+            raise RequestError(
+                f"moving codes by hand needs reals, and '{name}' takes the entries of a table"
+            )
+
+
+def set_values(codes: Codes, units: Sequence[Unit], values: Tensor) -> Codes:
+    """Return codes whose latents have values ``(N, L)``, of sequences in the mean over frames."""
+    reals = {name: old.clone() for name, old in codes.reals.items()}
+    for latent in dict.fromkeys(unit.latent for unit in units):
+        places = [place for place, unit in enumerate(units) if unit.latent == latent]
+        index = [units[place].index for place in places]
+        names = codes.of_latent(latent)
+        new = values[:, places]
+        if codes.length is None:
+            (name,) = names
+            reals[name][:, index] = new.to(reals[name])
+            continue
+        move = new - codes.frames(latent)[:, :, index].nanmean(1).to(new)
+        for name in names:
+            reals[name][:, index] += move.to(reals[name])
+    return replace(codes, reals=reals)
+
+
+def _values(codes: Codes, units: Sequence[Unit]) -> Array:
+    """Return the latents ``(N, L)`` in the order of the units, of sequences means over frames."""
+    columns = torch.empty(len(codes), len(units), dtype=torch.float64)
+    for latent in dict.fromkeys(unit.latent for unit in units):
+        places = [place for place, unit in enumerate(units) if unit.latent == latent]
+        means = codes.frames(latent).double().nanmean(1).cpu()
+        columns[:, places] = means[:, [units[place].index for place in places]]
+    return columns.numpy()
+
+
+def _without_padding(codes: Codes) -> Codes:
+    """Return codes whose sequences have the frames of the longest: a batch has those of its own."""
+    length, steps = codes.length, {site.name: step_of(site.name) for site in codes.sites}
+    if length is None or not all(steps.values()):
+        return codes
+    frames, shapes = int(length.max()), codes.run.shapes
+    args = tuple(
+        with_frames(arg, frames) if shapes.get(name, ())[:1] == shapes["x"][:1] else arg
+        for name, arg in zip(argument_names(codes.run.pair), codes.args, strict=True)
+    )
+    sites = tuple(site for site in codes.sites if (steps[site.name] or ("", 0))[1] < frames)
+    return replace(
+        codes, args=args, sites=sites, reals={s.name: codes.reals[s.name] for s in sites}
+    )
+
+
+def _decoded(codes: Codes, seed: int) -> Array:
+    """Return x ``(N, *x_shape)``, of sequences without the frames behind the end of the longest."""
+    x = shown(codes.decoded(seed=seed))
+    return x if codes.length is None else x[:, : int(codes.length.max())]
+
+
+def _seen(codes: Codes, batches: Batches) -> Array:
+    named = dict(zip(batches.names, codes.args, strict=True))
+    seen = {"x": named["x"]}
+    x = shown(as_predicted([in_data_units(codes.run, seen, codes.length)]))
+    if "mask" not in named:
+        return x
+    return np.where(named["mask"].cpu().numpy().astype(bool), x, np.nan)
+
+
+def _change(codes: Codes, units: Sequence[Unit], seed: int) -> Array:
+    """Return by how much x changes over the range of each of the first latents."""
+    few = min(len(units), MOST_MEASURED)
+    base = _without_padding(codes.at([0] * (2 * few)))
+    values = torch.from_numpy(_values(base, units))
+    for place, unit in enumerate(units[:few]):
+        values[2 * place, place], values[2 * place + 1, place] = unit.low, unit.high
+    x = _decoded(set_values(base, units, values), seed).astype(np.float64).reshape(few, 2, -1)
+    change = np.full(len(units), np.nan)
+    change[:few] = np.sqrt(np.nanmean((x[:, 1] - x[:, 0]) ** 2, 1))
+    return change
+
+
+def _chosen(names: Sequence[str], units: Sequence[Unit]) -> list[int]:
+    """Return the places of the two latents that a map is to show."""
+    if names and len(names) != 2:
+        raise RequestError(f"`latents` are the two of the map, and not {len(names)}")
+    by_name = {unit.name: place for place, unit in enumerate(units)}
+    if len({unit.latent for unit in units}) == 1:
+        by_name |= {str(unit.index): place for place, unit in enumerate(units)}
+    for name in names:
+        if name not in by_name:
+            raise RequestError(
+                f"there is no latent '{name}'; {nearest(name, [u.name for u in units])}"
+            )
+    return [by_name[name] for name in names]

@@ -164,6 +164,11 @@ class Trained:
         """The variant that it is of."""
         return self.cell.variant
 
+    @property
+    def has_density(self) -> bool:
+        """Whether it was trained by a bound on log p(x), as autoencoders are not."""
+        return any("elbo" in record.get("validation", {}) for record in self.run.metrics)
+
 
 Measure = Callable[[Trained], "Mapping[str, float | NDArray[np.floating]]"]
 

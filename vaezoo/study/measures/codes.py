@@ -17,9 +17,14 @@ def reconstruction() -> "Measure":
         import numpy as np
 
         import vaezoo
+        from vaezoo.errors import RequestError
 
-        pair = vaezoo.reconstruct(trained.run, limit=trained.scale.limit)
-        x, again = (np.asarray(values, np.float64) for values in pair)
+        try:
+            vaezoo.encode(trained.run, limit=1)
+            both = vaezoo.reconstruct(trained.run, limit=trained.scale.limit)
+        except RequestError:  # it has no codes
+            return {}
+        x, again = (np.asarray(value, np.float64) for value in both)
         return {"MSE": ((again - x) ** 2).reshape(len(x), -1).mean(1)}
 
     return measure
@@ -51,16 +56,27 @@ def coverage(level: float = 0.9, draws: int = 200) -> "Measure":
     return measure
 
 
-def labels() -> "Measure":
-    """Return scores of labels by the codes: linear probe, few labels, purity of neighbours."""
+def labels(*, with_factors: bool = False) -> "Measure":
+    """Return scores of labels by the codes: linear probe, few labels, purity of neighbours.
+
+    With the scores of known factors, ``MIG``, ``SAP``, ``DCI`` (1 is best), where data have such.
+    """
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
         import vaezoo
+        from vaezoo.errors import RequestError
 
-        scores = vaezoo.probe(trained.run, limit=trained.scale.limit).label
-        if scores is None:
+        try:
+            scores = vaezoo.probe(trained.run, limit=trained.scale.limit)
+        except RequestError:  # neither labels nor factors, or no codes
             return {}
-        both = {"probe": scores.linear, "few labels": scores.few, "k-NN purity": scores.purity}
-        return {name: float(value) for name, value in both.items()}
+        values: dict[str, float | Array] = {}
+        if (of_label := scores.label) is not None:
+            values |= {"probe": of_label.linear, "few labels": of_label.few}
+            values["k-NN purity"] = of_label.purity
+        if with_factors and scores.factors is not None:
+            own = scores.factors.codes
+            values |= {"MIG": own.mig, "SAP": own.sap, "DCI": own.dci_disentanglement}
+        return values
 
     return measure

@@ -20,17 +20,19 @@ is said, or two groups of columns of a table (``split``, how many belong to the 
 are nan are missing, and a modality all of whose entries are has no expert: without any, q(z | x) is
 the prior. ``vaezoo impute`` draws one modality given the other.
 
+The bound of whole rows tells the experts their product alone, and not how sure each is by itself:
+`mvae` follows the sum of the bounds of both modalities and of each alone (the objective
+``sub-sampled``), and `mopoe` has them in its mixture.
+
 Reference
     Wu & Goodman 2018, *Multimodal Generative Models for Scalable Weakly-Supervised Learning*,
     arXiv:1802.05335; Sutter, Daunhawer & Vogt 2021, *Generalized Multimodal ELBO*,
     arXiv:2105.02470.
 
 Differs from the papers
-    Two modalities, with one likelihood and nets of one size. `mvae` follows the bound of what a row
-    has, without those of its modalities alone (the sub-sampled training of its paper): an expert
-    that is to be asked alone learns so only from rows in which the other modality is missing;
-    `mopoe` needs none. The bound of `mopoe` has the density of the mixture itself, and path
-    derivatives through it, instead of the mean of the KLs of its components, a looser one.
+    Two modalities, with one likelihood and nets of one size. The bound of `mopoe` has the density
+    of the mixture itself, and path derivatives through it, instead of the mean of the KLs of its
+    components, a looser one. In both the KL term comes in over 1,000 steps.
 """
 
 import math
@@ -79,7 +81,13 @@ def product_of_experts(loc: Tensor, scale: Tensor, is_in: Tensor) -> tuple[Tenso
     return (each * loc).sum(-2) / precision, precision.rsqrt()
 
 
-@register("mvae", data="images", reference="arXiv:1802.05335", tags=("missing",))
+@register(
+    "mvae",
+    data="images",
+    reference="arXiv:1802.05335",
+    presets={"default": {"training": {"objective": "sub-sampled", "lr": 2e-3, "kl_warmup": 1_000}}},
+    tags=("missing",),
+)
 class MVAE(nn.Module):
     """Multimodal variational autoencoder: two modalities, a product of experts."""
 

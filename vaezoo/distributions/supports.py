@@ -26,7 +26,10 @@ __all__ = ["real_coordinates"]
 CIRCULAR = ("VonMises", "SineBivariateVonMises", "SineSkewed")
 
 
-def real_coordinates(fn: Any, name: str, what: str) -> Any:
+_REMEDY = "importance weights of the guide need nothing of the kind"
+
+
+def real_coordinates(fn: Any, name: str, what: str, remedy: str = _REMEDY) -> Any:
     """Return the bijection from reals to the support of a distribution.
 
     Parameters
@@ -37,6 +40,8 @@ def real_coordinates(fn: Any, name: str, what: str) -> Any:
         Of the site.
     what
         In whose name a support is refused, as ``"HMC"``.
+    remedy
+        What to do then.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def real_coordinates(fn: Any, name: str, what: str) -> Any:
     if transform is None:
         raise RequestError(
             f"{what} needs latents that can be carried to the reals, and those of site '{name}' "
-            f"({family}) cannot; importance weights of the guide need nothing of the kind"
+            f"({family}) cannot{f'; {remedy}' if remedy else ''}"
         )
     return transform
 

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
 from importlib.resources import files
@@ -57,7 +57,7 @@ def live_page(space: LatentSpace, looks: Looks, row: int, *, is_judged: bool, no
         "units": [{"name": u.name, "low": u.low, "high": u.high, "kl": u.kl} for u, _ in units],
         "open": used[:MOST_OPEN],
         "folded": others[:MOST_SLIDERS],
-        "others": _say_others(len(others), len(used) - len(used[:MOST_OPEN])),
+        "others": _say_others(len(others), used),
         "unjudged": unjudged,
     }
     hears = ", hearing its own draws" if space.is_sequence else ""
@@ -106,11 +106,14 @@ def _grid_facts(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _say_others(number: int, used: int) -> str:
+def _say_others(number: int, used: Sequence[int]) -> str:
     """Return what stands above the sliders that are folded away."""
     most = f", the first {MOST_SLIDERS}" if number > MOST_SLIDERS else ""
-    in_use = f", {used} of them in use" if used else ", which are not in use"
-    return f"{number} other latent{'' if number == 1 else 's'}{in_use}{most}"
+    if not used:
+        return f"none of {number} latents is in use{most}"
+    in_use = f", {len(used) - MOST_OPEN} of them in use" if len(used) > MOST_OPEN else ""
+    one = number == 1
+    return f"{number} other latent{'' if one else 's'}{in_use or ', not in use'}{most}"
 
 
 def _number(value: float) -> float | None:

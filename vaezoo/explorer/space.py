@@ -144,7 +144,8 @@ class LatentSpace:
             raise RequestError(f"there are rows 0 to {len(self.codes) - 1}, and not {rows[-1]}")
         codes = self.codes.at([point.row])
         if point.to is not None:
-            codes = between(self.codes, *rows, torch.tensor([point.at]), point.path)
+            at = torch.tensor([point.at])
+            codes = between(self.codes, point.row, point.to, at, point.path)
         codes = _without_padding(codes)
         if point.values is None:
             return codes

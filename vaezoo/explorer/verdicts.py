@@ -63,8 +63,8 @@ def _read(table: xr.Dataset) -> Verdicts:
         for row in range(number)
     ]
     if "verdict" in table:
-        words = [VERDICTS[int(place)] for place in table["verdict"].values]
+        words = tuple(str(VERDICTS[int(place)]) for place in table["verdict"].values)
     else:
         worst = [max((int(p[row]) for p in grades.values()), default=0) for row in range(number)]
-        words = [GRADES[place] for place in worst]
-    return Verdicts(tuple(words), tuple(reasons))
+        words = tuple(GRADES[place] for place in worst)
+    return Verdicts(words, tuple(reasons))

@@ -6,6 +6,11 @@ const PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00
   "#aa4499", "#8c8c86", "#6f63bb"];
 const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 
+function ramp(share) {
+  const place = (RAMP.length - 1) * share, below = Math.min(RAMP.length - 2, Math.floor(place));
+  return RAMP[below].map((v, i) => v + (place - below) * (RAMP[below + 1][i] - v));
+}
+
 function floats(text) {
   const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
   return new Float32Array(bytes.buffer);
@@ -149,15 +154,16 @@ function drawPen(context, x, shape, width, height) {
   }
   const [xs, ys] = [0, 1].map(i => points.map(point => point[i]));
   const [left, bottom] = [Math.min(...xs), Math.min(...ys)];
-  const zoom = Math.min((width - 16) / (Math.max(...xs) - left || 1),
-    (height - 16) / (Math.max(...ys) - bottom || 1));
+  const [wide, high] = [Math.max(...xs) - left, Math.max(...ys) - bottom];
+  const zoom = Math.min((width - 16) / (wide || 1), (height - 16) / (high || 1));
+  const [x0, y0] = [(width - zoom * wide) / 2, (height + zoom * high) / 2];
   context.strokeStyle = colour("--ink");
   context.lineWidth = 2;
   context.lineCap = "round";
   context.beginPath();
   points.forEach(([px, py], t) => {
     const lifted = t > 1 && x[3 * (t - 2) + 2] > 0.5;
-    const to = [8 + (px - left) * zoom, height - 8 - (py - bottom) * zoom];
+    const to = [x0 + (px - left) * zoom, y0 - (py - bottom) * zoom];
     t && !lifted ? context.lineTo(...to) : context.moveTo(...to);
   });
   context.stroke();

@@ -83,9 +83,7 @@ class CodeMap {
     if (label === null || !this.levels.length) return colour("--focus");
     if (this.levels.length <= PALETTE.length) return PALETTE[this.levels.indexOf(label)];
     const [low, high] = [this.levels[0], this.levels.at(-1)];
-    const place = (RAMP.length - 1) * (label - low) / (high - low || 1);
-    const below = Math.min(RAMP.length - 2, Math.floor(place));
-    return `rgb(${RAMP[below].map((v, i) => v + (place - below) * (RAMP[below + 1][i] - v))})`;
+    return `rgb(${ramp((label - low) / (high - low || 1))})`;
   }
 
   draw() {

@@ -26,8 +26,25 @@ function ready(picture) {
   move([0, 1].map(i => places[i][places[i].length >> 1]));
 }
 
+/* Each column of a table over the plane, from dark (least) to yellow (most). */
+function columnsOverPlane() {
+  by("sheet").className = "columns";
+  looks.names.forEach((name, k) => {
+    const figure = by("sheet").appendChild(element("figure"));
+    const canvas = figure.appendChild(element("canvas", {className: "pixels", width: columns, height: rows}));
+    const [low, high] = facts.grid.ends.map(list => number(list[k]));
+    figure.append(element("figcaption", {}, `${name}: ${low} to ${high}`));
+    const context = canvas.getContext("2d"), picture = context.createImageData(columns, rows);
+    for (let j = 0; j < rows; j++) for (let i = 0; i < columns; i++) {
+      const share = levels[4 * (2 * j * columns * (width + 1) + i * (width + 1) + k)] / 255;
+      picture.data.set([...ramp(share), 255], 4 * (j * columns + i));
+    }
+    context.putImageData(picture, 0, 0);
+  });
+}
+
 function sheet() {
-  if (looks.kind === "table") return;
+  if (looks.kind === "table") return columnsOverPlane();
   const some = list => [...list.keys()].filter((_, i) => i % Math.ceil(list.length / 5) === 0);
   const across = some(places[0]), up = some(places[1]).reverse();
   by("sheet").style.gridTemplateColumns = `repeat(${across.length}, 1fr)`;
@@ -47,4 +64,5 @@ function move(point) {
 
 const map = new CodeMap(by("map"), move);
 by("pictures").classList.toggle("wide", looks.kind !== "image");
+by("pictures").classList.toggle("table", looks.kind === "table");
 by("sprite").decode().then(() => ready(by("sprite")));

@@ -195,7 +195,7 @@ def sites_of(run: Run, trace: PairTrace, what: str, remedy: str = "") -> tuple[L
             raise RequestError(f"{what} is of one datum's, and all share '{name}'{end}")
         if is_discrete(p["fn"]) or is_discrete(q["fn"]):
             raise RequestError(f"{what} needs reals, and '{name}' is discrete{end}")
-        transform = real_coordinates(p["fn"], name, what)
+        transform = real_coordinates(p["fn"], name, what, remedy)
         shape = torch.Size(transform.inverse_shape(q["value"].shape)[1:])
         step = step_of(name) if takes_lengths(run.pair) else None
         sites.append(LatentSite(name, step[0] if step else name, transform, shape))

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaezoo.data.dataset import Array
 from vaezoo.plots.decoder.strips import plot_side_by_side
-from vaezoo.plots.figures import drawing, plot_data, plot_pairs
+from vaezoo.plots.figures import drawing, plot_data, plot_pairs, signed
 from vaezoo.predict.observed import Predicted, shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
@@ -20,12 +20,26 @@ __all__ = ["output", "write_csv", "write_data", "write_npz", "write_pairs", "wri
 
 @contextmanager
 def output(run: Run, out: Path | None, name: str) -> Iterator[Path]:
-    """Yield the file to write to: the one that a user named, or a figure of the run."""
-    if out is not None:
-        yield out
+    """Yield the file to write to: the one that a user named, or a figure of the run.
+
+    Below a picture stands what it is, of which run and step, wherever it lies.
+
+    Parameters
+    ----------
+    run
+        Whose it is.
+    out
+        What a user named; None for a figure of the run.
+    name
+        Of the figure in a run folder, as ``samples.png``.
+    """
+    if out is None:
+        with drawing(run, name) as path:
+            yield path
         return
-    with drawing(run, name) as path:
-        yield path
+    yield out
+    if out.suffix == ".png":
+        write_bytes(out, signed(run, out.read_bytes(), name))
 
 
 def write_data(

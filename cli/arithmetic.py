@@ -66,7 +66,7 @@ def arithmetic(run: "Run", out: Path | None, **options: Any) -> None:
 
     moved = vaezoo.arithmetic(run, **options)
     path = out or run.folder() / "figures" / "arithmetic.png"
-    with output(run, out, path.name) as file:
+    with output(run, out, "arithmetic.png") as file:
         if path.suffix == ".npz":
             write_npz(file, {"x": moved.x, "data": moved.data})
         else:

@@ -83,7 +83,7 @@ def forecast(run: "Run", out: Path | None, **options: Any) -> None:
     path = out or run.folder() / "figures" / "forecast.png"
     tree = vaezoo.forecast(run, **options)
     if path.suffix == ".png":
-        with output(run, out, path.name) as file:
+        with output(run, out, "forecast.png") as file:
             plot_forecast(run, tree, file)
     elif path.suffix == ".nc":
         vaezoo.save_tree(tree, path)

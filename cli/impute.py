@@ -98,7 +98,7 @@ def impute(run: "Run", out: Path | None, **options: Any) -> None:
         from vaezoo.cli._files import output
         from vaezoo.plots.predictions import plot_imputation
 
-        with output(run, out, path.name) as file:
+        with output(run, out, "imputed.png") as file:
             plot_imputation(run, imputation, file)
     else:
         _write_arrays(imputation, path)

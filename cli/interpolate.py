@@ -63,7 +63,7 @@ def interpolate(run: "Run", out: Path | None, **options: Any) -> None:
 
     way = vaezoo.interpolate(run, **options)
     path = out or run.folder() / "figures" / "interpolation.png"
-    with output(run, out, path.name) as file:
+    with output(run, out, "interpolation.png") as file:
         if path.suffix == ".npz":
             arrays = {"x": way.x, "straight": way.straight, "positions": way.positions}
             write_npz(file, arrays)

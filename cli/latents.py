@@ -51,7 +51,7 @@ def latents(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None
 
     seen = vaezoo.latents(run, **options)
     path = out or run.folder() / "figures" / "codes.png"
-    with output(run, out, path.name) as file:
+    with output(run, out, "codes.png") as file:
         plot_codes(run, seen, file)
     facts = _facts(seen)
     if as_json:

@@ -63,7 +63,7 @@ def reconstruct(run: "Run", out: Path | None, **options: Any) -> None:
     data, x = vaezoo.reconstruct(run, **options)
     titles = _titles(options["x"], options["draws"])
     sides = f"z: {options['z']}, x: {options['x']}"
-    with output(run, out, path.name) as file:
+    with output(run, out, "reconstructions.png") as file:
         if titles:
             write_several(file, data, x, run, titles, note=f"{run.name}: {sides}")
         else:

@@ -93,7 +93,7 @@ def sample(run: "Run", rate: int | None, out: Path | None, **options: Any) -> No
         raise RequestError("a .wav file holds one sound each; use --x mean or --x sample")
     samples = vaezoo.sample(run, **options)
     arrays = samples if isinstance(samples, dict) else {"x": samples}
-    with output(run, out, path.name) as file:
+    with output(run, out, "samples.png") as file:
         if options["x"] == "both":
             titles, note = ["mean", "sample"], f"{run.name}: z: sample"
             write_several(file, None, samples, run, titles, note=note, given=options["given"])

@@ -50,7 +50,7 @@ def sigma(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None:
 
     noise = vaezoo.noise_scale(run, **options)
     path = out or run.folder() / "figures" / "sigma.png"
-    with output(run, out, path.name) as file:
+    with output(run, out, "sigma.png") as file:
         plot_noise_scale(run, noise, file)
     if as_json:
         echo_json({**_facts(noise), "picture": str(path)})

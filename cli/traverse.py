@@ -75,7 +75,7 @@ def traverse(
 
     moved = vaezoo.traverse(run, rows=rows, latents=latents, **options)
     path = out or run.folder() / "figures" / "traversal.png"
-    with output(run, out, path.name) as file:
+    with output(run, out, "traversal.png") as file:
         if path.suffix == ".npz":
             units = [unit.name for unit in moved.units]
             arrays = {"x": moved.x, "data": moved.data, "values": moved.values}

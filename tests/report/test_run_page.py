@@ -2,17 +2,18 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from PIL import Image
 
-import vaezoo
+import vaezoo as library
 from vaezoo import RequestError, Run, load_run, write_page
 from vaezoo.plots.figures import drawing
 from vaezoo.report.pages.of_run import AGAIN
-from vaezoo.runs.stamps import DESCRIPTION
+from vaezoo.runs.stamps import DESCRIPTION, read_stamp, stamp_of_weights
 
 SMALL = {"z_dim": 2}
 
@@ -21,7 +22,7 @@ SMALL = {"z_dim": 2}
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with its page, in a folder whose name would be HTML; not to be changed."""
     folder = tmp_path_factory.mktemp("page") / "R&D"
-    vaezoo.fit("vae-linear", config=SMALL, training={"steps": 5}, out=folder)
+    library.fit("vae-linear", config=SMALL, training={"steps": 5}, out=folder)
     page, *figures = write_page(folder)
     assert page == folder / "report.html"
     assert {path.name for path in figures} == {
@@ -71,7 +72,7 @@ def test_numbers_are_of_the_validation_until_there_is_an_evaluation(folder: Path
     assert "Of the validation rows in epoch 1" in content
     assert f"{elbo:.3f}" in content
     assert "probabilistic PCA, fitted to training rows" in content
-    result = vaezoo.evaluate(run, iwae=(7,), limit=20)
+    result = library.evaluate(run, iwae=(7,), limit=20)
     content = text_of(write_page(run)[0])
     assert "Of 20 test rows of digits" in content
     assert f"{result.iwae[0].value:.3f} ± " in content
@@ -80,7 +81,7 @@ def test_numbers_are_of_the_validation_until_there_is_an_evaluation(folder: Path
 
 def test_analysis_is_a_part(original: Path, folder: Path) -> None:
     assert "vaezoo analyse RUN" in text_of(original / "report.html")
-    vaezoo.save_report(vaezoo.analyse(folder, limit=2, level="quick"), folder / "analysis")
+    library.save_report(library.analyse(folder, limit=2, level="quick"), folder / "analysis")
     path = folder / "analysis" / "report.json"
     path.write_text(text_of(path).replace("k-hat", "<img onerror=x>"), encoding="utf-8")
     content = text_of(write_page(folder)[0])
@@ -92,9 +93,9 @@ def test_analysis_is_a_part(original: Path, folder: Path) -> None:
 
 def test_what_is_of_other_weights_is_not_taken_for_theirs(folder: Path) -> None:
     run = load_run(folder)
-    vaezoo.evaluate(run, iwae=(1,), limit=20)
-    vaezoo.save_report(vaezoo.analyse(run, limit=2, level="quick"), folder / "analysis")
-    vaezoo.resume(folder, epochs=2)
+    library.evaluate(run, iwae=(1,), limit=20)
+    library.save_report(library.analyse(run, limit=2, level="quick"), folder / "analysis")
+    library.resume(folder, epochs=2)
     content = text_of(write_page(folder)[0])
     assert "This is of other weights, of epoch 1" in content
     assert "Of the validation rows in epoch 2" in content
@@ -119,7 +120,7 @@ def test_settings_on_the_page_make_the_same_run(
 
 
 def test_run_in_memory(tmp_path: Path) -> None:
-    run = vaezoo.fit("vae-linear", config=SMALL, training={"steps": 5})
+    run = library.fit("vae-linear", config=SMALL, training={"steps": 5})
     with pytest.raises(RequestError, match="give `path`"):
         write_page(run)
     assert write_page(run, tmp_path / "x.html") == [tmp_path / "x.html"]
@@ -138,7 +139,7 @@ def test_run_in_memory(tmp_path: Path) -> None:
 )
 def test_page_of_other_pairs(model: str, words: tuple[str, ...], tmp_path: Path) -> None:
     config = {"hidden": 4} if model == "rnn" else SMALL
-    run = vaezoo.fit(model, config=config, training={"steps": 2}, out=tmp_path / "run")
+    run = library.fit(model, config=config, training={"steps": 2}, out=tmp_path / "run")
     content = text_of(write_page(run)[0])
     assert all(text in content for text in words)
     assert "@" in content or "There is no BibTeX" in content
@@ -150,6 +151,15 @@ def test_page_of_a_pair_from_a_file(trained_from_file: Path, tmp_path: Path) -> 
 
 
 def test_untrained_samples_say_so(original: Path) -> None:
+    assert ">untrained</span>" in text_of(original / "report.html")
     with Image.open(original / "figures" / "samples.png") as picture:
         note = picture.info[DESCRIPTION]
-    assert re.search(r"; untrained: ELBO -?[\d.]+, independent elements -?[\d.]+$", note)
+    assert re.search(r"; untrained: ELBO -?[\d.]+, independent elements -?[\d.]+ nats$", note)
+
+
+def test_a_picture_that_a_user_names_says_whose_it_is(
+    folder: Path, vaezoo: Callable[..., Result]
+) -> None:
+    assert vaezoo("sample", folder, "-n", 4, "-o", "x.png").exit_code == 0
+    stamp = read_stamp(Path("x.png"))
+    assert stamp == stamp_of_weights(load_run(folder))

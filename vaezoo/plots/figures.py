@@ -54,6 +54,10 @@ TITLES = {
         "Bound on log p(x)",
         "A bound that still rises at its right end is not tight: evaluate with more draws.",
     ),
+    "sigma.png": (
+        "Width of the decoder",
+        "The standard deviation that the decoder gives each element, and whether it is right.",
+    ),
     "interpolation.png": ("Interpolation", "The way between two codes, above that between data."),
     "arithmetic.png": ("Codes moved", "Data, and what comes of their codes when they are moved."),
     "forecast.png": ("Forecast", "What the model expects after the frames that were given."),
@@ -131,7 +135,7 @@ def what_is_not_learned(run: Run, data_dir: str | None = None) -> str:
     with attempt("", lambda line: None):  # the figures themselves say what cannot be read
         floor = None if elbo is None else _floor(run, data_dir)
         if floor is not None and elbo < floor + HARDLY_MORE:
-            return f"untrained: ELBO {elbo:.2f}, independent elements {floor:.2f}"
+            return f"untrained: ELBO {elbo:.2f}, independent elements {floor:.2f} nats"
     return ""
 
 

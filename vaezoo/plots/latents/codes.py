@@ -34,7 +34,8 @@ def _map(axis: Any, seen: LatentOverview) -> None:
     plane = plane_of(seen.codes, [unit.name for unit in seen.units])
     points, names = plane.points, plane.names
     colours = _colours(seen.label)
-    axis.scatter(*points.T, s=12, c=colours, cmap="tab10", vmin=0, vmax=9, alpha=0.7, linewidths=0)
+    by_label = {"cmap": "tab10", "vmin": 0, "vmax": 9} if isinstance(colours, np.ndarray) else {}
+    axis.scatter(*points.T, s=12, c=colours, **by_label, alpha=0.7, linewidths=0)
     if seen.spread.any():
         _ellipses(axis, seen, points, plane.axes)
     if seen.label is not None and isinstance(colours, np.ndarray):

@@ -10,6 +10,7 @@ import tomli_w
 
 from vaezoo.errors import RequestError, refusing
 from vaezoo.markup import Html, as_html, definitions, document, figure, joined, section, table
+from vaezoo.observations.floors import HARDLY_MORE
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.plots.figures import caption_of, plot_run, signed, title_of
 from vaezoo.plots.latents.codes import plot_codes
@@ -32,7 +33,7 @@ LARGEST_FILE = 2**26  # bytes
 CODES = "codes.png"
 MOST_CODES = 500
 # Figures of each part of the page, in their order; others come last.
-MADE = ("samples.png", "reconstructions.png")
+MADE = ("samples.png", "reconstructions.png", "sigma.png")
 OF_LATENTS = ("latents.png", CODES, "traversal.png")
 OF_TRAINING = ("curves.png", "iwae.png")
 
@@ -240,8 +241,19 @@ def _numbers(view: _View) -> Html:
         source += "chose the weights; vaezoo evaluate measures the test rows"
     else:
         return Html("<p>No epoch was measured.</p>")
-    text = f"<p>{as_html(source)}; in nats per {unit}.</p>"
+    text = f"<p>{as_html(source)}; in nats per {unit}.</p>{_warning(result)}"
     return Html(text + table(list_numbers(result), ("", "value", "what it is")))
+
+
+def _warning(result: Mapping[str, Any]) -> str:
+    """Say that nothing was learned, where the numbers say so."""
+    floor = result.get("floors", {}).get("independent")
+    if floor is None or result["metrics"]["elbo"] >= floor + HARDLY_MORE:
+        return ""
+    return (
+        '<p><span class="badge poor">untrained</span> The ELBO is no better than that of '
+        "independent elements: what the model makes is noise about an average.</p>"
+    )
 
 
 def _analysis(view: _View) -> Iterator[Html]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vaezoo.study.running import run_study
     from vaezoo.sweeps.outcome import Sweep
     from vaezoo.sweeps.sweeping import sweep
-    from vaezoo.training.callbacks import Callback
+    from vaezoo.training.callbacks import Callback, ProgressBar
     from vaezoo.training.fit import fit, resume
     from vaezoo.training.many.resuming import resume_seeds
     from vaezoo.trees.bridge.from_pyro import from_pyro
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Callback",
     "Data",
+    "ProgressBar",
     "Report",
     "RequestError",
     "Run",

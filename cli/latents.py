@@ -8,6 +8,7 @@ import click
 import vaezoo
 from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
+    Names,
     echo_json,
     json_option,
     limit_option,
@@ -18,6 +19,7 @@ from vaezoo.cli._shared import (
     takes_run,
 )
 from vaezoo.cli._streams import echo
+from vaezoo.errors import RequestError
 
 if TYPE_CHECKING:
     from vaezoo.predict.latents.overview import LatentOverview
@@ -31,21 +33,49 @@ __all__ = ["latents"]
 @takes_data
 @limit_option(1_000, "How many rows.")
 @given_option
-@out_option(".png", text="A .png file.  [default: RUN/figures/codes.png]")
+@click.option(
+    "--regions",
+    is_flag=True,
+    help="Decode a plane of codes, and show which label a classifier sees where.",
+)
+@click.option(
+    "--plane",
+    type=Names(),
+    default=(),
+    metavar="Z,Z",
+    help="With --regions, two elements, as z[0],z[3].  [default: the only two, or two principal "
+    "components]",
+)
+@out_option(".png", text="A .png file.  [default: RUN/figures/codes.png, regions.png]")
 @json_option
 @seed_option
 @takes_run
-def latents(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None:
+def latents(
+    run: "Run", regions: bool, plane: list[str], out: Path | None, as_json: bool, **options: Any
+) -> None:
     """Show where the codes of data lie, which elements are in use, and what for.
 
     KL is what an element costs, and *lost* is what log p(x | z) loses when it is set to its mean
     over the data: an element with a KL of nothing, or that nothing is lost without, is not in use.
     The picture has a map of the codes, by label, their correlations, and their ranges.
 
+    With --regions the picture is of a plane of codes: what is decoded at each place, tinted by the
+    label that a classifier sees there, and the codes of data over these regions.
+
     \b
     Example:
       vaezoo latents runs/my-run -o codes.png
+      vaezoo latents runs/my-run --regions --plane z[0],z[3]
     """
+    if plane and not regions:
+        raise RequestError("`plane` takes `regions` with it")
+    if regions:
+        _echo_regions(run, out, as_json, plane=plane, **options)
+    else:
+        _echo_overview(run, out, as_json, **options)
+
+
+def _echo_overview(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None:
     from vaezoo.cli._files import output
     from vaezoo.plots.latents.codes import plot_codes
 
@@ -60,6 +90,43 @@ def latents(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None
     cells = [tuple(map(_cell, fact.values())) for fact in facts]
     table([("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q"), *cells])
     echo(f"\n{seen.num_active} of {len(facts)} are active, {len(seen.codes)} codes -> {path}")
+
+
+def _echo_regions(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None:
+    """Print which labels are seen in a plane of codes, and draw it."""
+    from vaezoo.cli._files import output
+    from vaezoo.plots.latents.regions import plot_regions
+
+    seen = vaezoo.regions(run, **options)
+    path = out or run.folder() / "figures" / "regions.png"
+    with output(run, out, path.name) as file:
+        plot_regions(run, seen, file)
+    shares = [
+        {
+            "label": float(label),
+            "share_of_plane": float(share),
+            "share_of_data": float((seen.label == label).mean()),
+            "probability": float(of.mean()) if len(of := seen.probability[there]) else None,
+        }
+        for label, share in zip(seen.labels, seen.share, strict=True)
+        for there in [seen.region == label]
+    ]
+    if as_json:
+        scores = {"accuracy": seen.accuracy, "agreement": seen.agreement}
+        names = {"plane": list(seen.plane.names)}
+        echo_json({**names, **scores, "labels": shares, "picture": str(path)})
+        return
+    cells = [(f"{one['label']:g}", *map(_percent, [*one.values()][1:])) for one in shares]
+    table([("label", "share of the plane", "share of data", "how sure there"), *cells])
+    echo(
+        f"\nplane: {' and '.join(filter(None, seen.plane.names))}; "
+        f"{seen.agreement:.0%} of the codes lie in a region of their own label; the classifier is "
+        f"right on {seen.accuracy:.0%} of reconstructions -> {path}"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def _facts(seen: "LatentOverview") -> list[dict[str, Any]]:

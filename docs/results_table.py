@@ -15,6 +15,7 @@ _HEAD = "position: sticky; top: 0; background: var(--color-background-secondary,
 def table_of_all(folder: Path) -> str:
     """Return the rows of all files of a folder as a table that scrolls by itself, in MyST."""
     rows = [row for path in sorted(folder.glob("*.csv")) for row in _rows_of(path)]
+    rows = sorted(rows, key=lambda row: not row["model"])  # of models first; steps and faults then
     head = "".join(f'<th style="{_HEAD}">{_HEADS.get(name, name)}</th>' for name in _COLUMNS)
     body = "\n".join(_line(row) for row in rows)
     table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"

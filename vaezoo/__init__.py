@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vaezoo.predict.latents.interpolation import interpolate
     from vaezoo.predict.latents.overview import latents
     from vaezoo.predict.latents.probe import probe
+    from vaezoo.predict.latents.regions import regions
     from vaezoo.predict.latents.traversal import traverse
     from vaezoo.predict.sampling import sample
     from vaezoo.pretrained.catalogue import list_pretrained
@@ -79,6 +80,7 @@ __all__ = [
     "open_tree",
     "probe",
     "reconstruct",
+    "regions",
     "register",
     "resume",
     "resume_seeds",

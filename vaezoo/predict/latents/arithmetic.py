@@ -10,9 +10,9 @@ from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.options import PointValue, require_choice
-from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
+from vaezoo.predict.latents.classes import LabelledCodes, labelled_codes, train_classifier
 from vaezoo.predict.observed import shown
-from vaezoo.runs import Run, RunLike, as_run
+from vaezoo.runs import RunLike, as_run
 
 __all__ = ["Arithmetic", "Direction", "arithmetic"]
 
@@ -126,7 +126,8 @@ def arithmetic(
     require_choice("x", x, PointValue)
     run = as_run(run)
     of_training, codes = (
-        _Labelled.of(run, rows, name, data_dir) for rows, name in ((None, "train"), (data, split))
+        labelled_codes(run, rows, split=name, data_dir=data_dir, what="arithmetic of codes")
+        for rows, name in ((None, "train"), (data, split))
     )
     direction, moves = _direction(of_training, plus, minus)
     moved = codes.with_label(minus)
@@ -136,42 +137,14 @@ def arithmetic(
         moved, reals={name: value + scale * moves[name] for name, value in moved.reals.items()}
     )
     before, after = (shown(part.decoded(x=x, seed=seed)) for part in (moved, shifted))
-    is_plus, accuracy = _classifier(of_training, codes, plus, (before, after))
+    classifier = train_classifier(of_training, codes)
+    earlier, later = (float((classifier.predict(x) == plus).mean()) for x in (before, after))
     kept = _correlation(before, after)
-    return Arithmetic(direction, before, after, is_plus[1], is_plus[0], accuracy, kept)
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """Codes, and the labels of their rows."""
-
-    codes: Codes
-    label: Array
-
-    @classmethod
-    def of(
-        cls, run: Run, data: "DataLike | None", split: str, data_dir: str | Path | None
-    ) -> "_Labelled":
-        explaining, batches = rows_of(run, data, split=split, limit=None, data_dir=data_dir)
-        label = batches.data.arrays.get("label")
-        if label is None or label.ndim != 1:
-            raise RequestError(
-                "arithmetic of codes needs data with a label; name a column or array by `label`"
-            )
-        codes = find_codes(explaining, batches, split=split, limit=None)
-        return cls(codes, np.asarray(label[batches.data.rows(split)]))
-
-    def with_label(self, label: float) -> Codes:
-        return self.codes.at(np.flatnonzero(self.label == label).tolist())
-
-    @property
-    def pictures(self) -> Array:
-        x = shown(self.codes.decoded())
-        return np.nan_to_num(x.reshape(len(x), -1))
+    return Arithmetic(direction, before, after, later, earlier, classifier.accuracy, kept)
 
 
 def _direction(
-    labelled: _Labelled, plus: float, minus: float
+    labelled: LabelledCodes, plus: float, minus: float
 ) -> tuple[Direction, dict[str, torch.Tensor]]:
     """Return the difference of two mean codes by site, and how sure it is."""
     sides = [labelled.with_label(label) for label in (plus, minus)]
@@ -193,24 +166,6 @@ def _direction(
         moves |= dict.fromkeys(labelled.codes.of_latent(latent), move)
     length, error = float(np.sqrt(squares)), float(np.sqrt(variances))
     return Direction(plus, minus, numbers[0], numbers[1], length, error), moves
-
-
-def _classifier(
-    training: _Labelled, others: _Labelled, plus: float, pictures: tuple[Array, Array]
-) -> tuple[list[float], float]:
-    """Return which shares of pictures are taken for a label, and how good a classifier says so."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    classifier.fit(training.pictures, training.label)
-    accuracy = float(classifier.score(others.pictures, others.label))
-    shares = [
-        float((classifier.predict(np.nan_to_num(x.reshape(len(x), -1))) == plus).mean())
-        for x in pictures
-    ]
-    return shares, accuracy
 
 
 def _correlation(before: Array, after: Array) -> float:

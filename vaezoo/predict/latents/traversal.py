@@ -19,7 +19,7 @@ from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
 
-__all__ = ["Traversal", "traverse"]
+__all__ = ["Traversal", "named_unit", "traverse"]
 
 USED = 0.1  # nats of KL from which a latent counts as used
 
@@ -119,7 +119,7 @@ def traverse(
     codes = find_codes(run, batches, split=split, limit=max(MOST_CODES, *rows, 0) + 1)
     _require_rows(rows, len(codes), split)
     units = units_of(run, codes, batches, split, seed)
-    chosen = units if latents is None else [_named(name, units) for name in latents]
+    chosen = units if latents is None else [named_unit(name, units) for name in latents]
     if latents is None and any(unit.kl is not None for unit in units):
         used = [unit for unit in units if (unit.kl or 0.0) >= USED]
         chosen = (used or units)[:most]
@@ -133,8 +133,19 @@ def _require_rows(rows: Sequence[int], number: int, split: str) -> None:
         raise RequestError(f"`rows` are those of the {split} data, 0 to {number - 1}; {named}")
 
 
-def _named(name: str, units: Sequence[Unit]) -> Unit:
-    """Return an element by its name; ``3`` is that of the only latent."""
+def named_unit(name: str, units: Sequence[Unit]) -> Unit:
+    """Return an element by its name; ``3`` is that of the only latent.
+
+    Raises
+    ------
+    RequestError
+        When there is none of that name.
+
+    Examples
+    --------
+    >>> named_unit("1", [Unit("z", 0, -2.0, 2.0), Unit("z", 1, -2.0, 2.0)]).name
+    'z[1]'
+    """
     only = {unit.latent for unit in units}
     if re.fullmatch(r"\d+", name) and len(only) == 1:
         name = f"{min(only)}[{name}]"

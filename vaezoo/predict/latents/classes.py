@@ -1,0 +1,101 @@
+"""Codes with labels, and a classifier that says what is seen in what a model makes of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vaezoo.data import DataLike
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
+from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
+from vaezoo.predict.observed import shown
+from vaezoo.runs import Run
+from vaezoo.runs.conditions import Given
+
+__all__ = ["Classifier", "LabelledCodes", "labelled_codes", "train_classifier"]
+
+
+@dataclass(frozen=True)
+class LabelledCodes:
+    """Codes, and the labels of their rows, ``(N,)``."""
+
+    codes: Codes
+    label: Array
+
+    def with_label(self, label: float) -> Codes:
+        return self.codes.at(np.flatnonzero(self.label == label).tolist())
+
+    @property
+    def pictures(self) -> Array:
+        """What the model makes of the codes, ``(N, D)``."""
+        return as_rows(shown(self.codes.decoded()))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Logistic regression on what a model makes of codes.
+
+    Attributes
+    ----------
+    labels
+        That it tells apart, ``(K,)``.
+    accuracy
+        On what the model makes of other rows.
+    """
+
+    labels: Array
+    accuracy: float
+    _fitted: object
+
+    def probabilities(self, x: Array) -> Array:
+        """Return how probable each label is of data ``(N, *x_shape)``, ``(N, K)``."""
+        return np.asarray(self._fitted.predict_proba(as_rows(x)))  # type: ignore[attr-defined]
+
+    def predict(self, x: Array) -> Array:
+        """Return the most probable label of data ``(N, *x_shape)``, ``(N,)``."""
+        return np.asarray(self._fitted.predict(as_rows(x)))  # type: ignore[attr-defined]
+
+
+def labelled_codes(
+    run: Run,
+    data: "DataLike | None",
+    *,
+    split: str,
+    data_dir: str | Path | None,
+    what: str,
+    limit: int | None = None,
+    given: Given | None = None,
+) -> LabelledCodes:
+    """Return the codes of rows, with their labels.
+
+    Raises
+    ------
+    RequestError
+        In the name of ``what``, when they have none.
+    """
+    explaining, batches = rows_of(
+        run, data, split=split, limit=limit, given=given, data_dir=data_dir
+    )
+    label = batches.data.arrays.get("label")
+    if label is None or label.ndim != 1:
+        raise RequestError(f"{what} needs data with a label; name a column or array by `label`")
+    codes = find_codes(explaining, batches, split=split, limit=limit)
+    return LabelledCodes(codes, np.asarray(label[batches.data.rows(split)][:limit]))
+
+
+def train_classifier(training: LabelledCodes, others: LabelledCodes) -> Classifier:
+    """Train a classifier on what a model makes of codes, and score it on that of others."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    fitted.fit(training.pictures, training.label)
+    accuracy = float(fitted.score(others.pictures, others.label))
+    return Classifier(np.asarray(fitted.classes_), accuracy, fitted)
+
+
+def as_rows(x: Array) -> Array:
+    """Return data ``(N, *x_shape)`` as rows ``(N, D)``, 0 where there is none."""
+    return np.nan_to_num(x.reshape(len(x), -1))

@@ -24,9 +24,16 @@ from vaezoo.runs.records import Record, read_metrics, write_records
 
 COMMANDS = {
     "ae.digits": "train ae --data digits",
+    "cvae.digits": "train cvae --data digits",
+    "dmm.jsb": "train dmm --data jsb --preset small --epochs 250 --kl-warmup 1500",
+    "latent-ode.irregular-sines": "train latent-ode --data irregular-sines",
     "vae-bernoulli.digits": "train vae-bernoulli --data digits",
+    "vae-bernoulli.digits-2d": "train vae-bernoulli --data digits --set z_dim=2",
     "vae-gaussian.digits": "train vae-gaussian --data digits",
+    "vampprior.digits": "train vampprior --data digits",
+    "vq-vae.digits": "train vq-vae --data digits",
     "vrnn.jsb": "train vrnn --data jsb",
+    "vrnn.pendigits": "train vrnn --data pendigits",
 }
 KEPT = ("config.toml", "run.json", "weights.safetensors")
 NUM_SAMPLES, QUICK = 100, {"iwae": [10], "limit": 10}  # a test asks for the latter, too

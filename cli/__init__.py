@@ -48,6 +48,7 @@ COMMANDS = {
     "report": "Write one page of a run: numbers, figures, verdict.",
     "analyse": "Check the posteriors of a trained model, and repair them.",
     "study": "Answer a question by many runs.",
+    "card": "Write the card of a run, to share it.",
     "explain-loss": "Say what a loss of another library stands for.",
     "new": "Write a model/guide pair to start from.",
     "check": "Check that a model/guide pair keeps the contract.",

@@ -74,7 +74,8 @@ RANKS = (
     ),
     *("pairs", "observations", "data", "objectives", "sequences", "checks", "engine", "config"),
     *("distributed", "pretrained", "runs", "training", "sweeps", "inference", "exact"),
-    *("predict", "diagnostics", "trees", "plots", "report", "explorer", "testing", "models"),
+    *("predict", "diagnostics", "trees", "plots", "report"),
+    *("explorer", "sharing", "testing", "models"),
     *("study", "studies", "cli", "__main__"),
 )
 MOST_FILES, MOST_LINES = 14, 400

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vaezoo.runtime.arviz import to_arviz
     from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
+    from vaezoo.sharing.card import write_card
     from vaezoo.study.running import run_study
     from vaezoo.sweeps.outcome import Sweep
     from vaezoo.sweeps.sweeping import sweep
@@ -92,6 +93,7 @@ __all__ = [
     "sweep",
     "to_arviz",
     "traverse",
+    "write_card",
     "write_page",
 ]
 

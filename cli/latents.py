@@ -1,5 +1,6 @@
 """``vaezoo latents``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ def latents(
 
     KL is what an element costs, and *lost* is what log p(x | z) loses when it is set to its mean
     over the data: an element with a KL of nothing, or that nothing is lost without, is not in use.
+    *Moves x by* is the root mean square change of x when it moves by a deviation of its codes.
     The picture has a map of the codes, by label, their correlations, and their ranges.
 
     With --regions the picture is of a plane of codes: what is decoded at each place, tinted by the
@@ -85,11 +87,63 @@ def _echo_overview(run: "Run", out: Path | None, as_json: bool, **options: Any) 
         plot_codes(run, seen, file)
     facts = _facts(seen)
     if as_json:
-        echo_json({"active_units": seen.num_active, "latents": facts, "picture": str(path)})
+        whole = {"pruned": seen.pruned, **_of_codes(seen), **_against_prior(seen)}
+        active = {"active_units": seen.num_active, "latents": facts}
+        echo_json({**active, **whole, "picture": str(path)})
         return
     cells = [tuple(map(_cell, fact.values())) for fact in facts]
-    table([("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q"), *cells])
+    heads = ("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q", "moves x by")
+    table([heads, *cells])
     echo(f"\n{seen.num_active} of {len(facts)} are active, {len(seen.codes)} codes -> {path}")
+    for line in _lines(seen):
+        echo(line)
+
+
+def _lines(seen: "LatentOverview") -> Iterator[str]:
+    """Yield what there is to say of all elements together."""
+    if seen.num_active < len(seen.units):
+        yield f"without those out of use, all at once, {seen.pruned:.3f} nats are lost"
+    of_codes = _of_codes(seen)
+    if of_codes["cosine"] is not None:
+        yield (
+            f"columns of the decoder's Jacobian have |cos| {of_codes['cosine']:.2f} (0: at right "
+            f"angles), the active codes |correlation| {of_codes['correlation']:.2f}, on average"
+        )
+    prior = _against_prior(seen)
+    if prior:
+        yield (
+            f"q(z), all codes together, against p(z): {prior['wasserstein']:.2f} sd apart (sliced "
+            f"Wasserstein), told apart by a classifier in {prior['c2st']:.0%} (50 %: not at all)"
+        )
+
+
+def _of_codes(seen: "LatentOverview") -> dict[str, float | None]:
+    """Return how far active elements are from right angles: of the decoder, and of the codes."""
+    import numpy as np
+
+    among = seen.active
+    pairs = np.abs(seen.correlation[np.ix_(among, among)])[~np.eye(int(among.sum()), dtype=bool)]
+    cosine = seen.decoder.mean_cosine(among) if seen.decoder is not None else np.nan
+    return {
+        "cosine": float(cosine) if np.isfinite(cosine) else None,
+        "correlation": float(np.nanmean(pairs)) if len(pairs) else None,
+    }
+
+
+def _against_prior(seen: "LatentOverview") -> dict[str, float]:
+    """Return how far q(z) is from p(z); nothing where that cannot be drawn from."""
+    import torch
+
+    from vaezoo.diagnostics.comparison import compare_draws
+
+    if seen.prior is None or not seen.spread.any():  # an autoencoder is not meant to match it
+        return {}
+    draws, prior = (torch.as_tensor(x).unsqueeze(1) for x in (seen.draws, seen.prior))
+    apart = compare_draws(draws, prior)
+    return {
+        name: float(getattr(apart, name))
+        for name in ("wasserstein", "largest_wasserstein", "gaussian_kl", "c2st")
+    }
 
 
 def _echo_regions(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None:
@@ -130,10 +184,14 @@ def _percent(value: float | None) -> str:
 
 
 def _facts(seen: "LatentOverview") -> list[dict[str, Any]]:
-    values = zip(seen.units, seen.lost, seen.variance, seen.spread, strict=True)
+    moved = [None] * len(seen.units) if seen.decoder is None else seen.decoder.moved.tolist()
+    values = zip(seen.units, seen.lost, seen.variance, seen.spread, moved, strict=True)
     return [
-        {"latent": u.name, "kl": u.kl, "lost": float(o), "variance": float(v), "spread": float(s)}
-        for u, o, v, s in values
+        {
+            **{"latent": u.name, "kl": u.kl, "lost": float(o), "variance": float(v)},
+            **{"spread": float(s), "moves_x": m},
+        }
+        for u, o, v, s, m in values
     ]
 
 

@@ -1,6 +1,8 @@
 """What is said of codes, where it can be computed by hand: a linear decoder."""
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,71 @@ def test_the_command_draws_and_prints(run: Run) -> None:
     units = vaezoo.latents(run).units
     assert [fact["latent"] for fact in facts["latents"]] == [unit.name for unit in units]
     assert Path(facts["picture"]).stat().st_size > 10_000
+
+
+def matrix(run: Run, seen: LatentOverview) -> np.ndarray:
+    """Return W of x = W z + b in the units of the pair, its columns in the order of the units."""
+    weight = run.pair.decoder.weight.detach().numpy()
+    return weight[:, [unit.index for unit in seen.units]]
+
+
+def test_the_jacobian_of_a_linear_decoder_is_its_matrix(run: Run, seen: LatentOverview) -> None:
+    weight = matrix(run, seen)
+    norms = np.linalg.norm(weight, axis=0)
+    assert seen.decoder is not None
+    cosine = np.abs(weight.T @ weight) / np.outer(norms, norms)
+    np.testing.assert_allclose(seen.decoder.cosine, cosine, atol=2e-3)
+    moved = norms / len(weight) ** 0.5 * seen.codes[:100].std(0)
+    np.testing.assert_allclose(seen.decoder.moved, moved, rtol=0.1)  # its sd is of all 180 codes
+
+
+def test_mean_cosine_is_of_pairs(seen: LatentOverview) -> None:
+    assert seen.decoder is not None
+    expected = seen.decoder.cosine[[0, 0, 1], [1, 2, 2]].mean()
+    assert seen.decoder.mean_cosine(np.ones(3, bool)) == pytest.approx(expected)
+    assert np.isnan(seen.decoder.mean_cosine(np.array([True, False, False])))
+
+
+def test_nothing_is_pruned_where_all_are_active(seen: LatentOverview) -> None:
+    assert (seen.num_active, seen.pruned) == (3, 0.0)
+
+
+def test_elements_out_of_use_are_pruned_at_once(run: Run) -> None:
+    """A decoder that does not hear an element loses nothing without it."""
+    pair = deepcopy(run.pair)
+    with torch.no_grad():
+        pair.decoder.weight[:, 1] = 0.0
+        pair.encoder.weight[1] = 0.0
+    deaf = vaezoo.latents(replace(run, pair=pair))
+    assert deaf.num_active == 2
+    assert deaf.pruned == pytest.approx(0, abs=1e-4)
+
+
+def test_draws_of_the_prior_are_standard_normal(seen: LatentOverview) -> None:
+    """Of 180 draws, mean and sd are within 4 standard errors: 1 test in 2,000 fails."""
+    assert seen.prior is not None
+    assert seen.prior.shape == seen.draws.shape
+    assert np.abs(seen.prior.mean(0)).max() < 4 / 180**0.5
+    assert np.abs(seen.prior.std(0) - 1).max() < 4 / 360**0.5
+
+
+def test_an_autoencoder_with_a_flat_prior_has_no_draws_of_it() -> None:
+    run = vaezoo.fit("ae", config={"z_dim": 2, "hidden": [8]}, training={"steps": 2})
+    assert vaezoo.latents(run, limit=20).prior is None
+
+
+def test_sequences_have_a_prior_and_no_jacobian() -> None:
+    run = vaezoo.fit("dmm", config={"z_dim": 2, "hidden": 4}, training={"steps": 2})
+    seen = vaezoo.latents(run, limit=10)
+    assert seen.prior is not None
+    assert seen.prior.shape == seen.draws.shape
+    assert seen.decoder is None
+
+
+def test_the_command_lays_codes_beside_the_prior(run: Run) -> None:
+    done = CliRunner().invoke(main, ["latents", str(run.folder()), "--json"])
+    facts = json.loads(done.stdout)
+    assert 0.3 < facts["c2st"] < 0.8
+    assert facts["wasserstein"] < 0.5
+    assert 0 <= facts["cosine"] <= 1
+    assert facts["pruned"] == 0

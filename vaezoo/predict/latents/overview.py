@@ -1,5 +1,6 @@
 """What the codes of a run are like: where they lie, which elements are in use, and for what."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,18 +12,24 @@ from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.markup import table
+from vaezoo.observations.predictions import prior_predictive
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.plates import log_density
-from vaezoo.pairs.sites import model_of, sample_sites
+from vaezoo.pairs.sites import model_of, sample_sites, step_of, takes_lengths
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
 from vaezoo.predict.latents.units import Unit, units_of
+from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 
-__all__ = ["LatentOverview", "latents"]
+__all__ = ["DecoderJacobian", "LatentOverview", "latents"]
+
+ACTIVE = 0.01  # variance of the codes over data (Burda et al. 2016, arXiv:1509.00519)
+NUM_JACOBIANS = 100  # data
+DIFFERENCE, SMALLEST = 0.02, 0.01  # in deviations of the codes, which are no smaller
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,14 @@ class LatentOverview:
         the data, ``(L,)``.
     correlation
         Of the codes, ``(L, L)``; nan for an element that never varies.
+    pruned
+        Nats per datum (frame) that are lost when all elements that are not active are set to their
+        means at once.
+    prior
+        Draws of p(z) for the same data, ``(M, L)``, to lay beside ``draws``: all of these together
+        are of q(z), the aggregate posterior. None where nothing can be drawn from it.
+    decoder
+        How x answers to each element; None for sequences, whose frames hear draws of others.
     """
 
     units: tuple[Unit, ...]
@@ -69,10 +84,43 @@ class LatentOverview:
         ]
         return table(rows, head)
 
+    pruned: float
+    prior: Array | None
+    decoder: "DecoderJacobian | None"
+
+    @property
+    def active(self) -> Array:
+        """Which elements have codes with a variance above 0.01 over the data, ``(L,)``."""
+        return np.asarray(self.variance > ACTIVE)
+
     @property
     def num_active(self) -> int:
         """Elements whose codes have a variance above 0.01 over the data."""
-        return int((self.variance > 0.01).sum())
+        return int(self.active.sum())
+
+
+@dataclass(frozen=True)
+class DecoderJacobian:
+    """d mean(x) / dz at codes of data, by central differences, in the units that the pair sees.
+
+    Attributes
+    ----------
+    moved
+        Root mean square change of x, over its elements and data, when a latent moves by a standard
+        deviation of its codes, ``(L,)``.
+    cosine
+        Mean over data of the absolute cosine of the angle between two columns, ``(L, L)``; nan for
+        a column that is 0. Independent directions in D elements have about sqrt(2 / (pi D)).
+    """
+
+    moved: Array
+    cosine: Array
+
+    def mean_cosine(self, among: Array) -> float:
+        """Return the mean over pairs of some elements, nan where there are fewer than two."""
+        chosen = self.cosine[np.ix_(among, among)]
+        pairs = chosen[~np.eye(len(chosen), dtype=bool)]
+        return float(np.nanmean(pairs)) if np.isfinite(pairs).any() else float("nan")
 
 
 def latents(
@@ -121,6 +169,7 @@ def latents(
     units = units_of(run, codes, batches, split, seed)
     means, drawn = (_columns(part, units) for part in (codes, draws))
     kept = np.asarray(~np.isnan(means).any(1))
+    variance = means[kept].var(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.corrcoef(means[kept], rowvar=False).reshape(len(units), -1)
     return LatentOverview(
@@ -128,10 +177,15 @@ def latents(
         means[kept],
         drawn[kept],
         _labels(batches.data.arrays.get("label"), batches.data.rows(split)[:limit], codes, kept),
-        means[kept].var(0),
+        variance,
         (drawn - means)[kept].std(0),
         _lost(draws, codes, units, seed),
         correlation,
+        _pruned(
+            draws, codes, [u for u, v in zip(units, variance, strict=True) if v <= ACTIVE], seed
+        ),
+        _of_prior(codes, units, kept, seed),
+        None if codes.length is not None else _jacobian(codes, units, seed),
     )
 
 
@@ -149,18 +203,71 @@ def _labels(label: Array | None, rows: Array, codes: Codes, kept: Array) -> Arra
     return np.asarray(np.repeat(label[rows], len(kept) // len(codes))[kept])
 
 
-def _lost(draws: Codes, codes: Codes, units: tuple[Unit, ...], seed: int) -> Array:
+def _lost(draws: Codes, codes: Codes, units: Sequence[Unit], seed: int) -> Array:
     """Return the loss of log p(x | z) when an element is set to its mean over the data."""
     whole = _log_likelihood(draws, seed)
-    lost = []
+    alone = [_log_likelihood(_at_means(draws, codes, [unit]), seed) for unit in units]
+    return whole - np.array(alone)
+
+
+def _pruned(draws: Codes, codes: Codes, unused: Sequence[Unit], seed: int) -> float:
+    """Return the loss of log p(x | z) when all of some elements are set to their means."""
+    if not unused:
+        return 0.0
+    left = _log_likelihood(_at_means(draws, codes, unused), seed)
+    return _log_likelihood(draws, seed) - left
+
+
+def _at_means(draws: Codes, codes: Codes, units: Sequence[Unit]) -> Codes:
+    """Return draws with some elements at the means of the codes, of all data and frames."""
+    reals = dict(draws.reals)
     for unit in units:
         mean = codes.frames(unit.latent)[:, :, unit.index].nanmean()
-        reals = dict(draws.reals)
         for name in draws.of_latent(unit.latent):
             reals[name] = reals[name].clone()
             reals[name][:, unit.index] = mean
-        lost.append(whole - _log_likelihood(replace(draws, reals=reals), seed))
-    return np.array(lost)
+    return replace(draws, reals=reals)
+
+
+def _of_prior(codes: Codes, units: tuple[Unit, ...], kept: Array, seed: int) -> Array | None:
+    """Return draws of the prior as columns, given the conditions of the rows."""
+    try:
+        with seeded(seed, codes.run.device):
+            values = prior_predictive(codes.run.pair, codes.args)
+    except RequestError:  # flat, as that of an autoencoder
+        return None
+    reals = {}
+    for site in codes.sites:
+        step = step_of(site.name) if takes_lengths(codes.run.pair) else None
+        value = values[step[0]][:, step[1]] if step else values[site.name]
+        reals[site.name] = site.to_reals(value)
+    return _columns(replace(codes, reals=reals), units)[kept]
+
+
+def _jacobian(codes: Codes, units: Sequence[Unit], seed: int) -> DecoderJacobian:
+    """Return how the mean of x answers to each element, at the codes of the first data."""
+    transform, some = codes.run.transform, codes.at(range(min(NUM_JACOBIANS, len(codes))))
+    unit_of_x = transform.scale * (1.0 if transform.std is None else transform.std)
+    columns, spreads = [], []
+    for unit in units:
+        spread = float(codes.frames(unit.latent)[:, 0, unit.index].std(correction=0))
+        step = DIFFERENCE * max(spread, SMALLEST)
+        ends = []
+        for sign in (1, -1):
+            reals = dict(some.reals)
+            for name in some.of_latent(unit.latent):
+                reals[name] = reals[name].clone()
+                reals[name][:, unit.index] += sign * step
+            x = shown(replace(some, reals=reals).decoded(seed=seed)).astype(np.float64)
+            ends.append((x / unit_of_x).reshape(len(x), -1))
+        columns.append((ends[0] - ends[1]) / (2 * step))
+        spreads.append(spread)
+    jacobian = np.nan_to_num(np.stack(columns, 1))  # (N, L, D)
+    moved = np.sqrt((jacobian**2).mean((0, 2))) * np.array(spreads)
+    norms = np.linalg.norm(jacobian, axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ways = np.where(norms > 0, jacobian / norms, np.nan)
+    return DecoderJacobian(moved, np.abs(ways @ ways.swapaxes(1, 2)).mean(0))
 
 
 def _log_likelihood(codes: Codes, seed: int) -> float:

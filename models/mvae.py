@@ -16,9 +16,10 @@ x2    ``(rest,)``   observed, the others
 ====  ============  ==================================================================
 
 x holds both modalities, one after the other: the upper and the lower half of pictures, if nothing
-is said, or two groups of columns of a table (``split``, how many belong to the first). Entries that
-are nan are missing, and a modality all of whose entries are has no expert: without any, q(z | x) is
-the prior. ``vaezoo impute`` draws one modality given the other.
+is said, two groups of columns of a table (``split``, how many belong to the first), or pictures and
+their label: the last ``num_labels`` elements, one-hot, of which p(x2 | z) is a categorical. Entries
+that are nan are missing, and a modality all of whose entries are has no expert: without any, q(z |
+x) is the prior. ``vaezoo impute`` draws one modality given the other.
 
 The bound of whole rows tells the experts their product alone, and not how sure each is by itself:
 `mvae` follows the sum of the bounds of both modalities and of each alone (the objective
@@ -30,8 +31,8 @@ Reference
     arXiv:2105.02470.
 
 Differs from the papers
-    Two modalities, with one likelihood and nets of one size. The bound of `mopoe` has the density
-    of the mixture itself, and path derivatives through it, instead of the mean of the KLs of its
+    Two modalities, with nets of one size, and one weight. The bound of `mopoe` has the density of
+    the mixture itself, and path derivatives through it, instead of the mean of the KLs of its
     components, a looser one. In both the KL term comes in over 1,000 steps.
 """
 
@@ -40,7 +41,7 @@ from typing import Annotated
 
 import pyro
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 
@@ -99,14 +100,17 @@ class MVAE(nn.Module):
         hidden: tuple[PositiveInt, ...] = (200,),
         activation: parts.Activation = "relu",
         split: PositiveInt | None = None,
+        num_labels: NonNegativeInt = 0,
         likelihood: parts.Likelihood = parts.Bernoulli,
     ) -> None:
         super().__init__()
-        sizes = _sizes(math.prod(x_shape), split)
+        sizes = _sizes(math.prod(x_shape), split, num_labels)
         self.split = sizes[0]
         self.prior = parts.StandardNormal(z_dim)  # p(z)
         nets = [parts.Decoder(z_dim, hidden[::-1], (n,), activation=activation) for n in sizes]
-        self.decoders = nn.ModuleList(likelihood(net) for net in nets)  # p(x1 | z), p(x2 | z)
+        kinds = (likelihood, parts.OneHot if num_labels else likelihood)
+        of_each = zip(kinds, nets, strict=True)
+        self.decoders = nn.ModuleList(kind(net) for kind, net in of_each)  # p(x1 | z), p(x2 | z)
         readers = [parts.Encoder((2 * n,), hidden, activation=activation) for n in sizes]
         self.experts = nn.ModuleList(parts.DiagonalNormal(net, z_dim) for net in readers)
 
@@ -162,6 +166,7 @@ class MoPoE(MVAE):
         hidden: tuple[PositiveInt, ...] = (200,),
         activation: parts.Activation = "relu",
         split: PositiveInt | None = None,
+        num_labels: NonNegativeInt = 0,
         likelihood: parts.Likelihood = parts.Bernoulli,
     ) -> None:
         super().__init__(
@@ -170,6 +175,7 @@ class MoPoE(MVAE):
             hidden=hidden,
             activation=activation,
             split=split,
+            num_labels=num_labels,
             likelihood=likelihood,
         )
 
@@ -188,12 +194,17 @@ class MoPoE(MVAE):
             pyro.sample("z", DiagonalMixture(locs, scales, (1.0 - weights) * _NEVER))
 
 
-def _sizes(x_dim: int, split: int | None) -> tuple[int, int]:
+def _sizes(x_dim: int, split: int | None, num_labels: int) -> tuple[int, int]:
     """Return how many elements the two modalities have."""
-    first = split or x_dim // 2
+    if split and num_labels:
+        raise ValueError(
+            f"`split={split}` and `num_labels={num_labels}` both say where the second modality "
+            "begins; drop one"
+        )
+    first = x_dim - num_labels if num_labels else split or x_dim // 2
     if not 0 < first < x_dim:
         raise ValueError(
-            f"`split={first}` leaves nothing for the second of two modalities: x has {x_dim} "
-            "elements; take a smaller one"
+            f"`split={first}` leaves nothing for one of two modalities: x has {x_dim} elements; "
+            "take another"
         )
     return first, x_dim - first

@@ -75,6 +75,24 @@ def test_mixture_has_the_mean_of_its_subsets() -> None:
     torch.testing.assert_close(_guide(MoPoE, ~NOTHING).mean, torch.stack(each).mean(0))
 
 
+def test_a_label_is_drawn_given_its_row_and_a_row_given_its_label() -> None:
+    """Of two classes that are far apart; by chance each mean would be a half."""
+    label = np.arange(60) % 2
+    x = np.concatenate([np.repeat(label[:, None], 6, 1), np.eye(2)[label]], 1).astype(np.float32)
+    config = {"hidden": [8], "z_dim": 2, "num_labels": 2}
+    training = {"steps": 150, "lr": 0.03, "kl_warmup": 75, "engine": "eager"}
+    run = fit("mvae", x, config=config, training=training)
+    either = np.array([[0.0] * 6 + [np.nan] * 2, [np.nan] * 6 + [0.0, 1.0]], np.float32)
+    filled = vaezoo.impute(run, either, num_samples=60, burn_in=5).mean
+    assert filled[0, 6] > 0.6
+    assert filled[1, :6].mean() > 0.6
+
+
+def test_a_label_and_a_split_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="both say where"):
+        build_model(MVAE, {"split": 3, "num_labels": 2}, (9,))
+
+
 def test_a_split_leaves_both_modalities_something() -> None:
     with pytest.raises(ValueError, match="split=9"):
         build_model(MVAE, {"split": 9}, (9,))

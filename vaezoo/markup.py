@@ -43,7 +43,8 @@ table { border-collapse: collapse; font-size: .9rem; }
 td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; }
 td small { min-width: 11rem; } th { border-bottom: 1px solid var(--line); font-weight: 600; }
 @media (max-width: 34rem) { dl { display: block; } dd { margin: 0 0 .6rem; }
-  table { font-size: .8rem; } td, th { padding-right: .45rem; } td small { min-width: 8rem; } }
+  table { font-size: .8rem; } td, th { padding-right: .45rem; } td small { min-width: 8rem; }
+  .wide img { max-width: none; width: 46rem; } }
 @media print { :root { color-scheme: light; --ink: #000; --page: #fff; --soft: #f5f5f2;
   --line: #999; --faint: #444; } body { margin: 0; max-width: none; font-size: 10pt; }
   nav { display: none; } h2, h3 { break-after: avoid; } dl, tr { break-inside: avoid; }
@@ -140,8 +141,8 @@ def figure(name: str, title: str, caption: str, picture: bytes) -> Html:
     is_wide = int.from_bytes(picture[16:20], "big") > WIDE  # where a .png says how wide it is
     kind = ' class="wide"' if is_wide else ""
     return Html(
-        f'<figure id="{escape(name)}"{kind}><h3>{escape(title)}</h3>'
-        f'<img alt="{escape(title)}" src="data:image/png;base64,{source}">'
+        f'<figure id="{escape(name)}"{kind}><h3>{escape(title)}</h3><div class="scrolled">'
+        f'<img alt="{escape(title)}" src="data:image/png;base64,{source}"></div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 

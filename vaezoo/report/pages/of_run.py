@@ -252,7 +252,7 @@ def _warning(result: Mapping[str, Any]) -> str:
         return ""
     return (
         '<p><span class="badge poor">untrained</span> The ELBO is no better than that of '
-        "independent elements: what the model makes is noise about an average.</p>"
+        "independent elements, which know nothing of each other.</p>"
     )
 
 

@@ -10,6 +10,7 @@ from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
 from vaezoo.plots.grids import plot_grid, plot_grid_pairs
 from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
 from vaezoo.plots.style import sequence_style
+from vaezoo.plots.vectors.columns import MOST_ELEMENTS, plot_column_pairs, plot_columns
 from vaezoo.predict.encoding import reconstruct
 from vaezoo.predict.evaluation import Evaluation
 from vaezoo.predict.observed import shown
@@ -65,6 +66,7 @@ TITLES = {
 }
 
 ROWS_OF_A_FLOOR = 10_000
+ROWS_OF_A_TABLE = 500
 
 Notify = Callable[[str], object]
 Draw = Callable[[Path], object]
@@ -101,7 +103,7 @@ def plot_run(
         When the disk is full, say.
     """
     figures: dict[str, Draw] = {
-        "samples.png": lambda path: plot_data(run, path, shown(sample(run, 64))),
+        "samples.png": lambda path: _plot_samples(run, path, data_dir),
         "reconstructions.png": lambda path: _plot_reconstructions(run, path, data_dir),
     }
     of_records: dict[str, Draw] = {}
@@ -218,6 +220,24 @@ def _draw_each(
     return [name for name in figures if (run.folder() / "figures" / name).is_file()]
 
 
+def _plot_samples(run: Run, path: Path, data_dir: str | None) -> None:
+    """Write samples; of tables draws of x, as they have to be distributed like the data beside."""
+    if not _is_table(run):
+        plot_data(run, path, shown(sample(run, 64)))
+        return
+    made, beside = shown(sample(run, ROWS_OF_A_TABLE, x="sample")), None
+    with attempt("", lambda line: None):  # the reconstructions say that the data are not there
+        data = run.find_data(data_dir=data_dir)
+        beside = data.x[data.rows("validation")[:ROWS_OF_A_TABLE]]
+    plot_columns(made, run.info.get("columns", ()), path, beside=beside)
+
+
+def _is_table(run: Run) -> bool:
+    """Whether data are vectors that are read column by column."""
+    shape = run.shapes["x"]
+    return sequence_style(run) is None and len(shape) == 1 and shape[0] <= MOST_ELEMENTS
+
+
 def _plot_reconstructions(run: Run, path: Path, data_dir: str | None) -> None:
     data, x = reconstruct(run, limit=64, split="validation", data_dir=data_dir)
     plot_pairs(run, path, shown(data), shown(x))
@@ -228,6 +248,8 @@ def plot_data(run: Run, path: Path, x: Array, *, begun: int | None = None) -> No
     style = sequence_style(run)
     if style:
         plot_sequences(x, path, style, begun=begun)
+    elif _is_table(run):
+        plot_columns(x, run.info.get("columns", ()), path)
     else:
         plot_grid(x, path, scale=run.transform.scale)
 
@@ -237,6 +259,8 @@ def plot_pairs(run: Run, path: Path, x: Array, others: Array) -> None:
     style = sequence_style(run)
     if style:
         plot_sequence_pairs(x, others, path, style)
+    elif _is_table(run):
+        plot_column_pairs(x, others, run.info.get("columns", ()), path)
     else:
         plot_grid_pairs(x, others, path, scale=run.transform.scale)
 

@@ -1,0 +1,1 @@
+"""Pictures of vectors, as rows of a table are: column by column."""

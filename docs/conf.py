@@ -15,6 +15,7 @@ sys.path.insert(0, str(HERE))
 
 import model_pages  # noqa: E402 (it lies beside this file)
 import results_table  # noqa: E402 (it lies beside this file)
+import study_pages  # noqa: E402
 
 # What the executed pages see: this Python's commands, one thread, no data of this machine's owner.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -85,6 +86,8 @@ def add_files(app, docname, source):
         for file in HERE.glob("results/*.csv"):
             app.env.note_dependency(str(file))
         source[0] += f"\n{results_table.table_of_all(HERE / 'results')}"
+    if docname == "questions":
+        source[0] = study_pages.fill(source[0])
 
 
 def show_as_shell(app, doctree):
@@ -115,6 +118,7 @@ def name_aliases(app, what, name, obj, options, signature, returns):
 
 def setup(app):
     model_pages.write(HERE / "models")
+    study_pages.write(HERE / "studies")
     app.connect("source-read", add_files)
     app.connect("doctree-read", show_as_shell)
     app.connect("autodoc-process-signature", name_aliases)

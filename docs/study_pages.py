@@ -1,0 +1,146 @@
+"""A page for every study, from its file and the result that is kept, and numbers in other pages.
+
+Results are those that ``vaezoo study run NAME`` left, copied to ``docs/results/studies``; a study
+without one has a page that says how to run it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vaezoo.study import Study, get_study, list_studies, read_result
+from vaezoo.study.pictures import plot_result
+from vaezoo.study.result import Outcome, Result
+from vaezoo.study.words import claim_rows, measure_tables, said_of
+
+__all__ = ["fill", "write"]
+
+_HERE = Path(__file__).parent
+_RESULTS = _HERE / "results" / "studies"
+_TOKEN = re.compile(r"\{([a-z-]+)\.(\d+)\}")
+
+
+def write(folder: Path) -> None:
+    """Write ``index.md`` and one page per study."""
+    folder.mkdir(exist_ok=True)
+    studies = [get_study(name) for name in list_studies()]
+    results = {study.name: _result_of(study) for study in studies}
+    pages = {f"{study.name}.md": _page(study, results[study.name], folder) for study in studies}
+    pages["index.md"] = _index(studies, results)
+    for old in folder.glob("*.md"):
+        if old.name not in pages:
+            old.unlink()
+    for name, lines in pages.items():
+        text, path = "\n".join(lines) + "\n", folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def _result_of(study: Study) -> Result | None:
+    file = _RESULTS / f"{study.name}.json"
+    return read_result(file) if file.is_file() else None
+
+
+def fill(text: str) -> str:
+    """Put differences in the place of ``{STUDY.NUMBER}``: those of that claim, on each data set."""
+    return _TOKEN.sub(lambda match: _numbers(match[1], int(match[2])), text)
+
+
+def _numbers(name: str, number: int) -> str:
+    study = get_study(name)
+    result = _result_of(study)
+    if result is None:
+        return ""
+    claim = study.claims[number - 1]
+    unit = study.units.get(claim.measure, "")
+    parts = [
+        f"{said_of(outcome)}{f' {unit}' if unit else ''}, {outcome.data}"
+        for outcome in _outcomes(result, claim.text)
+    ]
+    return f"({'; '.join(parts)})"
+
+
+def _outcomes(result: Result, claim: str) -> list[Outcome]:
+    return [outcome for outcome in result.outcomes if outcome.claim == claim]
+
+
+def _index(studies: Sequence[Study], results: dict[str, Result | None]) -> list[str]:
+    lines = ["# Studies: questions that runs answer", ""]
+    lines += [
+        "Each is one file: variants that differ in one thing, trained with several seeds, measured "
+        "on the same rows, and claims that are judged by rules which stood before. Results are "
+        "those of `vaezoo study run NAME`, at the scale `quick`; an interval holds a difference in "
+        "95 of 100 cases, for all claims of a study together.",
+        "",
+        "| study | question | claims |",
+        "|---|---|---|",
+    ]
+    for study in studies:
+        result = results[study.name]
+        lines.append(f"| [{study.name}]({study.name}.md) | {study.question} | {_tally(result)} |")
+    lines += ["", *_contradicted(results), "```{toctree}", ":hidden:", ""]
+    return [*lines, *(study.name for study in studies), "```"]
+
+
+def _tally(result: Result | None) -> str:
+    if result is None:
+        return "not run yet"
+    states = [outcome.state for outcome in result.outcomes]
+    words = {"holds": "hold", "refuted": "do not", "open": "within the noise"}
+    counts = [(states.count(state), word) for state, word in words.items()]
+    return ", ".join(f"{count} {word}" for count, word in counts if count)
+
+
+def _contradicted(results: dict[str, Result | None]) -> Iterator[str]:
+    """List the claims that did not hold on any data set where they were tried."""
+    yield from ("## What is said, and did not hold", "")
+    for name, result in results.items():
+        for claim in result.refuted if result else []:
+            said = "; ".join(f"{said_of(o)}, {o.data}" for o in _outcomes(result, claim))
+            yield f"- {claim}: {said} ([{name}]({name}.md))."
+    yield ""
+
+
+def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
+    lines = [f"# {study.question}", ""]
+    if result is not None:
+        lines += [f"**{result.answer}**", ""]
+    lines += [*_prose(study.text)]
+    lines += ["## Claims, and what became of them", ""]
+    lines += [f"- {claim.text}: *{claim.rule}*" for claim in study.claims]
+    lines += [""]
+    if result is None:
+        return [*lines, f"Run it: `vaezoo study run {study.name}`."]
+    lines += [*_markdown(claim_rows(result)), "", "## What was measured", ""]
+    reference = study.reference or study.variants[0].name
+    lines += [
+        f"Means over {result.seeds} seeds and over data, with standard errors; * differs from "
+        f"*{reference}* by more than the noise.",
+        "",
+    ]
+    for data, rows in measure_tables(result):
+        lines += [f"### {data[0].upper()}{data[1:]}", "", *_markdown(rows), ""]
+    picture = folder / f"{study.name}.png"
+    plot_result(study, result, picture)
+    lines += [f"![measures of each variant, by data set]({picture.name})", ""]
+    lines += [f"Failed: {line}\n" for line in result.failed]
+    command = f"vaezoo study run {study.name} --scale {result.scale} --seeds {result.seeds}"
+    lines += ["## Again", "", "```bash", command, "```", "", result.made + "."]
+    return [*lines, f"It is about the rows {', '.join(study.rows)} of [](../questions.md)."]
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Return a docstring below its first line, its headings as definitions."""
+    _, _, body = text.strip().partition("\n")
+    for block in re.split(r"\n\s*\n", body.strip()):
+        first, _, rest = block.partition("\n")
+        if rest.startswith("    "):
+            yield from (f"**{first}.** {' '.join(line.strip() for line in rest.splitlines())}", "")
+        else:
+            yield from (" ".join(block.split()), "")
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *body]
+    return [f"| {' | '.join(line)} |" for line in lines]

@@ -21,6 +21,7 @@ __all__ = ["Answers", "PageServer"]
 
 ADDRESS = "127.0.0.1"
 LONGEST_BODY = 1 << 18  # bytes; thousands of latents
+MOST_DISCARDED = 1 << 24  # bytes that are read of a request that is too long
 SECONDS = 20  # that a connection may be silent
 HEADERS = {
     "Cache-Control": "no-store",
@@ -106,8 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.server.reading, name, lambda: arguments)
 
     def do_POST(self) -> None:
+        sent = self._sent()
         if (name := self._name()) is not None:
-            self._answer(self.server.posted, name, self._body)
+            self._answer(self.server.posted, name, lambda: _parsed(sent))
 
     def _name(self) -> str | None:
         """Return what is asked for; None when it was refused."""
@@ -120,20 +122,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._refuse(403, "not for you: open the address that vaezoo explore printed")
         return None
 
-    def _body(self) -> Mapping[str, Any]:
-        try:
-            length = int(self.headers.get("Content-Length", ""))
-        except ValueError:
-            raise RequestError("a request needs the header Content-Length") from None
-        if not 0 <= length <= LONGEST_BODY:
-            raise RequestError(f"a request has at most {LONGEST_BODY} bytes")
-        try:
-            body = json.loads(self.rfile.read(length))
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"a request is no JSON: {error}") from None
-        if not isinstance(body, dict):
-            raise RequestError("a request is a JSON object")
-        return body
+    def _sent(self) -> bytes | None:
+        """Return what was sent, of a request that is refused as well; None for too much of it.
+
+        A connection that is closed before all was read is reset, and the answer lost with it.
+        """
+        text = self.headers.get("Content-Length", "")
+        length = int(text) if text.isdecimal() and len(text) < 12 else 0
+        if length <= LONGEST_BODY:
+            return self.rfile.read(length)
+        for _ in range(0, min(length, MOST_DISCARDED), LONGEST_BODY):
+            self.rfile.read(min(length, LONGEST_BODY))
+            length -= LONGEST_BODY
+        return None
 
     def _answer(self, answers: Answers, name: str, body: Callable[[], Mapping[str, Any]]) -> None:
         if name not in answers:
@@ -164,3 +165,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Print no line for each request."""
+
+
+def _parsed(sent: bytes | None) -> Mapping[str, Any]:
+    """Return the object that a request holds as JSON."""
+    if sent is None:
+        raise RequestError(f"a request has at most {LONGEST_BODY} bytes")
+    try:
+        body = json.loads(sent)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"a request is no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise RequestError("a request is a JSON object")
+    return body

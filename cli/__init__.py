@@ -49,6 +49,8 @@ COMMANDS = {
     "analyse": "Check the posteriors of a trained model, and repair them.",
     "study": "Answer a question by many runs.",
     "card": "Write the card of a run, to share it.",
+    "push": "Put a run on the Hugging Face Hub.",
+    "pull": "Fetch a run from the Hugging Face Hub.",
     "explain-loss": "Say what a loss of another library stands for.",
     "new": "Write a model/guide pair to start from.",
     "check": "Check that a model/guide pair keeps the contract.",

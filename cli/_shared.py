@@ -29,6 +29,7 @@ __all__ = [
     "echo_note",
     "echo_points",
     "json_option",
+    "licence_option",
     "limit_option",
     "num_samples_option",
     "out_option",
@@ -221,6 +222,13 @@ data_dir_option = click.option(
 )
 
 
+licence_option = click.option(
+    "--licence",
+    "--license",
+    "licence",
+    metavar="NAME",
+    help="Under which you give the weights to others, as apache-2.0.",
+)
 split_option = choice_option("--split", Split, default="test", help="Which rows of the data.")
 z_option = choice_option("--z", PointValue, help="The mean of q(z | x), or a draw from it.")
 x_option = choice_option("--x", PointValue, help="The mean of p(x | z), or a draw from it.")

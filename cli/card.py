@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vaezoo.cli._shared import echo_json, json_option, out_option, takes_run
+from vaezoo.cli._shared import echo_json, json_option, licence_option, out_option, takes_run
 from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
@@ -15,13 +15,7 @@ __all__ = ["card"]
 
 
 @click.command()
-@click.option(
-    "--licence",
-    "--license",
-    "licence",
-    metavar="NAME",
-    help="Under which you give the weights to others, as apache-2.0.",
-)
+@licence_option
 @out_option(".md", text="A .md file.  [default: RUN/README.md]")
 @json_option
 @takes_run

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vaezoo.sequences.sequence_pair import SequencePair
     from vaezoo.settings import Training
     from vaezoo.sharing.card import write_card
+    from vaezoo.sharing.exchange import pull, push
     from vaezoo.study.running import run_study
     from vaezoo.sweeps.outcome import Sweep
     from vaezoo.sweeps.sweeping import sweep
@@ -80,6 +81,8 @@ __all__ = [
     "noise_scale",
     "open_tree",
     "probe",
+    "pull",
+    "push",
     "reconstruct",
     "regions",
     "register",

@@ -1,4 +1,4 @@
-"""Where a run lies: in a folder of the user's, or among those that come with the package."""
+"""Where a run lies: in a folder of the user's, with the package, or on a hub."""
 
 import re
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vaezoo.errors import nearest
 from vaezoo.pretrained.catalogue import get_pretrained, list_pretrained
+from vaezoo.pretrained.hub import fetch_run, is_address, read_address
 
 __all__ = ["Place", "find_run", "hint"]
 
@@ -33,23 +34,33 @@ def find_run(run: str | Path) -> Place:
     """Return where a run lies that a user names.
 
     A run folder is what its path says, also when it has the name of a pretrained run: that of the
-    user wins. Results of a pretrained run go to a folder of its name in the working directory.
+    user wins. What is made with a pretrained run, or one of a hub, goes to a folder of its name in
+    the working directory.
 
     Parameters
     ----------
     run
-        A run folder, or the name of a run that comes with the package.
+        A run folder, the name of a run that comes with the package, or the address of one on a hub,
+        ``hf://owner/name@revision``.
 
     Raises
     ------
+    RequestError
+        When there is no run at an address.
     RunError
-        When files of a pretrained run have changed.
+        When files of a pretrained run have changed, or a hub cannot be reached.
 
     Examples
     --------
     >>> str(find_run("vrnn.jsb").results), find_run("runs/mine").results
     ('vrnn.jsb', None)
     """
+    if is_address(run):
+        address = read_address(run)
+        folder, results = fetch_run(address), Path(address.name)
+        if _is_of_user(results):
+            results = Path(f"{address.name}-{folder.parent.name[:8]}")
+        return Place(folder, results)
     path = Path(run)
     names = {pretrained.name for pretrained in list_pretrained()}
     if str(path) not in names or _is_of_user(path):

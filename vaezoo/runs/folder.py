@@ -34,8 +34,9 @@ def load_run(path: str | Path, *, device: str = "auto", model: str | Path | None
     Parameters
     ----------
     path
-        The run folder, or the name of a run that comes with the package
-        (:func:`vaezoo.list_pretrained`), as ``vrnn.jsb``; the folder wins where both are there.
+        The run folder; or the name of a run that comes with the package
+        (:func:`vaezoo.list_pretrained`), as ``vrnn.jsb``, where there is no folder of that name; or
+        the address of one on a hub, ``hf://owner/name@revision``.
     device
         Where the pair goes: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     model

@@ -10,7 +10,8 @@ from vaezoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from vaezoo.sharing.card import describe_run, write_card
+    from vaezoo.sharing.exchange import pull, push
 
-__all__ = ["describe_run", "write_card"]
+__all__ = ["describe_run", "pull", "push", "write_card"]
 
 __getattr__, __dir__ = lazy_names(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 if TYPE_CHECKING:
     from vaezoo.data import Data
 
-__all__ = ["dequantised", "shapes", "without_class"]
+__all__ = ["CLASSES", "dequantised", "shapes", "without_class"]
 
 SIZE, NUM_SHAPES, NUM_TEST = 12, 3000, 800
 CLASSES = {"shape": 3, "width": 3, "column": 5, "row": 5}

@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["coverage", "labels", "reconstruction"]
+__all__ = ["coverage", "gaps", "labels", "reconstruction", "rotations"]
+
+IN_USE = 0.01  # variance of codes
 
 
 def reconstruction() -> "Measure":
@@ -42,16 +44,15 @@ def coverage(level: float = 0.9, draws: int = 200) -> "Measure":
 
         import vaezoo
 
-        x, again = vaezoo.reconstruct(
+        both = vaezoo.reconstruct(
             trained.run, limit=trained.scale.limit, z="sample", x="sample", draws=draws
         )
+        x, again = (np.asarray(values) for values in both)
         if len(np.unique(again)) == 2:
             return {}
         ends = np.quantile(again, [(1 - level) / 2, (1 + level) / 2], axis=1)
         shares = ((ends[0] <= x) & (x <= ends[1])).mean(0)
         return {"coverage error": float(np.abs(shares - level).mean())}
-
-    return measure
 
     return measure
 
@@ -80,3 +81,62 @@ def labels(*, with_factors: bool = False) -> "Measure":
         return values
 
     return measure
+
+
+def rotations(number: int = 10) -> "Measure":
+    """Return a measure of the axes of codes: ``MIG``, and ``MIG lost`` when codes are rotated.
+
+    Codes are scaled to a variance of one each before they are rotated at random, mean over so many
+    rotations, so that no element is large. Of codes without preferred axes nothing is lost.
+    """
+
+    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
+        import numpy as np
+
+        import vaezoo
+        from vaezoo.study.toys import CLASSES
+
+        data = trained.run.find_data()
+        rows = data.rows("test")
+        classes = np.stack([data.arrays[name][rows] for name in CLASSES], 1)
+        z = np.asarray(vaezoo.encode(trained.run)["z"], np.float64)
+        own, turned = gaps(z, classes, number)
+        return {"MIG": own, "MIG lost": own - turned}
+
+    return measure
+
+
+def gaps(codes: "Array", classes: "Array", number: int = 10) -> tuple[float, float]:
+    """Return the MIG of codes ``(N, L)``, and the mean of it over rotations of codes in use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> classes = np.stack(np.meshgrid(range(3), range(3)), -1).reshape(-1, 2).repeat(50, 0)
+    >>> own, turned = gaps(classes * 1.0, classes)
+    >>> round(own, 6), turned < 0.7
+    (1.0, True)
+    """
+    import numpy as np
+    from scipy.stats import ortho_group
+
+    is_used = codes.var(0) > IN_USE
+    z = codes[:, is_used] if is_used.sum() > 1 else codes
+    z = (z - z.mean(0)) / np.maximum(z.std(0), 1e-12)
+    turns = ortho_group.rvs(z.shape[1], number, random_state=0)
+    return gap_of(z, classes), float(np.mean([gap_of(z @ turn, classes) for turn in turns]))
+
+
+def gap_of(codes: "Array", classes: "Array") -> float:
+    """Return the mutual information gap of codes ``(N, L)`` and classes ``(N, F)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> classes = np.stack(np.meshgrid(range(2), range(3)), -1).reshape(-1, 2).repeat(20, 0)
+    >>> round(gap_of(classes * 1.0, classes), 6)
+    1.0
+    """
+    from vaezoo.predict.latents.disentanglement import Factored, entropies, information_with, mig
+
+    return mig(information_with(Factored(codes, classes)), entropies(classes))

@@ -2,15 +2,17 @@
 
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
+    from vaezoo.predict.latents.codes import Codes
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["coverage", "energy_distance", "sample_quality"]
+__all__ = ["blank_share", "blanks", "coverage", "energy_distance", "prior_gap", "sample_quality"]
 
 NEIGHBOURS = 5
 
@@ -75,6 +77,90 @@ def sample_quality() -> "Measure":
         return values
 
     return measure
+
+
+def prior_gap(num_samples: int = 500) -> "Measure":
+    """Return a measure of codes against N(0, I), of any model whose codes are reals.
+
+    ``prior gap`` is the energy distance of draws from q(z | x) of test data to N(0, I), and
+    ``N(0, I) distance`` that of what the model makes of draws from N(0, I) to test data.
+    """
+
+    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
+        codes = _codes(trained, "test", z="sample")
+        noise = np.random.default_rng(0).normal(size=(num_samples, codes.reals["z"].shape[1]))
+        data = trained.run.find_data()
+        x = np.asarray(data.x[data.rows("test")[: trained.scale.limit]])
+        return {
+            "prior gap": energy_distance(codes.reals["z"].cpu().numpy(), noise),
+            "N(0, I) distance": energy_distance(_decoded(codes, noise), x),
+        }
+
+    return measure
+
+
+def blanks(num_samples: int = 500) -> "Measure":
+    """Return measures of the space between codes, where nothing was seen.
+
+    Random codes are normal, each element with the mean and deviation of the codes of training data.
+    ``blank`` is the share of them that lie farther from every code of the training than 99 of 100
+    test codes do; ``random distance`` is from what is made of them to the nearest row of the
+    training, over the same of test reconstructions: 1 is as near as these are.
+    """
+
+    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
+        from scipy.spatial.distance import cdist
+
+        train, test = (_codes(trained, split) for split in ("train", "test"))
+        known, others = (c.reals["z"].cpu().double().numpy() for c in (train, test))
+        centre, spread = known.mean(0), np.maximum(known.std(0), 1e-9)
+        noise = np.random.default_rng(0).normal(size=(num_samples, known.shape[1]))
+        code = centre + spread * noise
+        data = trained.run.find_data()
+        rows = np.asarray(data.x[data.rows("train")]).reshape(len(known), -1)
+        made = _decoded(test, code).reshape(len(code), -1)
+        again = np.asarray(test.decoded()).reshape(len(others), -1)
+        usual = float(cdist(again, rows).min(1).mean())
+        return {
+            "blank": blank_share(code / spread, known / spread, others / spread),
+            "random distance": cdist(made, rows).min(1) / usual,
+        }
+
+    return measure
+
+
+def blank_share(random: "Array", known: "Array", others: "Array") -> float:
+    """Return the share of random codes that lie where none is known.
+
+    That is farther from every known code ``(N, L)`` than 99 of 100 ``others`` of data are.
+
+    Examples
+    --------
+    >>> known = np.arange(10.0)[:, None]
+    >>> blank_share(np.array([[0.1], [50.0]]), known, known + 0.2)
+    0.5
+    """
+    from scipy.spatial.distance import cdist
+
+    seen = np.quantile(cdist(others, known).min(1), 0.99)
+    return float((cdist(random, known).min(1) > seen).mean())
+
+
+def _codes(trained: "Trained", split: str, z: Literal["mean", "sample"] = "mean") -> "Codes":
+    from vaezoo.predict.latents.codes import find_codes, rows_of
+
+    limit = trained.scale.limit if split == "test" else None
+    run, batches = rows_of(trained.run, None, split=split, limit=limit)
+    return find_codes(run, batches, split=split, limit=limit, z=z)
+
+
+def _decoded(codes: "Codes", reals: "Array") -> "Array":
+    """Return what the model makes of other codes ``(M, L)``."""
+    import torch
+
+    value = torch.as_tensor(reals).to(codes.reals["z"])
+    rows = codes.at((np.arange(len(reals)) % len(codes)).tolist())
+    return np.asarray(replace(rows, reals={"z": value}).decoded())
 
 
 def _pictures(trained: "Trained", latents: str) -> tuple["Array", "Array"]:

@@ -9,7 +9,15 @@ if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["anomalies", "denoising", "directions", "epochs_to_target", "ways"]
+__all__ = [
+    "anomalies",
+    "denoising",
+    "directions",
+    "epochs_to_target",
+    "first_near_best",
+    "generalisation",
+    "ways",
+]
 
 NEAR = 0.05  # of all that validation gained, within which a training counts as done
 
@@ -29,6 +37,35 @@ def denoising(sigma: float) -> "Measure":
         noisy = x + np.random.default_rng(0).normal(scale=sigma, size=x.shape).astype(np.float32)
         again = np.asarray(vaezoo.reconstruct(trained.run, noisy, limit=None).x)
         return {"denoised MSE": ((again - x) ** 2).reshape(len(x), -1).mean(1)}
+
+    return measure
+
+
+def generalisation() -> "Measure":
+    """Return a measure of ``MSE gap``: how much worse test data are reconstructed than training.
+
+    Of data with ``held_out`` also ``new MSE``, of the class that training lacked, over that of the
+    others.
+    """
+
+    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
+        import vaezoo
+
+        errors = {}
+        for split in ("train", "test"):
+            x, again = (
+                np.asarray(v) for v in vaezoo.reconstruct(trained.run, split=split, limit=None)
+            )
+            errors[split] = ((again - x) ** 2).reshape(len(x), -1).mean(1)
+        data = trained.run.find_data()
+        is_new = np.zeros(len(errors["test"]), bool)
+        if "held_out" in data.arrays:
+            is_new = data.arrays["held_out"][data.rows("test")] == 1
+        of_known = float(errors["test"][~is_new].mean())
+        values: dict[str, float | Array] = {"MSE gap": of_known - float(errors["train"].mean())}
+        if is_new.any():
+            values["new MSE"] = float(errors["test"][is_new].mean()) / of_known
+        return values
 
     return measure
 

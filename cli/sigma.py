@@ -20,6 +20,7 @@ from vaezoo.cli._shared import (
 from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
+    from vaezoo.data.dataset import Array
     from vaezoo.diagnostics.noise import NoiseScale
     from vaezoo.runs import Run
 
@@ -98,9 +99,8 @@ def _facts(noise: "NoiseScale") -> dict[str, Any]:
     import numpy as np
 
     arrays = {
-        name: np.where(np.isnan(values), None, values).tolist()
+        name: np.asarray(getattr(noise, name), np.float64)
         for name in ("sigma", "low", "high", "residual", "ratio_by_element")
-        for values in [np.asarray(getattr(noise, name), np.float64)]
     }
     coverage = [
         {
@@ -118,5 +118,12 @@ def _facts(noise: "NoiseScale") -> dict[str, Any]:
         "ratio_error": noise.ratio_error,
         "p_value": noise.p_value,
         "coverage": coverage,
-        **arrays,
+        **{name: _numbers(values) for name, values in arrays.items()},
     }
+
+
+def _numbers(values: "Array") -> Any:
+    """Return an array as lists, None for nan, which JSON has none of."""
+    import numpy as np
+
+    return np.where(np.isnan(values), np.array(None), values).tolist()

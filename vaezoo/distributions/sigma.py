@@ -61,7 +61,7 @@ def scaled(fn: Any, value: Tensor) -> tuple[Scaled | None, str]:
     >>> sides.sigma, sides.pit
     (tensor([3., 3.]), tensor([0.5000, 0.5000]))
     >>> scaled(dist.Bernoulli(torch.full((2,), 0.5)), torch.zeros(2))[1]
-    'a Bernoulli has no sigma of its own: it follows from the mean'
+    'a Bernoulli has no sigma of its own: its values are discrete'
     """
     plain = unwrapped(fn)
     if isinstance(plain, ByColumn):
@@ -69,7 +69,9 @@ def scaled(fn: Any, value: Tensor) -> tuple[Scaled | None, str]:
     name = type(plain).__name__
     if plain.event_shape:
         return None, f"a {name} joins its elements, and sigma is of independent ones"
-    if is_discrete(plain) or name in ONE_PARAMETER:
+    if is_discrete(plain):
+        return None, f"a {name} has no sigma of its own: its values are discrete"
+    if name in ONE_PARAMETER:
         return None, f"a {name} has no sigma of its own: it follows from the mean"
     scale = _scale(plain)
     if scale is None:

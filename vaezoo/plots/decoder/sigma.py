@@ -108,7 +108,7 @@ def _bars(
     places = np.arange(len(there))
     axis.barh(places, values[there], color="0.6")
     if len(there) <= MOST_NAMES:
-        axis.set_yticks(places, [labels[place] for place in there], fontsize=8)
+        axis.set_yticks(places, [labels[place] for place in there.tolist()], fontsize=8)
     axis.invert_yaxis()
     _mark_one(axis, largest, along="x")
 

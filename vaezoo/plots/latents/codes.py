@@ -88,13 +88,18 @@ def _correlations(figure: Any, axis: Any, seen: LatentOverview) -> None:
 
 
 def _ranges(axis: Any, seen: LatentOverview) -> None:
-    """Middle 95 % and median of draws of q, over all data, beside those of N(0, I)."""
+    """Middle 95 % and median of draws of q, over all data, beside those of the prior."""
     some = slice(0, MOST_BARS)
     low, middle, high = np.quantile(seen.draws[:, some], (0.025, 0.5, 0.975), axis=0)
     places = np.arange(len(middle))
-    axis.axhspan(-1.96, 1.96, color="0.93", label="95 % of N(0, 1)")
-    axis.vlines(places, low, high, color=INK)
+    axis.vlines(places, low, high, color=INK, zorder=3)
     axis.plot(places, middle, "o", color=INK, markersize=3, label="95 % and median of all draws")
+    if seen.prior is not None:
+        ends = np.quantile(seen.prior[:, some], (0.025, 0.975), axis=0)
+        axis.bar(places, ends[1] - ends[0], 0.8, ends[0], color="0.9", label="95 % of the prior")
+        low, high = np.minimum(low, ends[0]), np.maximum(high, ends[1])
+    room = 0.25 * (high.max() - low.min())  # for the legend
+    axis.set_ylim(low.min() - 0.2 * room, high.max() + room)
     axis.set_xticks(places, [unit.name for unit in seen.units[some]], fontsize=7, rotation=90)
     axis.set(title="all codes together, q(z)")
     axis.legend(frameon=False, fontsize=8)

@@ -85,10 +85,9 @@ class FactorAnalysis(nn.Module):
     def guide(self, x: Tensor) -> None:
         """p(z | x) of ``x (B, *x_shape)``."""
         weighed = self.W / self.psi[:, None]
-        precision = (
-            torch.eye(self.W.shape[1], dtype=self.W.dtype, device=self.W.device)
-            + self.W.T @ weighed
-        )
+        scaled = self.W.T @ weighed
+        identity = torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device)
+        precision = identity + (scaled + scaled.T) / 2  # a product is not symmetric to the last bit
         residual = (x.reshape(len(x), -1) - self.b) @ weighed
         loc = torch.linalg.solve(precision, residual.T).T
         with pyro.plate("data", len(x)):

@@ -22,6 +22,9 @@ from vaezoo.study.measures.units import against_spectrum
 
 __all__ = ["study"]
 
+# What the spectrum tells is about optima.
+ANNEALED = {"steps": 4000, "lr": 0.01, "lr_decay": 0.999, "plateau": 0, "patience": 0}
+
 
 def latents(number: int) -> Variant:
     """Return a VAE with so many latents."""
@@ -33,8 +36,7 @@ def linear(sigma: float) -> Variant:
     """Return a linear VAE whose sigma is fixed."""
     likelihood = {"name": "gaussian", "sigma": f"fixed:{sigma:g}"}
     config = {"hidden": (), "z_dim": 20, "likelihood": likelihood}
-    settings = {"lr": 0.003, "patience": 0, "plateau": 0}
-    return Variant(f"linear, sigma {sigma:g}", "vae-gaussian", config, settings, data=("greys",))
+    return Variant(f"linear, sigma {sigma:g}", "vae-gaussian", config, ANNEALED, data=("greys",))
 
 
 study = Study(
@@ -62,7 +64,7 @@ study = Study(
         ),
     ],
     scales={
-        "smoke": Scale(2, 0.2, {"steps": 20}, data=("greys",), limit=40),
+        "smoke": Scale(2, 0.2, {"steps": 20}, data=("digits",), limit=40),
         "quick": Scale(3, 3, {"steps": 1500}),
         "full": Scale(20, 50, {"steps": 10000}),
     },

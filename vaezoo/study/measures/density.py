@@ -13,7 +13,8 @@ __all__ = ["bounds", "memorising", "train_gap"]
 def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
     """Return a measure of ``log p(x)`` (importance weighted, K draws), ``ELBO`` and its terms.
 
-    Both bounds are in units of the data, nats per datum. An autoencoder has none of these.
+    Both bounds are in units of the data, nats per datum, also of sequences. An autoencoder has none
+    of these.
     ``log p(x)`` has a value for each datum, the others are one number of a run:
     ``ELBO``, ``KL``, ``active units``, and the two parts of the KL, which are the ``information``
     of z and x and the ``marginal KL`` of all codes from the prior (Hoffman & Johnson 2016).
@@ -29,10 +30,11 @@ def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
         if metrics.is_autoencoder:
             return {}
         values, _ = log_density(trained.run, num_samples=num_samples, **how)
+        frames = (evaluation.num_frames or evaluation.num_rows) / evaluation.num_rows
         every: dict[str, float | Array] = {
             "log p(x)": values,
-            "ELBO": evaluation.in_units.get("ELBO", float(metrics.elbo)),
-            "KL": float(metrics.kl),
+            "ELBO": evaluation.in_units.get("ELBO", float(metrics.elbo)) * frames,
+            "KL": float(metrics.kl) * frames,
         }
         if metrics.active_units is not None:
             every["active units"] = float(metrics.active_units)

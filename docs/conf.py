@@ -13,8 +13,9 @@ from docutils import nodes
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import model_pages  # noqa: E402 (it lies beside this file)
+import model_pages  # noqa: E402 (they lie beside this file)
 import results_table  # noqa: E402 (it lies beside this file)
+import site_meta  # noqa: E402
 import study_pages  # noqa: E402
 
 # What the executed pages see: this Python's commands, one thread, no data of this machine's owner.
@@ -48,6 +49,12 @@ html_title = f"vaezoo {release}"
 html_static_path = ["_static"]
 html_css_files = ["vaezoo.css"]
 html_copy_source = False
+html_baseurl = os.environ.get("VAEZOO_DOCS_URL", "")  # where it is published: for sitemap.xml
+
+# Hosts that answer programs with an error, and pages whose anchors a script makes.
+linkcheck_ignore = [r"https://(dx\.)?doi\.org/", r"https://www\.arviz\.org"]
+linkcheck_anchors = False
+linkcheck_timeout = 20
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -123,3 +130,5 @@ def setup(app):
     app.connect("doctree-read", show_as_shell)
     app.connect("autodoc-process-signature", name_aliases)
     app.connect("sphinx-click-process-description", show_example)
+    app.connect("html-page-context", site_meta.describe)
+    app.connect("build-finished", site_meta.write_sitemap)

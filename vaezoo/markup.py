@@ -23,7 +23,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   max-width: 68rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .4rem; }
 h3 { font-size: 1.02rem; margin: 0 0 .3rem; }
-a { color: inherit; } nav { font-size: .9rem; margin: .6rem 0; } nav a { margin-right: .9rem; }
+a { color: inherit; }
 .badge { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; color: #fff;
   background: var(--unknown); }
 .good { background: var(--good); } .fair { background: var(--fair); }
@@ -47,7 +47,8 @@ td small { min-width: 11rem; } th { border-bottom: 1px solid var(--line); font-w
   .wide img { max-width: none; width: 46rem; } }
 @media print { :root { color-scheme: light; --ink: #000; --page: #fff; --soft: #f5f5f2;
   --line: #999; --faint: #444; } body { margin: 0; max-width: none; font-size: 10pt; }
-  nav { display: none; } h2, h3 { break-after: avoid; } dl, tr { break-inside: avoid; }
+  details::details-content { content-visibility: visible; }
+  h2, h3 { break-after: avoid; } dl, tr { break-inside: avoid; }
   pre { white-space: pre-wrap; } * { print-color-adjust: exact; } }
 """
 

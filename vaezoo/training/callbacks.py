@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from vaezoo.errors import RequestError
@@ -124,6 +125,5 @@ def _notebook_output() -> Any:
     shell = ipython.get_ipython() if ipython else None
     if shell is None or not hasattr(shell, "kernel"):
         return None
-    from IPython.display import display
-
+    display: Any = import_module("IPython.display").display
     return display({"text/plain": ""}, raw=True, display_id=True)

@@ -23,7 +23,7 @@ from vaezoo.study.measures.units import against_spectrum
 __all__ = ["study"]
 
 # What the spectrum tells is about optima.
-ANNEALED = {"steps": 4000, "lr": 0.01, "lr_decay": 0.999, "plateau": 0, "patience": 0}
+ANNEALED = {"steps": 8000, "lr": 0.01, "lr_decay": 0.9995, "plateau": 0, "patience": 0}
 
 
 def latents(number: int) -> Variant:

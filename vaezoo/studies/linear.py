@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["study"]
 
 NUM_LATENTS = 10
-# From 0.01 to 0.0002 in 4,000 steps, without a stop: what is compared are optima.
-ANNEALED = {"lr": 0.01, "lr_decay": 0.999, "plateau": 0, "patience": 0}
+# From 0.01 to 0.0002 in 8,000 steps, without a stop: what is compared are optima.
+ANNEALED = {"lr": 0.01, "lr_decay": 0.9995, "plateau": 0, "patience": 0}
 
 
 def simulated() -> "Data":
@@ -81,7 +81,7 @@ study = Study(
     ],
     scales={
         "smoke": Scale(2, 0.1, {"steps": 30}, data=("simulated",), limit=50),
-        "quick": Scale(3, 2, {"steps": 4000, **ANNEALED}),
+        "quick": Scale(3, 4, {"steps": 8000, **ANNEALED}),
         "full": Scale(20, 30, {"steps": 10000, **ANNEALED}, limit=1000),
     },
     units={

@@ -47,4 +47,4 @@ def test_a_task_of_one_family_has_no_winner() -> None:
 def test_winners_are_said_by_family() -> None:
     own = result(("ae", 0.80, 0.01), ("vae", 0.95, 0.01))
     text = winners(own, [Task("probe"), Task("MIG")], FAMILIES)
-    assert text == "A VAE is best: probe on toy (ae 0.8, vae 0.95)."
+    assert text == "A VAE is best in 1 of 1: probe (toy)."

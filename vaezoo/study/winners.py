@@ -89,16 +89,15 @@ def winners(result: Result, tasks: Sequence[Task], families: Mapping[str, Sequen
     sentences = []
     for family in families:
         for is_enough, verb in ((False, "is best"), (True, "is enough (none is better)")):
-            told = [
-                _said(winner)
-                for winner in every
-                if winner.family == family and winner.is_enough == is_enough
-            ]
-            if told:
-                sentences.append(f"{family[0].upper()}{family[1:]} {verb}: {'; '.join(told)}.")
+            won = [w for w in every if w.family == family and w.is_enough == is_enough]
+            if won:
+                number = f"in {len(won)} of {len(every)}"
+                sentences.append(f"{family[0].upper()}{family[1:]} {verb} {number}: {_said(won)}.")
     return " ".join(sentences)
 
 
-def _said(winner: Winner) -> str:
-    pairs = ", ".join(f"{row.variant} {row.value:.3g}" for row in winner.best.values())
-    return f"{winner.task.measure} on {winner.data} ({pairs})"
+def _said(won: Sequence[Winner]) -> str:
+    """Return the measures, each with its data sets, as ``MIG (shapes), probe (digits, shapes)``."""
+    measures = dict.fromkeys(winner.task.measure for winner in won)
+    sets = {m: ", ".join(w.data for w in won if w.task.measure == m) for m in measures}
+    return ", ".join(f"{measure} ({data})" for measure, data in sets.items())

@@ -19,6 +19,7 @@ Limits
 from typing import TYPE_CHECKING
 
 from vaezoo.study import Claim, Scale, Study, Variant
+from vaezoo.study.design import SCALES
 from vaezoo.study.measures.codes import reconstruction
 from vaezoo.study.measures.samples import blanks
 from vaezoo.study.measures.tasks import anomalies, generalisation, ways
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["study"]
 
+LARGE = SCALES[1:]  # where there is time for all
 NETS = {"z_dim": 10, "hidden": (200,), "activation": "relu"}
 SHARED = {**NETS, "likelihood": {"name": "gaussian", "sigma": "shared"}}
 
@@ -42,11 +44,11 @@ study = Study(
     rows=("1-17", "1-18", "1-20", "1-21"),
     variants=[
         Variant("ae", "ae", NETS),
-        Variant("ae-denoising", "ae-denoising", NETS),
-        Variant("rae", "rae", NETS),
-        Variant("wae-mmd", "wae-mmd", NETS),
+        Variant("ae-denoising", "ae-denoising", NETS, scales=LARGE),
+        Variant("rae", "rae", NETS, scales=LARGE),
+        Variant("wae-mmd", "wae-mmd", NETS, scales=LARGE),
         Variant("vae", "vae-gaussian", SHARED),
-        Variant("beta-vae", "vae-gaussian", SHARED, {"beta": 4.0}),
+        Variant("beta-vae", "vae-gaussian", SHARED, {"beta": 4.0}, scales=LARGE),
     ],
     data={"digits but 8": digits_but_8},
     measures=[reconstruction(), blanks(), ways(), generalisation(), anomalies()],

@@ -19,12 +19,14 @@ Limits
 """
 
 from vaezoo.study import Claim, Scale, Study, Variant
+from vaezoo.study.design import SCALES
 from vaezoo.study.measures.codes import rotations
 from vaezoo.study.measures.density import bounds
 from vaezoo.study.toys import shapes
 
 __all__ = ["study"]
 
+LARGE = SCALES[1:]  # where there is time for all
 NETS = {"z_dim": 6, "hidden": (200,), "activation": "relu"}
 SHARED = {**NETS, "likelihood": {"name": "gaussian", "sigma": "shared"}}
 FULL = {**SHARED, "posterior": {"name": "full-rank"}}
@@ -35,10 +37,10 @@ study = Study(
     variants=[
         Variant("vae", "vae-gaussian", SHARED),
         Variant("vae, full-rank q", "vae-gaussian", FULL),
-        Variant("beta 4", "vae-gaussian", SHARED, {"beta": 4.0}),
-        Variant("beta 16", "vae-gaussian", SHARED, {"beta": 16.0}),
-        Variant("beta 4, full-rank q", "vae-gaussian", FULL, {"beta": 4.0}),
-        Variant("ae", "ae", NETS),
+        Variant("beta 4", "vae-gaussian", SHARED, {"beta": 4.0}, scales=LARGE),
+        Variant("beta 16", "vae-gaussian", SHARED, {"beta": 16.0}, scales=LARGE),
+        Variant("beta 4, full-rank q", "vae-gaussian", FULL, {"beta": 4.0}, scales=LARGE),
+        Variant("ae", "ae", NETS, scales=LARGE),
     ],
     data={"shapes": shapes},
     measures=[rotations(), bounds(20)],

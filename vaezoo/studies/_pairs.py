@@ -1,6 +1,6 @@
 """Pairs and objectives that the zoo has not: each does on purpose what a question asks about."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import pyro
 from pyro import poutine
@@ -34,11 +34,11 @@ class AtMean:
     def loss(self, pair: nn.Module, args: Args, context: Context = PLAIN) -> Tensor:
         """Return what is minimised, of the rows that count."""
         guide = poutine.trace(guide_of(pair)).get_trace(*args)
-        q = guide.nodes["z"]["fn"]
+        q: Any = guide.nodes["z"]["fn"]
         guide.nodes["z"]["value"] = q.mean
         model = poutine.trace(poutine.replay(model_of(pair), trace=guide)).get_trace(*args)
-        kl = kl_divergence(q, model.nodes["z"]["fn"])
-        each = context.beta * kl - model.nodes["x"]["fn"].log_prob(args[0])
+        p, p_x = (cast("Any", model.nodes[name]["fn"]) for name in ("z", "x"))
+        each: Tensor = context.beta * kl_divergence(q, p) - p_x.log_prob(args[0])
         if context.mask is None:
             return each.mean()
         return (each * context.mask).sum() / context.mask.sum()

@@ -55,7 +55,7 @@ def encoders(trained: Trained) -> Mapping[str, float]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         for pair, objective in both:
-            phi = list(pair.encoder.parameters())
+            phi = [p for name, p in pair.named_parameters() if name.startswith("encoder.")]
             every = [gradient_of(pair, objective, args, phi) for _ in range(100)]
             variances.append(math.log10(spread(every)))
     own, of_path = variances

@@ -46,7 +46,7 @@ study = Study(
         _variant(16, 8),
     ],
     data={"digits": "digits", "mnist": "mnist"},
-    measures=[bounds(20), gradient_noise()],
+    measures=[bounds(10), gradient_noise(30)],
     claims=[
         Claim("One draw of each datum is enough: 16 train no better", "ELBO",
               "1 draw, 128 rows", "16 draws, 128 rows", "same", 0.5, ("4-5",)),
@@ -62,7 +62,7 @@ study = Study(
     ],
     scales={
         "smoke": Scale(2, 0.1, {"steps": 10, "engine": "eager"}, data=("digits",), limit=40),
-        "quick": Scale(4, 2, {"steps": 800, "lr": 2e-3}, data=("digits",)),
+        "quick": Scale(3, 2, {"steps": 500, "lr": 2e-3}, data=("digits",)),
         "full": Scale(10, 240, {"steps": 20000}),
     },
     units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},

@@ -46,11 +46,11 @@ def both_ways(trained: Trained) -> "Mapping[str, float | Array]":
     import vaezoo
 
     run, limit = trained.run, trained.scale.limit
-    x, at_mean = vaezoo.reconstruct(run, limit=limit)
+    x, at_mean = map(np.asarray, vaezoo.reconstruct(run, limit=limit))
     error = np.square(at_mean - x).reshape(len(x), -1)
     if "autoencoder" in trained.variant.name:
         return {"MSE, mean": error.mean(1), "MSE, sample": error.mean(1)}
-    _, drawn = vaezoo.reconstruct(run, limit=limit, z="sample", draws=20)
+    drawn = np.asarray(vaezoo.reconstruct(run, limit=limit, z="sample", draws=20).x)
     errors = np.square(drawn - x[:, None]).reshape(*drawn.shape[:2], -1)
     gap = (error.sum(1) - errors.sum(2).mean(1)) / (2 * SIGMA**2)
     metrics = vaezoo.evaluate(run, limit=limit, iwae=(1,)).metrics

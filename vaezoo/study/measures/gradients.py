@@ -74,8 +74,10 @@ def gradient_of(
     import torch
     from torch.nn.utils import parameters_to_vector
 
+    from vaezoo.objectives.losses import PAIR, named_losses
+
     every = [*pair.parameters()] if parameters is None else [*parameters]
-    loss = objective.loss(pair, args)
+    loss = named_losses(objective.loss(pair, args))[PAIR]
     return parameters_to_vector(
         torch.autograd.grad(loss, every, allow_unused=True, materialize_grads=True)
     )

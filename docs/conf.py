@@ -22,6 +22,7 @@ import study_pages  # noqa: E402
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("VAEZOO_DATA", None)
+os.environ.pop("MPLBACKEND", None)  # else a kernel shows no figures
 kernel_settings = tempfile.TemporaryDirectory()
 startup = Path(kernel_settings.name) / "profile_default" / "startup"
 startup.mkdir(parents=True)

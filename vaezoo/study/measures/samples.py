@@ -47,7 +47,7 @@ def coverage(made: "Array", data: "Array") -> float:
     --------
     >>> data = np.arange(20.0)[:, None]
     >>> coverage(data, data), coverage(data[:1], data)
-    (1.0, 0.3)
+    (1.0, 0.2)
     """
     from scipy.spatial.distance import cdist
 

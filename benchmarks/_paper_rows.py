@@ -229,7 +229,9 @@ ROWS: dict[str, Row] = {
         "density; its weights are scored by the density that has the same parameters, and come out "
         "where the paper's do. The continuous Bernoulli itself is far above the paper's 1470, as "
         "are independent pixels: here its parameter is not bounded, so that it can follow the dark "
-        "pixels, which lie in [0, 1/256]. Why theirs does not, was not looked into.",
+        "pixels, which lie in [0, 1/256]. The authors' code (github.com/cunningham-lab/cb_and_cc) "
+        "clips it to 1e-4 ... 1 - 1e-4, at which a dark pixel is worth 2.22 nats at most, and "
+        "all 784 together 1741.",
     ),
     "capacity": Row(
         "A KL of C nats, made to measure",

@@ -18,10 +18,11 @@ three is log p(x) itself.
 """
 
 import math
+from typing import Annotated
 
 import pyro
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 from torch.distributions.transforms import ReshapeTransform
@@ -147,16 +148,17 @@ class MAF(nn.Module):
     x     ``x_shape``   observed, real
     ====  ============  ===========================================
 
-    Its ELBO is log p(x). A draw takes a pass of the network for each element. An element that never
-    varies has no density: a new row in which it does is worth minus millions of nats, as of the
-    pixels at the rim of the embedded digits; leave such elements out (``--drop``).
+    Its ELBO is log p(x). A draw takes a pass of the network for each element. No element has a
+    standard deviation below ``floor`` given those before it: without, one that never varies would
+    be worth any number of nats, and minus millions in the first row in which it does.
 
     Reference
         Papamakarios, Pavlakou & Murray 2017, *Masked Autoregressive Flow for Density Estimation*,
         arXiv:1705.07057.
 
     Differs from the paper
-        No batch normalisation between transforms; Zuko's masked networks, whose scale is bounded.
+        No batch normalisation between transforms; Zuko's masked networks, their scales
+        between ``floor`` and its inverse.
     """
 
     has_latents = False
@@ -167,11 +169,13 @@ class MAF(nn.Module):
         x_shape: tuple[int, ...],
         transforms: PositiveInt = 5,
         hidden: tuple[PositiveInt, ...] = (100, 100),
+        floor: Annotated[float, Field(gt=0, lt=1)] = 0.01,
     ) -> None:
         super().__init__()
         size = math.prod(x_shape)
         self.shape = ReshapeTransform(torch.Size([size]), torch.Size(x_shape))
-        self.flow = parts.FlowPrior(size, transforms=transforms, hidden=hidden)
+        slope = floor ** (1 / transforms)  # of each of them
+        self.flow = parts.FlowPrior(size, transforms=transforms, hidden=hidden, slope=slope)
 
     def model(self, x: Tensor) -> None:
         """p(x) of ``x (B, *x_shape)``."""

@@ -1,5 +1,6 @@
 """Densities without a network between latents and data, against their closed forms."""
 
+import math
 from typing import Any
 
 import pytest
@@ -69,6 +70,17 @@ def test_a_flow_of_one_element_integrates_to_one() -> None:
     x = torch.linspace(-30, 30, 20_001)[:, None]
     density = log_weights(pair, (x,), 1)[0].exp()
     assert float(torch.trapezoid(density, x[:, 0])) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_flow_is_no_narrower_than_its_floor() -> None:
+    """Transforms that ask for any scale have 0.1 together, so that the most is N(0; 0, 0.1^2)."""
+    config = {"hidden": [8], "transforms": 2, "floor": 0.1}
+    pair = build_model(get_model("maf"), config, (1,)).double()
+    for name, value in pair.named_parameters():
+        value.data.fill_(1e9 if name.endswith("phi.1") else 0.0)  # the log scales, and shifts
+    x = torch.linspace(-1, 1, 201, dtype=torch.float64)[:, None]
+    most = float(log_weights(pair, (x,), 1)[0].max())
+    assert most == pytest.approx(-math.log(0.1 * math.sqrt(2 * math.pi)), abs=1e-6)
 
 
 def test_independent_elements_have_their_own_shares() -> None:

@@ -4,10 +4,11 @@ An autoregressive transform takes one pass in one direction, and as many as ther
 other. A prior has its density in one pass, and a posterior its draws: training needs no more.
 """
 
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
@@ -17,6 +18,9 @@ from vaezoo.parts.axes import POSTERIORS, PRIORS
 from vaezoo.parts.networks import EncoderNet, GaussianHead
 
 __all__ = ["FlowDistribution", "FlowPrior", "InverseAutoregressiveFlow", "SplineFlow"]
+
+Slope = Annotated[float, Field(gt=0, lt=1)]
+_SLOPE = 1e-3  # Zuko's own
 
 
 class FlowDistribution(dist.TorchDistribution):
@@ -85,14 +89,24 @@ def _zuko_flows() -> Any:
 
 
 def _autoregressive(
-    z_dim: int, transforms: int, hidden: tuple[int, ...], bins: int, context: int = 0
+    z_dim: int,
+    transforms: int,
+    hidden: tuple[int, ...],
+    bins: int,
+    context: int = 0,
+    slope: float = _SLOPE,
 ) -> Any:
     """Return an autoregressive transform of Zuko; of splines if it has bins, else affine.
 
-    The order of the latents turns round between any two.
+    The order of the latents turns round between any two. Slopes are above ``slope``, and those of
+    affine transforms below its inverse.
     """
     flows = _zuko_flows()
     options = {"context": context, "transforms": transforms, "hidden_features": hidden}
+    if not bins and slope != _SLOPE:
+        from zuko.transforms import MonotonicAffineTransform
+
+        options["univariate"] = partial(MonotonicAffineTransform, slope=slope)
     flow = flows.MAF(z_dim, **options) if not bins else flows.NSF(z_dim, bins=bins, **options)
     return flow.transform
 
@@ -116,6 +130,9 @@ class FlowPrior(nn.Module):
         Widths of the network of each.
     bins
         Pieces of a spline for each latent; of 0 the transforms are affine.
+    slope
+        Smallest slope of an affine transform, its inverse the largest: no conditional density has
+        a standard deviation below ``slope ** transforms``.
 
     Raises
     ------
@@ -139,9 +156,10 @@ class FlowPrior(nn.Module):
         transforms: PositiveInt = 3,
         hidden: tuple[PositiveInt, ...] = (64, 64),
         bins: NonNegativeInt = 0,
+        slope: Slope = _SLOPE,
     ) -> None:
         super().__init__()
-        self.to_noise = _autoregressive(z_dim, transforms, hidden, bins)
+        self.to_noise = _autoregressive(z_dim, transforms, hidden, bins, slope=slope)
         self.register_buffer("loc", torch.zeros(z_dim), persistent=False)
         self.register_buffer("scale", torch.ones(z_dim), persistent=False)
 

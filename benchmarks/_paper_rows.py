@@ -211,8 +211,8 @@ ROWS: dict[str, Row] = {
         "Burda et al. 2016, arXiv:1509.00519, Table 1, one layer",
         iwae,
         "Their schedule has 3,280 passes over 60,000 images, this one three over 50,000, so both "
-        "figures are above theirs; compared is the difference. 2,000 test images, at random; "
-        "their draws are 5,000.",
+        "figures are far above theirs, and the difference, which falls in training, is larger "
+        "than the target's. 2,000 test images, at random; their draws are 5,000.",
     ),
     "vampprior": Row(
         "Static MNIST, VampPrior with 500 pseudo-inputs, 784-300-300-40",

@@ -67,6 +67,6 @@ study = Study(
     },
     units={
         **dict.fromkeys(("ELBO", "ELBO of fits", "amortisation gap"), "nats"),
-        "cost of a fit over that of the encoder": "",
+        
     },
 )

@@ -67,6 +67,5 @@ study = Study(
     },
     units={
         **dict.fromkeys(("ELBO", "ELBO of fits", "amortisation gap"), "nats"),
-        
     },
 )

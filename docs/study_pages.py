@@ -6,6 +6,7 @@ without one has a page that says how to run it.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vaezoo.study import Study, get_study, list_studies, read_result
@@ -42,7 +43,10 @@ def _result_of(study: Study) -> Result | None:
 
 
 def fill(text: str) -> str:
-    """Put differences in the place of ``{STUDY.NUMBER}``: those of that claim, on each data set."""
+    """Put numbers in the place of ``{STUDY.NUMBER}``: those of that claim, on each data set.
+
+    They are differences of two variants, or values where the claim is about a number.
+    """
     return _TOKEN.sub(lambda match: _numbers(match[1], int(match[2])), text)
 
 
@@ -53,11 +57,18 @@ def _numbers(name: str, number: int) -> str:
         return ""
     claim = study.claims[number - 1]
     unit = study.units.get(claim.measure, "")
+    shift = 0.0 if isinstance(claim.than, str) else claim.than
     parts = [
-        f"{said_of(outcome)}{f' {unit}' if unit else ''}, {outcome.data}"
+        f"{said_of(_shifted(outcome, shift))}{f' {unit}' if unit else ''}, {outcome.data}"
         for outcome in _outcomes(result, claim.text)
     ]
     return f"({'; '.join(parts)})"
+
+
+def _shifted(outcome: Outcome, by: float) -> Outcome:
+    own = outcome.difference
+    ends = None if own.interval is None else (own.interval[0] + by, own.interval[1] + by)
+    return replace(outcome, difference=replace(own, value=own.value + by, interval=ends))
 
 
 def _outcomes(result: Result, claim: str) -> list[Outcome]:

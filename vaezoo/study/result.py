@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from vaezoo.predict.comparison.estimates import Estimate, paired_difference
 from vaezoo.runtime.reading import read_plain
 from vaezoo.study.design import Claim, Study
 
-__all__ = ["Outcome", "Result", "Row", "judged", "read_result", "result_of"]
+__all__ = ["Outcome", "Result", "Row", "answer_of", "judged", "read_result", "result_of"]
 
 State = Literal["holds", "refuted", "open"]
 Values = Mapping[tuple[str, str, str], Array]
@@ -197,10 +197,7 @@ def result_of(
         tuple(failed),
         _environment(),
     )
-    answer = (study.answer or _answer)(result)
-    return Result(
-        **{**{f: getattr(result, f) for f in result.__dataclass_fields__}, "answer": answer}
-    )
+    return replace(result, answer=answer_of(study, result))
 
 
 def _row(study: Study, key: tuple[str, str, str], values: Values) -> Row:
@@ -258,18 +255,21 @@ def _state(claim: Claim, difference: Estimate) -> State:
     return "holds" if low > claim.by else ("refuted" if high < claim.by else "open")
 
 
-def _answer(result: Result) -> str:
-    """Say what became of each claim."""
-    words = {"holds": "holds", "refuted": "does not hold", "open": "is within the noise"}
-    sentences = []
-    for claim in result.states:
-        parts = [
-            f"{words[o.state]} on {o.data} ({o.difference.value:+.3g})"
-            for o in result.outcomes
-            if o.claim == claim
-        ]
-        sentences.append(f"“{claim}” {', '.join(parts)}.")
-    return " ".join(sentences)
+def answer_of(study: Study, result: Result) -> str:
+    """Return sentences that answer the question of a study by its result."""
+    return study.answer(result) if study.answer else _became(result)
+
+
+def _became(result: Result) -> str:
+    """Say which claims hold, which do not, which are open, and which depend on the data."""
+    sorts: dict[str, list[str]] = {}
+    for claim, states in result.states.items():
+        sort = _SORTS[states[0]] if len(set(states)) == 1 else "It depends on the data"
+        sorts.setdefault(sort, []).append(f"“{claim}”")
+    return " ".join(f"{sort}: {'; '.join(claims)}." for sort, claims in sorts.items())
+
+
+_SORTS = {"holds": "Holds", "refuted": "Does not hold", "open": "Within the noise"}
 
 
 def _environment() -> str:

@@ -1,11 +1,13 @@
 """A result in words: tables for the terminal and for pages."""
 
+import math
 from collections.abc import Iterator
 
 from vaezoo.study.result import Outcome, Result, Row
 
 __all__ = ["STATES", "claim_rows", "measure_tables", "said_of"]
 
+SMALLEST = 1e-5  # an error below this is that of arithmetic
 STATES = {"holds": "holds", "refuted": "does not hold", "open": "within the noise"}
 
 
@@ -30,15 +32,28 @@ def _heading(measure: str, rows: list[Row]) -> str:
 def _cell(row: Row | None) -> str:
     if row is None:
         return ""
-    error = f" ± {_short(row.error)}" if row.error else ""
     differs = row.difference is not None and not row.difference.is_zero_within
-    return f"{_short(row.value)}{error}{' *' if differs else ''}"
+    return f"{_with_error(row.value, row.error)}{' *' if differs else ''}"
+
+
+def _with_error(value: float, error: float | None) -> str:
+    """Return a value with its error, both to two digits of the error."""
+    if not error or error < SMALLEST * max(1.0, abs(value)):
+        return _short(value)
+    digits = _digits(error)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _digits(error: float) -> int:
+    return max(0, min(5, 1 - math.floor(math.log10(error))))
 
 
 def _short(value: float) -> str:
     size = abs(value)
-    if size >= 1000 or (size and size < 0.001):
-        return f"{value:.3g}"
+    if size < SMALLEST:
+        return "0"
+    if size >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.2f}" if size >= 1 else f"{value:.3f}"
 
 
@@ -56,4 +71,7 @@ def said_of(outcome: Outcome) -> str:
     if difference.interval is None:
         return f"{_short(difference.value)} (one seed)"
     low, high = difference.interval
-    return f"{_short(difference.value)} [{_short(low)}, {_short(high)}]"
+    width = high - low
+    digits = _digits(width / 4) if width > SMALLEST else 3
+    value, *ends = (f"{number:.{digits}f}" for number in (difference.value, low, high))
+    return f"{value} [{ends[0]}, {ends[1]}]"

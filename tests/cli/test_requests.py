@@ -455,7 +455,7 @@ RUNS = {
     "code in the folder": Bad("sample run", "run/code.py", strange_code),
     "code near the folder": Bad("sample run", "run/code.py", strange_code_nearby),
     "no samples": Bad("sample run -n 0", "'-n' .*: 0 is not in the range"),
-    "neither mean nor sample": Bad("sample run --x mode", "'--x': 'mode' is not one of 'mean'"),
+    "neither mean nor sample": Bad("sample run --x median", "'--x': 'median' is not one of 'mean'"),
     "picture as jpeg": Bad("sample run -o x.jpg", "cannot write 'x.jpg': use .*.png or .npz"),
     "picture without ending": Bad("sample run -o x", "cannot write 'x': use .*.png or .npz"),
     "picture onto a folder": Bad(

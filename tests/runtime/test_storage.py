@@ -220,6 +220,7 @@ ELSEWHERE = {
     "engine/compiler.py": "a mark in Inductor's own cache, which is looked at before",
     "runs/trust.py": "a mark in a folder that only its user can write to",
     "runtime/locks.py": "locks are held on files that stay open; no links are followed",
+    "sharing/exchange.py": "a folder that is new, named by its user",
     "trees/formats.py": "to what writing_path gives",
 }
 

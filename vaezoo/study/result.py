@@ -117,7 +117,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def to_csv(self) -> str:
+    def as_csv(self) -> str:
         """Return the table as comma-separated values."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")

@@ -153,7 +153,7 @@ def _finish(study: Study, scale: str, seeds: int, folder: Path, places: list[Pla
         raise RunError(f"nothing of {folder} could be trained: {(failed or ['?'])[-1]}")
     result = result_of(study, scale, seeds, values, failed)
     write_json(folder / "result.json", result.to_dict())
-    write_bytes(folder / "result.csv", result.to_csv().encode())
+    write_bytes(folder / "result.csv", result.as_csv().encode())
     plot_result(study, result, folder / "result.png")
     write_bytes(folder / "page.html", page_of(study, result, folder / "result.png").encode())
     return result

@@ -169,5 +169,5 @@ def _measure(study: Study, place: Place, trained: Trained, seed: int) -> None:
     for measure in study.measures:
         values |= measure(trained)
     arrays: Any = {name: np.asarray(value) for name, value in values.items()}
-    with writing(place.measured(seed)) as file:
-        np.savez(file, **arrays)
+    with writing(place.measured(seed)) as content:
+        np.savez(content, **arrays)

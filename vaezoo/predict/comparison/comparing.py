@@ -259,7 +259,7 @@ def log_density(
     >>> import vaezoo
     >>> run = vaezoo.fit("vae-linear", training={"steps": 5})
     >>> values, units = log_density(run, num_samples=2, limit=10)
-    >>> values.shape, units.sum()
+    >>> values.shape, float(units.sum())
     ((10,), 10.0)
     """
     batches = run.batches(split=split, limit=limit) if batches is None else batches

@@ -1,14 +1,14 @@
 """Tables that say where their numbers come from."""
 
-import platform
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from _rows import RESULTS, Score, environment_parts, machine, read_scores, write_rows, write_scores
+from _rows import RESULTS, Score, environment_parts, read_scores, write_rows, write_scores
+
+from vaezoo.runs.environment import say_machine, say_versions
 
 __all__ = [
     "RESULTS",
@@ -40,12 +40,11 @@ def environment(began: float) -> str:
 
 def environment_of_now() -> str:
     """Return versions, machine and date as one sentence."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("vaezoo", "torch", "pyro-ppl"))
-    where = machine()
+    where = say_machine()
     if torch.cuda.is_available():
         where += f", {torch.cuda.get_device_name()}"
     return (
-        f"{packages}, Python {platform.python_version()}, {where}, "
+        f"{say_versions()}, {where}, "
         f"{torch.get_num_threads()} threads; {time.strftime('%Y-%m-%d')}."
     )
 

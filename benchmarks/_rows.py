@@ -5,8 +5,6 @@ each number in it, so that all results can be read, sorted and compared as one t
 """
 
 import csv
-import os
-import platform
 import re
 import sys
 import time
@@ -16,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vaezoo.registry import entries
+from vaezoo.runs.environment import say_machine
 
 __all__ = [
     "RESULTS",
     "Score",
     "environment_parts",
-    "machine",
     "read_scores",
     "rows_of_page",
     "write_rows",
@@ -48,10 +46,6 @@ _DATA = {
 }
 
 
-def machine() -> str:
-    return f"{platform.system()}, {os.cpu_count()} cores ({platform.machine()})"
-
-
 def environment_parts(made: str) -> tuple[str, str, str]:
     """Return version, machine and date of the sentence that says where a figure comes from."""
     match = re.match(_ENVIRONMENT, made)
@@ -75,7 +69,7 @@ class Score:
     name: str
     value: float
     error: float | None = None
-    machine: str = field(default_factory=machine)
+    machine: str = field(default_factory=say_machine)
     version: str = field(default_factory=lambda: version("vaezoo"))
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
     script: str = field(default_factory=_script)
@@ -165,9 +159,9 @@ class _Source:
 
 def _model_of(title: str, text: str) -> str:
     """Return the model that a page is of: in its title, or what its text begins with."""
-    known = {entry.name for entry in entries()}
+    names = {entry.name for entry in entries()}
     words = [*title.split(), *re.findall(r"\A`([^`]+)` on ", text)]
-    return next((word for word in words if word in known), "")
+    return next((word for word in words if word in names), "")
 
 
 def _data_of(text: str) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "headline",
     "list_changes",
     "list_numbers",
+    "of_weights",
     "say_evaluation",
     "say_folder",
     "say_result",
@@ -131,6 +132,17 @@ def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str
     )
 
 
+def of_weights(evaluations: Sequence[Mapping[str, Any]], step: int) -> list[Mapping[str, Any]]:
+    """Return the evaluations of the weights of a step, the latest last.
+
+    Examples
+    --------
+    >>> of_weights([{"asked": {"step": 12}}, {"asked": {"step": 15}}], 12)
+    [{'asked': {'step': 12}}]
+    """
+    return [record for record in evaluations if record["asked"].get("step") == step]
+
+
 def say_evaluation(evaluations: Sequence[Mapping[str, Any]], step: int, unit: str) -> str:
     """Return what the latest evaluation of the weights of a step has found; empty without one.
 
@@ -143,7 +155,7 @@ def say_evaluation(evaluations: Sequence[Mapping[str, Any]], step: int, unit: st
     >>> say_evaluation([{"asked": asked, "result": result}], 15, "datum")
     ''
     """
-    of_step = [record for record in evaluations if record["asked"].get("step") == step]
+    of_step = of_weights(evaluations, step)
     if not of_step:
         return ""
     more = f"; {len(evaluations)} in all" if len(evaluations) > 1 else ""

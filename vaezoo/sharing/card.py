@@ -13,7 +13,7 @@ from vaezoo.pairs.sites import takes_lengths
 from vaezoo.registry import appendix_of, citation_of, entry_of
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.stamps import stamp_of_weights
-from vaezoo.runs.summary import best_record, list_numbers
+from vaezoo.runs.summary import best_record, list_numbers, of_weights
 from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import inside, write_bytes
 from vaezoo.sharing.metadata import front_matter
@@ -119,8 +119,7 @@ def _section(lines: Iterator[str]) -> str:
 
 def _latest(run: Run) -> Mapping[str, Any] | None:
     """Return the latest evaluation of all rows of a split by the weights of now, or of some."""
-    step = run.info.get("best_step", 0)
-    of_step = [record for record in run.evaluations if record["asked"].get("step") == step]
+    of_step = of_weights(run.evaluations, run.info.get("best_step", 0))
     whole = [record for record in of_step if record["asked"].get("limit") is None]
     return next(reversed(whole or of_step), None)
 

@@ -48,10 +48,7 @@ def _fields(
         yield "license", licence
     if entry.data == "images":
         yield "pipeline_tag", TASK_OF_IMAGES
-    yield (
-        "tags",
-        sorted({"vaezoo", "vae", "pyro", "variational-inference", entry.name, *entry.tags}),
-    )
+    yield "tags", sorted({*TAGS, entry.name, *entry.tags})
     if scores := list(_scores(evaluation)):
         asked = evaluation["asked"] if evaluation else {}
         data = {"name": asked["data"], "type": asked["data"], "split": asked["split"]}

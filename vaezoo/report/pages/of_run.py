@@ -21,7 +21,7 @@ from vaezoo.report.pages.of_analysis import Described, read_described, sections_
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.info import storable
 from vaezoo.runs.stamps import stamp_of_records, stamp_of_weights, stamps_in
-from vaezoo.runs.summary import best_record, list_numbers
+from vaezoo.runs.summary import best_record, list_numbers, of_weights
 from vaezoo.runtime.optional import attempt
 from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import inside, write_bytes
@@ -100,12 +100,12 @@ def write_page(
     target = Path(path) if path is not None else inside(run.folder(), PAGE)
     with tempfile.TemporaryDirectory() as folder:
         kept = run if run.path else _in_folder(run, Path(folder))
-        drawn = plot_run(kept, _text(data_dir), notify=notify, only_missing=True)
+        new = plot_run(kept, _text(data_dir), notify=notify, only_missing=True)
         view = _seen(kept, run, Path(folder), data_dir, notify)
         with refusing(f"the records of {run.name} are damaged"):
             content = document(run.name, *_parts(view))
     write_bytes(target, content.encode())
-    return [target, *(run.path / "figures" / name for name in drawn if run.path)]
+    return [target, *(run.path / "figures" / name for name in new if run.path)]
 
 
 def _text(path: str | Path | None) -> str | None:
@@ -153,7 +153,7 @@ def _seen(kept: Run, run: Run, folder: Path, data_dir: str | Path | None, notify
     with attempt("analysis", notify):
         analysis = read_described(kept.folder() / "analysis")
     with attempt("evaluation.json", notify):
-        evaluation = _latest(run)
+        evaluation = next(reversed(of_weights(run.evaluations, run.info.get("best_step", 0))), None)
     if evaluation is None:
         with attempt("simple models of the same rows", notify):
             floors = _floors(run, data_dir)
@@ -164,13 +164,6 @@ def _seen(kept: Run, run: Run, folder: Path, data_dir: str | Path | None, notify
             content = (folder / CODES).read_bytes()
             figures[CODES] = signed(run, content, CODES)
     return _View(run, figures, "".join(no_map), floors, evaluation, analysis)
-
-
-def _latest(run: Run) -> Mapping[str, Any] | None:
-    """Return the latest evaluation of the weights that the run has now."""
-    step = run.info.get("best_step", 0)
-    of_step = [record for record in run.evaluations if record["asked"].get("step") == step]
-    return of_step[-1] if of_step else None
 
 
 def _floors(run: Run, data_dir: str | Path | None) -> dict[str, float]:
@@ -200,7 +193,7 @@ def _figures(run: Run) -> Iterator[tuple[str, bytes]]:
 
 def _parts(view: _View) -> Iterator[Html]:
     """Yield the page, part by part."""
-    run, known = view.run, (*MADE, *OF_LATENTS, *OF_TRAINING)
+    run, placed = view.run, (*MADE, *OF_LATENTS, *OF_TRAINING)
     entry = entry_of(type(run.pair))
     summary = {name: text for name, text in run.summary().items() if name != "folder"}
     yield Html(f"<p>{as_html(entry.name)}: {as_html(entry.summary)}</p>" if entry.summary else "")
@@ -211,7 +204,7 @@ def _parts(view: _View) -> Iterator[Html]:
     yield _pictures("What is in its latents?", view, OF_LATENTS, no_map)
     yield section("Can its posterior be trusted?", *_analysis(view), name="posterior")
     yield _pictures("How did the training go?", view, OF_TRAINING)
-    yield _pictures("Other pictures", view, [n for n in view.figures if n not in known])
+    yield _pictures("Other pictures", view, [n for n in view.figures if n not in placed])
     yield section("How is it made again?", *_origin(run), name="again")
     yield section("How is it cited?", _citation(run), name="cite")
 

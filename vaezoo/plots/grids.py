@@ -13,7 +13,7 @@ from vaezoo.errors import RequestError
 from vaezoo.runs.stamps import DESCRIPTION
 from vaezoo.runtime.storage import write_bytes
 
-__all__ = ["plot_grid", "plot_grid_pairs"]
+__all__ = ["are_levels", "black_and_white", "plot_grid", "plot_grid_pairs"]
 
 _GRID_PIXELS = 640
 _LARGEST_ZOOM = 8
@@ -94,20 +94,32 @@ def _tiles(x: Array, scale: float) -> Array:
 
 
 def _levels(x: Array, scale: float) -> Array:
-    if _are_levels(x, scale):
+    if are_levels(x, scale):
         return x / scale
     elements = tuple(range(x.ndim - 1)) if x.ndim <= 3 else None
     low, high = x.min(elements, keepdims=True), x.max(elements, keepdims=True)
     return (x - low) / np.where(high > low, high - low, 1.0)
 
 
-def _are_levels(x: Array, scale: float) -> bool:
-    return bool(x.min() >= -0.5 * scale and x.max() <= 1.5 * scale)
+def are_levels(x: Array, scale: float) -> bool:
+    """Whether data, and what a model may make of them, are grey levels from 0 to a scale.
+
+    Examples
+    --------
+    >>> are_levels(np.array([-0.1, 1.2]), 1.0), are_levels(np.array([-3.0, 3.0]), 1.0)
+    (True, False)
+    """
+    return bool(np.nanmin(x) >= -0.5 * scale and np.nanmax(x) <= 1.5 * scale)
+
+
+def black_and_white(x: Array, scale: float) -> tuple[float, float]:
+    """Return which values are black and white: 0 and the scale, or else the ends of the range."""
+    return (0.0, scale) if are_levels(x, scale) else (float(np.nanmin(x)), float(np.nanmax(x)))
 
 
 def _what_is_white(x: Array, scale: float) -> str:
     """Say which values are black and white, in the units of the data."""
-    if _are_levels(np.nan_to_num(x), scale):
+    if are_levels(np.nan_to_num(x), scale):
         return f"0 black, {scale:g} white"
     return "each element from black to white over its range" if x.ndim <= 3 else "over their range"
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaezoo.data.dataset import Array
+from vaezoo.plots.grids import black_and_white
 from vaezoo.plots.panels import Panel, plot_panels
 from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.plots.sequences import without_end
@@ -141,7 +142,8 @@ def _plot_tiles(
     size = (2.2 + inches * len(titles), 0.7 + inches * len(titles) * len(sheet) / sheet.shape[1])
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     axis = figure.subplots()
-    low, high = _limits(run, strips)
+    whole = np.concatenate([strip.x.ravel() for strip in strips])
+    low, high = black_and_white(whole, run.transform.scale)
     axis.imshow(sheet, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     _label(axis, [strip.label for strip in strips], titles, height, width)
     write_figure(figure, path, note)
@@ -155,14 +157,6 @@ def _label(
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-
-
-def _limits(run: Run, strips: Sequence[Strip]) -> tuple[float, float]:
-    """Return what is black and what is white: the scale of grey levels, or else the whole range."""
-    whole = np.concatenate([strip.x.ravel() for strip in strips])
-    low, high = float(np.nanmin(whole)), float(np.nanmax(whole))
-    scale = run.transform.scale
-    return (0.0, scale) if -0.5 * scale <= low and high <= 1.5 * scale else (low, high)
 
 
 def _tiled(x: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from vaezoo.data.dataset import Array
+from vaezoo.plots.grids import black_and_white
 from vaezoo.plots.paper import INK, new_figure, write_figure
 from vaezoo.predict.latents.regions import Regions
 from vaezoo.runs import Run
@@ -79,9 +80,7 @@ def _colours(seen: Regions) -> Array:
 def _sheet(run: Run, seen: Regions, colours: Array) -> Array:
     """Return all pictures side by side, the low end of the second direction at the bottom."""
     x = seen.x if seen.x.ndim == 4 else seen.x.mean(2)  # of channels the mean: the colour is taken
-    scale = run.transform.scale
-    low, high = float(np.nanmin(x)), float(np.nanmax(x))
-    low, high = (0.0, scale) if -0.5 * scale <= low and high <= 1.5 * scale else (low, high)
+    low, high = black_and_white(x, run.transform.scale)
     grey = ((np.nan_to_num(x) - low) / max(high - low, 1e-12)).clip(0, 1)[..., None]
     tint = colours[:, :, None, None]
     dark, light = DARKEST * tint, 0.25 * tint + 0.75

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from vaezoo.data.dataset import Array
+from vaezoo.plots.grids import are_levels
 from vaezoo.plots.style import sequence_style
 from vaezoo.runs import Run
 
@@ -77,8 +78,7 @@ def _scale(
     if by_element:
         ends = np.nanquantile(x.reshape(-1, x.shape[-1]), QUANTILES, axis=0)
     else:
-        low, high = float(np.nanmin(x)), float(np.nanmax(x))
-        is_grey = -0.5 * scale <= low and high <= 1.5 * scale
+        is_grey = are_levels(x, scale)
         ends = np.array([[0.0], [scale]]) if is_grey else np.nanquantile(x, QUANTILES)[:, None]
     low_ends, high_ends = np.nan_to_num(ends)
     wide = np.where(high_ends > low_ends, high_ends, low_ends + 1.0)

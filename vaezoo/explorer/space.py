@@ -6,19 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError, nearest
+from vaezoo.errors import RequestError
 from vaezoo.options import InterpolationPath
 from vaezoo.pairs.lengths import with_frames
 from vaezoo.pairs.sites import argument_names, step_of, trace_pair
-from vaezoo.predict.latents.codes import Codes, codes_of, find_codes, rows_of
+from vaezoo.predict.latents.codes import Codes, codes_of, find_codes, labels_of, rows_of
 from vaezoo.predict.latents.interpolation import between
 from vaezoo.predict.latents.plane import Plane, plane_of
-from vaezoo.predict.latents.units import Unit, units_of
+from vaezoo.predict.latents.units import USED, Unit, named_unit, set_values, units_of, values_of
 from vaezoo.predict.observed import as_predicted, in_data_units, shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
@@ -26,7 +25,6 @@ from vaezoo.runs.conditions import Given
 __all__ = ["Decoded", "LatentSpace", "Point", "space_of"]
 
 FEWEST = 3  # data, of which a map says something
-USED = 0.1  # nats of KL from which a latent counts as used
 MOST_MEASURED = 256  # latents whose effect on x is measured
 NUM_DRAWS = 64  # of q(z | x), for its spread in the plane
 
@@ -134,7 +132,7 @@ class LatentSpace:
             For a row that there is not, and values that are not one number for each latent.
         """
         codes = self.codes_at(point)
-        values = _values(codes, self.units)[0]
+        values = values_of(codes, self.units)[0]
         return Decoded(_decoded(codes, self.seed)[0], values, self.plane.project(values))
 
     def codes_at(self, point: Point) -> Codes:
@@ -157,7 +155,7 @@ class LatentSpace:
         """Return the covariance ``(2, 2)`` of draws of q(z | x) of a datum in the plane."""
         codes = _without_padding(self.codes.at([row] * NUM_DRAWS))
         draws = codes_of(self.run, codes.args, z="sample", seed=self.seed)
-        return np.cov(self.plane.project(_values(draws, self.units)), rowvar=False)
+        return np.cov(self.plane.project(values_of(draws, self.units)), rowvar=False)
 
     def over_plane(self, places: Array, row: int) -> Array:
         """Return what the model makes of points of the plane, ``(G, *x_shape)``.
@@ -171,8 +169,10 @@ class LatentSpace:
             a sequence as in the codes of this one.
         """
         codes = _without_padding(self.codes.at([row] * len(places)))
-        own = _values(codes, self.units)[:1]
-        start = own if self.is_sequence else _values(self.codes, self.units).mean(0, keepdims=True)
+        own = values_of(codes, self.units)[:1]
+        start = (
+            own if self.is_sequence else values_of(self.codes, self.units).mean(0, keepdims=True)
+        )
         moves = (places - self.plane.project(start)) @ self.plane.axes
         return _decoded(set_values(codes, self.units, torch.from_numpy(start + moves)), self.seed)
 
@@ -202,17 +202,14 @@ def space_of(
     if len(codes) < FEWEST:
         raise RequestError(f"a map of codes needs {FEWEST} data, and there are {len(codes)}")
     units = units_of(run, codes, batches, split, seed)
-    plane = plane_of(_values(codes, units), [u.name for u in units], _chosen(latents, units))
-    labels = batches.data.arrays.get("label")
-    is_label = labels is not None and labels.ndim == 1
-    rows = batches.data.rows(split)[: len(codes)]
+    plane = plane_of(values_of(codes, units), [u.name for u in units], _chosen(latents, units))
     return LatentSpace(
         codes,
         _seen(codes, batches),
         units,
         _change(codes, units, seed),
         plane,
-        np.asarray(labels[rows]) if labels is not None and is_label else None,
+        labels_of(batches, split, len(codes)),
         split,
         seed,
     )
@@ -225,34 +222,6 @@ def _require_between(codes: Codes) -> None:
             raise RequestError(
                 f"moving codes by hand needs reals, and '{name}' takes the entries of a table"
             )
-
-
-def set_values(codes: Codes, units: Sequence[Unit], values: Tensor) -> Codes:
-    """Return codes whose latents have values ``(N, L)``, of sequences in the mean over frames."""
-    reals = {name: old.clone() for name, old in codes.reals.items()}
-    for latent in dict.fromkeys(unit.latent for unit in units):
-        places = [place for place, unit in enumerate(units) if unit.latent == latent]
-        index = [units[place].index for place in places]
-        names = codes.of_latent(latent)
-        new = values[:, places]
-        if codes.length is None:
-            (name,) = names
-            reals[name][:, index] = new.to(reals[name])
-            continue
-        move = new - codes.frames(latent)[:, :, index].nanmean(1).to(new)
-        for name in names:
-            reals[name][:, index] += move.to(reals[name])
-    return replace(codes, reals=reals)
-
-
-def _values(codes: Codes, units: Sequence[Unit]) -> Array:
-    """Return the latents ``(N, L)`` in the order of the units, of sequences means over frames."""
-    columns = torch.empty(len(codes), len(units), dtype=torch.float64)
-    for latent in dict.fromkeys(unit.latent for unit in units):
-        places = [place for place, unit in enumerate(units) if unit.latent == latent]
-        means = codes.frames(latent).double().nanmean(1).cpu()
-        columns[:, places] = means[:, [units[place].index for place in places]]
-    return columns.numpy()
 
 
 def _without_padding(codes: Codes) -> Codes:
@@ -290,7 +259,7 @@ def _change(codes: Codes, units: Sequence[Unit], seed: int) -> Array:
     """Return by how much x changes over the range of each of the first latents."""
     few = min(len(units), MOST_MEASURED)
     base = _without_padding(codes.at([0] * (2 * few)))
-    values = torch.from_numpy(_values(base, units))
+    values = torch.from_numpy(values_of(base, units))
     for place, unit in enumerate(units[:few]):
         values[2 * place, place], values[2 * place + 1, place] = unit.low, unit.high
     x = _decoded(set_values(base, units, values), seed).astype(np.float64).reshape(few, 2, -1)
@@ -303,12 +272,4 @@ def _chosen(names: Sequence[str], units: Sequence[Unit]) -> list[int]:
     """Return the places of the two latents that a map is to show."""
     if names and len(names) != 2:
         raise RequestError(f"`latents` are the two of the map, and not {len(names)}")
-    by_name = {unit.name: place for place, unit in enumerate(units)}
-    if len({unit.latent for unit in units}) == 1:
-        by_name |= {str(unit.index): place for place, unit in enumerate(units)}
-    for name in names:
-        if name not in by_name:
-            raise RequestError(
-                f"there is no latent '{name}'; {nearest(name, [u.name for u in units])}"
-            )
-    return [by_name[name] for name in names]
+    return [units.index(named_unit(name, units)) for name in names]

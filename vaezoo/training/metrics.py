@@ -14,9 +14,9 @@ from vaezoo.runs.summary import sum_of_terms
 from vaezoo.training.measuring.batch import BatchTerms, TermsOf
 from vaezoo.training.measuring.sites import SiteMetrics, SiteSums
 
-__all__ = ["Metrics", "measure"]
+__all__ = ["ACTIVE_VARIANCE", "Metrics", "measure"]
 
-ACTIVE_VARIANCE = 0.01
+ACTIVE_VARIANCE = 0.01  # of codes over data (Burda et al. 2016, arXiv:1509.00519)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
+from vaezoo.predict.latents.codes import Codes, find_codes, labels_of, rows_of
 from vaezoo.predict.observed import shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
@@ -77,11 +77,10 @@ def labelled_codes(
     explaining, batches = rows_of(
         run, data, split=split, limit=limit, given=given, data_dir=data_dir
     )
-    label = batches.data.arrays.get("label")
-    if label is None or label.ndim != 1:
+    label = labels_of(batches, split, batches.size(split, limit))
+    if label is None:
         raise RequestError(f"{what} needs data with a label; name a column or array by `label`")
-    codes = find_codes(explaining, batches, split=split, limit=limit)
-    return LabelledCodes(codes, np.asarray(label[batches.data.rows(split)][:limit]))
+    return LabelledCodes(find_codes(explaining, batches, split=split, limit=limit), label)
 
 
 def train_classifier(training: LabelledCodes, others: LabelledCodes) -> Classifier:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
+from vaezoo.data.dataset import Array
 from vaezoo.distributions.families import is_discrete
 from vaezoo.distributions.supports import real_coordinates
 from vaezoo.errors import RequestError
@@ -30,7 +32,7 @@ from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
 
-__all__ = ["Codes", "LatentSite", "codes_of", "find_codes", "rows_of", "sites_of"]
+__all__ = ["Codes", "LatentSite", "codes_of", "find_codes", "labels_of", "rows_of", "sites_of"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,14 @@ def rows_of(
     """Return batches of rows, and the run with the pair in the form that explains them."""
     batches = run.batches(data, data_dir=data_dir, given=given, split=split, limit=limit)
     return run.explaining(batches), batches
+
+
+def labels_of(batches: Batches, split: str, number: int) -> Array | None:
+    """Return the labels of the first rows ``(number,)``; None without one number for each."""
+    label = batches.data.arrays.get("label")
+    if label is None or label.ndim != 1:
+        return None
+    return np.asarray(label[batches.data.rows(split)[:number]])
 
 
 def find_codes(

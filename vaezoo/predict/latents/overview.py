@@ -18,16 +18,16 @@ from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import model_of, sample_sites, step_of, takes_lengths
-from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
+from vaezoo.predict.latents.codes import Codes, find_codes, labels_of, rows_of
 from vaezoo.predict.latents.units import Unit, units_of
 from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
 from vaezoo.runtime.device import seeded
+from vaezoo.training.metrics import ACTIVE_VARIANCE
 
 __all__ = ["DecoderJacobian", "LatentOverview", "latents"]
 
-ACTIVE = 0.01  # variance of the codes over data (Burda et al. 2016, arXiv:1509.00519)
 NUM_JACOBIANS = 100  # data
 DIFFERENCE, SMALLEST = 0.02, 0.01  # in deviations of the codes, which are no smaller
 
@@ -73,6 +73,9 @@ class LatentOverview:
     spread: Array
     lost: Array
     correlation: Array
+    pruned: float
+    prior: Array | None
+    decoder: "DecoderJacobian | None"
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook: what each element costs, and what it is for."""
@@ -84,14 +87,10 @@ class LatentOverview:
         ]
         return table(rows, head)
 
-    pruned: float
-    prior: Array | None
-    decoder: "DecoderJacobian | None"
-
     @property
     def active(self) -> Array:
         """Which elements have codes with a variance above 0.01 over the data, ``(L,)``."""
-        return np.asarray(self.variance > ACTIVE)
+        return np.asarray(self.variance > ACTIVE_VARIANCE)
 
     @property
     def num_active(self) -> int:
@@ -167,22 +166,23 @@ def latents(
     codes = find_codes(run, batches, split=split, limit=limit)
     draws = find_codes(run, batches, split=split, limit=limit, z="sample", seed=seed)
     units = units_of(run, codes, batches, split, seed)
-    means, drawn = (_columns(part, units) for part in (codes, draws))
+    means, samples = (_columns(part, units) for part in (codes, draws))
     kept = np.asarray(~np.isnan(means).any(1))
     variance = means[kept].var(0)
+    label = labels_of(batches, split, len(codes))
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.corrcoef(means[kept], rowvar=False).reshape(len(units), -1)
     return LatentOverview(
         units,
         means[kept],
-        drawn[kept],
-        _labels(batches.data.arrays.get("label"), batches.data.rows(split)[:limit], codes, kept),
+        samples[kept],
+        label if label is None else np.repeat(label, len(kept) // len(codes))[kept],
         variance,
-        (drawn - means)[kept].std(0),
+        (samples - means)[kept].std(0),
         _lost(draws, codes, units, seed),
         correlation,
         _pruned(
-            draws, codes, [u for u, v in zip(units, variance, strict=True) if v <= ACTIVE], seed
+            draws, codes, [units[i] for i in np.flatnonzero(variance <= ACTIVE_VARIANCE)], seed
         ),
         _of_prior(codes, units, kept, seed),
         None if codes.length is not None else _jacobian(codes, units, seed),
@@ -195,12 +195,6 @@ def _columns(codes: Codes, units: tuple[Unit, ...]) -> Array:
     longest = max(value.shape[1] for value in frames.values())
     parts = [np.broadcast_to(frames[u.latent][:, :, u.index], (len(codes), longest)) for u in units]
     return np.stack(parts, -1).reshape(-1, len(units))
-
-
-def _labels(label: Array | None, rows: Array, codes: Codes, kept: Array) -> Array | None:
-    if label is None or label.ndim != 1:
-        return None
-    return np.asarray(np.repeat(label[rows], len(kept) // len(codes))[kept])
 
 
 def _lost(draws: Codes, codes: Codes, units: Sequence[Unit], seed: int) -> Array:

@@ -14,8 +14,7 @@ from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.classes import LabelledCodes, labelled_codes, train_classifier
 from vaezoo.predict.latents.codes import Codes
 from vaezoo.predict.latents.plane import Plane, plane_of
-from vaezoo.predict.latents.traversal import named_unit
-from vaezoo.predict.latents.units import Unit, units_of
+from vaezoo.predict.latents.units import Unit, named_unit, set_values, units_of, values_of
 from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
@@ -155,9 +154,9 @@ def _plane(codes: Codes, units: Sequence[Unit], latents: Sequence[str]) -> Plane
     """Return the plane of some elements, all others at their mean."""
     if latents and len({*latents}) != 2:
         raise RequestError(f"`plane` takes two latents, not {len({*latents})}")
-    columns = np.stack([codes.frames(u.latent)[:, 0, u.index].cpu().numpy() for u in units], 1)
+    columns = values_of(codes, units)
     chosen = [units.index(named_unit(name, units)) for name in latents]
-    plane = plane_of(columns.astype(np.float64), [unit.name for unit in units], chosen)
+    plane = plane_of(columns, [unit.name for unit in units], chosen)
     if not chosen:
         return plane
     others = ~plane.axes.any(0)
@@ -166,12 +165,7 @@ def _plane(codes: Codes, units: Sequence[Unit], latents: Sequence[str]) -> Plane
 
 def _at(codes: Codes, units: Sequence[Unit], columns: Array) -> Codes:
     """Return codes with elements as columns ``(M, L)``, with all else of the first datum."""
-    moved = codes.at(torch.zeros(len(columns), dtype=torch.long))
-    reals = {name: value.clone() for name, value in moved.reals.items()}
-    for unit, column in zip(units, columns.T, strict=True):
-        for name in codes.of_latent(unit.latent):
-            reals[name][:, unit.index] = torch.as_tensor(column).to(reals[name])
-    return replace(moved, reals=reals)
+    return set_values(codes.at([0] * len(columns)), units, torch.from_numpy(columns))
 
 
 def _agreement(points: Array, values: Array, region: Array, data: LabelledCodes) -> float:

@@ -1,6 +1,5 @@
 """Traversals: each latent along its range, all others as they are in a datum."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,17 +10,15 @@ from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError, nearest, require_positive
+from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
-from vaezoo.predict.latents.units import MOST_CODES, Unit, units_of
+from vaezoo.predict.latents.units import MOST_CODES, USED, Unit, named_unit, units_of
 from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
 
-__all__ = ["Traversal", "named_unit", "traverse"]
-
-USED = 0.1  # nats of KL from which a latent counts as used
+__all__ = ["Traversal", "traverse"]
 
 
 @dataclass(frozen=True)
@@ -131,28 +128,6 @@ def _require_rows(rows: Sequence[int], number: int, split: str) -> None:
     if outside or not rows:
         named = f"there is no row {outside[0]}" if outside else "name at least one"
         raise RequestError(f"`rows` are those of the {split} data, 0 to {number - 1}; {named}")
-
-
-def named_unit(name: str, units: Sequence[Unit]) -> Unit:
-    """Return an element by its name; ``3`` is that of the only latent.
-
-    Raises
-    ------
-    RequestError
-        When there is none of that name.
-
-    Examples
-    --------
-    >>> named_unit("1", [Unit("z", 0, -2.0, 2.0), Unit("z", 1, -2.0, 2.0)]).name
-    'z[1]'
-    """
-    only = {unit.latent for unit in units}
-    if re.fullmatch(r"\d+", name) and len(only) == 1:
-        name = f"{min(only)}[{name}]"
-    by_name = {unit.name: unit for unit in units}
-    if name not in by_name:
-        raise RequestError(f"there is no latent '{name}'; {nearest(name, by_name)}")
-    return by_name[name]
 
 
 def _moved(

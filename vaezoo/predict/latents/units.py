@@ -1,18 +1,25 @@
 """The elements of the latents of a run: their names, ranges and KL."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vaezoo.data.batches import Batches
+from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError, nearest
 from vaezoo.predict.latents.codes import Codes
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.training.metrics import measure
 
-__all__ = ["MOST_CODES", "Unit", "units_of"]
+__all__ = ["MOST_CODES", "USED", "Unit", "named_unit", "set_values", "units_of", "values_of"]
 
+USED = 0.1  # nats of KL from which a latent counts as used
 MOST_CODES = 1_000  # that say what is measured here
 RANGE = (0.025, 0.975)  # quantiles of the codes
 
@@ -67,3 +74,53 @@ def units_of(run: Run, codes: Codes, batches: Batches, split: str, seed: int) ->
             for index in range(reals.shape[1])
         ]
     return tuple(sorted(units, key=lambda unit: -(unit.kl or 0.0)))
+
+
+def named_unit(name: str, units: Sequence[Unit]) -> Unit:
+    """Return an element by its name; ``3`` is that of the only latent.
+
+    Raises
+    ------
+    RequestError
+        When there is none of that name.
+
+    Examples
+    --------
+    >>> named_unit("1", [Unit("z", 0, -2.0, 2.0), Unit("z", 1, -2.0, 2.0)]).name
+    'z[1]'
+    """
+    only = {unit.latent for unit in units}
+    if re.fullmatch(r"\d+", name) and len(only) == 1:
+        name = f"{min(only)}[{name}]"
+    by_name = {unit.name: unit for unit in units}
+    if name not in by_name:
+        raise RequestError(f"there is no latent '{name}'; {nearest(name, by_name)}")
+    return by_name[name]
+
+
+def set_values(codes: Codes, units: Sequence[Unit], values: Tensor) -> Codes:
+    """Return codes whose latents have values ``(N, L)``, of sequences in the mean over frames."""
+    reals = {name: old.clone() for name, old in codes.reals.items()}
+    for latent in dict.fromkeys(unit.latent for unit in units):
+        places = [place for place, unit in enumerate(units) if unit.latent == latent]
+        index = [units[place].index for place in places]
+        names = codes.of_latent(latent)
+        new = values[:, places]
+        if codes.length is None:
+            (name,) = names
+            reals[name][:, index] = new.to(reals[name])
+            continue
+        move = new - codes.frames(latent)[:, :, index].nanmean(1).to(new)
+        for name in names:
+            reals[name][:, index] += move.to(reals[name])
+    return replace(codes, reals=reals)
+
+
+def values_of(codes: Codes, units: Sequence[Unit]) -> Array:
+    """Return the latents ``(N, L)`` in the order of the units, of sequences means over frames."""
+    columns = torch.empty(len(codes), len(units), dtype=torch.float64)
+    for latent in dict.fromkeys(unit.latent for unit in units):
+        places = [place for place, unit in enumerate(units) if unit.latent == latent]
+        means = codes.frames(latent).double().nanmean(1).cpu()
+        columns[:, places] = means[:, [units[place].index for place in places]]
+    return columns.numpy()

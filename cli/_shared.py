@@ -12,13 +12,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from vaezoo.cli._streams import LONGEST, echo
-from vaezoo.errors import RequestError
+from vaezoo.errors import RequestError, VaezooError
 from vaezoo.options import Device, PointValue, Shown, Split
 
 __all__ = [
     "Counts",
     "Decorator",
     "Names",
+    "StoppedError",
     "choice_option",
     "complete_data",
     "complete_model",
@@ -45,6 +46,12 @@ __all__ = [
 ]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class StoppedError(VaezooError):
+    """Work was interrupted, and what there is of it is saved: the message says how it goes on."""
+
+    exit_code = 130
 
 
 def complete_model(

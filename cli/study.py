@@ -5,20 +5,14 @@ from typing import Any
 
 import click
 
-from vaezoo.cli._shared import echo_json, echo_note, json_option, table
+from vaezoo.cli._shared import StoppedError, echo_json, echo_note, json_option, table
 from vaezoo.cli._streams import echo
-from vaezoo.errors import RequestError, VaezooError, command
+from vaezoo.errors import RequestError, command
 from vaezoo.study.design import SCALES
 
 __all__ = ["study"]
 
 WIDTH = 80
-
-
-class StoppedError(VaezooError):
-    """A study was interrupted."""
-
-    exit_code = 130
 
 
 @click.group()

@@ -7,10 +7,10 @@ import click
 
 from vaezoo.cli._flags import PARTS
 from vaezoo.cli._settings import typed_settings, typed_words
-from vaezoo.cli._shared import echo_json, echo_note
+from vaezoo.cli._shared import StoppedError, echo_json, echo_note
 from vaezoo.cli._streams import echo
 from vaezoo.cli.train import pair_and_data, train
-from vaezoo.errors import RequestError, VaezooError, command, shown
+from vaezoo.errors import RequestError, command, shown
 from vaezoo.settings import Training
 
 if TYPE_CHECKING:
@@ -46,12 +46,6 @@ _OWN = (
         ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the sweep."
     ),
 )
-
-
-class StoppedError(VaezooError):
-    """A sweep was interrupted."""
-
-    exit_code = 130
 
 
 def _sweep(model: str | None, space: tuple[str, ...], as_json: bool, **options: Any) -> None:

@@ -20,6 +20,7 @@ from vaezoo.cli._settings import (
     typed_words,
 )
 from vaezoo.cli._shared import (
+    StoppedError,
     complete_data,
     complete_model,
     data_dir_option,
@@ -28,7 +29,7 @@ from vaezoo.cli._shared import (
     json_option,
 )
 from vaezoo.cli._streams import echo
-from vaezoo.errors import RequestError, RunError, VaezooError, command
+from vaezoo.errors import RequestError, RunError, command
 from vaezoo.options import SIMPLE_MODELS
 from vaezoo.settings import DataSettings, Training, checked
 
@@ -136,7 +137,7 @@ def _train(
             run = _fit(model, words, callbacks)
     except Interrupted as stop:
         are_many = "seeds" in words or resume not in (None, stop.run.path)
-        raise StoppedError(stop.run, stop.step, are_many=are_many) from None
+        raise _stopped(stop.run, stop.step, are_many=are_many) from None
     except FinishedError as finished:
         if resume is None or not speaks or "epochs" in words or "steps" in words:
             raise
@@ -156,7 +157,7 @@ def _draw(run: "Run", words: dict[str, Any], *, only_missing: bool = False) -> l
     try:
         return plot_run(run, data_dir, notify=echo_note, only_missing=only_missing)
     except KeyboardInterrupt:
-        raise StoppedError(run, run.info["steps"]) from None
+        raise _stopped(run, run.info["steps"]) from None
     except RunError as error:
         raise RunError(f"{error}; {_draw_later(run)}") from error
 
@@ -323,20 +324,15 @@ def _stem(spec: str) -> str:
     return Path(path).stem if "/" in path or path.endswith(".py") else path.replace(":", "-")
 
 
-class StoppedError(VaezooError):
-    """Training was interrupted and its state is saved, or what comes after it was."""
-
-    exit_code = 130
-
-    def __init__(self, run: "Run", step: int, *, are_many: bool = False) -> None:
-        if run.info["status"] == "finished":
-            super().__init__(f"stopped after step {step}, the last; {_draw_later(run)}")
-        elif are_many:
-            go_on = command("train", "--resume", run.folder().parent)
-            super().__init__(f"stopped at step {step}, all seeds are saved; go on with: {go_on}")
-        else:
-            go_on = command("train", "--resume", run.folder())
-            super().__init__(f"stopped at step {step}, saved; go on with: {go_on}")
+def _stopped(run: "Run", step: int, *, are_many: bool = False) -> StoppedError:
+    """Say how a training goes on that was interrupted, or what comes after it."""
+    if run.info["status"] == "finished":
+        return StoppedError(f"stopped after step {step}, the last; {_draw_later(run)}")
+    folder, what = (
+        (run.folder().parent, "all seeds are saved") if are_many else (run.folder(), "saved")
+    )
+    go_on = command("train", "--resume", folder)
+    return StoppedError(f"stopped at step {step}, {what}; go on with: {go_on}")
 
 
 def _floors(run: "Run", values: "Mapping[str, Any]") -> dict[str, float]:

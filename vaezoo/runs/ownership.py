@@ -1,5 +1,6 @@
 """Who trains a run: a folder that appears whole, and is owned for as long as it is trained."""
 
+import json
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from errno import EEXIST, ENOTDIR, ENOTEMPTY
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from vaezoo.errors import RequestError, RunError, source_of
 from vaezoo.runs.run import Run
@@ -25,13 +27,14 @@ from vaezoo.runtime.locks import (
 )
 from vaezoo.runtime.storage import sweep
 
-__all__ = ["made", "owned", "require_free"]
+__all__ = ["begun", "made", "owned", "require_free"]
 
 Notify = Callable[[str], object]
 
 NEW = ".new"  # ending of a folder that is being made
 A_DAY = 86400.0
 LONGEST_NAME = 40
+SECONDS_FOR_A_BEGINNING = 1.0
 
 
 @contextmanager
@@ -119,6 +122,51 @@ def _taken(path: Path) -> TakenError:
         return TakenError(f"{path} exists already; {go_on}")
     what = "is a folder that is not empty" if path.is_dir() else "exists already, and is no folder"
     return TakenError(f"{path} {what}; choose another `out`")
+
+
+def begun(folder: Path, name: str, what: str) -> dict[str, Any] | None:
+    """Return what a file says of the many runs of a folder; None where there are none yet.
+
+    The folder is made where it is not there. Another process may be about to write the file.
+
+    Parameters
+    ----------
+    folder
+        That of a sweep, or a study, whose runs lie below it.
+    name
+        Of the file.
+    what
+        What the folder is to be, in a refusal.
+
+    Raises
+    ------
+    RequestError
+        When other things lie in the folder, or the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> begun(Path(tempfile.mkdtemp()), "study.json", "study") is None
+    True
+    """
+    file = folder / name
+    if folder.is_dir() and any(folder.iterdir()) and not _appears(file):
+        raise RequestError(f"{folder} is not empty, and holds no {what}; choose another `out`")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not file.is_file():
+        return None
+    with suppress(ValueError):
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(stored, dict):
+            return stored
+    raise RequestError(f"{file} cannot be read; choose another `out`")
+
+
+def _appears(file: Path) -> bool:
+    until = time.monotonic() + SECONDS_FOR_A_BEGINNING
+    while not file.is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    return file.is_file()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from vaezoo.data import load_data
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, RunError, require_positive
+from vaezoo.runs.ownership import begun
 from vaezoo.runtime.storage import write_bytes, write_json
 from vaezoo.study.catalogue import get_study
 from vaezoo.study.design import Study
@@ -75,14 +76,14 @@ def run_study(
     number = size.seeds if seeds is None else seeds
     require_positive("seeds", number, "seed")
     require_positive("jobs", jobs, "process")
+    if jobs > 1 and not isinstance(study, str):
+        raise RequestError("several `jobs` need a study by its name")
     folder = Path(out) if out else folder_of(design, scale)
     for source in {design.data[cell.data] for cell in design.cells(scale)}:
         if isinstance(source, str):
             load_data(source)  # refused before anything is trained
     _begin(folder, design, scale)
     places = [Place(folder, cell, range(number)) for cell in design.cells(scale)]
-    if jobs > 1 and not isinstance(study, str):
-        raise RequestError("several `jobs` need a study by its name")
     others = [_start(design.name, scale, number, folder) for _ in range(jobs - 1)]
     try:
         _work(design, places, scale, tell)
@@ -100,20 +101,14 @@ def folder_of(study: Study, scale: str) -> Path:
 
 def _begin(folder: Path, study: Study, scale: str) -> None:
     """Make the folder of a study, or refuse one of another."""
-    own = {"study": study.name, "scale": scale}
-    file = folder / STUDY
-    if file.is_file():
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored != own:
-            raise RequestError(
-                f"{folder} holds {stored.get('study')} at scale {stored.get('scale')}; "
-                "choose another `out`"
-            )
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise RequestError(f"{folder} is not empty, and holds no study; choose another `out`")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, own)
+    own, stored = {"study": study.name, "scale": scale}, begun(folder, STUDY, "study")
+    if stored is None:
+        write_json(folder / STUDY, own)
+    elif stored != own:
+        raise RequestError(
+            f"{folder} holds {stored.get('study')} at scale {stored.get('scale')}; "
+            "choose another `out`"
+        )
 
 
 def _work(study: Study, places: list[Place], scale: str, tell: Tell) -> None:

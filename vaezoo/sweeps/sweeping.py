@@ -14,7 +14,8 @@ from vaezoo.data.coercion import DataLike
 from vaezoo.distributed.places import leave
 from vaezoo.errors import RequestError, RunError, require_positive, shown
 from vaezoo.registry import get_model
-from vaezoo.runtime.storage import write_bytes
+from vaezoo.runs.ownership import begun
+from vaezoo.runtime.storage import write_json
 from vaezoo.settings import DataSettings, Settings, Training
 from vaezoo.sweeps.outcome import Sweep, Trial, outcome_of
 from vaezoo.sweeps.space import check_space, read_space
@@ -26,7 +27,6 @@ __all__ = ["sweep"]
 
 REQUEST = "sweep.json"
 SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_FOR_A_BEGINNING = 1.0
 MOST_ROUNDS = 3  # of starting the processes again, when some were killed
 
 Tell = Callable[[Trial], object]
@@ -139,32 +139,16 @@ def _plain(settings: Settings | Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _begin(folder: Path, request: Request) -> None:
     """Make the folder of a sweep, or refuse one of another; more trials may be asked for."""
-    own = request.to_dict()
-    file = folder / REQUEST
-    if folder.is_dir() and any(folder.iterdir()) and not _appears(file):
-        raise RequestError(f"{folder} is not empty, and holds no sweep; choose another `out`")
-    folder.mkdir(parents=True, exist_ok=True)
-    if file.is_file():
-        try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            differ = [n for n in own if n != "trials" and stored.get(n) != own[n]]
-        except (ValueError, AttributeError) as error:
-            raise RequestError(f"{file} cannot be read; choose another `out`") from error
+    own, stored = request.to_dict(), begun(folder, REQUEST, "sweep")
+    if stored is not None:
+        differ = [name for name in own if name != "trials" and stored.get(name) != own[name]]
         if differ:
             raise RequestError(
                 f"{folder} is a sweep with other settings: `{differ[0]}` was "
                 f"{shown(stored.get(differ[0]))}; choose another `out`"
             )
     mend(folder)
-    write_bytes(file, json.dumps(own, indent=2).encode())
-
-
-def _appears(file: Path) -> bool:
-    """Whether a file is there, or another process is about to write it."""
-    until = time.monotonic() + SECONDS_FOR_A_BEGINNING
-    while not file.is_file() and time.monotonic() < until:
-        time.sleep(0.1)
-    return file.is_file()
+    write_json(folder / REQUEST, own)
 
 
 def _in_processes(request: Request, folder: Path, jobs: int, tell: Tell) -> None:

@@ -28,11 +28,10 @@ from vaezoo.study.measures.codes import labels, reconstruction
 from vaezoo.study.measures.density import bounds
 from vaezoo.study.measures.samples import sample_quality
 from vaezoo.study.measures.tasks import anomalies, denoising, directions, epochs_to_target, ways
-from vaezoo.study.toys import dequantised, shapes, without_class
+from vaezoo.study.toys import dequantised, digits_but_8, shapes
 from vaezoo.study.winners import Task, winners
 
 if TYPE_CHECKING:
-    from vaezoo.data import Data
     from vaezoo.study import Result
 
 __all__ = ["study"]
@@ -51,10 +50,6 @@ TASKS = (
     Task("way distance", "smaller"), Task("way jump", "smaller"), Task("epochs", "smaller"),
     Task("ex-post distance", "smaller"), Task("log p(x)"),
 )  # fmt: skip
-
-
-def digits_but_8() -> "Data":
-    return without_class(dequantised("digits"), 8)
 
 
 def answer(result: "Result") -> str:
@@ -115,6 +110,5 @@ study = Study(
         "full": Scale(5, 60, {"steps": 4000}, limit=1000),
     },
     reference="ae",
-    units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},
     answer=answer,
 )  # fmt: skip

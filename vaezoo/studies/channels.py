@@ -65,8 +65,4 @@ study = Study(
         "full": Scale(20, 40, {"steps": 10000}),
     },
     reference="mu, sigma",
-    units={
-        **dict.fromkeys(("log p(x)", "ELBO", "KL"), "nats"),
-        **dict.fromkeys(("lost without mu", "lost without sigma"), "nats"),
-    },
 )

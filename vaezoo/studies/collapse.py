@@ -77,8 +77,5 @@ study = Study(
         "full": Scale(20, 40, {"steps": 10000}),
     },
     reference="beta 1",
-    units={
-        **dict.fromkeys(("log p(x)", "ELBO", "KL", "lost without idle latents"), "nats"),
-        "active units": "of 20",
-    },
+    units={"lost without idle latents": "nats", "active units": "of 20"},
 )

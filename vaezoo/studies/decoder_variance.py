@@ -25,31 +25,15 @@ from vaezoo.study import Claim, Scale, Study, Variant
 from vaezoo.study.design import SCALES
 from vaezoo.study.measures.codes import coverage, reconstruction
 from vaezoo.study.measures.density import bounds
+from vaezoo.study.toys import noisy_digits
 
 if TYPE_CHECKING:
     from vaezoo.data import Data
 
-__all__ = ["digits", "study"]
+__all__ = ["study"]
 
 GREYS = ("digits", "breast cancer", "uneven noise")
 BITS = "digits as bits"
-
-
-def digits(num_train: int | None = None) -> "Data":
-    """Return the digits in 0 ... 1, with noise as wide as a step of their 17 greys.
-
-    With a number, so many of them for training, the 360 last ones for validation and test.
-    """
-    import numpy as np
-    from sklearn.datasets import load_digits
-
-    from vaezoo.data import as_data
-
-    x = load_digits().images
-    x = ((x + np.random.default_rng(0).random(x.shape)) / 17).astype(np.float32)
-    if num_train is None:
-        return as_data(x)
-    return as_data({"train": x[:1437][:num_train], "validation": x[1437:1617], "test": x[1617:]})
 
 
 def breast_cancer() -> "Data":
@@ -90,7 +74,7 @@ study = Study(
         Variant("layers apart", "vae-bernoulli", {"z_dim": 10, "hidden": [200]}, data=(BITS,)),
         Variant("layers shared", "vae-tied", {"z_dim": 10, "hidden": 200}, data=(BITS,)),
     ],
-    data={"digits": digits, "breast cancer": breast_cancer, "uneven noise": uneven_noise,
+    data={"digits": noisy_digits, "breast cancer": breast_cancer, "uneven noise": uneven_noise,
           BITS: "digits"},
     measures=[bounds(100), reconstruction(), coverage()],
     claims=[
@@ -112,5 +96,4 @@ study = Study(
         "quick": Scale(5, 4, {"steps": 1000, "lr": 2e-3}),
         "full": Scale(20, 60, {"steps": 10000, "lr": 2e-3}),
     },
-    units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},
 )  # fmt: skip

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from vaezoo.studies.decoder_variance import digits
 from vaezoo.study import Claim, Result, Scale, Study, Variant
 from vaezoo.study.design import SCALES
 from vaezoo.study.measures.density import bounds
+from vaezoo.study.toys import noisy_digits
 
 __all__ = ["study"]
 
@@ -90,7 +90,7 @@ study = Study(
         *_variants("prior", "p(z)", PRIORS),
         *_variants("posterior", "q(z | x)", POSTERIORS),
     ],
-    data={"digits": digits},
+    data={"digits": noisy_digits},
     measures=[bounds(50)],
     claims=[
         Claim("A normal p(x | z) is as good as a Laplace one", "log p(x)", "p(x | z) laplace",
@@ -109,6 +109,5 @@ study = Study(
         "quick": Scale(4, 3, {"steps": 600, "lr": 2e-3}, limit=180),
         "full": Scale(10, 240, {"steps": 20000, "lr": 1e-3}),
     },
-    units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},
     answer=answer,
 )  # fmt: skip

@@ -20,11 +20,11 @@ Limits
 from collections.abc import Mapping
 from typing import Any
 
-from vaezoo.studies.decoder_variance import digits
 from vaezoo.study import Claim, Scale, Study, Trained, Variant
 from vaezoo.study.design import SCALES
 from vaezoo.study.measures.density import bounds
 from vaezoo.study.measures.gradients import gradient_of, objective_of, spread
+from vaezoo.study.toys import noisy_digits
 
 __all__ = ["study"]
 
@@ -75,7 +75,7 @@ study = Study(
         _variant("score, 16 draws", SCORE, 1, num_particles=16),
         _variant("sticking the landing", PATH, 1, objective="stl"),
     ],
-    data={"digits": digits},
+    data={"digits": noisy_digits},
     measures=[bounds(20), encoders],
     claims=[
         Claim("The trick lowers the variance of the gradient tenfold and more",
@@ -92,5 +92,4 @@ study = Study(
         "quick": Scale(5, 2, {"steps": 800, "lr": 2e-3}),
         "full": Scale(20, 60, {"steps": 20000, "lr": 1e-3}),
     },
-    units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},
 )  # fmt: skip

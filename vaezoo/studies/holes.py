@@ -16,27 +16,18 @@ Limits
     each element by itself.
 """
 
-from typing import TYPE_CHECKING
-
 from vaezoo.study import Claim, Scale, Study, Variant
 from vaezoo.study.design import SCALES
 from vaezoo.study.measures.codes import reconstruction
 from vaezoo.study.measures.samples import blanks
 from vaezoo.study.measures.tasks import anomalies, generalisation, ways
-from vaezoo.study.toys import dequantised, without_class
-
-if TYPE_CHECKING:
-    from vaezoo.data import Data
+from vaezoo.study.toys import digits_but_8
 
 __all__ = ["study"]
 
 LARGE = SCALES[1:]  # where there is time for all
 NETS = {"z_dim": 10, "hidden": (200,), "activation": "relu"}
 SHARED = {**NETS, "likelihood": {"name": "gaussian", "sigma": "shared"}}
-
-
-def digits_but_8() -> "Data":
-    return without_class(dequantised("digits"), 8)
 
 
 study = Study(

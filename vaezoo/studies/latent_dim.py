@@ -69,5 +69,4 @@ study = Study(
         "full": Scale(20, 50, {"steps": 10000}),
     },
     reference="10 latents",
-    units=dict.fromkeys(("log p(x)", "ELBO", "KL"), "nats"),
 )

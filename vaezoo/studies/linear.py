@@ -84,8 +84,4 @@ study = Study(
         "quick": Scale(3, 4, {"steps": 8000, **ANNEALED}),
         "full": Scale(20, 30, {"steps": 10000, **ANNEALED}, limit=1000),
     },
-    units={
-        **dict.fromkeys(("below the optimum", "below log p(x)", "log p(x)", "ELBO", "KL"), "nats"),
-        "angle": "degrees",
-    },
 )

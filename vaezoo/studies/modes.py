@@ -81,5 +81,4 @@ study = Study(
         "quick": Scale(5, 1, {"steps": 2000}),
         "full": Scale(20, 30, {"steps": 20000}),
     },
-    units=dict.fromkeys(("log p(x)", "ELBO", "KL"), "nats"),
 )

@@ -65,5 +65,4 @@ study = Study(
         "quick": Scale(3, 2, {"steps": 500, "lr": 2e-3}, data=("digits",)),
         "full": Scale(10, 240, {"steps": 20000}),
     },
-    units={"log p(x)": "nats", "ELBO": "nats", "KL": "nats"},
 )  # fmt: skip

@@ -64,5 +64,4 @@ study = Study(
         "quick": Scale(5, 3, {"steps": 1000}),
         "full": Scale(20, 60, {"steps": 10000}),
     },
-    units=dict.fromkeys(("log p(x)", "ELBO", "KL", "information", "marginal KL"), "nats"),
 )

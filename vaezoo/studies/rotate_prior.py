@@ -59,5 +59,4 @@ study = Study(
         "quick": Scale(5, 5, {"steps": 1000}),
         "full": Scale(20, 60, {"steps": 8000}),
     },
-    units=dict.fromkeys(("log p(x)", "ELBO", "KL", "information", "marginal KL"), "nats"),
 )  # fmt: skip

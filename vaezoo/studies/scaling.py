@@ -65,7 +65,4 @@ study = Study(
         "quick": Scale(5, 2, {"steps": 1500}, limit=180),
         "full": Scale(20, 30, {"steps": 10000}, limit=180),
     },
-    units={
-        **dict.fromkeys(("ELBO", "ELBO of fits", "amortisation gap"), "nats"),
-    },
 )

@@ -19,9 +19,9 @@ Limits
 
 from functools import partial
 
-from vaezoo.studies.decoder_variance import digits
 from vaezoo.study import Claim, Scale, Study, Variant
 from vaezoo.study.measures.density import memorising
+from vaezoo.study.toys import noisy_digits
 
 __all__ = ["study"]
 
@@ -42,7 +42,7 @@ study = Study(
         _variant("shared", "shared"),
         _variant("fixed at 0.1", "fixed:0.1"),
     ],
-    data={f"{n} digits": partial(digits, n) for n in (50, 200, 1437)},
+    data={f"{n} digits": partial(noisy_digits, n) for n in (50, 200, 1437)},
     measures=[memorising()],
     claims=[
         Claim("A free sigma memorises: held-out data lie 10 nats below", "gap, last",
@@ -61,5 +61,4 @@ study = Study(
         "quick": Scale(4, 3, {"steps": 1000, "lr": 2e-3}),
         "full": Scale(20, 90, {"steps": 20000, "lr": 2e-3}),
     },
-    units={"ELBO, best": "nats", "ELBO, last": "nats", "gap, best": "nats", "gap, last": "nats"},
 )  # fmt: skip

@@ -78,5 +78,4 @@ study = Study(
         "full": Scale(20, 60, {"steps": 5000}),
     },
     reference="vae",
-    units=dict.fromkeys(("log p(x)", "ELBO", "KL", "information", "marginal KL"), "nats"),
 )  # fmt: skip

@@ -3,15 +3,18 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from vaezoo.errors import RequestError, nearest
+from vaezoo.study.measures import UNITS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from vaezoo.data import Data
+    from vaezoo.predict.evaluation import Evaluation
     from vaezoo.runs import Run
 
 __all__ = ["SCALES", "Cell", "Claim", "Measure", "Relation", "Scale", "Study", "Trained", "Variant"]
@@ -169,6 +172,24 @@ class Trained:
         """Whether it was trained by a bound on log p(x), as autoencoders are not."""
         return any("elbo" in record.get("validation", {}) for record in self.run.metrics)
 
+    @cached_property
+    def has_codes(self) -> bool:
+        """Whether its data have codes, as those of a density without latents have not."""
+        import vaezoo
+
+        try:
+            vaezoo.encode(self.run, limit=1)
+        except RequestError:
+            return False
+        return True
+
+    @cached_property
+    def evaluation(self) -> "Evaluation":
+        """ELBO and its terms of the test data; several measures ask for it."""
+        import vaezoo
+
+        return vaezoo.evaluate(self.run, iwae=(1,), limit=self.scale.limit)
+
 
 Measure = Callable[[Trained], "Mapping[str, float | NDArray[np.floating]]"]
 
@@ -197,7 +218,7 @@ class Study:
     reference
         The variant from which differences are shown; the first by default.
     units
-        Of measures, by name.
+        Of measures that are the study's own, by name.
     answer
         From the result to sentences that answer the question; by default, what became of the
         claims.
@@ -232,6 +253,15 @@ class Study:
     def question(self) -> str:
         """The first line of that."""
         return self.text.strip().partition("\n")[0]
+
+    @property
+    def standard(self) -> str:
+        """The variant from which differences are shown."""
+        return self.reference or self.variants[0].name
+
+    def unit(self, measure: str) -> str:
+        """Return the unit of a measure; empty for a pure number."""
+        return self.units.get(measure, UNITS.get(measure, ""))
 
     def scale(self, name: str) -> Scale:
         """Return a scale by its name."""

@@ -32,11 +32,10 @@ def page_of(study: Study, result: Result, picture: Path) -> str:
 
 
 def _tables(study: Study, result: Result) -> list[Html]:
-    reference = study.reference or study.variants[0].name
     parts = [
         Html(
             f"<p>Means over {result.seeds} seeds and over data, with standard errors. "
-            f"* differs from {as_html(reference)} by more than the noise.</p>"
+            f"* differs from {as_html(study.standard)} by more than the noise.</p>"
         )
     ]
     for data, (head, *rows) in measure_tables(result):

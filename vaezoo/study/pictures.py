@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.study.design import Study
 from vaezoo.study.result import Result
@@ -25,22 +27,11 @@ def plot_result(study: Study, result: Result, path: Path) -> None:
     variants = list(dict.fromkeys(row.variant for row in result.rows))
     figure, axes = new_figure(len(measures), len(sets))
     figure.set_size_inches(4.2 * len(sets), len(measures) * (0.9 + 0.24 * len(variants)))
-    for i, measure in enumerate(measures):
-        for j, data in enumerate(sets):
-            axis = (
-                axes
-                if len(measures) == len(sets) == 1
-                else _at(axes, i, j, len(measures), len(sets))
-            )
-            _panel(axis, result, data, measure, variants, is_first=j == 0)
+    for row, measure in zip(np.reshape(axes, (-1, len(sets))), measures, strict=True):
+        for axis, data in zip(row, sets, strict=True):
+            _panel(axis, result, data, measure, variants, is_first=axis is row[0])
     seeds = f"{result.seeds} seeds" if result.seeds > 1 else "one seed"
     write_figure(figure, path, f"{result.study}: mean of {seeds}, two standard errors")
-
-
-def _at(axes: Any, i: int, j: int, rows: int, columns: int) -> Any:
-    if rows == 1 or columns == 1:
-        return axes[i + j]
-    return axes[i, j]
 
 
 def _panel(

@@ -3,12 +3,9 @@
 import csv
 import io
 import json
-import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +14,7 @@ import numpy as np
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, refusing
 from vaezoo.predict.comparison.estimates import Estimate, paired_difference
+from vaezoo.runs.environment import say_machine, say_versions
 from vaezoo.runtime.reading import read_plain
 from vaezoo.study.design import Claim, Study
 
@@ -178,13 +176,11 @@ def result_of(
     failed
         What failed, and why.
     """
-    names = {(data, measure) for data, _, measure in values}
     outcomes = [
         outcome
         for claim in study.claims
         for data in dict.fromkeys(data for data, _, _ in values)
-        if (data, claim.measure) in names
-        and (outcome := judged(claim, data, values, len(study.claims)))
+        if (outcome := judged(claim, data, values, len(study.claims)))
     ]
     result = Result(
         study.name,
@@ -195,7 +191,7 @@ def result_of(
         tuple(_row(study, key, values) for key in values),
         tuple(outcomes),
         tuple(failed),
-        _environment(),
+        f"{say_versions()}, {say_machine()}; {time.strftime('%Y-%m-%d')}",
     )
     return replace(result, answer=answer_of(study, result))
 
@@ -203,13 +199,13 @@ def result_of(
 def _row(study: Study, key: tuple[str, str, str], values: Values) -> Row:
     data, variant, measure = key
     own = values[key]
-    reference = values.get((data, study.reference or study.variants[0].name, measure))
+    reference = values.get((data, study.standard, measure))
     mean = _difference(own, np.zeros((1, own.shape[1])))
     apart = None
     if reference is not None and reference is not own and reference.shape[1] == own.shape[1]:
         number = sum(other[0] == data and other[2] == measure for other in values) - 1
         apart = _difference(own, reference, number)
-    unit = study.units.get(measure, "")
+    unit = study.unit(measure)
     return Row(data, variant, measure, unit, len(own), mean.value, mean.standard_error, apart)
 
 
@@ -246,10 +242,9 @@ def _state(claim: Claim, difference: Estimate) -> State:
         return "open"
     low, high = difference.interval
     if claim.relation == "same":
-        outside = low > claim.by or high < -claim.by
-        return (
-            "holds" if -claim.by <= low and high <= claim.by else ("refuted" if outside else "open")
-        )
+        if -claim.by <= low and high <= claim.by:
+            return "holds"
+        return "refuted" if low > claim.by or high < -claim.by else "open"
     if claim.relation == "smaller":
         low, high = -high, -low
     return "holds" if low > claim.by else ("refuted" if high < claim.by else "open")
@@ -270,9 +265,3 @@ def _became(result: Result) -> str:
 
 
 _SORTS = {"holds": "Holds", "refuted": "Does not hold", "open": "Within the noise"}
-
-
-def _environment() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("vaezoo", "torch", "pyro-ppl"))
-    machine = f"{platform.system()}, {os.cpu_count()} cores ({platform.machine()})"
-    return f"{packages}, Python {platform.python_version()}, {machine}; {time.strftime('%Y-%m-%d')}"

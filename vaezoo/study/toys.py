@@ -7,7 +7,7 @@ import numpy as np
 if TYPE_CHECKING:
     from vaezoo.data import Data
 
-__all__ = ["CLASSES", "dequantised", "shapes", "without_class"]
+__all__ = ["CLASSES", "dequantised", "digits_but_8", "noisy_digits", "shapes", "without_class"]
 
 SIZE, NUM_SHAPES, NUM_TEST = 12, 3000, 800
 CLASSES = {"shape": 3, "width": 3, "column": 5, "row": 5}
@@ -90,6 +90,28 @@ def dequantised(name: str, *, limit: int | None = None, seed: int = 0) -> "Data"
     return from_arrays(x, name=f"dequantised {name}", scale=1.0, splits=splits, **arrays)
 
 
+def noisy_digits(num_train: int | None = None) -> "Data":
+    """Return the digits in 0 ... 1, with noise as wide as a step of their 17 greys.
+
+    With a number, so many of them for training, the 360 last ones for validation and test; the
+    splits and the noise are others than those of :func:`dequantised`.
+
+    Examples
+    --------
+    >>> noisy_digits(50).rows("train").shape
+    (50,)
+    """
+    from sklearn.datasets import load_digits
+
+    from vaezoo.data import as_data
+
+    x = load_digits().images
+    x = ((x + np.random.default_rng(0).random(x.shape)) / 17).astype(np.float32)
+    if num_train is None:
+        return as_data(x)
+    return as_data({"train": x[:1437][:num_train], "validation": x[1437:1617], "test": x[1617:]})
+
+
 def without_class(data: "Data", label: int) -> "Data":
     """Return data that have a class in the test rows only, in ``held_out`` 1 for it and else 0.
 
@@ -112,3 +134,14 @@ def without_class(data: "Data", label: int) -> "Data":
     arrays["held_out"] = is_held.astype(np.int64)
     name = f"{data.name} without {label}"
     return from_arrays(data.x, name=name, scale=data.scale, splits=splits, **arrays)
+
+
+def digits_but_8() -> "Data":
+    """Return the digits with noise, of which the training has no 8.
+
+    Examples
+    --------
+    >>> digits_but_8().name
+    'dequantised digits without 8'
+    """
+    return without_class(dequantised("digits"), 8)

@@ -1,35 +1,41 @@
 """Measures of codes and of what is decoded from them."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["coverage", "gaps", "labels", "reconstruction", "rotations"]
-
-IN_USE = 0.01  # variance of codes
+__all__ = ["coverage", "gaps", "labels", "reconstruction", "rotations", "squared_error"]
 
 
 def reconstruction() -> "Measure":
     """Return a measure of ``MSE``: the mean of x given the mean of z, against x, per datum."""
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
-        import numpy as np
-
         import vaezoo
-        from vaezoo.errors import RequestError
 
-        try:
-            vaezoo.encode(trained.run, limit=1)
-            both = vaezoo.reconstruct(trained.run, limit=trained.scale.limit)
-        except RequestError:  # it has no codes
+        if not trained.has_codes:
             return {}
-        x, again = (np.asarray(value, np.float64) for value in both)
-        return {"MSE": ((again - x) ** 2).reshape(len(x), -1).mean(1)}
+        return {"MSE": squared_error(vaezoo.reconstruct(trained.run, limit=trained.scale.limit))}
 
     return measure
+
+
+def squared_error(both: "tuple[Any, Any]") -> "Array":
+    """Return the mean square of the difference of data and reconstructions, of each datum ``(N,)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> squared_error((np.zeros((2, 3)), np.array([[0.0, 0.0, 3.0], [1.0, 1.0, 1.0]]))).tolist()
+    [3.0, 1.0]
+    """
+    import numpy as np
+
+    x, again = (np.asarray(values, np.float64) for values in both)
+    return np.asarray(((again - x) ** 2).reshape(len(x), -1).mean(1))
 
 
 def coverage(level: float = 0.9, draws: int = 200) -> "Measure":
@@ -120,7 +126,9 @@ def gaps(codes: "Array", classes: "Array", number: int = 10) -> tuple[float, flo
     import numpy as np
     from scipy.stats import ortho_group
 
-    is_used = codes.var(0) > IN_USE
+    from vaezoo.training.metrics import ACTIVE_VARIANCE
+
+    is_used = codes.var(0) > ACTIVE_VARIANCE
     z = codes[:, is_used] if is_used.sum() > 1 else codes
     z = (z - z.mean(0)) / np.maximum(z.std(0), 1e-12)
     turns = ortho_group.rvs(z.shape[1], number, random_state=0)

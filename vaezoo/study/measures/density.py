@@ -1,16 +1,16 @@
 """Measures of the density: bounds on log p(x), and what they are made of."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
 
-__all__ = ["bounds", "memorising", "train_gap"]
+__all__ = ["bounds", "memorising"]
 
 
-def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
+def bounds(num_samples: int = 100) -> "Measure":
     """Return a measure of ``log p(x)`` (importance weighted, K draws), ``ELBO`` and its terms.
 
     Both bounds are in units of the data, nats per datum, also of sequences. An autoencoder has none
@@ -21,15 +21,12 @@ def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
     """
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
-        import vaezoo
         from vaezoo.predict.comparison.comparing import log_density
 
-        how: dict[str, Any] = {"split": split, "limit": trained.scale.limit}
-        evaluation = vaezoo.evaluate(trained.run, iwae=(1,), **how)
-        metrics = evaluation.metrics
+        evaluation, metrics = trained.evaluation, trained.evaluation.metrics
         if metrics.is_autoencoder:
             return {}
-        values, _ = log_density(trained.run, num_samples=num_samples, **how)
+        values, _ = log_density(trained.run, num_samples=num_samples, limit=trained.scale.limit)
         frames = (evaluation.num_frames or evaluation.num_rows) / evaluation.num_rows
         every: dict[str, float | Array] = {
             "log p(x)": values,
@@ -42,23 +39,6 @@ def bounds(num_samples: int = 100, *, split: str = "test") -> "Measure":
             every["information"] = evaluation.information
             every["marginal KL"] = float(metrics.kl) - evaluation.information
         return every
-
-    return measure
-
-
-def train_gap(num_samples: int = 100) -> "Measure":
-    """Return a measure of ``train log p(x)``, and of how far that of test data lies below it."""
-
-    def measure(trained: "Trained") -> "Mapping[str, float | Array]":
-        from vaezoo.predict.comparison.comparing import log_density
-
-        means = [
-            log_density(
-                trained.run, split=split, num_samples=num_samples, limit=trained.scale.limit
-            )[0].mean()
-            for split in ("train", "test")
-        ]
-        return {"train log p(x)": float(means[0]), "train-test gap": float(means[0] - means[1])}
 
     return measure
 

@@ -8,16 +8,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vaezoo.data.dataset import Array
-    from vaezoo.runs import Run
     from vaezoo.study.design import Measure, Trained
 
 __all__ = ["amortisation", "channels"]
-
-
-def _rows(run: "Run", limit: int) -> "Tensor":
-    import torch
-
-    return torch.cat([args[0] for args in run.batches(limit=limit).fixed("test", limit=limit)])
 
 
 def amortisation(num_samples: int = 200) -> "Measure":
@@ -33,7 +26,7 @@ def amortisation(num_samples: int = 200) -> "Measure":
         from vaezoo.inference.local_fits import local_elbo
 
         pair: Any = trained.run.pair.eval()
-        x = _rows(trained.run, trained.scale.limit)
+        (x,) = trained.run.batches().whole("test", limit=trained.scale.limit)
         with torch.no_grad():
             pair.guide(x)  # the first call of a process costs more
             began = time.process_time()
@@ -64,43 +57,35 @@ def channels(num_samples: int = 50) -> "Measure":
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
         import torch
-        from pyro import poutine
         from torch.distributions import Normal
 
-        pair: Any = trained.run.pair.eval()
-        x = _rows(trained.run, trained.scale.limit)
-        with torch.no_grad():
-            q: Any = poutine.trace(pair.guide).get_trace(x).nodes["z"]["fn"]
+        from vaezoo.inference.target import Target
+        from vaezoo.pairs.particles import probing
+        from vaezoo.pairs.sites import run_guide, sample_sites
+
+        pair = trained.run.pair.eval()
+        args = trained.run.batches().whole("test", limit=trained.scale.limit)
+        with torch.no_grad(), probing(pair, args[0].device):
+            (site,) = sample_sites(run_guide(pair, args)).values()
+            q: Any = site["fn"]
             if not isinstance(getattr(q, "base_dist", None), Normal):
                 return {}
-            loc, scale = q.mean, q.variance.sqrt()
+            target = Target(pair, args, "a measure of the guide")
+            loc, scale = q.mean, q.stddev
             noise = torch.randn(
                 (num_samples, *loc.shape), generator=torch.Generator().manual_seed(0)
             )
-            common = scale.square().mean(0).sqrt().expand_as(scale)
-            whole = _elbo(pair, x, loc, scale, noise)
-            no_mu = _elbo(pair, x, loc.mean(0).expand_as(loc), scale, noise)
-            no_sigma = _elbo(pair, x, loc, common, noise)
+
+            def elbo(loc: "Tensor", scale: "Tensor") -> "Tensor":
+                z = loc + scale * noise
+                return (target.log_joint(z) - Normal(loc, scale).log_prob(z).sum(-1)).mean(0)
+
+            whole = elbo(loc, scale)
+            no_mu = elbo(loc.mean(0).expand_as(loc), scale)
+            no_sigma = elbo(loc, scale.square().mean(0).sqrt().expand_as(scale))
         return {
             "lost without mu": (whole - no_mu).double().numpy(),
             "lost without sigma": (whole - no_sigma).double().numpy(),
         }
 
     return measure
-
-
-def _elbo(pair: Any, x: "Tensor", loc: "Tensor", scale: "Tensor", noise: "Tensor") -> "Tensor":
-    """Return the ELBO of each datum with a diagonal Gaussian in the place of the guide."""
-    import torch
-    from pyro import poutine
-    from torch.distributions import Independent, Normal
-
-    q = Independent(Normal(loc, scale), 1)
-    values = []
-    for draw in noise:
-        z = loc + scale * draw
-        trace = poutine.trace(poutine.condition(pair.model, {"z": z})).get_trace(x)
-        trace.compute_log_prob()
-        joint = trace.nodes["z"]["log_prob"] + trace.nodes["x"]["log_prob"]
-        values.append(joint - q.log_prob(z))
-    return torch.stack(values).mean(0)

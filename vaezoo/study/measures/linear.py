@@ -29,24 +29,25 @@ def against_closed_form() -> "Measure":
         import torch
         from scipy.linalg import subspace_angles
 
-        import vaezoo
         from vaezoo.exact.linear_gaussian import LinearGaussian, fit_ppca
         from vaezoo.predict.comparison.comparing import log_density
 
         run = trained.run
-        x = {split: _rows(run, split) for split in ("train", "test")}
-        test = x["test"][: trained.scale.limit]
+        batches = run.batches()
+        train = batches.whole("train")[0].double().flatten(1)
+        (x,) = batches.whole("test", limit=trained.scale.limit)
+        test = x.double().flatten(1)
         weight, bias, sigma = weight_and_bias(run)
-        exact, _ = fit_ppca(x["train"], weight.shape[1])
+        exact, _ = fit_ppca(train, weight.shape[1])
         angle = float(np.degrees(subspace_angles(weight.numpy(), exact.weight.numpy()).max()))
         if sigma is None:
             return {"angle": angle}
         own = LinearGaussian(weight, bias, sigma)
         log_p = own.log_prob(test)
         bound, _ = log_density(run, num_samples=100, limit=trained.scale.limit)
-        scaled = bound + vaezoo.evaluate(run, iwae=(1,), limit=20).metrics.log_volume
+        scaled = bound + trained.evaluation.metrics.log_volume
         with torch.no_grad():
-            means = _guide_means(run.pair, test.reshape(-1, *run.shapes["x"]))
+            means = _guide_means(run.pair, x)
         ridge = own.posterior(test)[0]
         return {
             "below the optimum": (exact.log_prob(test) - log_p).numpy(),
@@ -56,13 +57,6 @@ def against_closed_form() -> "Measure":
         }
 
     return measure
-
-
-def _rows(run: Any, split: str) -> "Tensor":
-    import torch
-
-    parts = [args[0].double().flatten(1) for args in run.batches(split=split).fixed(split)]
-    return torch.cat(parts)
 
 
 def weight_and_bias(run: "Run") -> "tuple[Tensor, Tensor, float | None]":
@@ -93,9 +87,9 @@ def weight_and_bias(run: "Run") -> "tuple[Tensor, Tensor, float | None]":
 
 
 def _guide_means(pair: Any, x: "Tensor") -> "Tensor":
-    """Return the means of q(z given x) of ``x (N, D)``, at once."""
+    """Return the means of q(z given x) of ``x (N, *x_shape)``, at once."""
     from pyro import poutine
 
-    trace = poutine.trace(pair.guide).get_trace(x.float())
+    trace = poutine.trace(pair.guide).get_trace(x)
     mean: Tensor = trace.nodes["z"]["fn"].mean
     return mean.double()

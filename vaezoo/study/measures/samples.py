@@ -112,38 +112,38 @@ def blanks(num_samples: int = 500) -> "Measure":
         from scipy.spatial.distance import cdist
 
         train, test = (_codes(trained, split) for split in ("train", "test"))
-        known, others = (c.reals["z"].cpu().double().numpy() for c in (train, test))
-        centre, spread = known.mean(0), np.maximum(known.std(0), 1e-9)
-        noise = np.random.default_rng(0).normal(size=(num_samples, known.shape[1]))
+        seen, others = (c.reals["z"].cpu().double().numpy() for c in (train, test))
+        centre, spread = seen.mean(0), np.maximum(seen.std(0), 1e-9)
+        noise = np.random.default_rng(0).normal(size=(num_samples, seen.shape[1]))
         code = centre + spread * noise
         data = trained.run.find_data()
-        rows = np.asarray(data.x[data.rows("train")]).reshape(len(known), -1)
+        rows = np.asarray(data.x[data.rows("train")]).reshape(len(seen), -1)
         made = _decoded(test, code).reshape(len(code), -1)
         again = np.asarray(test.decoded()).reshape(len(others), -1)
         usual = float(cdist(again, rows).min(1).mean())
         return {
-            "blank": blank_share(code / spread, known / spread, others / spread),
+            "blank": blank_share(code / spread, seen / spread, others / spread),
             "random distance": cdist(made, rows).min(1) / usual,
         }
 
     return measure
 
 
-def blank_share(random: "Array", known: "Array", others: "Array") -> float:
-    """Return the share of random codes that lie where none is known.
+def blank_share(random: "Array", seen: "Array", others: "Array") -> float:
+    """Return the share of random codes that lie where none was seen.
 
-    That is farther from every known code ``(N, L)`` than 99 of 100 ``others`` of data are.
+    That is farther from every code ``(N, L)`` that was seen than 99 of 100 ``others`` of data are.
 
     Examples
     --------
-    >>> known = np.arange(10.0)[:, None]
-    >>> blank_share(np.array([[0.1], [50.0]]), known, known + 0.2)
+    >>> seen = np.arange(10.0)[:, None]
+    >>> blank_share(np.array([[0.1], [50.0]]), seen, seen + 0.2)
     0.5
     """
     from scipy.spatial.distance import cdist
 
-    seen = np.quantile(cdist(others, known).min(1), 0.99)
-    return float((cdist(random, known).min(1) > seen).mean())
+    usual = np.quantile(cdist(others, seen).min(1), 0.99)
+    return float((cdist(random, seen).min(1) > usual).mean())
 
 
 def _codes(trained: "Trained", split: str, z: Literal["mean", "sample"] = "mean") -> "Codes":

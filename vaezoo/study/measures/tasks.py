@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vaezoo.study.measures.codes import squared_error
+
 if TYPE_CHECKING:
     from vaezoo.data.dataset import Array
     from vaezoo.study.design import Measure, Trained
@@ -27,16 +29,14 @@ def denoising(sigma: float) -> "Measure":
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
         import vaezoo
-        from vaezoo.errors import RequestError
 
-        try:
-            vaezoo.encode(trained.run, limit=1)
-        except RequestError:  # it has no codes
+        if not trained.has_codes:
             return {}
-        x = _test_rows(trained)
+        data = trained.run.find_data()
+        x = np.asarray(data.x[data.rows("test")[: trained.scale.limit]], np.float32)
         noisy = x + np.random.default_rng(0).normal(scale=sigma, size=x.shape).astype(np.float32)
-        again = np.asarray(vaezoo.reconstruct(trained.run, noisy, limit=None).x)
-        return {"denoised MSE": ((again - x) ** 2).reshape(len(x), -1).mean(1)}
+        again = vaezoo.reconstruct(trained.run, noisy, limit=None).x
+        return {"denoised MSE": squared_error((x, again))}
 
     return measure
 
@@ -51,12 +51,10 @@ def generalisation() -> "Measure":
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
         import vaezoo
 
-        errors = {}
-        for split in ("train", "test"):
-            x, again = (
-                np.asarray(v) for v in vaezoo.reconstruct(trained.run, split=split, limit=None)
-            )
-            errors[split] = ((again - x) ** 2).reshape(len(x), -1).mean(1)
+        errors = {
+            split: squared_error(vaezoo.reconstruct(trained.run, split=split, limit=None))
+            for split in ("train", "test")
+        }
         data = trained.run.find_data()
         is_new = np.zeros(len(errors["test"]), bool)
         if "held_out" in data.arrays:
@@ -81,7 +79,6 @@ def anomalies(*, num_samples: int = 20) -> "Measure":
         from sklearn.metrics import roc_auc_score
 
         import vaezoo
-        from vaezoo.errors import RequestError
         from vaezoo.predict.comparison.comparing import log_density
 
         data = trained.run.find_data()
@@ -90,13 +87,9 @@ def anomalies(*, num_samples: int = 20) -> "Measure":
             return {}
         is_new = is_new[data.rows("test")]
         values: dict[str, float | Array] = {}
-        try:
-            vaezoo.encode(trained.run, limit=1)
-            x, again = (np.asarray(v) for v in vaezoo.reconstruct(trained.run, limit=None))
-            error = ((again - x) ** 2).reshape(len(x), -1).mean(1)
+        if trained.has_codes:
+            error = squared_error(vaezoo.reconstruct(trained.run, limit=None))
             values["AUC, error"] = float(roc_auc_score(is_new, error))
-        except RequestError:  # it has no codes
-            pass
         if trained.has_density:
             density, _ = log_density(trained.run, split="test", num_samples=num_samples)
             values["AUC, density"] = float(roc_auc_score(is_new, -density))
@@ -114,16 +107,14 @@ def ways(pairs: int = 40) -> "Measure":
 
     def measure(trained: "Trained") -> "Mapping[str, float | Array]":
         import vaezoo
-        from vaezoo.errors import RequestError
 
-        ends = np.random.default_rng(0).permutation(2 * pairs).reshape(2, -1).T
-        try:
-            scores = [
-                vaezoo.interpolate(trained.run, int(start), int(end), num_values=9).score
-                for start, end in ends
-            ]
-        except RequestError:  # it has no codes
+        if not trained.has_codes:
             return {}
+        ends = np.random.default_rng(0).permutation(2 * pairs).reshape(2, -1).T
+        scores = [
+            vaezoo.interpolate(trained.run, int(start), int(end), num_values=9).score
+            for start, end in ends
+        ]
         jumps = [score.largest_step / max(score.mean_step, 1e-12) for score in scores]
         distances = np.array([score.distance for score in scores])
         return {"way distance": distances, "way jump": np.array(jumps)}
@@ -176,8 +167,3 @@ def first_near_best(scores: "Array") -> int:
     """
     least = scores.max() - NEAR * (scores.max() - scores[0])
     return int(np.argmax(scores >= least)) + 1
-
-
-def _test_rows(trained: "Trained") -> "Array":
-    data = trained.run.find_data()
-    return np.asarray(data.x[data.rows("test")[: trained.scale.limit]], np.float32)

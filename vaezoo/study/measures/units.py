@@ -15,16 +15,13 @@ def against_spectrum(trained: "Trained") -> Mapping[str, float]:
     Exact for a linear decoder with one fixed sigma (Lucas et al. 2019, arXiv:1911.02469): those
     are in use whose eigenvalue exceeds beta sigma^2. Nothing is said of other pairs.
     """
-    import vaezoo
     from vaezoo.observations.usable import usable_latents
 
     run = trained.run
-    batches = run.batches()
-    args = batches.whole("train")
-    usable = usable_latents(run.pair, args, run.training.beta)
+    usable = usable_latents(run.pair, run.batches().whole("train"), run.training.beta)
     if usable is None or not usable.is_exact:
         return {}
-    active = vaezoo.evaluate(run, iwae=(1,), limit=trained.scale.limit).metrics.active_units
+    active = trained.evaluation.metrics.active_units
     return {
         "eigenvalues above sigma^2": float(usable.number),
         "in use beyond the spectrum": float(active or 0) - usable.number,

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import model_pages  # noqa: E402 (they lie beside this file)
-import results_table  # noqa: E402 (it lies beside this file)
+import results_table  # noqa: E402
 import site_meta  # noqa: E402
 import study_pages  # noqa: E402
 

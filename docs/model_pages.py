@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from click.testing import CliRunner
+from generated import write_pages
 
 from vaezoo.cli.show import show
 from vaezoo.data.sets.sources import default_source
@@ -34,14 +35,7 @@ def write(folder: Path) -> None:
     zoo = [entry for entry in entries() if entry.target.startswith("vaezoo.models.")]
     pages = {f"{entry.name}.rst": "\n".join(_page(entry)) + "\n" for entry in zoo}
     pages["index.rst"] = "\n".join(_index(zoo)) + "\n"
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.rst"):
-        if old.name not in pages:
-            old.unlink()
-    for name, text in pages.items():
-        path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    write_pages(folder, pages, ".rst")
 
 
 def _index(zoo: Sequence[Entry]) -> Iterator[str]:

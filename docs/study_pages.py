@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from generated import write_pages
+
 from vaezoo.study import Study, get_study, list_studies, read_result
 from vaezoo.study.pictures import plot_result
 from vaezoo.study.result import Outcome, Result
@@ -28,13 +30,7 @@ def write(folder: Path) -> None:
     results = {study.name: _result_of(study) for study in studies}
     pages = {f"{study.name}.md": _page(study, results[study.name], folder) for study in studies}
     pages["index.md"] = _index(studies, results)
-    for old in folder.glob("*.md"):
-        if old.name not in pages:
-            old.unlink()
-    for name, lines in pages.items():
-        text, path = "\n".join(lines) + "\n", folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+    write_pages(folder, {name: "\n".join(lines) + "\n" for name, lines in pages.items()}, ".md")
 
 
 def _result_of(study: Study) -> Result | None:
@@ -56,7 +52,7 @@ def _numbers(name: str, number: int) -> str:
     if result is None:
         return ""
     claim = study.claims[number - 1]
-    unit = study.units.get(claim.measure, "")
+    unit = study.unit(claim.measure)
     shift = 0.0 if isinstance(claim.than, str) else claim.than
     parts = [
         f"{said_of(_shifted(outcome, shift))}{f' {unit}' if unit else ''}, {outcome.data}"
@@ -123,10 +119,9 @@ def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     if result is None:
         return [*lines, f"Run it: `vaezoo study run {study.name}`."]
     lines += [*_markdown(claim_rows(result)), "", "## What was measured", ""]
-    reference = study.reference or study.variants[0].name
     lines += [
         f"Means over {result.seeds} seeds and over data, with standard errors; * differs from "
-        f"*{reference}* by more than the noise.",
+        f"*{study.standard}* by more than the noise.",
         "",
     ]
     for data, rows in measure_tables(result):

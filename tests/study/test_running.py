@@ -1,6 +1,7 @@
 """A study is trained once, goes on where it stopped, and is shared by processes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,16 @@ def test_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(RequestError, match="is not empty, and holds no study"):
         run_study(STUDY, scale="smoke", out=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["study.json", "cell.json", "failed.json", "measured-0.npz"])
+def test_a_damaged_file_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "toy"))
+    place = copy if name == "study.json" else copy / "runs" / "toy" / "first"
+    (place / "measured-1.npz").unlink(missing_ok=True)  # so that the cell is gone on with
+    (place / name).write_text("{")
+    with pytest.raises(RequestError, match=f"{name} cannot be read"):
+        run_study(STUDY, scale="smoke", out=copy)
 
 
 def test_unknown_scale_is_named() -> None:

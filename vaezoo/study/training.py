@@ -10,7 +10,7 @@ import numpy as np
 
 from vaezoo.data import Data
 from vaezoo.data.dataset import Array
-from vaezoo.errors import RequestError, RunError
+from vaezoo.errors import RequestError, RunError, refusing
 from vaezoo.runs import Run, load_run, open_run
 from vaezoo.runtime.locks import TakenError, take
 from vaezoo.runtime.storage import write_json, writing
@@ -72,7 +72,7 @@ class Place:
         settings = json.loads(json.dumps(self.cell.settings))
         if not file.is_file():
             write_json(file, settings)
-        elif json.loads(file.read_text(encoding="utf-8")) != settings:
+        elif _stored(file) != settings:
             raise RequestError(
                 f"{self.folder} was made with other settings than {self} has now; "
                 "choose another `out`"
@@ -92,15 +92,21 @@ def is_measured(place: Place) -> bool:
 def failures_of(place: Place) -> dict[str, str]:
     """Return why trainings of a cell failed, by seed."""
     file = place.folder / FAILED
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return dict(_stored(file)) if file.is_file() else {}
+
+
+def _stored(file: Path) -> Any:
+    with refusing(f"{file} cannot be read", "remove it"):
+        return json.loads(file.read_text(encoding="utf-8"))
 
 
 def values_of(place: Place) -> dict[str, Array]:
     """Return what was measured ``(seeds, N)`` by name, of the seeds that did not fail."""
     every: list[Mapping[str, Array]] = []
     for seed in place.seeds:
-        if place.measured(seed).is_file():
-            with np.load(place.measured(seed), allow_pickle=False) as file:
+        if (path := place.measured(seed)).is_file():
+            again = refusing(f"{path} cannot be read", "remove it, and it is measured again")
+            with again, np.load(path, allow_pickle=False) as file:
                 every.append({name: np.atleast_1d(file[name]) for name in file.files})
     names = [name for name in every[0] if all(name in own for own in every)] if every else []
     return {name: np.stack([own[name] for own in every]) for name in names}

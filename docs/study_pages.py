@@ -79,12 +79,12 @@ def _index(studies: Sequence[Study], results: dict[str, Result | None]) -> list[
         "those of `vaezoo study run NAME`, at the scale `quick`; an interval holds a difference in "
         "95 of 100 cases, for all claims of a study together.",
         "",
-        "| study | question | claims |",
-        "|---|---|---|",
     ]
-    for study in studies:
-        result = results[study.name]
-        lines.append(f"| [{study.name}]({study.name}.md) | {study.question} | {_tally(result)} |")
+    rows = [
+        (f"[{study.name}]({study.name}.md)", study.question, _tally(results[study.name]))
+        for study in studies
+    ]
+    lines += _markdown([("study", "question", "claims"), *rows])
     lines += ["", *_contradicted(results), "```{toctree}", ":hidden:", ""]
     return [*lines, *(study.name for study in studies), "```"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from _rows import RESULTS, Score, environment_parts, read_scores, write_rows, write_scores
 
-from vaezoo.runs.environment import say_machine, say_versions
+from vaezoo.versions import say_machine, say_versions
 
 __all__ = [
     "RESULTS",

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vaezoo.registry import entries
-from vaezoo.runs.environment import say_machine
+from vaezoo.versions import say_machine
 
 __all__ = [
     "RESULTS",

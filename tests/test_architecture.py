@@ -62,6 +62,7 @@ def below(name: str, package: str) -> bool:
 RANKS = (
     *(
         "lazy",
+        "versions",
         "markup",
         "errors",
         "options",

@@ -1,6 +1,5 @@
-"""What a run was made with: versions, machine, commits, and its data."""
+"""What a run was made with: versions, commits, and its data."""
 
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -16,16 +15,13 @@ from vaezoo.runs.checkout import commit_of
 from vaezoo.runs.conditions import describe_examples
 from vaezoo.runs.rows import describe_splits
 from vaezoo.runs.trust import digest_of_class
+from vaezoo.versions import installed_versions
 
 __all__ = [
     "describe_data",
     "describe_environment",
     "describe_library",
-    "say_machine",
-    "say_versions",
 ]
-
-PACKAGES = ("vaezoo", "torch", "pyro-ppl", "numpy")
 
 
 def describe_environment(cls: type) -> dict[str, Any]:
@@ -38,30 +34,13 @@ def describe_environment(cls: type) -> dict[str, Any]:
     ['code', 'commits', 'platform', 'python', 'started', 'versions']
     """
     return {
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": installed_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "commits": _commits(cls),
         "code": digest_of_class(cls),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def say_versions() -> str:
-    """Return versions as a part of a sentence: what a table was made with.
-
-    Examples
-    --------
-    >>> say_versions().split()[0]
-    'vaezoo'
-    """
-    packages = [f"{name} {version(name)}" for name in PACKAGES if name != "numpy"]
-    return ", ".join([*packages, f"Python {platform.python_version()}"])
-
-
-def say_machine() -> str:
-    """Return system and processors as a part of a sentence, as ``Linux, 2 cores (x86_64)``."""
-    return f"{platform.system()}, {os.cpu_count()} cores ({platform.machine()})"
 
 
 def _commits(cls: type) -> dict[str, str]:

@@ -14,9 +14,9 @@ import numpy as np
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, refusing
 from vaezoo.predict.comparison.estimates import Estimate, paired_difference
-from vaezoo.runs.environment import say_machine, say_versions
 from vaezoo.runtime.reading import read_plain
 from vaezoo.study.design import Claim, Study
+from vaezoo.versions import say_machine, say_versions
 
 __all__ = ["Outcome", "Result", "Row", "answer_of", "judged", "read_result", "result_of"]
 

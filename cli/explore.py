@@ -74,8 +74,8 @@ def explore(
     """Move the latents of a model by hand, on a page in the browser.
 
     Sliders for the latents in use, a map of codes to tap on, a datum to start from with what its
-    guide says, and another to walk to. The page is served to this machine only; nothing else has
-    its address, which holds a secret.
+    guide says, and another to walk to; of a sequence also the way of its codes, frame by frame.
+    The page is served to this machine only; nothing else has its address, which holds a secret.
 
     \b
     Examples:

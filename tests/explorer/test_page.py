@@ -15,7 +15,9 @@ import xarray as xr
 from click.testing import CliRunner
 
 import vaezoo
+from vaezoo import RequestError
 from vaezoo.cli import main
+from vaezoo.data import from_arrays
 from vaezoo.diagnostics.grading import WORDS
 from vaezoo.explorer.exploring import Explorer
 from vaezoo.explorer.server import PageServer
@@ -127,6 +129,68 @@ def test_one_file_works_from_disk(
     middle = [(p.min() + p.max()) / 2 for p in explorer.space.plane.points.T]
     at = ", ".join(f"{value:.2f}" for value in middle)
     assert f"<figcaption>at ({at})</figcaption>" in page.replace("-0.00", "0.00")
+
+
+@pytest.fixture(scope="module")
+def sequences() -> Explorer:
+    """Sequences of 3 to 5 frames."""
+    x = np.random.default_rng(0).integers(0, 2, size=(12, 5, 2))
+    data = from_arrays(x, length=np.arange(12) % 3 + 3)
+    run = vaezoo.fit("vrnn", data, config={"hidden": 4, "z_dim": 3}, training={"steps": 1})
+    return vaezoo.explore(run, split="all", row=2, num_values=3)
+
+
+WALK = """
+const finished = setInterval(() => {
+  if (!current) return;
+  clearInterval(finished);
+  by("frame").value = 3;
+  by("frame").dispatchEvent(new Event("input"));
+  setInterval(() => {
+    const reached = state.frame === 3 && map.path.length === 5 && current.values;
+    if (reached) document.title = `at ${reached.map(v => v.toFixed(3))}, ${map.place}`;
+  }, 50);
+}, 50);
+"""
+
+
+@in_browser
+def test_a_sequence_is_walked_along(sequences: Explorer, dom: Callable[[str], str]) -> None:
+    with sequences.serving() as server:
+        server.page = acting(server.page, WALK)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        page = dom(server.url)
+        server.shutdown()
+    values = ",".join(f"{value:.3f}" for value in sequences.space.values_along(2)[3])
+    assert f"<title>at {values}, " in page
+    assert '<output id="frame-number">frame 4 of 5</output>' in page
+
+
+@in_browser
+@pytest.mark.slow
+def test_one_file_walks_along_a_sequence(
+    sequences: Explorer, tmp_path: Path, dom: Callable[[str], str]
+) -> None:
+    page = acting(sequences.page(), "setTimeout(() => walkTo(3), 3000)")
+    (tmp_path / "explore.html").write_text(page, encoding="utf-8")
+    some = (sequences.space.used or [0, 1, 2])[:6]
+    values = [
+        f"{sequences.space.units[i].name} {sequences.space.values_along(2)[3, i]:.2f}" for i in some
+    ]
+    shown = dom((tmp_path / "explore.html").as_uri())
+    assert f"frame 4 of 5: {', '.join(values)}<" in shown
+
+
+def test_a_frame_comes_with_its_way(sequences: Explorer) -> None:
+    answer = sequences._path({"row": "1"})
+    assert np.array_equal(answer["places"], sequences.space.path(1))
+    assert np.shape(answer["covariances"]) == (4, 2, 2)
+
+
+@pytest.mark.parametrize("frame", [5, -1, 1.5, True, "x"])
+def test_frames_that_there_are_not_are_refused(sequences: Explorer, frame: object) -> None:
+    with pytest.raises(RequestError, match="`frame` is a frame, 0 to 4"):
+        sequences._decode({"row": 2, "frame": frame})
 
 
 def test_one_file_needs_no_other(explorer: Explorer) -> None:

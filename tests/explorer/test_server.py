@@ -132,6 +132,7 @@ def test_no_file_is_read(ask: Ask, path: str) -> None:
         (b'{"row": 0, "at": NaN}', "`at` is between 0 and 1"),
         (b'{"row": 0, "path": "crooked"}', "crooked"),
         (b'{"row": 0, "path": [1]}', "path"),
+        (b'{"row": 0, "frame": 0}', "has no latents of frames"),
         (b'{"row": 0, "values": [1]}', "`values` are 3 numbers"),
         (b'{"row": 0, "values": [1, 2, NaN]}', "`values` is a list of numbers"),
         (b'{"row": 0, "values": [1, 2, 1e999]}', "`values` is a list of numbers"),

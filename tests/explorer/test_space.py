@@ -12,6 +12,7 @@ from vaezoo.explorer.grid import grid_of
 from vaezoo.explorer.looks import Looks
 from vaezoo.explorer.space import LatentSpace, Point
 from vaezoo.observations.predictions import prior_predictive
+from vaezoo.pairs.sites import trace_pair
 from vaezoo.predict.latents.plane import plane_of
 from vaezoo.runs import Run
 
@@ -35,7 +36,14 @@ def sequences() -> LatentSpace:
     x = np.random.default_rng(0).integers(0, 2, size=(12, 5, 2))
     data = from_arrays(x, length=np.arange(12) % 3 + 3)
     run = vaezoo.fit("vrnn", data, config={"hidden": 4, "z_dim": 3}, training={"steps": 1})
-    return vaezoo.explore(run, split="train").space
+    return vaezoo.explore(run, split="all").space
+
+
+def frames_of_four(model: str, **config: object) -> LatentSpace:
+    x = np.random.default_rng(0).integers(0, 2, size=(12, 4, 2))
+    data = from_arrays(x, length=np.full(12, 4))
+    run = vaezoo.fit(model, data, config=config, training={"steps": 1})
+    return vaezoo.explore(run, split="all").space
 
 
 def test_decodes_what_the_pair_does(space: LatentSpace) -> None:
@@ -65,6 +73,64 @@ def test_values_of_a_sequence_are_means_over_its_frames(sequences: LatentSpace) 
     moved = sequences.decode(Point(1, values=(1.0, 0.5, -2.0)))
     np.testing.assert_allclose(moved.values, [1.0, 0.5, -2.0], atol=1e-5)
     assert moved.x.shape == sequences.datum(1).shape
+
+
+def test_one_frame_moves_alone(sequences: LatentSpace) -> None:
+    values = (1.0, 0.5, -2.0)
+    before, after = (sequences.codes_at(Point(1, values=v, frame=2)) for v in (None, values))
+    index = [unit.index for unit in sequences.units]
+    for frame in (0, 1, 3):
+        assert torch.equal(after.reals[f"z_{frame}"], before.reals[f"z_{frame}"])
+    assert after.reals["z_2"][0, index].tolist() == list(values)
+
+
+def test_frames_before_the_one_that_moves_stay(sequences: LatentSpace) -> None:
+    point = Point(1, values=(9.0, 9.0, 9.0), frame=2)
+    moved, plain = sequences.decode(point), sequences.decode(Point(1))
+    assert np.array_equal(moved.x[:2], plain.x[:2])
+    assert (moved.x[2] != plain.x[2]).any()
+    assert moved.values.tolist() == [9.0, 9.0, 9.0]
+
+
+def test_a_path_goes_through_the_codes_of_each_frame(sequences: LatentSpace) -> None:
+    path = sequences.path(2)
+    assert path.shape == (5, 2)
+    np.testing.assert_allclose(path[3], sequences.decode(Point(2, frame=3)).place, atol=1e-6)
+    np.testing.assert_allclose(path.mean(0), sequences.plane.points[2], atol=1e-6)
+
+
+def test_the_spread_of_a_frame_of_a_gaussian_guide(sequences: LatentSpace) -> None:
+    """That of the first frame, which no draw comes before: fails once in 1e6."""
+    args = sequences.codes.at([0]).args
+    q = trace_pair(sequences.run.pair, args, z="mean").latents["z_0"][1]["fn"]
+    index = [unit.index for unit in sequences.units]
+    exact = float((sequences.plane.axes**2 @ q.variance[0, index].detach().numpy()).sum())
+    spreads = sequences.spreads(0)
+    assert spreads.shape == (3, 2, 2)
+    assert abs(np.trace(spreads[0]) / exact - 1) < 5 * np.sqrt(2 / 64)
+
+
+def test_the_shorter_of_two_sequences_says_how_many_frames(sequences: LatentSpace) -> None:
+    assert (sequences.frames_of(2), sequences.frames_of(2, 0)) == (5, 3)
+    with pytest.raises(RequestError, match="there are frames 0 to 2, and not 3"):
+        sequences.decode(Point(2, to=0, at=0.5, frame=3))
+
+
+def test_a_latent_of_the_whole_sequence_moves_with_a_frame() -> None:
+    space = frames_of_four("dsae", f_dim=2, z_dim=3)
+    values = tuple(range(5))
+    codes = space.codes_at(Point(0, values=values, frame=1))
+    at = {unit.name: value for unit, value in zip(space.units, values, strict=True)}
+    assert codes.reals["f"][0].tolist() == [at["f[0]"], at["f[1]"]]
+    assert codes.reals["z_1"][0].tolist() == [at["z[0]"], at["z[1]"], at["z[2]"]]
+    assert torch.equal(codes.reals["z_2"], space.codes_at(Point(0)).reals["z_2"])
+
+
+def test_a_latent_of_all_frames_at_once_has_no_path() -> None:
+    space = frames_of_four("gp-vae")
+    assert not space.has_frames
+    with pytest.raises(RequestError, match="'gp-vae' has no latents of frames"):
+        space.decode(Point(0, frame=0))
 
 
 def test_a_place_on_the_map_is_that_of_its_values(space: LatentSpace) -> None:

@@ -88,6 +88,8 @@ class Explorer:
         # One at a time: Pyro's handlers and torch's generators are the whole process's.
         lock = threading.Lock()
         reading = {"datum": _locked(self._datum, lock)}
+        if self.space.has_frames:
+            reading["path"] = _locked(self._path, lock)
         with PageServer(page, reading, {"decode": _locked(self._decode, lock)}, port) as server:
             yield server
 
@@ -102,6 +104,11 @@ class Explorer:
             **as_floats(self.space.datum(row)),
         }
 
+    def _path(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        row = _whole("row", asked.get("row"), len(self.space.codes))
+        covariances = self.space.spreads(row).tolist()
+        return {"places": self.space.path(row).tolist(), "covariances": covariances}
+
     def _verdict(self, row: int) -> str:
         if self.verdicts is None or row >= len(self.verdicts.words):
             return ""
@@ -109,7 +116,7 @@ class Explorer:
         return f"posterior: {words}{f' ({reasons})' if reasons else ''}"
 
     def _decode(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        decoded = self.space.decode(_point(asked, len(self.space.codes)))
+        decoded = self.space.decode(_point(asked, self.space))
         values, place = decoded.values.tolist(), decoded.place.tolist()
         return {"values": values, "place": place, **as_floats(decoded.x)}
 
@@ -157,7 +164,7 @@ def explore(
     Explorer
         What a notebook shows; ``save("explore.html")`` writes the same as one file, and
         ``serving()`` is the live page of ``vaezoo explore``. Of a sequence a latent is moved by as
-        much in every frame, and the sequence hears its own draws.
+        much in every frame, or in one frame alone, and the sequence hears its own draws.
 
     Raises
     ------
@@ -192,8 +199,9 @@ def _locked(
     return alone
 
 
-def _point(asked: Mapping[str, Any], number: int) -> Point:
+def _point(asked: Mapping[str, Any], space: LatentSpace) -> Point:
     """Return the point that a page asks for."""
+    number = len(space.codes)
     to, values, at = asked.get("to"), asked.get("values"), asked.get("at", 0.0)
     path: InterpolationPath = asked.get("path", "linear")
     require_choice("path", path, InterpolationPath)
@@ -203,19 +211,22 @@ def _point(asked: Mapping[str, Any], number: int) -> Point:
         if not isinstance(values, list) or not all(_is_number(value) for value in values):
             raise RequestError("`values` is a list of numbers")
         values = tuple(map(float, values))
-    row = _whole("row", asked.get("row"), number)
-    return Point(row, None if to is None else _whole("to", to, number), at, path, values)
+    row, frame = _whole("row", asked.get("row"), number), asked.get("frame")
+    target = None if to is None else _whole("to", to, number)
+    if frame is not None:
+        frame = _whole("frame", frame, space.frames_of(row, target), "frame")
+    return Point(row, target, at, path, values, frame)
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
 
 
-def _whole(name: str, value: Any, number: int) -> int:
-    """Return the number of a row."""
+def _whole(name: str, value: Any, number: int, what: str = "row") -> int:
+    """Return the number of a row, or of what else there are so many of."""
     text = str(value)
     if isinstance(value, bool | float) or not text.isdecimal() or len(text) > 9:
-        raise RequestError(f"`{name}` is a row, 0 to {number - 1}")
+        raise RequestError(f"`{name}` is a {what}, 0 to {number - 1}")
     if int(text) >= number:
-        raise RequestError(f"`{name}` is a row, 0 to {number - 1}, not {text}")
+        raise RequestError(f"`{name}` is a {what}, 0 to {number - 1}, not {text}")
     return int(text)

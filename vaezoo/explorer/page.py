@@ -14,12 +14,13 @@ import numpy as np
 from vaezoo.data.dataset import Array
 from vaezoo.explorer.grid import Grid
 from vaezoo.explorer.looks import Looks
-from vaezoo.explorer.space import LatentSpace
+from vaezoo.explorer.space import LatentSpace, Point
 
 __all__ = ["as_floats", "live_page", "space_facts", "static_page", "summary"]
 
 MOST_OPEN = 12  # latents that have a slider at once
 MOST_SLIDERS = 200
+MOST_CURVES = 6  # latents that are shown along a sequence
 DIGITS = 5  # of what is only drawn
 LIVE_POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
@@ -59,6 +60,7 @@ def live_page(space: LatentSpace, looks: Looks, row: int, *, is_judged: bool, no
         "folded": others[:MOST_SLIDERS],
         "others": _say_others(len(others), used),
         "unjudged": unjudged,
+        "frames": space.has_frames,
     }
     hears = ", hearing its own draws" if space.is_sequence else ""
     values = {"title": space.run.name, "summary": summary(space), "nonce": nonce, "hears": hears}
@@ -68,12 +70,13 @@ def live_page(space: LatentSpace, looks: Looks, row: int, *, is_judged: bool, no
 
 def static_page(space: LatentSpace, looks: Looks, grid: Grid, row: int) -> str:
     """Return the page that needs no server: a plane decoded beforehand."""
-    facts = {**space_facts(space, looks), "grid": _grid_facts(grid)}
+    walk = _walk_facts(space, row) if space.has_frames else None
+    facts = {**space_facts(space, looks), "grid": _grid_facts(grid), "walk": walk}
     number = f"{len(grid.places[0])} x {len(grid.places[1])} points"
     as_in = f"the codes of row {row}" if space.is_sequence else "the mean code"
     text = f"{number}; what lies across the plane is as in {as_in}."
     values = {"title": space.run.name, "summary": summary(space), "nonce": ""}
-    more = {"policy": STATIC_POLICY, "grid": text, "sprite": grid.as_url()}
+    more = {"policy": STATIC_POLICY, "grid": text, "sprite": grid.as_url(), "row": str(row)}
     return _assembled("static", {**values, **more}, facts)
 
 
@@ -103,6 +106,20 @@ def _grid_facts(grid: Grid) -> dict[str, Any]:
         "columns": len(grid.places[0]),
         "rows": len(grid.places[1]),
         "ends": [np.atleast_1d(end).tolist() for end in (grid.low, grid.high)],
+    }
+
+
+def _walk_facts(space: LatentSpace, row: int) -> dict[str, Any]:
+    """Return the codes of a sequence frame by frame, and what the model makes of them."""
+    some = (space.used or [*range(len(space.units))])[:MOST_CURVES]
+    values = space.values_along(row)[:, some]
+    return {
+        "path": np.round(space.path(row), DIGITS).tolist(),
+        "names": [space.units[place].name for place in some],
+        "values": np.round(values, DIGITS).tolist(),
+        "low": values.min(0).tolist(),
+        "high": values.max(0).tolist(),
+        **as_floats(space.decode(Point(row)).x),
     }
 
 

@@ -17,7 +17,15 @@ from vaezoo.pairs.sites import argument_names, step_of, trace_pair
 from vaezoo.predict.latents.codes import Codes, codes_of, find_codes, labels_of, rows_of
 from vaezoo.predict.latents.interpolation import between
 from vaezoo.predict.latents.plane import Plane, plane_of
-from vaezoo.predict.latents.units import USED, Unit, named_unit, set_values, units_of, values_of
+from vaezoo.predict.latents.units import (
+    USED,
+    Unit,
+    named_unit,
+    paths_of,
+    set_values,
+    units_of,
+    values_of,
+)
 from vaezoo.predict.observed import as_predicted, in_data_units, shown
 from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
@@ -42,6 +50,8 @@ class Point:
     values
         What each latent is set to, ``(L,)`` in the order of the units; None for codes as they are.
         Of a sequence this is the mean over its frames, which all move by as much.
+    frame
+        The only frame of a sequence whose latents are looked at and set; None for all.
     """
 
     row: int
@@ -49,6 +59,7 @@ class Point:
     at: float = 0.0
     path: InterpolationPath = "linear"
     values: tuple[float, ...] | None = None
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Decoded:
     x
         In units of the data, ``x_shape``; sequences end where they do.
     values
-        Of the latents there, ``(L,)``.
+        Of the latents there, ``(L,)``, of a sequence in the frame of the point.
     place
         In the plane of the map, ``(2,)``.
     """
@@ -111,6 +122,11 @@ class LatentSpace:
         return self.codes.length is not None
 
     @property
+    def has_frames(self) -> bool:
+        """Whether each frame of a sequence has codes of its own: a path to walk along."""
+        return self.is_sequence and any(step_of(site.name) for site in self.codes.sites)
+
+    @property
     def used(self) -> list[int]:
         """The places of latents in use: with a KL, and heard by the decoder."""
         heard = ~(self.change <= 1e-3 * np.nanmax(self.change, initial=0.0))
@@ -129,10 +145,14 @@ class LatentSpace:
         Raises
         ------
         RequestError
-            For a row that there is not, and values that are not one number for each latent.
+            For a row or frame that there is not, and values that are not one number for each
+            latent.
         """
         codes = self.codes_at(point)
-        values = values_of(codes, self.units)[0]
+        if point.frame is None:
+            values = values_of(codes, self.units)[0]
+        else:
+            values = paths_of(codes, self.units)[0, point.frame]
         return Decoded(_decoded(codes, self.seed)[0], values, self.plane.project(values))
 
     def codes_at(self, point: Point) -> Codes:
@@ -140,6 +160,8 @@ class LatentSpace:
         rows = [point.row] if point.to is None else [point.row, point.to]
         if any(not 0 <= row < len(self.codes) for row in rows):
             raise RequestError(f"there are rows 0 to {len(self.codes) - 1}, and not {rows[-1]}")
+        if point.frame is not None and not 0 <= point.frame < (frames := self.frames_of(*rows)):
+            raise RequestError(f"there are frames 0 to {frames - 1}, and not {point.frame}")
         codes = self.codes.at([point.row])
         if point.to is not None:
             at = torch.tensor([point.at])
@@ -149,13 +171,42 @@ class LatentSpace:
             return codes
         if len(point.values) != len(self.units) or not np.isfinite(point.values).all():
             raise RequestError(f"`values` are {len(self.units)} numbers, one for each latent")
-        return set_values(codes, self.units, torch.tensor([point.values], dtype=torch.float64))
+        values = torch.tensor([point.values], dtype=torch.float64)
+        return set_values(codes, self.units, values, point.frame)
+
+    def frames_of(self, row: int, to: int | None = None) -> int:
+        """Return how many frames with codes a datum has, of the way to another the shorter one.
+
+        Raises
+        ------
+        RequestError
+            Where frames have no codes of their own.
+        """
+        if self.codes.length is None or not self.has_frames:
+            raise RequestError(f"'{self.run.name}' has no latents of frames, and so no `frame`")
+        return int(self.codes.length[[row, row if to is None else to]].min())
+
+    def values_along(self, row: int) -> Array:
+        """Return the latents of a datum frame by frame, ``(T, L)``."""
+        return paths_of(_without_padding(self.codes.at([row])), self.units)[0]
+
+    def path(self, row: int) -> Array:
+        """Return where the codes of each frame of a datum lie in the plane, ``(T, 2)``."""
+        return self.plane.project(self.values_along(row))
 
     def spread(self, row: int) -> Array:
         """Return the covariance ``(2, 2)`` of draws of q(z | x) of a datum in the plane."""
+        return np.cov(np.nanmean(self._draws(row), axis=1), rowvar=False)
+
+    def spreads(self, row: int) -> Array:
+        """Return that covariance for each frame of a datum, ``(T, 2, 2)``."""
+        return np.stack([np.cov(draws, rowvar=False) for draws in self._draws(row).swapaxes(0, 1)])
+
+    def _draws(self, row: int) -> Array:
+        """Return where draws of q(z | x) of the frames of a datum lie, ``(S, T, 2)``."""
         codes = _without_padding(self.codes.at([row] * NUM_DRAWS))
         draws = codes_of(self.run, codes.args, z="sample", seed=self.seed)
-        return np.cov(self.plane.project(values_of(draws, self.units)), rowvar=False)
+        return self.plane.project(paths_of(draws, self.units))
 
     def over_plane(self, places: Array, row: int) -> Array:
         """Return what the model makes of points of the plane, ``(G, *x_shape)``.

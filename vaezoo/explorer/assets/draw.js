@@ -27,16 +27,28 @@ function ends(index) {
   return [looks.low[place], looks.high[place]];
 }
 
-/* Draw x of a shape into a box; `truth` stands beside it in a table. */
-function show(box, x, shape, truth) {
-  if (looks.kind === "table") return showTable(box, x, truth);
+/* Draw x of a shape into a box; `truth` stands beside it in a table, and of a sequence a frame is marked. */
+function show(box, x, shape, truth = null, frame = null, look = looks) {
+  if (look.kind === "table") return showTable(box, x, truth);
   let canvas = box.querySelector("canvas");
   if (!canvas) canvas = box.appendChild(element("canvas"));
-  canvas.className = looks.kind === "image" ? "pixels" : "plot";
-  if (looks.kind === "image") return drawImage(canvas, x, shape);
+  canvas.className = look.kind === "image" ? "pixels" : "plot";
+  if (look.kind === "image") return drawImage(canvas, x, shape);
   const [context, width, height] = sized(canvas);
   const plot = {roll: drawRoll, pen: drawPen, sound: drawCurve, curve: drawCurve, lines: drawLines};
-  plot[looks.kind](context, x, shape, width, height, truth);
+  plot[look.kind](context, x, shape, width, height, {truth, frame, look});
+  if (frame !== null && look.kind !== "pen") markFrame(context, shape[0], frame, width, height, look.kind);
+}
+
+/* A frame of a sequence: the span of its cells or samples, or a line where it is one point. */
+function markFrame(context, frames, frame, width, height, kind) {
+  const margin = kind === "roll" ? 0 : 4, room = width - 2 * margin;
+  const isPoint = kind === "lines", wide = isPoint ? 2 : Math.max(2, room / frames);
+  const left = margin + (isPoint ? room * frame / Math.max(1, frames - 1) - 1 : room * frame / frames);
+  context.fillStyle = colour("--mark");
+  context.globalAlpha = isPoint ? 0.9 : 0.35;
+  context.fillRect(left, 0, wide, height);
+  context.globalAlpha = 1;
 }
 
 function sized(canvas) {
@@ -66,7 +78,7 @@ function drawImage(canvas, x, shape) {
   context.putImageData(picture, 0, 0);
 }
 
-function drawRoll(context, x, shape, width, height, truth) {
+function drawRoll(context, x, shape, width, height, {truth}) {
   const [frames, keys] = shape, [low, high] = ends(0);
   let first = keys, last = 0;
   for (const values of [x, truth || x]) {
@@ -132,8 +144,8 @@ function drawCurve(context, x, shape, width, height) {
   scaleText(context, low, high, height);
 }
 
-function drawLines(context, x, shape, width, height) {
-  const number = shape[1], low = Math.min(...looks.low), high = Math.max(...looks.high);
+function drawLines(context, x, shape, width, height, {look}) {
+  const number = shape[1], low = Math.min(...look.low), high = Math.max(...look.high);
   for (let i = 0; i < number; i++) {
     context.strokeStyle = number === 1 ? colour("--ink") : PALETTE[i % PALETTE.length];
     context.lineWidth = 1.3;
@@ -141,13 +153,13 @@ function drawLines(context, x, shape, width, height) {
   }
   scaleText(context, low, high, height);
   if (number < 2 || number > 6) return;
-  looks.names.forEach((name, i) => {
+  look.names.forEach((name, i) => {
     context.fillStyle = PALETTE[i % PALETTE.length];
     context.fillText(name, 50 + 50 * i, 11);
   });
 }
 
-function drawPen(context, x, shape, width, height) {
+function drawPen(context, x, shape, width, height, {frame}) {
   const points = [[0, 0]];
   for (let t = 0; t < shape[0] && !Number.isNaN(x[3 * t]); t++) {
     points.push([points[t][0] + x[3 * t], points[t][1] + x[3 * t + 1]]);
@@ -161,12 +173,17 @@ function drawPen(context, x, shape, width, height) {
   context.lineWidth = 2;
   context.lineCap = "round";
   context.beginPath();
-  points.forEach(([px, py], t) => {
+  const place = ([px, py]) => [x0 + (px - left) * zoom, y0 - (py - bottom) * zoom];
+  points.forEach((point, t) => {
     const lifted = t > 1 && x[3 * (t - 2) + 2] > 0.5;
-    const to = [x0 + (px - left) * zoom, y0 - (py - bottom) * zoom];
-    t && !lifted ? context.lineTo(...to) : context.moveTo(...to);
+    t && !lifted ? context.lineTo(...place(point)) : context.moveTo(...place(point));
   });
   context.stroke();
+  if (frame === null) return;
+  context.fillStyle = colour("--mark");
+  context.beginPath();
+  context.arc(...place(points[Math.min(frame + 1, points.length - 1)]), 5, 0, 7);
+  context.fill();
 }
 
 const number = value => Number.isNaN(value) ? "" : Number(value.toPrecision(4)).toString();

@@ -1,6 +1,7 @@
 const by = id => document.getElementById(id);
-const state = {row: facts.row, to: null, at: 0, path: "linear", values: null};
-let current = null, truth = null, sliders = [], busy = false, again = false;
+const state = {row: facts.row, to: null, at: 0, path: "linear", values: null, frame: null};
+const paths = {};
+let current = null, truth = null, target = null, sliders = [], busy = false, again = false;
 
 async function ask(path, body) {
   const options = body ? {method: "POST", body: JSON.stringify(body),
@@ -41,7 +42,7 @@ async function decode() {
 }
 
 function paint() {
-  show(by("made").firstElementChild, current.x, current.shape, truth && truth.x);
+  show(by("made").firstElementChild, current.x, current.shape, truth && truth.x, state.frame);
   map.place = current.place;
   map.draw();
   sliders.forEach(({input, output, place}) => {
@@ -55,15 +56,13 @@ async function start(row) {
   await attempt(async () => {
     truth = await ask(`datum?row=${state.row}`);
     truth.x = floats(truth.x);
-    if (looks.kind !== "table") show(by("datum").firstElementChild, truth.x, truth.shape);
     by("datum").hidden = looks.kind === "table";
     by("datum").lastElementChild.textContent = caption(truth);
     by("verdict").textContent = truth.verdict || facts.unjudged;
-    map.ellipse = {centre: facts.points[state.row], covariance: truth.covariance};
+    await aim();
   });
   by("row").value = state.row;
   by("at").value = 0;
-  aim();
   await decode();
 }
 
@@ -75,17 +74,41 @@ async function walk(row) {
   state.to = clamp(row);
   by("to").value = state.to;
   await attempt(async () => {
-    const other = await ask(`datum?row=${state.to}`);
+    target = await ask(`datum?row=${state.to}`);
+    target.x = floats(target.x);
     by("other").hidden = looks.kind === "table";
-    if (looks.kind !== "table") show(by("other").firstElementChild, floats(other.x), other.shape);
-    by("other").lastElementChild.textContent = caption(other);
+    by("other").lastElementChild.textContent = caption(target);
+    await aim();
   });
-  aim();
   go(Number(by("at").value) || 0.5);
 }
 
-function aim() {
-  map.target = state.to === null ? null : [facts.points[state.row], facts.points[state.to]];
+const frames = () => Math.min(truth.shape[0], target ? target.shape[0] : Infinity);
+const pathOf = async row => paths[row] || (paths[row] = await ask(`path?row=${row}`));
+
+/* Show the data, and on the map whence and whither: of all frames, or of the one that is chosen. */
+async function aim() {
+  if (state.frame !== null) state.frame = Math.min(state.frame, frames() - 1);
+  const {row, to, frame} = state, isAlone = frame !== null;
+  for (const [figure, datum] of [["datum", truth], ["other", target]]) {
+    if (datum && looks.kind !== "table") show(by(figure).firstElementChild, datum.x, datum.shape, null, frame);
+  }
+  const [own, other] = await Promise.all([row, to].map(row => isAlone && row !== null ? pathOf(row) : null));
+  map.setPath(...(isAlone ? [own.places, own.covariances] : [[]]));
+  map.ellipse = isAlone ? {centre: own.places[frame], covariance: own.covariances[frame]}
+    : {centre: facts.points[row], covariance: truth.covariance};
+  const whither = isAlone ? other && other.places[frame] : facts.points[to];
+  map.target = to === null ? null : [map.ellipse.centre, whither];
+  by("single").checked = isAlone;
+  by("frame").max = frames() - 1;
+  by("frame").value = frame || 0;
+  by("frame-number").textContent = isAlone ? `frame ${frame + 1} of ${frames()}` : `${frames()} frames, all alike`;
+}
+
+async function walkTo(frame) {
+  Object.assign(state, {frame, values: null});
+  await attempt(aim);
+  await decode();
 }
 
 function go(at) {
@@ -130,7 +153,8 @@ function reset() {
   decode();
 }
 
-const map = new CodeMap(by("map"), move, row => { start(row); });
+const map = new CodeMap(by("map"), move, start, walkTo);
+by("frames").hidden = !facts.frames;
 facts.open.forEach(place => by("sliders").append(slider(place)));
 by("others").hidden = !facts.folded.length;
 by("others").open = !facts.open.length;
@@ -150,6 +174,8 @@ by("previous").addEventListener("click", () => start(state.row - 1));
 by("random").addEventListener("click", () => start(anyRow()));
 by("random-to").addEventListener("click", () => walk(anyRow()));
 by("reset").addEventListener("click", reset);
+by("single").addEventListener("change", () => walkTo(by("single").checked ? Number(by("frame").value) : null));
+by("frame").addEventListener("input", () => walkTo(Number(by("frame").value)));
 by("path").addEventListener("change", () => { state.path = by("path").value; go(Number(by("at").value)); });
 by("at").addEventListener("input", () => go(Number(by("at").value)));
 document.addEventListener("keydown", event => {

@@ -1,7 +1,7 @@
-/* The map of codes: what is at a place, and what was tapped. */
+/* The map of codes: what is at a place, what was tapped, and the way of a sequence over it. */
 class CodeMap {
-  constructor(canvas, onMove, onPick = () => false) {
-    Object.assign(this, {canvas, onMove, onPick, place: null, target: null, ellipse: null});
+  constructor(canvas, onMove, onPick = null, onFrame = null) {
+    Object.assign(this, {canvas, onMove, onPick, onFrame, place: null, target: null, ellipse: null, path: [], covariances: []});
     this.points = facts.points;
     this.levels = facts.labels ? [...new Set(facts.labels)].filter(v => v !== null) : [];
     this.levels.sort((a, b) => a - b);
@@ -25,7 +25,12 @@ class CodeMap {
 
   limits() {
     const spans = [0, 1].map(i => {
-      const values = facts.grid ? facts.grid.places[i] : this.points.map(p => p[i]);
+      const codes = facts.grid ? facts.grid.places[i] : this.points.map(p => p[i]);
+      const along = this.path.flatMap((p, frame) => {
+        const reach = 2 * Math.sqrt(this.covariances.length ? this.covariances[frame][i][i] : 0);
+        return [p[i] - reach, p[i] + reach];
+      });
+      const values = [...codes, ...along];
       return [Math.min(...values), Math.max(...values)];
     });
     const size = 1.15 * Math.max(...spans.map(([a, b]) => b - a), 1e-6);
@@ -51,11 +56,17 @@ class CodeMap {
       this.spans[1][0] + (bottom - y) / this.unit()]};
   }
 
-  nearest(pixel) {
+  /* Lay the way of a sequence over the map, which grows to show it and its ellipses. */
+  setPath(path, covariances = []) {
+    Object.assign(this, {path, covariances});
+    this.limits();
+  }
+
+  nearest(pixel, points) {
     let best = null, least = 7;
-    this.points.forEach((point, row) => {
+    points.forEach((point, place) => {
       const [x, y] = this.pixel(point), distance = Math.hypot(x - pixel[0], y - pixel[1]);
-      if (distance < least) [best, least] = [row, distance];
+      if (distance < least) [best, least] = [place, distance];
     });
     return best;
   }
@@ -63,12 +74,17 @@ class CodeMap {
   pressed(event) {
     this.canvas.focus();
     this.canvas.setPointerCapture(event.pointerId);
-    const {pixel, point} = this.at(event), row = this.nearest(pixel);
-    if (row === null || this.onPick(row) === false) this.onMove(point);
+    const {pixel, point} = this.at(event);
+    const frame = this.onFrame && this.nearest(pixel, this.path);
+    const row = this.onPick && this.nearest(pixel, this.points);
+    this.isPicked = frame !== null || row !== null;
+    if (frame !== null) this.onFrame(frame);
+    else if (row !== null) this.onPick(row);
+    else this.onMove(point);
   }
 
   moved(event) {
-    if (event.buttons && event.pressure !== 0) this.onMove(this.at(event).point);
+    if (event.buttons && event.pressure !== 0 && !this.isPicked) this.onMove(this.at(event).point);
   }
 
   keyed(event) {
@@ -98,6 +114,7 @@ class CodeMap {
     });
     context.globalAlpha = 1;
     if (this.levels.length <= PALETTE.length) this.drawLabels(context);
+    if (this.path.length) this.drawPath(context);
     if (this.ellipse) this.drawEllipse(context);
     if (this.target) this.drawWay(context);
     if (this.place) this.drawPlace(context);
@@ -135,6 +152,22 @@ class CodeMap {
     context.beginPath();
     context.ellipse(...this.pixel(centre), ...radii, -Math.atan2(2 * b, a - c) / 2, 0, 7);
     context.stroke();
+  }
+
+  drawPath(context) {
+    const places = this.path.map(point => this.pixel(point));
+    context.strokeStyle = context.fillStyle = colour("--ink");
+    context.globalAlpha = 0.7;
+    context.lineWidth = 1;
+    context.beginPath();
+    places.forEach(place => context.lineTo(...place));
+    context.stroke();
+    for (const place of places) {
+      context.beginPath();
+      context.arc(...place, 2, 0, 7);
+      context.fill();
+    }
+    context.globalAlpha = 1;
   }
 
   drawWay(context) {

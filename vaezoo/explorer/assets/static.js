@@ -23,6 +23,7 @@ function ready(picture) {
   levels = context.getImageData(0, 0, canvas.width, canvas.height).data;
   by("sprite").hidden = looks.kind !== "image";
   if (looks.kind !== "image") sheet();
+  if (facts.walk) openWalk();
   move([0, 1].map(i => places[i][places[i].length >> 1]));
 }
 
@@ -57,12 +58,36 @@ function move(point) {
     return Math.max(0, Math.min(places[k].length - 1, place));
   });
   map.place = [places[0][i], places[1][j]];
+  map.setPath([]);
   show(by("made").firstElementChild, tile(i, j), shape);
   by("made").lastElementChild.textContent = `at (${map.place.map(v => v.toFixed(2)).join(", ")})`;
   map.draw();
 }
 
-const map = new CodeMap(by("map"), move);
+/* One frame of the sequence whose codes were written down: where it is, and its latents. */
+function walkTo(frame) {
+  const {path, values, names, low, high, x, shape} = facts.walk;
+  const [made, latents] = by("walk").querySelectorAll("div");
+  show(made, floats(x), shape, null, frame);
+  const look = {kind: "lines", names, low, high};
+  show(latents, values.flat(), [path.length, names.length], null, frame, look);
+  const said = names.map((name, i) => `${name} ${values[frame][i].toFixed(2)}`).join(", ");
+  by("walk").querySelector("p").textContent = `frame ${frame + 1} of ${path.length}: ${said}`;
+  by("walk").querySelector("input").value = frame;
+  map.place = path[frame];
+  map.setPath(path);
+  map.draw();
+}
+
+function openWalk() {
+  by("walk").hidden = false;
+  const slider = by("walk").querySelector("input");
+  slider.max = facts.walk.path.length - 1;
+  slider.addEventListener("input", () => walkTo(Number(slider.value)));
+  walkTo(0);
+}
+
+const map = new CodeMap(by("map"), move, null, facts.walk && walkTo);
 by("pictures").classList.toggle("wide", looks.kind !== "image");
 by("pictures").classList.toggle("table", looks.kind === "table");
 by("sprite").decode().then(() => ready(by("sprite")));

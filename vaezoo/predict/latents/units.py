@@ -17,7 +17,16 @@ from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
 from vaezoo.training.metrics import measure
 
-__all__ = ["MOST_CODES", "USED", "Unit", "named_unit", "set_values", "units_of", "values_of"]
+__all__ = [
+    "MOST_CODES",
+    "USED",
+    "Unit",
+    "named_unit",
+    "paths_of",
+    "set_values",
+    "units_of",
+    "values_of",
+]
 
 USED = 0.1  # nats of KL from which a latent counts as used
 MOST_CODES = 1_000  # that say what is measured here
@@ -31,7 +40,7 @@ class Unit:
     Attributes
     ----------
     latent, index
-        Its site and its place there; of a sequence it is moved in all frames alike.
+        Its site and its place there; of a sequence that of each frame.
     low, high
         The range of 95 % of the codes of data.
     kl
@@ -98,16 +107,27 @@ def named_unit(name: str, units: Sequence[Unit]) -> Unit:
     return by_name[name]
 
 
-def set_values(codes: Codes, units: Sequence[Unit], values: Tensor) -> Codes:
-    """Return codes whose latents have values ``(N, L)``, of sequences in the mean over frames."""
+def set_values(
+    codes: Codes, units: Sequence[Unit], values: Tensor, frame: int | None = None
+) -> Codes:
+    """Return codes whose latents have values ``(N, L)``.
+
+    Parameters
+    ----------
+    codes, units
+        Of which data, and which elements.
+    values
+        One for each element. Of a sequence these are means over its frames, which all move by as
+        much; or with ``frame`` those of a single one, and a latent of the whole sequence moves too.
+    """
     reals = {name: old.clone() for name, old in codes.reals.items()}
     for latent in dict.fromkeys(unit.latent for unit in units):
         places = [place for place, unit in enumerate(units) if unit.latent == latent]
         index = [units[place].index for place in places]
         names = codes.of_latent(latent)
         new = values[:, places]
-        if codes.length is None:
-            (name,) = names
+        if codes.length is None or frame is not None:
+            name = names[frame] if frame is not None and len(names) > 1 else names[0]
             reals[name][:, index] = new.to(reals[name])
             continue
         move = new - codes.frames(latent)[:, :, index].nanmean(1).to(new)
@@ -118,9 +138,17 @@ def set_values(codes: Codes, units: Sequence[Unit], values: Tensor) -> Codes:
 
 def values_of(codes: Codes, units: Sequence[Unit]) -> Array:
     """Return the latents ``(N, L)`` in the order of the units, of sequences means over frames."""
-    columns = torch.empty(len(codes), len(units), dtype=torch.float64)
+    return np.asarray(np.nanmean(paths_of(codes, units), axis=1))
+
+
+def paths_of(codes: Codes, units: Sequence[Unit]) -> Array:
+    """Return the latents of each frame ``(N, T, L)``, nan behind the end; T is 1 without time.
+
+    A latent of the whole sequence is the same in all its frames.
+    """
+    columns: dict[int, Tensor] = {}
     for latent in dict.fromkeys(unit.latent for unit in units):
-        places = [place for place, unit in enumerate(units) if unit.latent == latent]
-        means = codes.frames(latent).double().nanmean(1).cpu()
-        columns[:, places] = means[:, [units[place].index for place in places]]
-    return columns.numpy()
+        frames = codes.frames(latent).double().cpu()
+        columns |= {i: frames[:, :, u.index] for i, u in enumerate(units) if u.latent == latent}
+    paths = torch.broadcast_tensors(*(columns[place] for place in range(len(units))))
+    return torch.stack(paths, -1).numpy()

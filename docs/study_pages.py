@@ -11,6 +11,7 @@ from pathlib import Path
 
 from generated import write_pages
 
+from vaezoo.predict.comparison.estimates import Estimate
 from vaezoo.study import Study, get_study, list_studies, read_result
 from vaezoo.study.pictures import plot_result
 from vaezoo.study.result import Outcome, Result
@@ -52,19 +53,19 @@ def _numbers(name: str, number: int) -> str:
     if result is None:
         return ""
     claim = study.claims[number - 1]
-    unit = study.unit(claim.measure)
     shift = 0.0 if isinstance(claim.than, str) else claim.than
+    unit = f" {study.unit(claim.measure)}".rstrip()
     parts = [
-        f"{said_of(_shifted(outcome, shift))}{f' {unit}' if unit else ''}, {outcome.data}"
+        f"{said_of(_shifted(outcome.difference, shift))}{unit}, {outcome.data}"
         for outcome in _outcomes(result, claim.text)
     ]
     return f"({'; '.join(parts)})"
 
 
-def _shifted(outcome: Outcome, by: float) -> Outcome:
-    own = outcome.difference
-    ends = None if own.interval is None else (own.interval[0] + by, own.interval[1] + by)
-    return replace(outcome, difference=replace(own, value=own.value + by, interval=ends))
+def _shifted(estimate: Estimate, by: float) -> Estimate:
+    own = estimate.interval
+    ends = None if own is None else (own[0] + by, own[1] + by)
+    return replace(estimate, value=estimate.value + by, interval=ends)
 
 
 def _outcomes(result: Result, claim: str) -> list[Outcome]:
@@ -103,7 +104,7 @@ def _contradicted(results: dict[str, Result | None]) -> Iterator[str]:
     yield from ("## What is said, and did not hold", "")
     for name, result in results.items():
         for claim in result.refuted if result else []:
-            said = "; ".join(f"{said_of(o)}, {o.data}" for o in _outcomes(result, claim))
+            said = "; ".join(f"{said_of(o.difference)}, {o.data}" for o in _outcomes(result, claim))
             yield f"- {claim}: {said} ([{name}]({name}.md))."
     yield ""
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from vaezoo.study.result import Result, Row
 
-__all__ = ["Task", "Winner", "winner_of", "winners"]
+__all__ = ["ERRORS", "Task", "Winner", "winner_of", "winners"]
 
 ERRORS = 3.0  # standard errors of a difference; more than two, as the best of several is taken
 

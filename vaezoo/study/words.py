@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from vaezoo.study.result import Outcome, Result, Row
+from vaezoo.predict.comparison.estimates import Estimate
+from vaezoo.study.result import Result, Row
 
 __all__ = ["STATES", "claim_rows", "measure_tables", "said_of"]
 
@@ -61,17 +62,16 @@ def claim_rows(result: Result) -> list[tuple[str, ...]]:
     """Return a line for each claim on each data set: rule, difference, what became of it."""
     return [
         ("claim", "data", "difference", "verdict"),
-        *((o.claim, o.data, said_of(o), STATES[o.state]) for o in result.outcomes),
+        *((o.claim, o.data, said_of(o.difference), STATES[o.state]) for o in result.outcomes),
     ]
 
 
-def said_of(outcome: Outcome) -> str:
-    """Return a difference with its interval."""
-    difference = outcome.difference
-    if difference.interval is None:
-        return f"{_short(difference.value)} (one seed)"
-    low, high = difference.interval
+def said_of(estimate: Estimate) -> str:
+    """Return an estimate with its interval."""
+    if estimate.interval is None:
+        return f"{_short(estimate.value)} (one seed)"
+    low, high = estimate.interval
     width = high - low
     digits = _digits(width / 4) if width > SMALLEST else 3
-    value, *ends = (f"{number:.{digits}f}" for number in (difference.value, low, high))
+    value, *ends = (f"{number:.{digits}f}" for number in (estimate.value, low, high))
     return f"{value} [{ends[0]}, {ends[1]}]"

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from _rows import RESULTS, Score, environment_parts, read_scores, write_rows, write_scores
 
+from vaezoo.markup import markdown
 from vaezoo.versions import say_machine, say_versions
 
 __all__ = [
@@ -22,13 +23,6 @@ __all__ = [
     "write_page",
     "write_scores",
 ]
-
-
-def markdown(rows: Sequence[Sequence[object]]) -> str:
-    """Return a table; the first row holds its headings."""
-    head, *body = [[str(cell) for cell in row] for row in rows]
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def environment(began: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from generated import write_pages
 
+from vaezoo.markup import markdown
 from vaezoo.predict.comparison.estimates import Estimate
 from vaezoo.study import Study, get_study, list_studies, read_result
 from vaezoo.study.pictures import plot_result
@@ -85,7 +86,7 @@ def _index(studies: Sequence[Study], results: dict[str, Result | None]) -> list[
         (f"[{study.name}]({study.name}.md)", study.question, _tally(results[study.name]))
         for study in studies
     ]
-    lines += _markdown([("study", "question", "claims"), *rows])
+    lines += [_table([("study", "question", "claims"), *rows])]
     lines += ["", *_contradicted(results), "```{toctree}", ":hidden:", ""]
     return [*lines, *(study.name for study in studies), "```"]
 
@@ -119,14 +120,14 @@ def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     lines += [""]
     if result is None:
         return [*lines, f"Run it: `vaezoo study run {study.name}`."]
-    lines += [*_markdown(claim_rows(result)), "", "## What was measured", ""]
+    lines += [_table(claim_rows(result)), "", "## What was measured", ""]
     lines += [
         f"Means over {result.seeds} seeds and over data, with standard errors; * differs from "
         f"*{study.standard}* by more than the noise.",
         "",
     ]
     for data, rows in measure_tables(result):
-        lines += [f"### {data[0].upper()}{data[1:]}", "", *_markdown(rows), ""]
+        lines += [f"### {data[0].upper()}{data[1:]}", "", _table(rows), ""]
     picture = folder / f"{study.name}.png"
     plot_result(study, result, picture)
     lines += [f"![measures of each variant, by data set]({picture.name})", ""]
@@ -147,7 +148,5 @@ def _prose(text: str) -> Iterator[str]:
             yield from (" ".join(block.split()), "")
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in rows]
-    lines = [head, ["---"] * len(head), *body]
-    return [f"| {' | '.join(line)} |" for line in lines]
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return markdown([cell.replace("*", "\\*") for cell in row] for row in rows)

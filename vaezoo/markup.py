@@ -1,5 +1,7 @@
 """HTML of what the library says: tables for notebooks, and whole pages that need no other file.
 
+Tables in Markdown, too, for cards and for the pages of the documentation.
+
 Every text is escaped, wherever it came from, unless it is :class:`Html` already. A page has no
 script and fetches nothing; it follows a reader's light or dark screen, fits a phone, and prints.
 """
@@ -8,7 +10,17 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-__all__ = ["Html", "as_html", "definitions", "document", "figure", "joined", "section", "table"]
+__all__ = [
+    "Html",
+    "as_html",
+    "definitions",
+    "document",
+    "figure",
+    "joined",
+    "markdown",
+    "section",
+    "table",
+]
 
 WIDE = 1_000  # pixels, from which a picture has a row to itself
 
@@ -109,6 +121,20 @@ def _row(cells: Sequence[object], headings: int) -> str:
         for kind, cell in zip(kinds, cells, strict=True)
     )
     return f"<tr>{''.join(texts)}</tr>"
+
+
+def markdown(rows: Iterable[Sequence[object]]) -> str:
+    r"""Return a table in Markdown, whose first row holds the headings.
+
+    Examples
+    --------
+    >>> print(markdown([("density", "nats"), ("p(x | z)", -1.5)]))
+    | density | nats |
+    | --- | --- |
+    | p(x \| z) | -1.5 |
+    """
+    head, *body = [[str(cell).replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
 
 
 def definitions(rows: Mapping[str, object] | Iterable[tuple[str, object]]) -> Html:

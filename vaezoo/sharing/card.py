@@ -9,6 +9,7 @@ from typing import Any
 
 from vaezoo.data import SOURCES
 from vaezoo.errors import RequestError, printable, refusing
+from vaezoo.markup import markdown
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.registry import appendix_of, citation_of, entry_of
 from vaezoo.runs import Run, RunLike, as_run
@@ -151,7 +152,7 @@ def _data(run: Run) -> Iterator[str]:
         "licence": source.licence if source else "not known to vaezoo: state it here",
         "rows": ", ".join(f"{n} {facts['rows']}" for n, facts in info.get("splits", {}).items()),
     }
-    yield from _table(("", ""), [(name, text) for name, text in rows.items() if text])
+    yield _table(("", ""), [(name, text) for name, text in rows.items() if text])
     yield "\nThe data are not part of this run."
 
 
@@ -167,7 +168,7 @@ def _scores(run: Run, evaluation: Mapping[str, Any] | None) -> Iterator[str]:
         f"`{Path(asked['data']).name}`, seed {asked['seed']}, weights of step {asked['step']}. "
         "± is one standard error over rows.\n"
     )
-    yield from _table(("", "value", "what it is"), list_numbers(result))
+    yield _table(("", "value", "what it is"), list_numbers(result))
 
 
 def _posterior(run: Run) -> Iterator[str]:
@@ -222,7 +223,7 @@ def _again(run: Run) -> Iterator[str]:
         "versions": ", ".join(f"{n} {v}" for n, v in info.get("versions", {}).items()),
         "machine": f"{info.get('device', '?')}, {info.get('platform', '?')}",
     }
-    yield from _table(("", ""), list(rows.items()))
+    yield _table(("", ""), list(rows.items()))
 
 
 def _limits(run: Run, evaluation: Mapping[str, Any] | None) -> Iterator[str]:
@@ -249,12 +250,5 @@ def _citation(run: Run) -> Iterator[str]:
     yield f"```bibtex\n{text}\n```" if text else "The pair names no paper that vaezoo knows."
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{' --- |' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(_cell(text) for text in row)} |"
-
-
-def _cell(text: str) -> str:
-    return printable(text).replace("|", "\\|")
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return markdown([head, *([printable(text) for text in row] for row in rows)])

@@ -1,19 +1,26 @@
 """Traversals: each latent along its range, all others as they are in a datum."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, require_positive
 from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
-from vaezoo.predict.latents.units import MOST_CODES, USED, Unit, named_unit, units_of
+from vaezoo.predict.latents.units import (
+    MOST_CODES,
+    USED,
+    Unit,
+    named_unit,
+    set_values,
+    units_of,
+    values_of,
+)
 from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
@@ -142,8 +149,11 @@ def _moved(
     values = torch.tensor(np.stack(ranges), dtype=torch.float32)
     number, times = len(codes), len(units) * num_values
     repeated = codes.at(torch.arange(number).repeat_interleave(times))
-    moved = replace(repeated, reals=_moved_reals(codes, units, values))
-    made = shown(moved.decoded(x=x, seed=seed))
+    own = torch.tensor(values_of(codes, units))[:, None, None]
+    moved = own.repeat(1, len(units), num_values, 1)
+    for place in range(len(units)):
+        moved[:, place, :, place] = values[place]
+    made = shown(set_values(repeated, units, moved.flatten(0, 2)).decoded(x=x, seed=seed))
     made = made.reshape(number, len(units), num_values, *made.shape[1:])
     change = np.array([_change(made[:, place]) for place in range(len(units))])
     order = np.arange(len(units))
@@ -152,21 +162,6 @@ def _moved(
     chosen = tuple(units[place] for place in order.tolist())
     data = shown(codes.decoded(x=x, seed=seed))
     return Traversal(chosen, values.numpy()[order], made[:, order], data, change[order])
-
-
-def _moved_reals(codes: Codes, units: Sequence[Unit], values: Tensor) -> dict[str, Tensor]:
-    """Return codes by site ``(N * L * S, ...)``: of each datum, for each element, its values.
-
-    Of a sequence the mean over its frames takes the value: all of them move by as much.
-    """
-    shape = (len(units), values.shape[1])
-    reals = {name: old[:, None, None].repeat(1, *shape, 1) for name, old in codes.reals.items()}
-    for place, unit in enumerate(units):
-        centre = codes.frames(unit.latent)[:, :, unit.index].nanmean(1)
-        for name in codes.of_latent(unit.latent):
-            moved = reals[name][:, place, :, unit.index]
-            moved += values[place].to(moved) - centre[:, None]
-    return {name: new.flatten(0, 2) for name, new in reals.items()}
 
 
 def _change(x: Array) -> float:

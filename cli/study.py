@@ -1,5 +1,6 @@
 """``vaezoo study``: questions about variational autoencoders, answered by runs."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def show(name: str, as_json: bool) -> None:
       vaezoo study show linear
     """
     from vaezoo.study.catalogue import get_study
+    from vaezoo.study.words import paragraphs
 
     own = get_study(name)
     costs = {scale: _cost(own, scale) for scale in own.scales}
@@ -63,15 +65,24 @@ def show(name: str, as_json: bool) -> None:
         facts = {"name": own.name, "question": own.question, "text": own.text.strip()}
         echo_json(facts | {"rows": [*own.rows], "claims": claims, "cost": costs})
         return
-    echo(own.text.strip())
-    echo("\nQuestions it answers: " + ", ".join(own.rows))
+    _wrapped(own.question)
+    for heading, words in paragraphs(own.text):
+        echo(f"\n{heading}" if heading else "")
+        _wrapped(words, "    " if heading else "")
+    if own.rows:
+        echo()
+        _wrapped(f"Questions it answers: {', '.join(own.rows)}")
     echo("\nClaims, and the rule by which each is judged")
     for claim in own.claims:
-        echo(f"  {claim.text}")
-        echo(f"    {claim.rule}")
+        _wrapped(claim.text, "  ")
+        _wrapped(claim.rule, "    ")
     echo("\nScales")
     for scale, cost in costs.items():
         echo(f"  {scale:<6} {cost}")
+
+
+def _wrapped(text: str, indent: str = "") -> None:
+    echo(textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent))
 
 
 def _cost(own: Any, scale: str, seeds: int | None = None) -> str:
@@ -132,7 +143,9 @@ def run(
     try:
         result = run_study(name, scale=scale, seeds=seeds, jobs=jobs, out=folder, tell=echo_note)
     except KeyboardInterrupt:
-        words = ["study", "run", name, "--scale", scale, "--out", folder]
+        words: list[object] = ["study", "run", name, "--scale", scale, "--out", folder]
+        words += ["--seeds", seeds] if seeds else []
+        words += ["--jobs", jobs] if jobs > 1 else []
         raise StoppedError(f"stopped; go on with `{command(*words)}`") from None
     if as_json:
         echo_json(result.to_dict())
@@ -141,18 +154,21 @@ def run(
 
 
 def _report(result: Any, folder: Path) -> None:
-    from vaezoo.study.words import claim_rows, measure_tables
+    from vaezoo.study.words import claim_rows, measure_tables, sentences
 
     for data, rows in measure_tables(result):
         echo(f"\n{data}")
         _aligned(rows)
     echo("\nClaims")
     for claim, data, difference, state in claim_rows(result)[1:]:
-        echo(f"  {state}: {claim}")
+        _wrapped(f"{state}: {claim}", "  ")
         echo(f"    {data}: {difference}")
     for line in result.failed:
         echo(f"  failed: {line}")
-    echo(f"\n{result.question}\n{result.answer}")
+    echo()
+    _wrapped(result.question)
+    for sentence in sentences(result.answer):
+        _wrapped(sentence)
     echo(f"\nthe page is {folder / 'page.html'}")
 
 

@@ -16,13 +16,24 @@ from vaezoo.predict.comparison.estimates import Estimate
 from vaezoo.study import Study, get_study, list_studies, read_result
 from vaezoo.study.pictures import plot_result
 from vaezoo.study.result import Outcome, Result
-from vaezoo.study.words import claim_rows, measure_tables, said_of
+from vaezoo.study.words import (
+    claim_rows,
+    measure_tables,
+    paragraphs,
+    said_of,
+    sentences,
+    with_error,
+)
 
 __all__ = ["fill", "write"]
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results" / "studies"
-_TOKEN = re.compile(r"\{([a-z-]+)\.(\d+)\}")
+_CLAIM = re.compile(r"\{([a-z-]+)\.(\d+)\}")
+_MEAN = re.compile(r"\{([a-z-]+): ([^{}]+)\}")
+_CEILING = (
+    " Information can be no more than the logarithm of the number of data, here of some rows."
+)
 
 
 def write(folder: Path) -> None:
@@ -41,14 +52,17 @@ def _result_of(study: Study) -> Result | None:
 
 
 def fill(text: str) -> str:
-    """Put numbers in the place of ``{STUDY.NUMBER}``: those of that claim, on each data set.
+    """Put numbers of results in their places.
 
-    They are differences of two variants, or values where the claim is about a number.
+    ``{STUDY.NUMBER}`` stands for those of that claim, on each data set: differences of two
+    variants, or values where the claim is about a number. ``{STUDY: MEASURE; VARIANT; DATA}`` is a
+    mean with its standard error.
     """
-    return _TOKEN.sub(lambda match: _numbers(match[1], int(match[2])), text)
+    text = _CLAIM.sub(lambda match: _differences(match[1], int(match[2])), text)
+    return _MEAN.sub(lambda match: _mean(match[1], *match[2].split("; ")), text)
 
 
-def _numbers(name: str, number: int) -> str:
+def _differences(name: str, number: int) -> str:
     study = get_study(name)
     result = _result_of(study)
     if result is None:
@@ -61,6 +75,14 @@ def _numbers(name: str, number: int) -> str:
         for outcome in _outcomes(result, claim.text)
     ]
     return f"({'; '.join(parts)})"
+
+
+def _mean(name: str, measure: str, variant: str, data: str) -> str:
+    result = _result_of(get_study(name))
+    row = result.row(data, variant, measure) if result else None
+    if row is None:
+        raise ValueError(f"{name} has no {measure} of {variant} on {data}")
+    return f"{with_error(row.value, row.error)} {row.unit}".strip()
 
 
 def _shifted(estimate: Estimate, by: float) -> Estimate:
@@ -78,8 +100,8 @@ def _index(studies: Sequence[Study], results: dict[str, Result | None]) -> list[
     lines += [
         "Each is one file: variants that differ in one thing, trained with several seeds, measured "
         "on the same rows, and claims that are judged by rules which stood before. Results are "
-        "those of `vaezoo study run NAME`, at the scale `quick`; an interval holds a difference in "
-        "95 of 100 cases, for all claims of a study together.",
+        "those of `vaezoo study run NAME`, at the scale that its page names; an interval holds a "
+        "difference in 95 of 100 cases, for all claims of a study together.",
         "",
     ]
     rows = [
@@ -113,8 +135,9 @@ def _contradicted(results: dict[str, Result | None]) -> Iterator[str]:
 def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     lines = [f"# {study.question}", ""]
     if result is not None:
-        lines += [f"**{result.answer}**", ""]
-    lines += [*_prose(study.text)]
+        lines += [*(f"- **{sentence}**" for sentence in sentences(result.answer)), ""]
+    for heading, words in paragraphs(study.text):
+        lines += [f"**{heading}.** {words}" if heading else words, ""]
     lines += ["## Claims, and what became of them", ""]
     lines += [f"- {claim.text}: *{claim.rule}*" for claim in study.claims]
     lines += [""]
@@ -123,7 +146,8 @@ def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     lines += [_table(claim_rows(result)), "", "## What was measured", ""]
     lines += [
         f"Means over {result.seeds} seeds and over data, with standard errors; * differs from "
-        f"*{study.standard}* by more than the noise.",
+        f"*{study.standard}* by more than the noise."
+        + (_CEILING if any(row.measure == "information" for row in result.rows) else ""),
         "",
     ]
     for data, rows in measure_tables(result):
@@ -133,19 +157,10 @@ def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     lines += [f"![measures of each variant, by data set]({picture.name})", ""]
     lines += [f"Failed: {line}\n" for line in result.failed]
     command = f"vaezoo study run {study.name} --scale {result.scale} --seeds {result.seeds}"
-    lines += ["## Again", "", "```bash", command, "```", "", result.made + "."]
-    return [*lines, f"It is about the rows {', '.join(study.rows)} of [](../questions.md)."]
-
-
-def _prose(text: str) -> Iterator[str]:
-    """Return a docstring below its first line, its headings as definitions."""
-    _, _, body = text.strip().partition("\n")
-    for block in re.split(r"\n\s*\n", body.strip()):
-        first, _, rest = block.partition("\n")
-        if rest.startswith("    "):
-            yield from (f"**{first}.** {' '.join(line.strip() for line in rest.splitlines())}", "")
-        else:
-            yield from (" ".join(block.split()), "")
+    lines += ["## Again", "", "```bash", command, "```", "", f"{result.made}."]
+    if study.rows:
+        lines += ["", f"It answers the rows {', '.join(study.rows)} of [](../questions.md)."]
+    return lines
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

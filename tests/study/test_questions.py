@@ -7,10 +7,12 @@ import pytest
 
 from vaezoo import list_models
 from vaezoo.cli import COMMANDS
-from vaezoo.study import get_study, list_studies
+from vaezoo.study import get_study, list_studies, read_result
+from vaezoo.study.result import answer_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "questions.md"
+RESULTS = DOCS / "results" / "studies"
 THREADS = {0: 17, 1: 48, 2: 14, 3: 13, 4: 14}
 pytestmark = pytest.mark.skipif(
     not PAGE.is_file(), reason="an installed vaezoo has no documentation beside it"
@@ -57,6 +59,22 @@ def _is_command(code: str) -> bool:
 def test_numbers_in_answers_are_of_claims_that_there_are() -> None:
     for name, number in re.findall(r"\{([a-z-]+)\.(\d+)\}", PAGE.read_text(encoding="utf-8")):
         assert 1 <= int(number) <= len(get_study(name).claims), f"{name}.{number}"
+
+
+def test_means_in_answers_are_of_results_that_are_kept() -> None:
+    for name, place in re.findall(r"\{([a-z-]+): ([^{}]+)\}", PAGE.read_text(encoding="utf-8")):
+        measure, variant, data = place.split("; ")
+        result = read_result(RESULTS / f"{name}.json")
+        assert result.row(data, variant, measure), f"{name}: {place}"
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_results_that_are_kept_are_of_the_study_of_today(name: str) -> None:
+    study, result = get_study(name), read_result(RESULTS / f"{name}.json")
+    assert {outcome.rule for outcome in result.outcomes} <= {own.rule for own in study.claims}
+    assert {row.variant for row in result.rows} <= {own.name for own in study.variants}
+    assert all(row.unit == study.unit(row.measure) for row in result.rows)
+    assert answer_of(study, result) == result.answer
 
 
 def test_studies_say_which_questions_they_answer() -> None:

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from vaezoo.errors import RequestError, RunError, source_of
+from vaezoo.errors import RequestError, RunError, refusing, source_of
 from vaezoo.runs.run import Run
 from vaezoo.runtime.locks import (
     LOCK,
@@ -152,7 +152,8 @@ def begun(folder: Path, name: str, what: str) -> dict[str, Any] | None:
     file = folder / name
     if folder.is_dir() and any(folder.iterdir()) and not _appears(file):
         raise RequestError(f"{folder} is not empty, and holds no {what}; choose another `out`")
-    folder.mkdir(parents=True, exist_ok=True)
+    with refusing(f"{folder} cannot be made", "choose another `out`"):
+        folder.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
         return None
     with suppress(ValueError):

@@ -5,18 +5,21 @@ makes its prior of the past: does that give better representations than the same
 
 Hypothesis
     With the same nets a mixture, a VampPrior or a flow gives a higher log p(x) than N(0, I), and
-    a lower divergence of all codes together from the prior. A sequential prior gives more than
-    that, as the past says much about the next frame.
+    a lower divergence of all codes together from the prior, but no better features. A sequential
+    prior gives more than that, as the past says much about the next frame.
 
 Refuted by
     Differences within the noise, or in favour of N(0, I).
 
 Limits
-    Small digits, and digits read row by row for VRNN, whose twin has N(0, I) in each step.
+    Small digits, and digits read row by row for VRNN, whose twin has N(0, I) in each step. The
+    probe reads the mean of the code of a datum, of a sequence the mean over its steps.
 """
 
 from vaezoo.study import Claim, Scale, Study, Variant
+from vaezoo.study.measures.codes import labels
 from vaezoo.study.measures.density import bounds
+from vaezoo.study.measures.samples import sample_quality
 
 __all__ = ["study"]
 
@@ -40,7 +43,7 @@ study = Study(
         *(vrnn("static"), vrnn("sequential")),
     ],
     data={"digits": "digits", "digits, row by row": "digits-rows"},
-    measures=[bounds(100)],
+    measures=[bounds(100), labels(), sample_quality()],
     claims=[
         Claim(
             "An isotropic Gaussian is enough: a mixture gains less than a nat",
@@ -57,6 +60,14 @@ study = Study(
         Claim(
             "A sequential prior, as in VRNN, explains the data better than a static one",
             *("log p(x)", "vrnn, sequential", "vrnn, static", "larger", 0.0, ("1-11", "1-13")),
+        ),
+        Claim(
+            "A sequential prior, as in VRNN, gives better representations than a static one",
+            *("probe", "vrnn, sequential", "vrnn, static", "larger", 0.01, ("1-13",)),
+        ),
+        Claim(
+            "A VampPrior gives better representations than an isotropic Gaussian",
+            *("probe", "vamp", "standard", "larger", 0.01, ("1-13",)),
         ),
     ],
     scales={

@@ -1,13 +1,13 @@
 """A result as one page that needs no other file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vaezoo.markup import Html, as_html, definitions, document, figure, section, table
+from vaezoo.markup import Html, as_html, definitions, document, figure, joined, section, table
 from vaezoo.study.design import Study
 from vaezoo.study.result import Result
-from vaezoo.study.words import claim_rows, measure_tables
+from vaezoo.study.words import claim_rows, measure_tables, paragraphs, sentences
 
 __all__ = ["page_of"]
 
@@ -20,12 +20,12 @@ def page_of(study: Study, result: Result, picture: Path) -> str:
     )
     return document(
         result.question,
-        definitions({"answer": result.answer}),
+        definitions({"answer": joined(sentences(result.answer), "<br>")}),
         section("Claims, judged by rules that were stated before", table(claims, head)),
         section("What was measured", *_tables(study, result)),
         figure("measures", "Measures of each variant", caption, picture.read_bytes()),
         *([section("Failed", table([(line,) for line in result.failed]))] if result.failed else ()),
-        section("Question, hypothesis, limits", _text(study.text.strip())),
+        section("Question, hypothesis, limits", *_prose(study.text)),
         section("Settings", _settings(study)),
         section("Again", _again(study, result), result.made),
     )
@@ -41,6 +41,12 @@ def _tables(study: Study, result: Result) -> list[Html]:
     for data, (head, *rows) in measure_tables(result):
         parts += [Html(f"<h3>{as_html(data)}</h3>"), table(rows, head)]
     return parts
+
+
+def _prose(text: str) -> Iterator[Html]:
+    for heading, words in paragraphs(text):
+        bold = f"<b>{as_html(heading)}.</b> " if heading else ""
+        yield Html(f"<p>{bold}{as_html(words)}</p>")
 
 
 def _text(text: str) -> Html:

@@ -259,9 +259,23 @@ def _became(result: Result) -> str:
     """Say which claims hold, which do not, which are open, and which depend on the data."""
     sorts: dict[str, list[str]] = {}
     for claim, states in result.states.items():
-        sort = _SORTS[states[0]] if len(set(states)) == 1 else "It depends on the data"
-        sorts.setdefault(sort, []).append(f"“{claim}”")
+        if len(set(states)) == 1:
+            sorts.setdefault(_SORTS[states[0]], []).append(f"“{claim}”")
+        else:
+            sorts.setdefault("It depends on the data", []).append(_by_state(result, claim))
     return " ".join(f"{sort}: {'; '.join(claims)}." for sort, claims in sorts.items())
 
 
-_SORTS = {"holds": "Holds", "refuted": "Does not hold", "open": "Within the noise"}
+def _by_state(result: Result, claim: str) -> str:
+    """Say on which data a claim came to what."""
+    own = [outcome for outcome in result.outcomes if outcome.claim == claim]
+    sets = {o.state: ", ".join(p.data for p in own if p.state == o.state) for o in own}
+    where = (f"{_SORTS[state].lower()} on {data}" for state, data in sets.items())
+    return f"“{claim}” ({'; '.join(where)})"
+
+
+_SORTS: dict[State, str] = {
+    "holds": "Holds",
+    "refuted": "Does not hold",
+    "open": "Within the noise",
+}

@@ -1,15 +1,50 @@
 """A result in words: tables for the terminal and for pages."""
 
 import math
+import re
 from collections.abc import Iterator
 
 from vaezoo.predict.comparison.estimates import Estimate
 from vaezoo.study.result import Result, Row
 
-__all__ = ["STATES", "claim_rows", "measure_tables", "said_of"]
+__all__ = [
+    "STATES",
+    "claim_rows",
+    "measure_tables",
+    "paragraphs",
+    "said_of",
+    "sentences",
+    "with_error",
+]
 
 SMALLEST = 1e-5  # an error below this is that of arithmetic
 STATES = {"holds": "holds", "refuted": "does not hold", "open": "within the noise"}
+
+
+def paragraphs(text: str) -> Iterator[tuple[str, str]]:
+    """Return the paragraphs of a study's text below its question, each with its heading or none.
+
+    Examples
+    --------
+    >>> list(paragraphs("Why?\\n\\nAsked: why\\nnot.\\n\\nLimits\\n    One net,\\n    small."))
+    [('', 'Asked: why not.'), ('Limits', 'One net, small.')]
+    """
+    _, _, body = text.strip().partition("\n")
+    for block in re.split(r"\n\s*\n", body.strip()):
+        first, _, rest = block.partition("\n")
+        has_heading = rest.startswith("    ")
+        yield first if has_heading else "", " ".join((rest if has_heading else block).split())
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of an answer.
+
+    Examples
+    --------
+    >>> sentences("An autoencoder is best: MSE (0.5). A VAE is enough.")
+    ['An autoencoder is best: MSE (0.5).', 'A VAE is enough.']
+    """
+    return re.split(r"(?<=\.) ", text)
 
 
 def measure_tables(result: Result) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
@@ -34,10 +69,10 @@ def _cell(row: Row | None) -> str:
     if row is None:
         return ""
     differs = row.difference is not None and not row.difference.is_zero_within
-    return f"{_with_error(row.value, row.error)}{' *' if differs else ''}"
+    return f"{with_error(row.value, row.error)}{' *' if differs else ''}"
 
 
-def _with_error(value: float, error: float | None) -> str:
+def with_error(value: float, error: float | None) -> str:
     """Return a value with its error, both to two digits of the error."""
     if not error or error < SMALLEST * max(1.0, abs(value)):
         return _short(value)

@@ -4,6 +4,7 @@ Results are those that ``vaezoo study run NAME`` left, copied to ``docs/results/
 without one has a page that says how to run it.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from vaezoo.study.words import (
     paragraphs,
     said_of,
     sentences,
+    setting_rows,
     with_error,
 )
 
@@ -29,42 +31,44 @@ __all__ = ["fill", "write"]
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results" / "studies"
+_STUDY = re.compile(r"`study ([a-z-]+)`")
+_ROW = re.compile(r"^\| (\d-\d+) \|", re.MULTILINE)
 _CLAIM = re.compile(r"\{([a-z-]+)\.(\d+)\}")
 _MEAN = re.compile(r"\{([a-z-]+): ([^{}]+)\}")
-_CEILING = (
-    " Information can be no more than the logarithm of the number of data, here of some rows."
-)
+_CEILING = " *Information* is an estimate, at most the logarithm of the number of test data."
 
 
 def write(folder: Path) -> None:
     """Write ``index.md`` and one page per study."""
     folder.mkdir(exist_ok=True)
     studies = [get_study(name) for name in list_studies()]
-    results = {study.name: _result_of(study) for study in studies}
+    results = {study.name: _result_of(study.name) for study in studies}
     pages = {f"{study.name}.md": _page(study, results[study.name], folder) for study in studies}
     pages["index.md"] = _index(studies, results)
     write_pages(folder, {name: "\n".join(lines) + "\n" for name, lines in pages.items()}, ".md")
 
 
-def _result_of(study: Study) -> Result | None:
-    file = _RESULTS / f"{study.name}.json"
+@functools.cache
+def _result_of(name: str) -> Result | None:
+    file = _RESULTS / f"{name}.json"
     return read_result(file) if file.is_file() else None
 
 
 def fill(text: str) -> str:
-    """Put numbers of results in their places.
+    """Put numbers of results in their places, and links to studies.
 
     ``{STUDY.NUMBER}`` stands for those of that claim, on each data set: differences of two
     variants, or values where the claim is about a number. ``{STUDY: MEASURE; VARIANT; DATA}`` is a
     mean with its standard error.
     """
+    text = _STUDY.sub(r"[`study \1`](studies/\1.md)", text)
+    text = _ROW.sub(r'| <span style="white-space: nowrap">\1</span> |', text)
     text = _CLAIM.sub(lambda match: _differences(match[1], int(match[2])), text)
     return _MEAN.sub(lambda match: _mean(match[1], *match[2].split("; ")), text)
 
 
 def _differences(name: str, number: int) -> str:
-    study = get_study(name)
-    result = _result_of(study)
+    study, result = get_study(name), _result_of(name)
     if result is None:
         return ""
     claim = study.claims[number - 1]
@@ -78,7 +82,7 @@ def _differences(name: str, number: int) -> str:
 
 
 def _mean(name: str, measure: str, variant: str, data: str) -> str:
-    result = _result_of(get_study(name))
+    result = _result_of(name)
     row = result.row(data, variant, measure) if result else None
     if row is None:
         raise ValueError(f"{name} has no {measure} of {variant} on {data}")
@@ -156,6 +160,7 @@ def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     plot_result(study, result, picture)
     lines += [f"![measures of each variant, by data set]({picture.name})", ""]
     lines += [f"Failed: {line}\n" for line in result.failed]
+    lines += ["## Settings", "", _table(setting_rows(study, result.scale)), ""]
     command = f"vaezoo study run {study.name} --scale {result.scale} --seeds {result.seeds}"
     lines += ["## Again", "", "```bash", command, "```", "", f"{result.made}."]
     if study.rows:

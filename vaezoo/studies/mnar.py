@@ -108,9 +108,9 @@ study = Study(
         Claim("Why an entry is missing may be ignored", "bias", "miwae", 0.0, "same", 0.1),
         Claim("A flexible model is hurt less than probabilistic PCA", "squared error",
               "miwae", "ppca", "smaller", 0.0),
-        Claim("A model of the holes repairs it", "bias", ABOVE, 0.0, "same", 0.1),
-        Claim("Which form that model has does not matter", "bias", "not-miwae, linear", ABOVE,
-              "same", 0.1),
+        Claim("A model of the holes repairs what they bias", "bias", ABOVE, 0.0, "same", 0.1),
+        Claim("Which form a model of the holes has does not matter", "bias",
+              "not-miwae, linear", ABOVE, "same", 0.1),
     ],
     scales={
         "smoke": Scale(2, 0.1, {"steps": 10, "engine": "eager"}, data=(NOT_AT_RANDOM,), limit=40),

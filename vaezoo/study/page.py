@@ -1,13 +1,12 @@
 """A result as one page that needs no other file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from vaezoo.markup import Html, as_html, definitions, document, figure, joined, section, table
 from vaezoo.study.design import Study
 from vaezoo.study.result import Result
-from vaezoo.study.words import claim_rows, measure_tables, paragraphs, sentences
+from vaezoo.study.words import claim_rows, measure_tables, paragraphs, sentences, setting_rows
 
 __all__ = ["page_of"]
 
@@ -15,6 +14,7 @@ __all__ = ["page_of"]
 def page_of(study: Study, result: Result, picture: Path) -> str:
     """Return the HTML: answer, claims, tables, a figure, settings, how to repeat it."""
     head, *claims = claim_rows(result)
+    names, *settings = setting_rows(study, result.scale)
     caption = (
         "Points are means, bars two standard errors; in colour what differs from the reference."
     )
@@ -26,7 +26,7 @@ def page_of(study: Study, result: Result, picture: Path) -> str:
         figure("measures", "Measures of each variant", caption, picture.read_bytes()),
         *([section("Failed", table([(line,) for line in result.failed]))] if result.failed else ()),
         section("Question, hypothesis, limits", *_prose(study.text)),
-        section("Settings", _settings(study)),
+        section("Settings", table(settings, names)),
         section("Again", _again(study, result), result.made),
     )
 
@@ -51,15 +51,6 @@ def _prose(text: str) -> Iterator[Html]:
 
 def _text(text: str) -> Html:
     return Html(f"<pre>{as_html(text)}</pre>")
-
-
-def _settings(study: Study) -> Html:
-    rows = [(v.name, v.model, _said(v.config), _said(v.training)) for v in study.variants]
-    return table(rows, ("variant", "model", "settings", "training"))
-
-
-def _said(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _again(study: Study, result: Result) -> Html:

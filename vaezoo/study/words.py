@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from vaezoo.predict.comparison.estimates import Estimate
+from vaezoo.study.design import Study
 from vaezoo.study.result import Result, Row
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "paragraphs",
     "said_of",
     "sentences",
+    "setting_rows",
     "with_error",
 ]
 
@@ -110,3 +113,17 @@ def said_of(estimate: Estimate) -> str:
     digits = _digits(width / 4) if width > SMALLEST else 3
     value, *ends = (f"{number:.{digits}f}" for number in (estimate.value, low, high))
     return f"{value} [{ends[0]}, {ends[1]}]"
+
+
+def setting_rows(study: Study, scale: str) -> list[tuple[str, ...]]:
+    """Return a line for each variant at a scale: its model, settings, and those of its training."""
+    cells = {cell.variant.name: cell for cell in study.cells(scale)}
+    rows = (
+        (name, cell.variant.model, _settings(cell.variant.config), _settings(cell.training))
+        for name, cell in cells.items()
+    )
+    return [("variant", "model", "settings", "training"), *rows]
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -21,6 +21,7 @@ from sklearn.datasets import load_breast_cancer
 import vaezoo
 from vaezoo.data import Data
 from vaezoo.distributions.families import elements_of
+from vaezoo.exact.linear_gaussian import fit_ppca
 
 Array = NDArray[np.float64]
 DRAWS, SEED = 2_000, 1234
@@ -35,30 +36,12 @@ def table() -> tuple[Array, NDArray[np.bool_]]:
     return x, missing.reshape(x.shape)
 
 
-def by_ppca(x: Array, missing: NDArray[np.bool_], q: int, rounds: int = 150) -> Array:
-    """Impute by probabilistic PCA, fitted by EM to what is there (Tipping & Bishop 1999)."""
-    n, d = x.shape
-    filled = np.where(missing, 0.0, x)
-    w = np.random.default_rng(0).normal(size=(d, q)) * 0.1
-    mu, variance, there = filled.sum(0) / (~missing).sum(0), 1.0, ~missing
-    for _ in range(rounds):
-        means, moments = np.zeros((n, q)), np.zeros((n, q, q))
-        for i in range(n):
-            of_row = w[there[i]]
-            cov = variance * np.linalg.inv(of_row.T @ of_row + variance * np.eye(q))
-            means[i] = cov @ of_row.T @ (x[i, there[i]] - mu[there[i]]) / variance
-            moments[i] = cov + np.outer(means[i], means[i])
-        total = 0.0
-        for j in range(d):
-            rows = there[:, j]
-            centred = x[rows, j] - mu[j]
-            w[j] = np.linalg.solve(moments[rows].sum(0), means[rows].T @ centred)
-            mu[j] = (x[rows, j] - means[rows] @ w[j]).mean()
-            centred = x[rows, j] - mu[j]
-            second = np.einsum("a,nab,b->n", w[j], moments[rows], w[j])
-            total += (centred**2 - 2 * centred * (means[rows] @ w[j]) + second).sum()
-        variance = total / there.sum()
-    return means @ w.T + mu
+def by_ppca(x: Array, missing: NDArray[np.bool_], q: int) -> Array:
+    """Impute by exact probabilistic PCA of the entries that are there."""
+    seen = torch.from_numpy(np.where(missing, np.nan, x))
+    linear, _ = fit_ppca(seen, q)
+    means, _, _ = linear.inferred(seen)
+    return np.asarray(means @ linear.weight.T + linear.bias)
 
 
 @torch.no_grad()

@@ -7,13 +7,14 @@ mean KL there is 5.895202.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from vaezoo import fit
+from vaezoo import RequestError, fit
 from vaezoo.data import SPLITS, Data
 from vaezoo.data.batches import Batches
 from vaezoo.data.transform import Transform
@@ -52,6 +53,59 @@ def test_closed_form_is_the_seeded_maximum(x: Tensor, solution: LinearGaussian) 
     assert fit_ppca(x, 3)[1] == pytest.approx(MAXIMUM, abs=1e-6)
     assert float(solution.log_prob(x).mean()) == pytest.approx(MAXIMUM, abs=1e-6)
     assert solution.sigma**2 == pytest.approx(VARIANCE, abs=1e-6)
+
+
+def normal_of(linear: LinearGaussian, there: Tensor) -> torch.distributions.MultivariateNormal:
+    """Return the density of some elements, whose covariance is written out."""
+    weight = linear.weight[there]
+    covariance = weight @ weight.T + linear.sigma**2 * torch.eye(len(weight), dtype=weight.dtype)
+    return torch.distributions.MultivariateNormal(linear.bias[there], covariance)
+
+
+@pytest.fixture(scope="module")
+def gaps(x: Tensor) -> Tensor:
+    """Return the data without four entries of ten; nothing is there of the first row."""
+    taken = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.4
+    taken[0] = True
+    return x.masked_fill(taken, torch.nan)
+
+
+def test_log_p_of_entries_that_are_there_is_their_marginal_density(
+    gaps: Tensor, solution: LinearGaussian
+) -> None:
+    there = ~gaps[1:20].isnan()
+    exact = [normal_of(solution, t).log_prob(r[t]) for r, t in zip(gaps[1:20], there, strict=True)]
+    torch.testing.assert_close(solution.log_prob(gaps[1:20]), torch.stack(exact))
+    assert float(solution.log_prob(gaps[:1])) == 0.0
+
+
+def test_the_fit_to_rows_with_gaps_is_a_maximum(gaps: Tensor) -> None:
+    linear, value = fit_ppca(gaps, 3)
+    weight, bias = linear.weight.clone().requires_grad_(), linear.bias.clone().requires_grad_()
+    replace(linear, weight=weight, bias=bias).log_prob(gaps).mean().backward()
+    for gradient in (weight.grad, bias.grad):
+        assert gradient is not None
+        assert float(gradient.abs().max()) < 1e-3
+    assert value == pytest.approx(float(linear.log_prob(gaps).mean()), abs=1e-9)
+    for sigma in (0.99 * linear.sigma, 1.01 * linear.sigma):
+        assert float(replace(linear, sigma=sigma).log_prob(gaps).mean()) < value
+
+
+def test_a_gap_in_a_row_changes_the_fit_little_and_none_nothing(
+    x: Tensor, solution: LinearGaussian
+) -> None:
+    one = x.clone()
+    one[0, 0] = torch.nan
+    near = fit_ppca(one, 3)[0]
+    torch.testing.assert_close(near.weight.abs(), solution.weight.abs(), atol=0.02, rtol=0)
+    assert near.sigma == pytest.approx(solution.sigma, abs=1e-3)
+
+
+def test_an_element_that_is_missing_in_all_rows_is_refused(x: Tensor) -> None:
+    gaps = x.clone()
+    gaps[:, 4] = torch.nan
+    with pytest.raises(RequestError, match="element 4 is missing in all rows"):
+        fit_ppca(gaps, 3)
 
 
 def test_elbo_of_the_exact_pair_is_the_log_likelihood(x: Tensor, pair: VAELinear) -> None:

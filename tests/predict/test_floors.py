@@ -89,9 +89,33 @@ def test_binary_frames_have_one_too() -> None:
     assert floors["independent"] == pytest.approx(3 * np.log(0.5), abs=0.02)
 
 
-def test_missing_entries_leave_the_linear_model_out(rows: np.ndarray) -> None:
-    gaps = np.where(np.arange(5) == np.arange(400)[:, None] % 50, np.nan, rows)
-    assert set(floors_of(gaps)) == {"independent"}
+def with_gaps(rows: np.ndarray) -> np.ndarray:
+    return np.where(np.random.default_rng(1).random(rows.shape) < 0.3, np.nan, rows)
+
+
+def test_the_linear_floor_of_missing_entries_is_that_of_those_that_are_there(
+    rows: np.ndarray,
+) -> None:
+    gaps, splits = with_gaps(rows), from_arrays(rows).splits
+    train, test = (torch.from_numpy(gaps[splits[name]]).double() for name in ("train", "test"))
+    exact = float(fit_ppca(train, 2)[0].log_prob(test).mean())
+    assert floors_of(gaps)["linear"] == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["miwae", "vae-tabular"])
+def test_models_of_missing_entries_have_it_too(model: str, rows: np.ndarray) -> None:
+    assert set(floors_of(with_gaps(rows), model)) == {"independent", "linear"}
+
+
+def test_a_model_of_what_is_missing_has_no_floors(rows: np.ndarray) -> None:
+    """Its ELBO is that of x and of the mask, which simple models do not explain."""
+    assert floors_of(with_gaps(rows), "not-miwae") == {}
+
+
+def test_an_element_that_is_never_there_leaves_the_linear_model_out(rows: np.ndarray) -> None:
+    gaps = with_gaps(rows)
+    gaps[from_arrays(rows).splits["train"], 0] = np.nan
+    assert "linear" not in floors_of(gaps)
 
 
 def test_binary_data_have_no_linear_model() -> None:

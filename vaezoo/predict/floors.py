@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.data.batches import Batches
-from vaezoo.exact.linear_gaussian import LinearGaussian, fit_ppca
+from vaezoo.exact.linear_gaussian import fit_ppca
 from vaezoo.observations.floors import (
     SMALLEST_SIGMA,
     Independent,
@@ -23,6 +23,8 @@ __all__ = ["floors_of"]
 
 MOST_ROWS = 10_000
 MOST_ELEMENTS = 2_000  # whose covariance is taken apart
+MOST_PRODUCTS = 20_000_000  # of a round of the fit to rows with gaps: half a minute in all
+OF_REAL_NUMBERS = {"Laplace", "Normal", "StudentT"}  # families whose densities compare with it
 
 
 def floors_of(
@@ -32,8 +34,9 @@ def floors_of(
 
     *independent* has each element by itself, in the family that the pair gives it (a frame of
     sequences for all); *markov* the same, given the frame before. *linear* is probabilistic PCA
-    with as many latents (Tipping & Bishop 1999, J. R. Stat. Soc. B 61), for what a Gaussian
-    explains. A model that is not above them has learned nothing worth its size.
+    with as many latents (Tipping & Bishop 1999, J. R. Stat. Soc. B 61), for real numbers that one
+    family explains; missing entries are summed out of it. A model that is not above them has
+    learned nothing worth its size.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def floors_of(
 
 
 class Linear:
-    """Probabilistic PCA of the one site that a Gaussian explains, if no entry is missing.
+    """Probabilistic PCA of one site of real numbers; entries that are missing are summed out.
 
     Parameters
     ----------
@@ -89,10 +92,11 @@ class Linear:
 
     @staticmethod
     def of(observed: Observed, num_latents: int) -> "Linear | None":
-        """Return the model; None where something else than one Gaussian is explained."""
-        if takes_lengths(observed.pair) or list(observed.families.values()) != ["Normal"]:
+        """Return the model; None where something else than one site of reals is explained."""
+        if takes_lengths(observed.pair) or len(observed.families) != 1 or not num_latents:
             return None
-        return Linear(next(iter(observed.families)), num_latents) if num_latents else None
+        site, family = next(iter(observed.families.items()))
+        return Linear(site, num_latents) if family in OF_REAL_NUMBERS else None
 
     def add(self, rows: Mapping[str, Rows]) -> None:
         x = rows[self.site].x
@@ -102,15 +106,17 @@ class Linear:
     def fitted(self) -> Callable[[Mapping[str, Rows]], Tensor] | None:
         x = torch.cat(self.rows) if self.rows else torch.zeros(0, 0)
         num_latents = min(self.num_latents, x.shape[1] - 1)
-        if num_latents < 1 or len(x) <= num_latents or bool(x.isnan().any()):
+        if num_latents < 1 or len(x) <= num_latents or not _has_a_fit(x, num_latents):
             return None
         linear, _ = fit_ppca(x, num_latents, smallest_sigma=SMALLEST_SIGMA)
-        return lambda rows: _log_prob(linear, rows[self.site].x)
+        return lambda rows: linear.log_prob(rows[self.site].x).sum()
 
 
-def _log_prob(linear: LinearGaussian, x: Tensor) -> Tensor:
-    """Return the sum of log p(x); nan where an entry is missing."""
-    return x.new_tensor(torch.nan) if bool(x.isnan().any()) else linear.log_prob(x).sum()
+def _has_a_fit(x: Tensor, num_latents: int) -> bool:
+    """Whether each element is there in some row, and gaps, if there are, are no work of minutes."""
+    gaps = x.isnan()
+    few = x.numel() * (num_latents + 1) ** 2 <= MOST_PRODUCTS
+    return not bool(gaps.any()) or (few and not bool(gaps.all(0).any()))
 
 
 def _has_rows_to_fit(batches: Batches, split: str) -> bool:

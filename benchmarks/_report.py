@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from _rows import RESULTS, Score, environment_parts, read_scores, write_rows, write_scores
+from _rows import RESULTS, Score, environment_parts, read_scores, replace_scores, write_rows
 
 from vaezoo.markup import markdown
 from vaezoo.versions import say_machine, say_versions
@@ -19,9 +19,9 @@ __all__ = [
     "environment_parts",
     "markdown",
     "read_scores",
+    "replace_scores",
     "write",
     "write_page",
-    "write_scores",
 ]
 
 

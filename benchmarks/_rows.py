@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vaezoo.registry import entries
+from vaezoo.runtime.locks import take
 from vaezoo.versions import say_machine
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Score",
     "environment_parts",
     "read_scores",
+    "replace_scores",
     "rows_of_page",
     "write_rows",
     "write_scores",
@@ -114,6 +116,24 @@ def write_scores(path: Path, scores: Iterable[Score]) -> None:
         for score in scores:
             row = asdict(score)
             writer.writerow(row | {n: _short(row[n]) for n in ("value", "error")})
+
+
+def replace_scores(path: Path, model: str, ours: Iterable[Score]) -> list[Score]:
+    """Put scores of a model into a file, for those before; other processes may do the same.
+
+    Returns
+    -------
+    list of Score
+        All that are in the file now, sorted by model.
+    """
+    lock = take(path.parent)
+    try:
+        others = (score for score in read_scores(path) if score.model != model)
+        scores = sorted([*others, *ours], key=lambda score: score.model)
+        write_scores(path, scores)
+    finally:
+        lock.release()
+    return scores
 
 
 def _short(value: float | None) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from _report import RESULTS, Score, markdown, read_scores, write, write_scores
+from _report import RESULTS, Score, markdown, read_scores, replace_scores, write
 
 from vaezoo import RequestError, evaluate, fit, sample
 from vaezoo.plots.figures import plot_data
@@ -41,15 +41,13 @@ parser.add_argument("--tables", action="store_true", help="Make the tables anew,
 def main() -> None:
     began = time.monotonic()
     arguments = parser.parse_args()
-    scores = read_scores(CSV)
-    done = {score.model for score in scores if arguments.missing}
+    done = {score.model for score in read_scores(CSV) if arguments.missing}
     names = arguments.models or [entry.name for entry in entries()]
     for name in () if arguments.tables else (name for name in names if name not in done):
         ours = list(_measured(name))
-        scores = sorted([*(s for s in scores if s.model != name), *ours], key=lambda s: s.model)
-        write_scores(CSV, scores)
+        replace_scores(CSV, name, ours)
         print(name, {score.name: score.value for score in ours}, flush=True)
-    _write_tables(scores, began)
+    _write_tables(read_scores(CSV), began)
 
 
 def _measured(name: str) -> Iterator[Score]:

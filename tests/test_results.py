@@ -69,6 +69,16 @@ def test_rows_are_written_and_read_again(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "x.csv") == list(rows_of_page(PAGE))
 
 
+def test_rows_of_a_model_take_the_place_of_those_before_and_of_no_others(tmp_path: Path) -> None:
+    from _rows import Score, read_scores, replace_scores
+
+    file = tmp_path / "x.csv"
+    for model, value in (("b", 1.0), ("a", 2.0), ("b", 3.0)):
+        replace_scores(file, model, [Score(model, "digits", "defaults", 0, "ELBO", value)])
+    assert [(score.model, score.value) for score in read_scores(file)] == [("a", 2.0), ("b", 3.0)]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]  # no lock is left
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_file_has_the_schema(file: Path) -> None:
     from _rows import read_scores

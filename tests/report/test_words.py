@@ -90,6 +90,22 @@ def test_latents_in_use_are_those_that_have_not_collapsed() -> None:
     assert "collapsed: z[1]" in text
 
 
+def test_elements_that_have_one_kl_together_are_counted_by_their_means() -> None:
+    report = analysed()
+    assert report.collapse is not None
+    joint = replace(report.collapse, kl_per_element={"z": 1.0}, active_units=2)
+    assert "(2 in use)" in words(replace(report, collapse=joint))
+    unknown = replace(joint, active_units=None)
+    assert "in use" not in words(replace(report, collapse=unknown))
+
+
+def test_the_gap_of_a_guide_of_another_form_is_not_split() -> None:
+    report = judging(analysed(), 1)
+    assert report.posteriors is not None
+    other = replace(report, posteriors=replace(report.posteriors, local_elbo=None))
+    assert "split for guides that are diagonal Gaussians only" in words(other)
+
+
 def test_words_name_what_is_least_calibrated_first() -> None:
     report = analysed(shift=1.5)
     assert report.calibration is not None

@@ -74,7 +74,8 @@ class PosteriorCheck:
     unconfirmed
         Share of the posterior in those that fewer than two starts from the prior found, ``(B,)``.
     local_elbo
-        ELBO of the best diagonal Gaussian, ``(B,)``, in nats; None unless asked for.
+        ELBO of the best diagonal Gaussian, ``(B,)``, in nats; None unless asked for, and where the
+        guide has another form, in which the best one is not known.
     draws
         Draws from the mixture, resampled by their smoothed weights: by site, ``(R, B, *event)``.
         Draws from the posterior for data that are trusted or repaired.
@@ -167,7 +168,8 @@ def check_posteriors(
     num_resampled
         Draws R from the posterior that are returned.
     split_gap
-        Whether the gap of inference is split into approximation and amortisation gap.
+        Whether the gap of inference is split into approximation and amortisation gap, where the
+        guide is a diagonal Gaussian.
     scouting
         How many scouts are sent for each datum, and how far.
     seed
@@ -237,7 +239,7 @@ def _check(
         grades=grades,
         **values,
         num_modes=(scouts.clusters.size > 0).sum(0).cpu(),
-        local_elbo=local,
+        local_elbo=local if target.has_diagonal_guide else None,
         draws=target.constrain(kept)[0],
         scouts=target.constrain(scouts.draws[-1])[0],
         mode=label.masked_fill(label == len(scouts.found), -1).cpu(),

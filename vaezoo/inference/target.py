@@ -18,6 +18,7 @@ from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
 from torch.distributions.transforms import IndependentTransform, identity_transform
 
+from vaezoo.distributions.families import factorises, family
 from vaezoo.distributions.supports import real_coordinates
 from vaezoo.engine.functions.slopes import FEWEST_GRADIENTS_CAPTURED, Slope
 from vaezoo.errors import RequestError
@@ -108,6 +109,11 @@ class Target:
                 "use `vaezoo.evaluate(run, iwae=[K])`"
             )
         self.num_latents = self.latents[-1].stop
+        # of the reals: a log-normal latent is carried there by its logarithm
+        self.has_diagonal_guide = all(
+            factorises(q["fn"]) and family(q["fn"]) in ("LogNormal", "Normal")
+            for _, q in whole.latents.values()
+        )
         self._slope: Slope | None = None
         self._refuse_edges(whole, what)
 

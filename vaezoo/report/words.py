@@ -61,11 +61,19 @@ def _headline(report: Report) -> str:
 
 
 def _in_use(report: Report) -> str:
-    """Return how many elements have a KL of a size that counts, as in the figure of latents."""
-    if report.collapse is None:
+    """Return how many elements have a KL of a size that counts, as in the figure of latents.
+
+    Where elements depend on each other they have one KL together: those count whose mean varies
+    over the data.
+    """
+    latents = report.collapse
+    if latents is None:
         return ""
-    total = len(report.collapse.kl_per_element)
-    return f" ({total - len(report.collapse.collapsed)} in use)"
+    number: int | None = len(latents.kl_per_element) - len(latents.collapsed)
+    vectors = {name for name, shape in report.scope.latents.items() if shape}
+    if vectors & latents.kl_per_element.keys():
+        number = latents.active_units
+    return "" if number is None else f" ({number} in use)"
 
 
 def _shape(name: str, shape: tuple[int, ...]) -> str:
@@ -131,7 +139,11 @@ def _of_gaps(check: PosteriorCheck) -> Iterator[tuple[str, str]]:
     """Say what is lost, over the same data."""
     approximation, amortisation = check.approximation_gap, check.amortisation_gap
     good = check.verdict < 2
-    if approximation is None or amortisation is None or not good.any():
+    if not good.any():
+        return
+    if approximation is None or amortisation is None:
+        gap = float(check.gap[good].mean())
+        yield "gap", f"{gap:.2f} nats; it is split for guides that are diagonal Gaussians only"
         return
     gap, left = float(check.gap[good].mean()), float(approximation[good].mean())
     won = float(amortisation[good].mean())

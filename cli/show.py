@@ -1,7 +1,7 @@
 """``vaezoo show``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import UnionType
@@ -128,12 +128,7 @@ def _show(cls: "type[nn.Module]", facts: Mapping[str, Any]) -> None:
     if facts["presets"]:
         table([("preset", "settings"), *((n, _line(v)) for n, v in facts["presets"].items())])
         echo()
-    rows_of_all = [
-        (name, option, str(value["default"]), value["type"])
-        for name, options in facts["objectives"].items()
-        for option, value in options.items()
-    ]
-    table([("objective", "option", "default", "type or choices"), *rows_of_all])
+    table([("objective", "option", "default", "type or choices"), *_rows_of_objectives(facts)])
     echo()
     table([("of sequences", "answered"), *facts["commands"].items()])
 
@@ -202,6 +197,15 @@ def _settings(cls: "type[nn.Module]") -> dict[str, dict[str, Any]]:
         for option, value in _of_class(axis.find(chosen, cls), options).items():
             shown[f"{name}.{option}"] = value
     return shown
+
+
+def _rows_of_objectives(facts: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each option, and one for an objective that has none."""
+    for name, options in facts["objectives"].items():
+        if not options:
+            yield name, "", "", ""
+        for option, value in options.items():
+            yield name, option, str(value["default"]), value["type"]
 
 
 def _objectives(cls: "type[nn.Module]") -> dict[str, dict[str, dict[str, Any]]]:

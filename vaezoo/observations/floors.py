@@ -24,7 +24,6 @@ from vaezoo.pairs.pieces import trial_rows
 from vaezoo.pairs.sites import Args, argument_names, lengths_of, step_of, takes_lengths, trace_pair
 
 __all__ = [
-    "HARDLY_MORE",
     "SMALLEST_SIGMA",
     "Independent",
     "Markov",
@@ -35,7 +34,6 @@ __all__ = [
     "simple_models",
 ]
 
-HARDLY_MORE = 0.05  # nats, by which nothing was learned
 SMALLEST_SIGMA = 0.01  # the floor of a Gaussian likelihood, so that constants compare alike
 
 # The fit of an element by itself, for families that have one by moments.
@@ -96,16 +94,21 @@ class Observed:
 
     @classmethod
     def by(cls, pair: nn.Module, batch: Args) -> "Observed | None":
-        """Return what a pair observes of a batch; None where that is computed, or mixed."""
+        """Return what a pair observes of a batch; None where that is computed, or mixed.
+
+        None, too, where the pair explains more than that by a factor, as what is missing.
+        """
         few = tuple(map(filled, trial_rows(batch)))
         names: dict[str, set[str]] = {}
         with probing(pair, batch[0].device):
-            observed, roles = trace_pair(pair, few).observed, roles_of(pair, few)
-        for name, site in observed.items():
+            trace, roles = trace_pair(pair, few), roles_of(pair, few)
+        for name, site in trace.observed.items():
             step = step_of(name) if takes_lengths(pair) else None
             names.setdefault(step[0] if step else name, set()).add(_family(site["fn"]))
         taken = {site: where for site, where in roles.observed.items() if where is not None}
-        if len(taken) < len(roles.observed) or any(len(names.get(s, ())) != 1 for s in taken):
+        if trace.factors or len(taken) < len(roles.observed):
+            return None
+        if any(len(names.get(s, ())) != 1 for s in taken):
             return None
         return cls(pair, {site: min(names[site]) for site in taken}, taken)
 

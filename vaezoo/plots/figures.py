@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaezoo.data.dataset import Array
-from vaezoo.observations.floors import HARDLY_MORE, independent_elements
+from vaezoo.observations.learning import unlearned
 from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
 from vaezoo.plots.grids import plot_grid, plot_grid_pairs
 from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
@@ -135,17 +135,17 @@ def what_is_not_learned(run: Run, data_dir: str | None = None) -> str:
     best = best_record(run.metrics, run.info.get("best_epoch")) if run.metrics else {}
     elbo = best.get("validation", {}).get("elbo")
     with attempt("", lambda line: None):  # the figures themselves say what cannot be read
-        floor = None if elbo is None else _floor(run, data_dir)
-        if floor is not None and elbo < floor + HARDLY_MORE:
+        floor = None if elbo is None else _unlearned(run, elbo, data_dir)
+        if floor is not None:
             return f"untrained: ELBO {elbo:.2f}, independent elements {floor:.2f} nats"
     return ""
 
 
-def _floor(run: Run, data_dir: str | None) -> float | None:
+def _unlearned(run: Run, elbo: float, data_dir: str | None) -> float | None:
     batches = run.batches(data_dir=data_dir)
     pair = run.pair_for(batches)
     train = batches.fixed("train", limit=ROWS_OF_A_FLOOR)
-    return independent_elements(pair, train, batches.fixed("validation"))
+    return unlearned(pair, train, list(batches.fixed("validation")), elbo)
 
 
 def _stamp_of(run: Run, name: str) -> Stamp | None:

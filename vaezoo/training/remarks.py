@@ -11,7 +11,6 @@ from vaezoo.data.batches import Batches
 from vaezoo.data.summary import describe_missing
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RequestError
-from vaezoo.observations.floors import HARDLY_MORE
 from vaezoo.observations.usable import Usable, usable_latents
 from vaezoo.pairs.accounting import log_weight
 from vaezoo.pairs.enumeration import is_marked
@@ -177,7 +176,8 @@ def last_remarks(run: Run, best: Record, floor: float | None) -> Iterator[tuple[
     best
         Record of its best epoch.
     floor
-        What independent elements have there, in nats per datum; None when that is not known.
+        What independent elements have there, in nats per datum, when the run has hardly more; else
+        None.
 
     Examples
     --------
@@ -186,8 +186,8 @@ def last_remarks(run: Run, best: Record, floor: float | None) -> Iterator[tuple[
     >>> [name for name, _ in last_remarks(run, run.metrics[-1], 0.0)]
     ['floor of elements']
     """
-    elbo = best["validation"].get("elbo", math.inf)
-    if floor is not None and elbo < floor + HARDLY_MORE:
+    if floor is not None:
+        elbo = best["validation"]["elbo"]
         yield (
             "floor of elements",
             f"the validation ELBO, {elbo:.2f} nats, is no better than that of "

@@ -1,5 +1,6 @@
 """The training loop: steps, epochs, validation, schedules, saved states."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -374,8 +375,11 @@ class Trainer:
         if self.state.epoch_steps == 0:
             self.save_state()
         self.saver.write_best(self.state)
+        self.pair.load_state_dict(self.good.best)
+        self.pair.eval()
         best = best_record(self.run.metrics, self.state.best_epoch)
-        for name, line in last_remarks(self.run, best, self.validation.floor()):
+        floor = self.validation.unlearned(best["validation"].get("elbo", math.inf))
+        for name, line in last_remarks(self.run, best, floor):
             self._warn_once(name, line)
         self.run.save_info(
             status="finished",
@@ -386,5 +390,3 @@ class Trainer:
             best_step=self.state.best_step,
             steps_by_engine=self.engine.calls_by_tier,
         )
-        self.pair.load_state_dict(self.good.best)
-        self.pair.eval()

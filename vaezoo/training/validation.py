@@ -12,7 +12,7 @@ from vaezoo.engine.repayment import captures
 from vaezoo.errors import NonFiniteError
 from vaezoo.objectives.base import Context, Objective
 from vaezoo.objectives.losses import PAIR, named_losses
-from vaezoo.observations.floors import independent_elements
+from vaezoo.observations.learning import unlearned
 from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
@@ -122,13 +122,13 @@ class Validation:
         except NonFiniteError:
             return -math.inf
 
-    def floor(self) -> float | None:
-        """Return the score of independent elements on the validation rows, in nats per datum.
+    def unlearned(self, elbo: float) -> float | None:
+        """Return what independent elements have of the validation rows, where that is hardly less.
 
-        None where it is not known (:func:`vaezoo.observations.floors.independent_elements`).
+        In nats per datum; None otherwise (:func:`vaezoo.observations.floors.unlearned`).
         """
         train = self.batches.fixed("train", limit=MOST_ROWS["validation"])
-        return independent_elements(self.pair, train, self._measured("validation"))
+        return unlearned(self.pair, train, list(self._measured("validation")), elbo)
 
     @torch.no_grad()
     def score(self, validation: Metrics, beta: float) -> float:

@@ -10,7 +10,7 @@ import tomli_w
 
 from vaezoo.errors import RequestError, refusing
 from vaezoo.markup import Html, as_html, definitions, document, figure, joined, section, table
-from vaezoo.observations.floors import HARDLY_MORE
+from vaezoo.observations.learning import HARDLY_MORE
 from vaezoo.pairs.sites import takes_lengths
 from vaezoo.plots.figures import caption_of, plot_run, signed, title_of
 from vaezoo.plots.latents.codes import plot_codes
@@ -241,7 +241,8 @@ def _numbers(view: _View) -> Html:
 def _warning(result: Mapping[str, Any]) -> str:
     """Say that nothing was learned, where the numbers say so."""
     floor = result.get("floors", {}).get("independent")
-    if floor is None or result["metrics"]["elbo"] >= floor + HARDLY_MORE:
+    bounds = [result["metrics"]["elbo"], *(bound["value"] for bound in result.get("iwae", ()))]
+    if floor is None or max(bounds) >= floor + HARDLY_MORE:
         return ""
     return (
         '<p><span class="badge poor">untrained</span> The ELBO is no better than that of '

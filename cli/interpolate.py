@@ -69,11 +69,7 @@ def interpolate(run: "Run", out: Path | None, **options: Any) -> None:
             write_npz(file, arrays)
         else:
             plot_interpolation(run, way, file)
-    rows = [
-        (name, f"{s.largest_step:.3g}", f"{s.mean_step:.3g}", f"{s.distance:.3g}")
-        for name, s in (("codes", way.score), ("data", way.score_straight))
-    ]
-    table([("way between", "largest step", "mean step", "to nearest row"), *rows])
+    table(way.cells())
     where = f"row {options['start']} to row {options['end']} of {options['split']}"
     echo(f"\n{where}, {options['path']}, x: {options['x']} -> {path}")
     echo_points(run, z="mean", x=options["x"])

@@ -1,6 +1,5 @@
 """``vaezoo probe``."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,23 +18,11 @@ from vaezoo.cli._shared import (
 from vaezoo.cli._streams import echo
 
 if TYPE_CHECKING:
-    from vaezoo.predict.latents.labels import LabelScores
     from vaezoo.predict.latents.probe import FactorReport, Probe
     from vaezoo.runs import Run
 
 
 __all__ = ["probe"]
-
-_SCORES = {
-    "mig": "MIG",
-    "sap": "SAP",
-    "dci_disentanglement": "DCI disentanglement",
-    "dci_completeness": "DCI completeness",
-    "dci_informativeness": "DCI informativeness",
-    "modularity": "modularity",
-    "beta_vae": "beta-VAE score",
-    "factor_vae": "FactorVAE score",
-}
 
 
 @click.command()
@@ -80,48 +67,22 @@ def probe(run: "Run", as_json: bool, **options: Any) -> None:
         f"{result.num_scored} rows, classifiers fitted to {result.num_fitted} others; "
         f"{result.num_active} of {len(result.elements)} elements are active"
     )
-    if result.label is not None and result.label_pca is not None:
-        _print_labels(result.label, result.label_pca)
+    if result.label is not None:
+        echo(f"\nlabel, {result.label.num_classes} classes")
+        _print_scores(result.cells_of_label())
     if result.factors is not None:
-        _print_factors(result, result.factors)
+        echo(f"\nfactors {', '.join(result.factors.names)}")
+        _print_scores(result.cells_of_factors())
+        _print_information(result, result.factors)
 
 
-def _print_labels(codes: "LabelScores", pca: "LabelScores") -> None:
-    echo(f"\nlabel, {codes.num_classes} classes")
-    few = f"{codes.num_few} labels of each class"
-    sides = (codes, pca)
-    table(
-        [
-            ("", "codes", "PCA", "chance"),
-            _row(
-                "linear classifier",
-                [(s.linear, s.linear_error) for s in sides],
-                codes.linear_chance,
-            ),
-            _row(few, [(s.few, s.few_error) for s in sides], codes.few_chance),
-            _row(
-                "10 nearest alike", [(s.purity, s.purity_error) for s in sides], codes.purity_chance
-            ),
-            ("  silhouette", *map(_silhouette, sides), "0.000"),
-        ]
-    )
+def _print_scores(cells: list[tuple[str, ...]]) -> None:
+    table([("", "codes", "PCA", "chance"), *((f"  {name}", *rest) for name, *rest in cells)])
 
 
-def _row(name: str, estimates: list[tuple[float, float]], chance: float) -> tuple[str, ...]:
-    return (f"  {name}", *(f"{v:.3f} +- {e:.3f}" for v, e in estimates), f"{chance:.3f}")
-
-
-def _silhouette(scores: "LabelScores") -> str:
-    return "-" if scores.silhouette is None else f"{scores.silhouette:.3f}"
-
-
-def _print_factors(result: "Probe", report: "FactorReport") -> None:
-    echo(f"\nfactors {', '.join(report.names)}")
-    columns = [asdict(scores) for scores in (report.codes, report.pca, report.shuffled)]
-    rows = [(f"  {n}", *(f"{c[k]:.3f}" for c in columns)) for k, n in _SCORES.items()]
-    table([("", "codes", "PCA", "chance"), *rows])
+def _print_information(result: "Probe", report: "FactorReport") -> None:
     echo("")
-    rows = [("factor", "nats", "elements that know most of it, nats")]
+    rows: list[tuple[str, ...]] = [("factor", "nats", "elements that know most of it, nats")]
     for number, name in enumerate(report.names):
         nats = report.information[:, number]
         best = ", ".join(f"{result.elements[i]} {nats[i]:.3f}" for i in nats.argsort()[::-1][:2])

@@ -82,10 +82,7 @@ def traverse(
             write_npz(file, {**arrays, "latents": units})  # type: ignore[dict-item]
         else:
             plot_traversal(run, moved, rows, file)
-    lines = [
-        (u.name, f"{u.low:.2f} to {u.high:.2f}", "" if u.kl is None else f"{u.kl:.2f}", f"{c:.3g}")
-        for u, c in zip(moved.units, moved.change, strict=True)
-    ]
-    table([("latent", "range", "KL, nats", "change of x"), *lines])
-    echo(f"\n{len(lines)} latents of row {', '.join(map(str, rows))}, x: {options['x']} -> {path}")
+    table(moved.cells())
+    of_rows = f"{len(moved.units)} latents of row {', '.join(map(str, rows))}"
+    echo(f"\n{of_rows}, x: {options['x']} -> {path}")
     echo_points(run, z="mean", x=options["x"])

@@ -19,6 +19,10 @@ MAKE: dict[str, Make] = {
     "comparison": lambda run: vaezoo.compare([run, run], num_samples=2, limit=10),
     "report": lambda run: vaezoo.analyse(run, limit=2, level="quick"),
     "latents": lambda run: vaezoo.latents(run, limit=10),
+    "traversal": lambda run: vaezoo.traverse(run),
+    "interpolation": lambda run: vaezoo.interpolate(run, 0, 1),
+    "arithmetic": lambda run: vaezoo.arithmetic(run, plus=1, minus=0),
+    "probe": lambda run: vaezoo.probe(run, split="train"),
 }
 
 
@@ -26,7 +30,7 @@ MAKE: dict[str, Make] = {
 def trained() -> Run:
     """A run on data with a name that would be a tag; not to be changed."""
     x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
-    data = from_arrays(x, name="<script>")
+    data = from_arrays(x, name="<script>", label=np.arange(60) % 2)
     return vaezoo.fit("vae-linear", data, config={"z_dim": 2}, training={"steps": 5})
 
 
@@ -37,7 +41,7 @@ def test_a_result_is_a_table(make: Make) -> None:
     assert "<script" not in content
     rows = re.findall(r"<tr>(.*?)</tr>", content)
     assert len(rows) > 1
-    assert {len(re.findall(r"<t[hd] ", row)) for row in rows} <= {2, 3, 5}
+    assert {len(re.findall(r"<t[hd] ", row)) for row in rows} <= {2, 3, 4, 5}
 
 
 def test_numbers_of_an_evaluation_are_its_own() -> None:

@@ -18,8 +18,10 @@ from vaezoo.predict.latents.codes import Codes, codes_of, find_codes, labels_of,
 from vaezoo.predict.latents.interpolation import between
 from vaezoo.predict.latents.plane import Plane, plane_of
 from vaezoo.predict.latents.units import (
+    NUM_DRAWS,
     USED,
     Unit,
+    covariances_of,
     named_unit,
     paths_of,
     set_values,
@@ -34,7 +36,6 @@ __all__ = ["Decoded", "LatentSpace", "Point", "space_of"]
 
 FEWEST = 3  # data, of which a map says something
 MOST_MEASURED = 256  # latents whose effect on x is measured
-NUM_DRAWS = 64  # of q(z | x), for its spread in the plane
 
 
 @dataclass(frozen=True)
@@ -195,18 +196,17 @@ class LatentSpace:
         return self.plane.project(self.values_along(row))
 
     def spread(self, row: int) -> Array:
-        """Return the covariance ``(2, 2)`` of draws of q(z | x) of a datum in the plane."""
-        return np.cov(np.nanmean(self._draws(row), axis=1), rowvar=False)
+        """Return the covariance ``(2, 2)`` of q(z | x) of a datum in the plane."""
+        if not self.is_sequence:
+            return self.spreads(row)[0]
+        codes = _without_padding(self.codes.at([row] * NUM_DRAWS))
+        draws = codes_of(self.run, codes.args, z="sample", seed=self.seed)
+        return np.cov(self.plane.project(values_of(draws, self.units)), rowvar=False)
 
     def spreads(self, row: int) -> Array:
         """Return that covariance for each frame of a datum, ``(T, 2, 2)``."""
-        return np.stack([np.cov(draws, rowvar=False) for draws in self._draws(row).swapaxes(0, 1)])
-
-    def _draws(self, row: int) -> Array:
-        """Return where draws of q(z | x) of the frames of a datum lie, ``(S, T, 2)``."""
-        codes = _without_padding(self.codes.at([row] * NUM_DRAWS))
-        draws = codes_of(self.run, codes.args, z="sample", seed=self.seed)
-        return self.plane.project(paths_of(draws, self.units))
+        codes = _without_padding(self.codes.at([row]))
+        return self.plane.project_covariance(covariances_of(codes, self.units, self.seed)[0])
 
     def over_plane(self, places: Array, row: int) -> Array:
         """Return what the model makes of points of the plane, ``(G, *x_shape)``.

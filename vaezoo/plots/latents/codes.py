@@ -14,7 +14,6 @@ from vaezoo.runs import Run
 __all__ = ["plot_codes"]
 
 MOST_LABELS = 10  # that have a colour each
-MOST_ELLIPSES = 40
 MOST_BARS = 20
 
 
@@ -30,23 +29,22 @@ def plot_codes(run: Run, seen: LatentOverview, path: Path) -> None:
 
 
 def _map(axis: Any, seen: LatentOverview) -> None:
-    """Two elements, or the first two principal components of more, with 68 % of q about some."""
+    """Two elements, or the first two principal components of more, and q(z | x) about some."""
     plane = plane_of(seen.codes, [unit.name for unit in seen.units])
     points, names = plane.points, plane.names
     colours = _colours(seen.label)
     by_label = {"cmap": "tab10", "vmin": 0, "vmax": 9} if isinstance(colours, np.ndarray) else {}
-    axis.scatter(*points.T, s=12, c=colours, **by_label, alpha=0.7, linewidths=0)
-    if seen.spread.any():
-        _ellipses(axis, seen, points, plane.axes)
+    dots = axis.scatter(*points.T, s=12, c=colours, **by_label, alpha=0.7, linewidths=0)
+    title = "codes, by label" if seen.label is not None else "codes"
+    if seen.covariance.any():
+        hues = dots.to_rgba(colours[seen.some]) if by_label else ["0.4"] * len(seen.some)
+        _ellipses(axis, points[seen.some], plane.project_covariance(seen.covariance), hues)
+        title += f"\nellipses: one and two sd of q(z | x), {len(seen.some)} of them"
     if seen.label is not None and isinstance(colours, np.ndarray):
         for value in np.unique(seen.label)[:MOST_LABELS]:
             middle = points[seen.label == value].mean(0)
             axis.annotate(f"{value:g}", middle, fontsize=9, ha="center", weight="bold")
-    axis.set(
-        xlabel=names[0],
-        ylabel=names[1],
-        title="codes, by label" if seen.label is not None else "codes",
-    )
+    axis.set(xlabel=names[0], ylabel=names[1], title=title)
     axis.set_aspect("equal", adjustable="datalim")
 
 
@@ -56,13 +54,17 @@ def _colours(label: Array | None) -> Array | str:
     return np.asarray(np.unique(label, return_inverse=True)[1])
 
 
-def _ellipses(axis: Any, seen: LatentOverview, points: Array, axes: Array) -> None:
-    """One standard deviation of q(z | x) along both axes, of some data, as it is on average."""
+def _ellipses(axis: Any, centres: Array, covariances: Array, hues: Any) -> None:
+    """Points one and two standard deviations from centres ``(E, 2)``, of ``(E, 2, 2)``."""
     from matplotlib.patches import Ellipse
 
-    width, height = 2 * np.sqrt(axes**2 @ seen.spread**2)
-    for point in points[:: max(1, len(points) // MOST_ELLIPSES)]:
-        axis.add_patch(Ellipse(point, width, height, fill=False, color="0.6", linewidth=0.6))
+    for centre, covariance, hue in zip(centres, covariances, hues, strict=True):
+        variances, ways = np.linalg.eigh(covariance)
+        angle = np.degrees(np.arctan2(*ways[::-1, 1]))
+        short, long = 2 * np.sqrt(variances.clip(0))
+        for sd in (1, 2):
+            edge = Ellipse(centre, sd * long, sd * short, angle=angle, fill=False, edgecolor=hue)
+            axis.add_patch(edge).set_linewidth(0.9 / sd)
 
 
 def _bars(axis: Any, seen: LatentOverview) -> None:

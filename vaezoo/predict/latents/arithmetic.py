@@ -9,6 +9,7 @@ import torch
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.markup import table
 from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.classes import LabelledCodes, labelled_codes, train_classifier
 from vaezoo.predict.observed import shown
@@ -74,6 +75,19 @@ class Arithmetic:
     flipped_before: float
     accuracy: float
     kept: float
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook: how sure the direction is, and what it did."""
+        by = self.direction
+        counts = f"{by.plus:g} ({by.num_plus} codes) - {by.minus:g} ({by.num_minus})"
+        rows = [
+            ("label", counts),
+            ("length of the difference", f"{by.length:.2f} ± {by.standard_error:.2f}"),
+            (f"taken for {by.plus:g}", f"{self.flipped:.0%}, before {self.flipped_before:.0%}"),
+            ("the classifier is right in", f"{self.accuracy:.0%}"),
+            ("kept of what tells a datum from its class", f"{self.kept:.2f}"),
+        ]
+        return table(rows)
 
 
 def arithmetic(

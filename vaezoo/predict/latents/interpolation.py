@@ -11,6 +11,7 @@ from vaezoo.data import DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
+from vaezoo.markup import table
 from vaezoo.options import InterpolationPath, PointValue, require_choice
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
 from vaezoo.predict.observed import as_predicted, in_data_units, shown
@@ -60,6 +61,18 @@ class Interpolation:
     straight: Array
     score: PathScore
     score_straight: PathScore
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return a table in words: headings, and a row for each of the two ways."""
+        rows = [
+            (name, f"{s.largest_step:.3g}", f"{s.mean_step:.3g}", f"{s.distance:.3g}")
+            for name, s in (("codes", self.score), ("data", self.score_straight))
+        ]
+        return [("way between", "largest step", "mean step", "to nearest row"), *rows]
+
+    def _repr_html_(self) -> str:
+        head, *rows = self.cells()
+        return table(rows, head)
 
 
 def interpolate(

@@ -19,7 +19,7 @@ from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import model_of, sample_sites, step_of, takes_lengths
 from vaezoo.predict.latents.codes import Codes, find_codes, labels_of, rows_of
-from vaezoo.predict.latents.units import Unit, units_of
+from vaezoo.predict.latents.units import Unit, covariances_of, paths_of, units_of
 from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
 from vaezoo.runs.conditions import Given
@@ -29,6 +29,7 @@ from vaezoo.training.metrics import ACTIVE_VARIANCE
 __all__ = ["DecoderJacobian", "LatentOverview", "latents"]
 
 NUM_JACOBIANS = 100  # data
+NUM_COVARIANCES = 30
 DIFFERENCE, SMALLEST = 0.02, 0.01  # in deviations of the codes, which are no smaller
 
 
@@ -50,6 +51,9 @@ class LatentOverview:
         arXiv:1509.00519).
     spread
         Standard deviation of q(z | x) about its mean, from the draws, ``(L,)``.
+    some, covariance
+        Up to 30 rows of codes ``(E,)``, and the covariance of q(z | x) of each ``(E, L, L)``: exact
+        for a guide of one Gaussian site, else of 64 draws.
     lost
         Nats per datum (frame) of log p(x | z) that are lost when an element is set to its mean over
         the data, ``(L,)``.
@@ -71,6 +75,8 @@ class LatentOverview:
     label: Array | None
     variance: Array
     spread: Array
+    some: Array
+    covariance: Array
     lost: Array
     correlation: Array
     pruned: float
@@ -179,6 +185,7 @@ def latents(
         label if label is None else np.repeat(label, len(kept) // len(codes))[kept],
         variance,
         (samples - means)[kept].std(0),
+        *_some_covariances(codes, units, kept, seed),
         _lost(draws, codes, units, seed),
         correlation,
         _pruned(
@@ -191,10 +198,18 @@ def latents(
 
 def _columns(codes: Codes, units: tuple[Unit, ...]) -> Array:
     """Return elements as columns, ``(N * T, L)``, nan behind the end of a sequence."""
-    frames = {unit.latent: codes.frames(unit.latent).cpu().numpy() for unit in units}
-    longest = max(value.shape[1] for value in frames.values())
-    parts = [np.broadcast_to(frames[u.latent][:, :, u.index], (len(codes), longest)) for u in units]
-    return np.stack(parts, -1).reshape(-1, len(units))
+    return paths_of(codes, units).reshape(-1, len(units)).astype(np.float32)
+
+
+def _some_covariances(
+    codes: Codes, units: Sequence[Unit], kept: Array, seed: int
+) -> tuple[Array, Array]:
+    """Return rows among those that are kept, and the covariance of q(z | x) of each."""
+    places = np.flatnonzero(kept)
+    some = np.unique(np.linspace(0, len(places) - 1, NUM_COVARIANCES).round().astype(int))
+    rows, frames = np.divmod(places[some], len(kept) // len(codes))
+    covariance = covariances_of(codes.at(rows), units, seed)
+    return some, covariance[np.arange(len(some)), frames]
 
 
 def _lost(draws: Codes, codes: Codes, units: Sequence[Unit], seed: int) -> Array:

@@ -35,6 +35,10 @@ class Plane:
         """Return where codes ``(..., L)`` lie, ``(..., 2)``."""
         return np.asarray((codes - self.centre) @ self.axes.T)
 
+    def project_covariance(self, covariance: Array) -> Array:
+        """Return covariances ``(..., L, L)`` as they are seen in the plane, ``(..., 2, 2)``."""
+        return np.asarray(self.axes @ covariance @ self.axes.T)
+
 
 def plane_of(codes: Array, names: Sequence[str], chosen: Sequence[int] = ()) -> Plane:
     """Return the plane of two elements; by default of the only two, or of principal components.

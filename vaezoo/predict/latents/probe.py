@@ -14,6 +14,7 @@ from vaezoo.data import Data, DataLike
 from vaezoo.data.batches import Batches
 from vaezoo.data.padding import is_frame
 from vaezoo.errors import RequestError, nearest
+from vaezoo.markup import table
 from vaezoo.observations import predictions
 from vaezoo.predict.latents.disentanglement import (
     ACTIVE,
@@ -37,6 +38,16 @@ _MOST_CLASSES = 64
 _BINS = 20
 _Sides = tuple[Floats, Floats]  # of the rows that are fitted to, and of those that are scored
 _PARTS = ("fitted", "scored")
+SCORES = {
+    "mig": "MIG",
+    "sap": "SAP",
+    "dci_disentanglement": "DCI disentanglement",
+    "dci_completeness": "DCI completeness",
+    "dci_informativeness": "DCI informativeness",
+    "modularity": "modularity",
+    "beta_vae": "beta-VAE score",
+    "factor_vae": "FactorVAE score",
+}
 _NO_FACTORS = {"x", "label", "length", "mask", "time"}
 
 
@@ -92,6 +103,36 @@ class Probe:
     label_pca: LabelScores | None
     factors: FactorReport | None
 
+    def cells_of_label(self) -> list[tuple[str, ...]]:
+        """Return a row for each score by label: its name, codes, PCA, and chance."""
+        codes, pca = self.label, self.label_pca
+        if codes is None or pca is None:
+            return []
+        linear, few, near = (
+            tuple(_sure(getattr(s, name), getattr(s, f"{name}_error")) for s in (codes, pca))
+            for name in ("linear", "few", "purity")
+        )
+        return [
+            ("linear classifier", *linear, f"{codes.linear_chance:.3f}"),
+            (f"{codes.num_few} labels of each class", *few, f"{codes.few_chance:.3f}"),
+            ("10 nearest alike", *near, f"{codes.purity_chance:.3f}"),
+            ("silhouette", *map(_silhouette, (codes, pca)), "0.000"),
+        ]
+
+    def cells_of_factors(self) -> list[tuple[str, ...]]:
+        """Return a row for each score by factors: its name, codes, PCA, and chance."""
+        if self.factors is None:
+            return []
+        sides = (self.factors.codes, self.factors.pca, self.factors.shuffled)
+        return [
+            (name, *(f"{getattr(scores, key):.3f}" for scores in sides))
+            for key, name in SCORES.items()
+        ]
+
+    def _repr_html_(self) -> str:
+        head = (f"{self.num_scored} rows", "codes", "PCA", "chance")
+        return table([*self.cells_of_label(), *self.cells_of_factors()], head)
+
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain values."""
         values = asdict(self)
@@ -99,6 +140,14 @@ class Probe:
             arrays = {"information": self.factors.information, "entropy": self.factors.entropy}
             values["factors"] |= {name: array.tolist() for name, array in arrays.items()}
         return values
+
+
+def _sure(value: float, error: float) -> str:
+    return f"{value:.3f} +- {error:.3f}"
+
+
+def _silhouette(scores: LabelScores) -> str:
+    return "-" if scores.silhouette is None else f"{scores.silhouette:.3f}"
 
 
 def probe(

@@ -10,6 +10,7 @@ import torch
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, require_positive
+from vaezoo.markup import table
 from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
 from vaezoo.predict.latents.units import (
@@ -52,6 +53,23 @@ class Traversal:
     x: Array
     data: Array
     change: Array
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return a table in words: headings, and a row for each latent."""
+        rows = [
+            (
+                u.name,
+                f"{u.low:.2f} to {u.high:.2f}",
+                "" if u.kl is None else f"{u.kl:.2f}",
+                f"{c:.3g}",
+            )
+            for u, c in zip(self.units, self.change, strict=True)
+        ]
+        return [("latent", "range", "KL, nats", "change of x"), *rows]
+
+    def _repr_html_(self) -> str:
+        head, *rows = self.cells()
+        return table(rows, head)
 
 
 def traverse(

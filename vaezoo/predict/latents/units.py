@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import LowRankMultivariateNormal, MultivariateNormal, Normal
 
 from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
+from vaezoo.distributions.families import unwrapped
 from vaezoo.errors import RequestError, nearest
-from vaezoo.predict.latents.codes import Codes
+from vaezoo.pairs.sites import trace_pair
+from vaezoo.predict.latents.codes import Codes, codes_of
 from vaezoo.runs import Run
 from vaezoo.runtime.device import seeded
 from vaezoo.sequences.paths import training_form
@@ -19,8 +22,10 @@ from vaezoo.training.metrics import measure
 
 __all__ = [
     "MOST_CODES",
+    "NUM_DRAWS",
     "USED",
     "Unit",
+    "covariances_of",
     "named_unit",
     "paths_of",
     "set_values",
@@ -30,6 +35,8 @@ __all__ = [
 
 USED = 0.1  # nats of KL from which a latent counts as used
 MOST_CODES = 1_000  # that say what is measured here
+NUM_DRAWS = 64  # of q(z | x), for its covariance where that has no closed form
+GAUSSIAN = (Normal, MultivariateNormal, LowRankMultivariateNormal)
 RANGE = (0.025, 0.975)  # quantiles of the codes
 
 
@@ -152,3 +159,25 @@ def paths_of(codes: Codes, units: Sequence[Unit]) -> Array:
         columns |= {i: frames[:, :, u.index] for i, u in enumerate(units) if u.latent == latent}
     paths = torch.broadcast_tensors(*(columns[place] for place in range(len(units))))
     return torch.stack(paths, -1).numpy()
+
+
+def covariances_of(codes: Codes, units: Sequence[Unit], seed: int) -> Array:
+    """Return the covariance of q(z | x) of each datum and frame, ``(N, T, L, L)``.
+
+    Exact where the guide is one Gaussian site, of any rank; else that of 64 draws, nan behind the
+    end of a sequence.
+    """
+    sites = trace_pair(codes.run.pair, codes.args, z="mean").latents
+    fn = unwrapped(next(iter(sites.values()))[1]["fn"])
+    if len(sites) == 1 and codes.length is None and isinstance(fn, GAUSSIAN):
+        index = torch.tensor([unit.index for unit in units], device=fn.mean.device)
+        variance = (
+            fn.variance.flatten(1).diag_embed() if isinstance(fn, Normal) else fn.covariance_matrix
+        )
+        return variance.detach()[:, None, index[:, None], index].double().cpu().numpy()
+    rows = torch.arange(len(codes)).repeat_interleave(NUM_DRAWS)
+    draws = codes_of(codes.run, codes.at(rows).args, z="sample", seed=seed)
+    paths = paths_of(draws, units)
+    paths = paths.reshape(len(codes), NUM_DRAWS, *paths.shape[1:])
+    centred = paths - paths.mean(1, keepdims=True)
+    return np.asarray(np.einsum("nstl,nstm->ntlm", centred, centred) / (NUM_DRAWS - 1))

@@ -39,7 +39,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "not-miwae": -109.380188,
     "prodlda": -317.490692,
     "rnn": -5.613231,
-    "slds": -7.856101,
+    "slds": -6.456477,
     "semi-amortised": -43.524017,
     "srnn": -5.884707,
     "ssvae": -155.696640,

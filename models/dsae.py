@@ -24,6 +24,8 @@ Reference
 
 Differs from the paper
     GRUs instead of LSTMs; the z_t of the guide read both ways without a further recurrent network.
+    By default the weight of the KL term grows over 400 steps: with all of it from the start the
+    latents of short frames stay at the prior for many epochs, and some for good.
 """
 
 import pyro
@@ -45,7 +47,7 @@ __all__ = ["DSAE"]
     reference="arXiv:1803.02991",
     tags=("sequence", "disentangling"),
     presets={
-        "default": {"training": {"lr": 3e-3, "clip_norm": 10.0, "epochs": 100}},
+        "default": {"training": {"lr": 1e-2, "clip_norm": 10.0, "epochs": 100, "kl_warmup": 400}},
         "small": {"f_dim": 8, "z_dim": 4, "hidden": 32},
         "paper": {"f_dim": 256, "z_dim": 32, "hidden": 512},
     },

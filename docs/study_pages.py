@@ -62,7 +62,7 @@ def fill(text: str) -> str:
     mean with its standard error.
     """
     text = _STUDY.sub(r"[`study \1`](studies/\1.md)", text)
-    text = _ROW.sub(r'| <span style="white-space: nowrap">\1</span> |', text)
+    text = _ROW.sub(r'| <span class="row">\1</span> |', text)
     text = _CLAIM.sub(lambda match: _differences(match[1], int(match[2])), text)
     return _MEAN.sub(lambda match: _mean(match[1], *match[2].split("; ")), text)
 
@@ -139,7 +139,7 @@ def _contradicted(results: dict[str, Result | None]) -> Iterator[str]:
 def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     lines = [f"# {study.question}", ""]
     if result is not None:
-        lines += [*(f"- **{sentence}**" for sentence in sentences(result.answer)), ""]
+        lines += [*(f"- {sentence}" for sentence in sentences(result.answer)), ""]
     for heading, words in paragraphs(study.text):
         lines += [f"**{heading}.** {words}" if heading else words, ""]
     lines += ["## Claims, and what became of them", ""]

@@ -34,12 +34,12 @@ def test_a_model_without_the_measure_has_no_spread() -> None:
 def test_the_larger_spread_is_harder_to_tune() -> None:
     text = spreads(result(), [Task("probe"), Task("MSE")], ["ae", "vae"], [("ae", "vae")])
     assert text == (
-        "vae is harder to tune than ae: probe (toy). Spreads, with three standard errors, and the "
-        "worst setting: probe (toy): ae 0.020 [-0.022, 0.062] (lr 0.01), vae 0.300 [0.258, 0.342] "
-        "(lr 0.01); MSE (toy): ."
+        "vae is harder to tune than ae: probe (toy). "
+        "Spread of probe (toy): ae 0.020 [-0.022, 0.062], worst with lr 0.01; "
+        "vae 0.300 [0.258, 0.342], worst with lr 0.01."
     )
 
 
 def test_one_seed_decides_nothing() -> None:
     text = spreads(result(None), [Task("probe")], ["ae", "vae"], [("ae", "vae")])
-    assert text.startswith("ae and vae are alike: probe (toy)")
+    assert text.startswith("ae and vae are as hard to tune as each other: probe (toy)")

@@ -7,8 +7,9 @@ latents; and the weight of the penalty where there is one, beta twice and half o
 code of the rae a tenth and ten times of 0.0001. Of probabilistic PCA, whose optimum is known in
 closed form, only the number of latents is a choice.
 
-The spread of a measure is the largest minus the smallest mean over the settings of a model. One
-model is harder to tune than another if its spread is larger by more than three standard errors.
+The spread of a measure is the largest minus the smallest mean over the settings of a model; the
+brackets beside it have three standard errors on either side. One model is harder to tune than
+another if its spread is larger by more than three standard errors of both.
 
 Hypothesis
     Learning rates trouble neither. A VAE has one choice more, beta, which moves it most; an

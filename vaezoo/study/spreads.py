@@ -38,10 +38,9 @@ def spreads(
                 if first in own and second in own:
                     verdict = _harder(first, own[first][0], second, own[second][0])
                     verdicts.setdefault(verdict, []).append(where)
-            said = (f"{model} {said_of(size)} ({worst})" for model, (size, worst) in own.items())
-            sizes.append(f"{where}: {', '.join(said)}")
-    first = "".join(f"{said}: {', '.join(where)}. " for said, where in verdicts.items())
-    return f"{first}Spreads, with three standard errors, and the worst setting: {'; '.join(sizes)}."
+            said = (f"{m} {said_of(size)}, worst with {what}" for m, (size, what) in own.items())
+            sizes += [f"Spread of {where}: {'; '.join(said)}."] if own else []
+    return " ".join([*(f"{v}: {', '.join(where)}." for v, where in verdicts.items()), *sizes])
 
 
 def spread_of(result: Result, task: Task, data: str, model: str) -> Spread | None:
@@ -68,5 +67,5 @@ def _harder(first: str, own: Estimate, second: str, other: Estimate) -> str:
     """Say which of two has the larger spread, by the rule."""
     gain, errors = own.value - other.value, (own.standard_error, other.standard_error)
     if None in errors or abs(gain) <= ERRORS * math.hypot(*(error or 0.0 for error in errors)):
-        return f"{first} and {second} are alike"
+        return f"{first} and {second} are as hard to tune as each other"
     return f"{first if gain > 0 else second} is harder to tune than {second if gain > 0 else first}"

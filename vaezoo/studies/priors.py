@@ -72,7 +72,7 @@ study = Study(
     ],
     scales={
         "smoke": Scale(2, 0.2, {"steps": 10}, data=("digits",), limit=40),
-        "quick": Scale(5, 3, {"steps": 1000}),
+        "quick": Scale(5, 4, {"steps": 1000}),
         "full": Scale(20, 60, {"steps": 10000}),
     },
 )

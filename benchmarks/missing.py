@@ -20,20 +20,18 @@ from sklearn.datasets import load_breast_cancer
 
 import vaezoo
 from vaezoo.data import Data
+from vaezoo.data.sets.sources import load_source
 from vaezoo.distributions.families import elements_of
 from vaezoo.exact.linear_gaussian import fit_ppca
 
 Array = NDArray[np.float64]
-DRAWS, SEED = 2_000, 1234
+DRAWS = 2_000
 
 
 def table() -> tuple[Array, NDArray[np.bool_]]:
     """Return the table, and which entries are missing."""
     x = load_breast_cancer().data
-    x = (x - x.mean(0)) / x.std(0)
-    missing = np.zeros(x.size, bool)
-    missing[np.random.RandomState(SEED).choice(x.size, x.size // 2, replace=False)] = True
-    return x, missing.reshape(x.shape)
+    return (x - x.mean(0)) / x.std(0), np.isnan(load_source("breast-cancer").x)
 
 
 def by_ppca(x: Array, missing: NDArray[np.bool_], q: int) -> Array:

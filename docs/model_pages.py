@@ -20,6 +20,7 @@ from generated import write_pages
 from vaezoo.cli.show import show
 from vaezoo.data.sets.sources import default_source
 from vaezoo.options import DataKind
+from vaezoo.pretrained import list_pretrained
 from vaezoo.registry import Entry, appendix_of, citation_of, entries, get_model
 
 __all__ = ["write"]
@@ -68,10 +69,17 @@ def _card(entry: Entry) -> str:
         "summary": html.escape(entry.summary),
         "score": html.escape(_score(entry.name)),
         "tags": html.escape(" · ".join((entry.reference, *entry.tags)).strip(" ·")),
+        "trained": html.escape(_trained_on(entry.name)),
     }
     texts = [f'<span class="{name}">{text}</span>' for name, text in facts.items() if text]
     body = f"<span><b>{entry.name}</b>{''.join(texts)}</span>"
     return f'<a href="{entry.name}.html">{image if picture.is_file() else "<i></i>"}{body}</a>'
+
+
+def _trained_on(model: str) -> str:
+    """Return which weights of a model come with the package, or no text."""
+    names = [run.name.partition(".")[2] for run in list_pretrained(f"{model}.*")]
+    return f"trained already on {', '.join(names)}" if names else ""
 
 
 def _score(model: str) -> str:
@@ -97,6 +105,7 @@ def _page(entry: Entry) -> Iterator[str]:
     preferred = where if entry.data_set not in ("", data) else ""
     yield f"Without ``--data`` it trains {preferred}on ``{data}``, which needs no network:\n"
     yield from (".. code-block:: bash", "", f"   vaezoo train {entry.name}", "")
+    yield from _pretrained(entry)
     yield from _measured(entry)
     yield from _title("Settings", "-")
     yield "Each is set by ``--set NAME=VALUE``; a dot reaches an option of a part.\n"
@@ -115,6 +124,18 @@ def _page(entry: Entry) -> Iterator[str]:
     if citation := citation_of(entry):
         yield from _title("Cite its paper", "-")
         yield from (".. code-block:: bibtex", "", _indented(citation))
+
+
+def _pretrained(entry: Entry) -> Iterator[str]:
+    """Yield the runs of a model that come with the package, with their scores."""
+    runs = list_pretrained(f"{entry.name}.*")
+    if not runs:
+        return
+    yield from _title("Trained already", "-")
+    yield "These come with vaezoo, and are taken wherever a run is (:doc:`../share`):\n"
+    yield from (".. code-block:: bash", "", f"   vaezoo sample {runs[0].name}", "")
+    rows = [(_code(run.name), _code(run.data), run.describe_score()) for run in runs]
+    yield from _table(("run", "data", "score of its test rows, nats"), rows)
 
 
 def _measured(entry: Entry) -> Iterator[str]:

@@ -58,8 +58,9 @@ def test_the_score_of_all_rows_comes_out_again(
 @pytest.mark.parametrize("pretrained", ALL, ids=NAMES)
 def test_files_are_those_of_the_manifest(pretrained: Pretrained) -> None:
     folder = pretrained.require_files()
-    assert {file.name for file in folder.iterdir()} == set(pretrained.files)
-    assert sum(file.stat().st_size for file in folder.iterdir()) == pretrained.size
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).as_posix() for path in files} == set(pretrained.files)
+    assert sum(path.stat().st_size for path in files) == pretrained.size
 
 
 @pytest.mark.parametrize("pretrained", ALL, ids=NAMES)

@@ -5,16 +5,20 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from vaezoo import RequestError, evaluate, load_run, write_card
+from vaezoo.data import SOURCES
+from vaezoo.pretrained import get_pretrained
 from vaezoo.sharing import describe_run
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
 VAE, MUSIC, CODES = "vae-bernoulli.digits", "vrnn.jsb", "ae.digits"
+STATES = "dmm.oscillators"
 
 
 @pytest.fixture
@@ -47,6 +51,12 @@ def test_the_score_stands_with_its_error_and_its_number_of_draws() -> None:
     assert line in section(describe_run(MUSIC), "Scores")
 
 
+def test_the_exact_density_stands_beside_a_bound_on_it() -> None:
+    exact, bound = SOURCES["oscillators"].exact["test"], get_pretrained(STATES).value
+    said = section(describe_run(STATES), "Scores")
+    assert f"{exact:.3f}, known exactly: the best bound lies {exact - bound:.3f} below" in said
+
+
 def test_formulas_are_those_of_show() -> None:
     assert "p(x, z)  = prod_t N(z_t; mu(h_t)" in section(describe_run(MUSIC), "Model")
 
@@ -55,10 +65,16 @@ def test_the_licence_of_the_data_is_named() -> None:
     assert "| licence | none stated; the chorales are public" in describe_run(MUSIC)
 
 
-def test_no_licence_is_made_up() -> None:
-    card = describe_run(VAE)
+def test_no_licence_is_made_up(run: Path) -> None:
+    card = describe_run(run)
     assert "None is stated" in section(card, "Licence")
     assert "\nlicense:" not in card
+
+
+def test_weights_of_vaezoo_are_under_its_licence() -> None:
+    card = describe_run(VAE)
+    assert "apache-2.0" in section(card, "Licence")
+    assert '\nlicense: "apache-2.0"' in card
 
 
 def test_an_autoencoder_has_no_posterior() -> None:
@@ -75,18 +91,32 @@ def test_all_rows_come_before_some_of_them(run: Path) -> None:
     assert "180 test rows" in section(describe_run(run), "Scores")
 
 
-def test_shares_of_an_analysis_are_named(run: Path) -> None:
-    step = load_run(run).info["best_step"]
-    epoch = load_run(run).info["best_epoch"]
-    values = {
-        "subject": {"weights": f"epoch {epoch}, step {step}"},
-        "plan": {"level": "standard", "num_data": 100},
-        "shares": {"trusted": 0.25, "repaired": 0.75, "not trusted": 0.0},
-    }
+def said_of_posteriors(run: Path, **analysis: Any) -> str:
+    """Return what the card says of an analysis of a run's weights."""
+    info = load_run(run).info
+    subject = {"weights": f"epoch {info['best_epoch']}, step {info['best_step']}"}
     (run / "analysis").mkdir()
-    (run / "analysis/report.json").write_text(json.dumps(values))
-    said = section(describe_run(run), "Posterior")
+    (run / "analysis/report.json").write_text(json.dumps({"subject": subject, **analysis}))
+    return section(describe_run(run), "Posterior")
+
+
+def test_shares_of_an_analysis_are_named(run: Path) -> None:
+    said = said_of_posteriors(
+        run,
+        plan={"level": "standard", "num_data": 100},
+        shares={"trusted": 0.25, "repaired": 0.75, "not trusted": 0.0},
+    )
     assert "level standard, 100 data: 25% trusted, 75% repaired, 0% not trusted" in said
+
+
+def test_a_quick_look_says_how_many_it_does_not_contradict(run: Path) -> None:
+    said = said_of_posteriors(
+        run,
+        plan={"level": "quick", "num_data": 20},
+        shares={},
+        page={"lines": [["posterior", "not contradicted 16 of 20: by draws", ""]]},
+    )
+    assert "level quick, 20 data: not contradicted 16 of 20: by draws" in said
 
 
 def test_a_pair_of_a_file_is_to_be_read_before_it_is_named(trained_from_file: Path) -> None:

@@ -78,8 +78,8 @@ def choose_transform(
 
     Grey levels are binarised for a Bernoulli likelihood unless that is forbidden. Values far from
     mean 0 and deviation 1 are standardised for a pair of the zoo whose likelihood is one of all
-    reals, unless that is forbidden; named data sets have their own units. Everything else that
-    does not fit is refused.
+    reals, unless that is forbidden; named data sets but tables have their own units. Everything
+    else that does not fit is refused.
 
     Raises
     ------
@@ -138,7 +138,8 @@ def _far_from_standard(
             keep[slice(None) if taken.elements is None else taken.elements.numpy()] = False
         elif taken.argument == "x" and taken.elements is None:  # of a table, its columns of reals
             keep[getattr(support_of(fn), "reals", torch.zeros(0, dtype=torch.long)).cpu()] = False
-    if keep.all() or data.name in SOURCES or not _is_of_the_zoo(type(pair)):
+    has_own_units = data.name in SOURCES and not data.columns
+    if keep.all() or has_own_units or not _is_of_the_zoo(type(pair)):
         return None, None
     mean, std = standardization(data, keep=keep.reshape(data.x_shape))
     far = (np.abs(mean) > _FAR) | (std > _FAR) | (std < _SMALL)

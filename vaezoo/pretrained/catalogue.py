@@ -11,10 +11,11 @@ from typing import Any
 
 from vaezoo.errors import RequestError, RunError, nearest, refusing
 
-__all__ = ["MANIFEST", "RUNS", "Pretrained", "get_pretrained", "list_pretrained"]
+__all__ = ["LICENCE", "MANIFEST", "RUNS", "Pretrained", "get_pretrained", "list_pretrained"]
 
 RUNS = Path(__file__).with_name("runs")
 MANIFEST = RUNS.with_name("manifest.json")
+LICENCE = "apache-2.0"  # of all weights here, as of vaezoo
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Pretrained:
     quick
         The same score of the first ten rows by ten draws, which takes no time.
     files
-        SHA-256 of each file of its folder.
+        SHA-256 of each file below its folder.
     size
         Bytes of all files.
 

@@ -11,6 +11,7 @@ from vaezoo.data import SOURCES
 from vaezoo.errors import RequestError, printable, refusing
 from vaezoo.markup import markdown
 from vaezoo.pairs.sites import takes_lengths
+from vaezoo.pretrained.catalogue import LICENCE, RUNS
 from vaezoo.registry import appendix_of, citation_of, entry_of
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.stamps import stamp_of_weights
@@ -39,7 +40,8 @@ def write_card(run: RunLike, path: str | Path | None = None, *, licence: str | N
     path
         Where to; by default ``README.md`` in the run folder.
     licence
-        Under which you give the weights to others, as ``"apache-2.0"``; none is stated without.
+        Under which you give the weights to others, as ``"apache-2.0"``; none is stated without, but
+        for a run that comes with vaezoo.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def describe_run(run: RunLike, *, licence: str | None = None) -> str:
     run
         A trained run, or its folder.
     licence
-        Of the weights.
+        Of the weights; that of vaezoo for a run that comes with it, none is stated else.
 
     Examples
     --------
@@ -80,6 +82,8 @@ def describe_run(run: RunLike, *, licence: str | None = None) -> str:
     vrnn.jsb
     """
     run = as_run(run)
+    if licence is None and run.source is not None and run.source.parent == RUNS:
+        licence = LICENCE
     with refusing(f"the records of {run.name} are damaged"):
         return _with_mark(run, _latest(run), licence)
 
@@ -94,7 +98,7 @@ def _with_mark(run: Run, evaluation: Mapping[str, Any] | None, licence: str | No
         _use(run),
         _again(run),
         _limits(run, evaluation),
-        _licence(run, licence),
+        _licence(licence),
         _citation(run),
     )
     body = "\n\n".join(map(_section, parts)) + "\n"
@@ -169,11 +173,18 @@ def _scores(run: Run, evaluation: Mapping[str, Any] | None) -> Iterator[str]:
         "± is one standard error over rows.\n"
     )
     yield _table(("", "value", "what it is"), list_numbers(result))
+    exact = SOURCES[asked["data"]].exact.get(asked["split"]) if asked["data"] in SOURCES else None
+    bounds = [bound["value"] for name in ("iwae", "fivo") for bound in result.get(name, ())]
+    if exact is not None and bounds and asked["limit"] is None and run.transform.mean is None:
+        yield (
+            f"\nLog p(x) of these rows under the process that made them is {exact:.3f}, known "
+            f"exactly: the best bound lies {exact - max(bounds):.3f} below it."
+        )
 
 
 def _posterior(run: Run) -> Iterator[str]:
     yield "## Posterior\n"
-    weights, level, shares = _analysis(run)
+    weights, level, said = _analysis(run)
     if not _has_density(run):
         yield "It has none: the guide gives each latent one value."
     elif not weights:
@@ -181,8 +192,7 @@ def _posterior(run: Run) -> Iterator[str]:
     elif weights != str(stamp_of_weights(run)):
         yield f"Checked for other weights only, those of {weights}."
     else:
-        said = ", ".join(f"{share:.0%} {name}" for name, share in shares.items())
-        yield f"Checked at level {level}: {said or 'not contradicted by draws of the guide'}."
+        yield f"Checked at level {level}: {said}."
 
 
 def _has_density(run: Run) -> bool:
@@ -193,18 +203,22 @@ def _has_density(run: Run) -> bool:
     )
 
 
-def _analysis(run: Run) -> tuple[str, str, Mapping[str, float]]:
-    """Return of which weights an analysis is, its level and shares; empty where there is none."""
+def _analysis(run: Run) -> tuple[str, str, str]:
+    """Return of which weights an analysis is, its level and verdict; empty where there is none.
+
+    The verdict is the shares of data, or, of a level without them, what draws of the guide say.
+    """
     folders = [folder for folder in (run.path, run.source) if folder is not None]
     paths = (folder / "analysis" / "report.json" for folder in folders)
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
-        return "", "", {}
+        return "", "", ""
     with refusing(f"{path} is damaged; analyse again"):
         values = json.loads(read_plain(path, LARGEST_FILE).decode("utf-8"))
-        shares = {str(name): float(share) for name, share in (values["shares"] or {}).items()}
+        shares = [f"{float(share):.0%} {name}" for name, share in (values["shares"] or {}).items()]
+        said = ", ".join(shares) or next(text for name, text, _ in values["page"]["lines"])
         level = f"{values['plan']['level']}, {values['plan']['num_data']} data"
-        return str(values["subject"]["weights"]), level, shares
+        return str(values["subject"]["weights"]), level, said
 
 
 def _use(run: Run) -> Iterator[str]:
@@ -239,7 +253,7 @@ def _limits(run: Run, evaluation: Mapping[str, Any] | None) -> Iterator[str]:
     yield "- One training, one seed: another seed has another score."
 
 
-def _licence(run: Run, licence: str | None) -> Iterator[str]:
+def _licence(licence: str | None) -> Iterator[str]:
     yield "## Licence\n"
     yield f"The weights: {licence}." if licence else "None is stated for the weights."
 

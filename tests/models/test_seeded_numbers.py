@@ -26,7 +26,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "independent": -42.491547,
     "gp-vae": -7.825529,
     "iwae-2l": -46.876507,
-    "kvae": -5.494752,
+    "kvae": -4.688942,
     "ladder-vae": -45.383358,
     "latent-ode": -1.188528,
     "lgssm": -10.184903,

@@ -25,7 +25,7 @@ from vaezoo.runs.records import Record, read_metrics, write_records
 COMMANDS = {
     "ae.digits": "train ae --data digits",
     "beta-vae.dsprites": "train beta-vae --data dsprites --preset conv --set hidden=[128]"
-    " --set decoder_hidden=[128] --beta 4 --kl-warmup 1500 --batch-size 32 --steps 2500",
+    " --set decoder_hidden=[128] --beta 4 --kl-warmup 3000 --batch-size 32 --steps 8000",
     "cvae.digits": "train cvae --data digits",
     "dmm.jsb": "train dmm --data jsb --preset default --epochs 80 --lr 3e-3 --kl-warmup 600",
     "dmm.oscillators": "train dmm --data oscillators --likelihood gaussian --no-standardize"

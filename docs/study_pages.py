@@ -1,7 +1,8 @@
 """A page for every study, from its file and the result that is kept, and numbers in other pages.
 
-Results are those that ``vaezoo study run NAME`` left, copied to ``docs/results/studies``; a study
-without one has a page that says how to run it.
+Results are those that ``vaezoo study run NAME`` left, copied to ``docs/results/studies``, and those
+of scale ``full`` to ``docs/results/studies/full``; a study without one has a page that says how to
+run it.
 """
 
 import functools
@@ -148,24 +149,46 @@ def _page(study: Study, result: Result | None, folder: Path) -> list[str]:
     if result is None:
         return [*lines, f"Run it: `vaezoo study run {study.name}`."]
     lines += [_table(claim_rows(result)), "", "## What was measured", ""]
-    lines += [
-        f"Means over {result.seeds} seeds and over data, with standard errors; * differs from "
-        f"*{study.standard}* by more than the noise."
-        + (_CEILING if any(row.measure == "information" for row in result.rows) else ""),
-        "",
-    ]
-    for data, rows in measure_tables(result):
-        lines += [f"### {data[0].upper()}{data[1:]}", "", _table(rows), ""]
+    lines += _measured(study, result)
     picture = folder / f"{study.name}.png"
     plot_result(study, result, picture)
     lines += [f"![measures of each variant, by data set]({picture.name})", ""]
     lines += [f"Failed: {line}\n" for line in result.failed]
     lines += ["## Settings", "", _table(setting_rows(study, result.scale)), ""]
-    command = f"vaezoo study run {study.name} --scale {result.scale} --seeds {result.seeds}"
-    lines += ["## Again", "", "```bash", command, "```", "", f"{result.made}."]
+    lines += ["## Again", "", *_again(result), *_larger(study)]
     if study.rows:
         lines += ["", f"It answers the rows {', '.join(study.rows)} of [](../questions.md)."]
     return lines
+
+
+def _measured(study: Study, result: Result) -> Iterator[str]:
+    """Yield a table of all measures for each data set."""
+    yield (
+        f"Means over {result.seeds} seeds and over data, with standard errors; * differs from "
+        f"*{study.standard}* by more than the noise."
+        + (_CEILING if any(row.measure == "information" for row in result.rows) else "")
+    )
+    yield ""
+    for data, rows in measure_tables(result):
+        yield from (f"### {data[0].upper()}{data[1:]}, {result.scale}", "", _table(rows), "")
+
+
+def _again(result: Result) -> Iterator[str]:
+    """Yield how to run a study again, and what it was run with."""
+    command = f"vaezoo study run {result.study} --scale {result.scale} --seeds {result.seeds}"
+    yield from ("```bash", command, "```", "", f"{result.made}.", "")
+
+
+def _larger(study: Study) -> Iterator[str]:
+    """Yield what a study came to at scale ``full``, where that was run."""
+    file = _RESULTS / "full" / f"{study.name}.json"
+    if not file.is_file():
+        return
+    result = read_result(file)
+    yield from ("## At scale `full`", "", *(f"- {line}" for line in sentences(result.answer)), "")
+    yield from (_table(claim_rows(result)), "", *_measured(study, result))
+    yield from (f"Failed: {line}\n" for line in result.failed)
+    yield from (_table(setting_rows(study, result.scale)), "", *_again(result))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -125,7 +125,7 @@ class Validation:
     def unlearned(self, elbo: float) -> float | None:
         """Return what independent elements have of the validation rows, where that is hardly less.
 
-        In nats per datum; None otherwise (:func:`vaezoo.observations.floors.unlearned`).
+        In nats per datum; None otherwise (:func:`vaezoo.observations.learning.unlearned`).
         """
         train = self.batches.fixed("train", limit=MOST_ROWS["validation"])
         return unlearned(self.pair, train, list(self._measured("validation")), elbo)

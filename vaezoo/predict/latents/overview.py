@@ -29,7 +29,7 @@ from vaezoo.training.metrics import ACTIVE_VARIANCE
 __all__ = ["DecoderJacobian", "LatentOverview", "latents"]
 
 NUM_JACOBIANS = 100  # data
-NUM_COVARIANCES = 30
+NUM_COVARIANCES = 12  # few enough to be told apart in a picture
 DIFFERENCE, SMALLEST = 0.02, 0.01  # in deviations of the codes, which are no smaller
 
 
@@ -52,7 +52,7 @@ class LatentOverview:
     spread
         Standard deviation of q(z | x) about its mean, from the draws, ``(L,)``.
     some, covariance
-        Up to 30 rows of codes ``(E,)``, and the covariance of q(z | x) of each ``(E, L, L)``: exact
+        Up to 12 rows of codes ``(E,)``, and the covariance of q(z | x) of each ``(E, L, L)``: exact
         for a guide of one Gaussian site, else of 64 draws.
     lost
         Nats per datum (frame) of log p(x | z) that are lost when an element is set to its mean over

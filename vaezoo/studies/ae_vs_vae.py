@@ -107,7 +107,7 @@ study = Study(
     scales={
         "smoke": Scale(2, 0.2, {"steps": 5}, data=("digits",), limit=60),
         "quick": Scale(5, 4, {"steps": 1000}, data=("digits", "digits but 8", "shapes")),
-        "full": Scale(5, 60, {"steps": 4000}, limit=1000),
+        "full": Scale(5, 40, {"steps": 4000}, limit=1000),
     },
     reference="ae",
     answer=answer,

@@ -103,6 +103,6 @@ def list_data() -> list[Source]:
     Examples
     --------
     >>> [source.name for source in list_data()][:2]
-    ['binarized-mnist', 'digits']
+    ['binarized-mnist', 'breast-cancer']
     """
     return [SOURCES[name] for name in sorted(SOURCES)]

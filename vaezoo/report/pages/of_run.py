@@ -241,8 +241,10 @@ def _numbers(view: _View) -> Html:
 def _warning(result: Mapping[str, Any]) -> str:
     """Say that nothing was learned, where the numbers say so."""
     floor = result.get("floors", {}).get("independent")
+    if floor is None:  # as of an autoencoder, which has no ELBO either
+        return ""
     bounds = [result["metrics"]["elbo"], *(bound["value"] for bound in result.get("iwae", ()))]
-    if floor is None or max(bounds) >= floor + HARDLY_MORE:
+    if max(bounds) >= floor + HARDLY_MORE:
         return ""
     return (
         '<p><span class="badge poor">untrained</span> The ELBO is no better than that of '

@@ -70,16 +70,19 @@ class LinearGaussian:
         variance, gaps = self.sigma**2, x.isnan()
         there = (~gaps).to(self.weight.dtype)
         rest = (x - self.bias).masked_fill(gaps, 0.0)
-        products = self.weight.unsqueeze(2) * self.weight.unsqueeze(1)  # (D, L, L)
-        identity = torch.eye(self.weight.shape[1], dtype=self.weight.dtype)
-        precision = identity + torch.tensordot(there, products, 1) / variance
+        precision = self.precision.unsqueeze(0)  # all rows have it where no entry is missing
+        if bool(gaps.any()):
+            products = self.weight.unsqueeze(2) * self.weight.unsqueeze(1)  # (D, L, L)
+            identity = torch.eye(self.weight.shape[1], dtype=self.weight.dtype)
+            precision = identity + torch.tensordot(there, products, 1) / variance
         root = torch.linalg.cholesky(precision)
         score = rest @ self.weight / variance
-        mean = torch.cholesky_solve(score.unsqueeze(-1), root).squeeze(-1)
+        covariance = torch.cholesky_inverse(root).expand(len(x), -1, -1)
+        mean = (score.unsqueeze(1) @ covariance).squeeze(1)
         log_det = 2 * root.diagonal(dim1=1, dim2=2).log().sum(1)
         distance = rest.square().sum(1) / variance - (score * mean).sum(1)
         constant = there.sum(1) * math.log(2 * math.pi * variance)
-        return mean, torch.cholesky_inverse(root), -0.5 * (constant + log_det + distance)
+        return mean, covariance, -0.5 * (constant + log_det + distance)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean ``(B, L)`` and covariance ``(L, L)`` of p(z | x)."""

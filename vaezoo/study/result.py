@@ -18,9 +18,14 @@ from vaezoo.runtime.reading import read_plain
 from vaezoo.study.design import Claim, Study
 from vaezoo.versions import say_machine, say_versions
 
-__all__ = ["Outcome", "Result", "Row", "answer_of", "judged", "read_result", "result_of"]
+__all__ = ["STATES", "Outcome", "Result", "Row", "answer_of", "judged", "read_result", "result_of"]
 
 State = Literal["holds", "refuted", "open"]
+STATES: dict[State, str] = {
+    "holds": "holds",
+    "refuted": "does not hold",
+    "open": "within the noise",
+}
 Values = Mapping[tuple[str, str, str], Array]
 LARGEST_FILE = 2**26  # bytes
 COLUMNS = (
@@ -260,7 +265,7 @@ def _became(result: Result) -> str:
     sorts: dict[str, list[str]] = {}
     for claim, states in result.states.items():
         if len(set(states)) == 1:
-            sorts.setdefault(_SORTS[states[0]], []).append(f"“{claim}”")
+            sorts.setdefault(STATES[states[0]].capitalize(), []).append(f"“{claim}”")
         else:
             sorts.setdefault("It depends on the data", []).append(_by_state(result, claim))
     return " ".join(f"{sort}: {'; '.join(claims)}." for sort, claims in sorts.items())
@@ -270,12 +275,5 @@ def _by_state(result: Result, claim: str) -> str:
     """Say on which data a claim came to what."""
     own = [outcome for outcome in result.outcomes if outcome.claim == claim]
     sets = {o.state: ", ".join(p.data for p in own if p.state == o.state) for o in own}
-    where = (f"{_SORTS[state].lower()} on {data}" for state, data in sets.items())
+    where = (f"{STATES[state]} on {data}" for state, data in sets.items())
     return f"“{claim}” ({'; '.join(where)})"
-
-
-_SORTS: dict[State, str] = {
-    "holds": "Holds",
-    "refuted": "Does not hold",
-    "open": "Within the noise",
-}

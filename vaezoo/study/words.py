@@ -7,10 +7,9 @@ from typing import Any
 
 from vaezoo.predict.comparison.estimates import Estimate
 from vaezoo.study.design import Study
-from vaezoo.study.result import Result, Row
+from vaezoo.study.result import STATES, Result, Row
 
 __all__ = [
-    "STATES",
     "claim_rows",
     "measure_tables",
     "paragraphs",
@@ -21,7 +20,6 @@ __all__ = [
 ]
 
 SMALLEST = 1e-5  # an error below this is that of arithmetic
-STATES = {"holds": "holds", "refuted": "does not hold", "open": "within the noise"}
 
 
 def paragraphs(text: str) -> Iterator[tuple[str, str]]:

@@ -90,8 +90,8 @@ def test_a_covariance_of_draws_is_that_of_the_guide(monkeypatch: pytest.MonkeyPa
     run = vaezoo.fit("vae-bernoulli", config=config, training={"steps": 5})
     exact = vaezoo.latents(run, limit=40).covariance
     monkeypatch.setattr("vaezoo.predict.latents.units.GAUSSIAN", ())
-    drawn = vaezoo.latents(run, limit=40).covariance
-    ratio = np.diagonal(drawn / exact.clip(1e-12), axis1=1, axis2=2)
+    of_draws = vaezoo.latents(run, limit=40).covariance
+    ratio = np.diagonal(of_draws / exact.clip(1e-12), axis1=1, axis2=2)
     assert np.abs(ratio - 1).max() < 6 * np.sqrt(2 / 63)
 
 

@@ -26,9 +26,19 @@ from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.tiers import Engine
 from vaezoo.errors import RunError
 from vaezoo.objectives import Objective
-from vaezoo.options import EngineName
+from vaezoo.options import EngineName, Precision
 
-__all__ = ["COMPILED", "HAND", "PYRO", "RECORDED", "SAME", "Candidate", "on_cpu", "on_cuda"]
+__all__ = [
+    "COMPILED",
+    "HAND",
+    "PYRO",
+    "RECORDED",
+    "SAME",
+    "Candidate",
+    "on_cpu",
+    "on_cuda",
+    "vaezoo_step",
+]
 
 PYRO = "Pyro SVI"
 HAND = "by hand, `torch.compile(loss)`, `torch.optim.Adam(fused=True)`"
@@ -61,12 +71,12 @@ class Candidate:
 def on_cpu(architecture: Architecture) -> list[Candidate]:
     """Return all that take part on the CPU."""
     engines = [
-        Candidate("vaezoo, eager", partial(_vaezoo, engine="eager")),
-        Candidate("vaezoo, graph", partial(_vaezoo, engine="graph")),
-        Candidate(COMPILED, partial(_vaezoo, engine="compiled"), True),
+        Candidate("vaezoo, eager", partial(vaezoo_step, engine="eager")),
+        Candidate("vaezoo, graph", partial(vaezoo_step, engine="graph")),
+        Candidate(COMPILED, partial(vaezoo_step, engine="compiled"), True),
         Candidate(
             "vaezoo, compiled, no clipping",
-            partial(_vaezoo, engine="compiled", clip_norm=0.0),
+            partial(vaezoo_step, engine="compiled", clip_norm=0.0),
             True,
         ),
     ]
@@ -87,11 +97,11 @@ def on_cuda(architecture: Architecture) -> list[Candidate]:
     (name, elbo), *_ = _estimators(architecture)
     return [
         Candidate(name, partial(_svi, elbo=elbo)),
-        Candidate("vaezoo, eager", partial(_vaezoo, engine="eager")),
+        Candidate("vaezoo, eager", partial(vaezoo_step, engine="eager")),
         Candidate(RECORDED, _by_hand(recorded)),
         Candidate(f"{RECORDED}, `torch.compile(loss)`", _by_hand(recorded, compiled=True), True),
-        Candidate("vaezoo, graph", partial(_vaezoo, engine="graph")),
-        Candidate(COMPILED, partial(_vaezoo, engine="compiled"), True),
+        Candidate("vaezoo, graph", partial(vaezoo_step, engine="graph")),
+        Candidate(COMPILED, partial(vaezoo_step, engine="compiled"), True),
     ]
 
 
@@ -146,16 +156,22 @@ def _same_engine(_: Architecture, networks: Networks, feed: Feed) -> Step:
     return _engine_step(networks, HandWritten(), feed, engine="compiled")
 
 
-def _vaezoo(
+def vaezoo_step(
     architecture: Architecture,
     networks: Networks,
     feed: Feed,
     *,
     engine: EngineName,
     clip_norm: float = 200.0,
+    precision: Precision = "float32",
 ) -> Step:
-    pair = make_pair(architecture, networks)
-    return _engine_step(pair, architecture.objective(), feed, engine=engine, clip_norm=clip_norm)
+    """A step of the pair of the zoo that has an architecture, with the weights of networks."""
+    return _engine_step(
+        *(make_pair(architecture, networks), architecture.objective(), feed),
+        engine=engine,
+        clip_norm=clip_norm,
+        precision=precision,
+    )
 
 
 def _engine_step(
@@ -165,10 +181,17 @@ def _engine_step(
     *,
     engine: EngineName,
     clip_norm: float = 200.0,
+    precision: Precision = "float32",
 ) -> Step:
     """A step of the engine as the trainer takes it; never on a lower tier."""
     optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
-    take = Engine(pair, objective, optimizer, clip_norm=clip_norm, engine=engine, notify=_refuse)
+    take = Engine(
+        *(pair, objective, optimizer),
+        clip_norm=clip_norm,
+        engine=engine,
+        precision=precision,
+        notify=_refuse,
+    )
     return lambda: take((feed(),))
 
 

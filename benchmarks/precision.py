@@ -6,22 +6,20 @@ A processor that does not multiply in bfloat16 has nothing to show: ``auto`` is 
 """
 
 import argparse
-import copy
 import time
 from collections.abc import Iterator
 from statistics import mean
 
 import torch
+from _candidates import vaezoo_step
 from _hand_written import Networks, Step
-from _nets import NETS, Architecture, Feed, make_pair
+from _nets import NETS, Feed
 from _report import markdown, write
 from _timing import Clock, alternate
 from _whole_runs import mnist
 
 import vaezoo
-from vaezoo.engine.optimizers import Optimizer
 from vaezoo.engine.precision import precision_on
-from vaezoo.engine.tiers import Engine
 from vaezoo.options import Precision
 from vaezoo.predict.evaluation import evaluate_on
 from vaezoo.runtime.isolation import isolated
@@ -41,14 +39,6 @@ the two in turns in one process; *ratio* is auto by float32. *ELBO*: net (a) on 
 seeds; the difference is auto minus float32, with the values of each seed."""
 
 
-def step_of(architecture: Architecture, networks: Networks, feed: Feed, how: Precision) -> Step:
-    """Return a compiled step of the engine in a precision, on weights of its own."""
-    pair = make_pair(architecture, copy.deepcopy(networks))
-    optimizer = Optimizer("adam", list(pair.parameters()), lr=1e-3)
-    engine = Engine(pair, architecture.objective(), optimizer, engine="compiled", precision=how)
-    return lambda: engine((feed(),))
-
-
 def rows_of_steps(letters: list[str]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each net: its step in either precision, and their ratio."""
     clock = Clock(torch.device("cpu"), 600)
@@ -59,7 +49,11 @@ def rows_of_steps(letters: list[str]) -> Iterator[tuple[str, ...]]:
         networks = Networks(architecture)
         with isolated():
             steps: dict[str, Step] = {
-                how: step_of(architecture, networks, Feed(x, architecture.batch_size), how)
+                how: vaezoo_step(
+                    *(architecture, networks, Feed(x, architecture.batch_size)),
+                    engine="compiled",
+                    precision=how,
+                )
                 for how in PRECISIONS
             }
             seconds, _ = alternate(steps, 40, clock, seconds=30)

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from _nets import NETS
 from _report import markdown, write
 
 HERE = Path(__file__).resolve().parents[1]
@@ -117,8 +118,14 @@ training = {{"steps": {steps}, "batch_size": {batch}, "engine": "{engine}", "pat
 vaezoo.fit("vae-bernoulli", x, config=config, training=training, callbacks=[Times()])
 print("@", 1000 * median(np.diff(Times.ends[-{steps} // 2 :])))
 """
-_NET_A = {"width": 784, "hidden": [500], "latents": 20, "batch": 100, "steps": 800}
-_NET_C = {"width": 64, "hidden": [128], "latents": 16, "batch": 128, "steps": 2000}
+
+
+def _step(letter: str, engine: str, steps: int) -> str:
+    """Return the program that takes steps of a net of the engine's table."""
+    net = NETS[letter]
+    shape = {"width": net.x_shape[0], "hidden": list(net.hidden), "latents": net.z_dim}
+    return _STEP.format(engine=engine, steps=steps, batch=net.batch_size, **shape)
+
 
 _ANALYSE = """
 import time, vaezoo
@@ -189,9 +196,9 @@ PROGRAMS: dict[str, str] = {
     "weights of `evaluate`": _WEIGHTS,
     "IWAE 2,000 of `evaluate --precision auto`": _BOUND,
     "validation, per step of digits": _VALIDATION,
-    "a compiled step of 784-500-20": _STEP.format(engine="compiled", **_NET_A),
-    "a compiled step of 64-128-16": _STEP.format(engine="compiled", **_NET_C),
-    "a captured step of 64-128-16": _STEP.format(engine="graph", **_NET_C),
+    "a compiled step of 784-500-20": _step("a", "compiled", 800),
+    "a compiled step of 64-128-16": _step("c", "compiled", 2000),
+    "a captured step of 64-128-16": _step("c", "graph", 2000),
     "`analyse -n 100` of the digits": _ANALYSE,
 }
 

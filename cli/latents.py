@@ -10,6 +10,7 @@ import vaezoo
 from vaezoo.cli._given import given_option
 from vaezoo.cli._shared import (
     Names,
+    choice_option,
     echo_json,
     json_option,
     limit_option,
@@ -21,6 +22,7 @@ from vaezoo.cli._shared import (
 )
 from vaezoo.cli._streams import echo
 from vaezoo.errors import RequestError
+from vaezoo.options import CodesMap
 
 if TYPE_CHECKING:
     from vaezoo.predict.latents.overview import LatentOverview
@@ -34,6 +36,12 @@ __all__ = ["latents"]
 @takes_data
 @limit_option(1_000, "How many rows.")
 @given_option
+@choice_option(
+    "--map",
+    CodesMap,
+    help="Of the codes: a plane, or by UMAP, which keeps neighbours together but no distances "
+    "(pip install 'vaezoo[umap]').",
+)
 @click.option(
     "--regions",
     is_flag=True,
@@ -52,7 +60,13 @@ __all__ = ["latents"]
 @seed_option
 @takes_run
 def latents(
-    run: "Run", regions: bool, plane: list[str], out: Path | None, as_json: bool, **options: Any
+    run: "Run",
+    map: str,
+    regions: bool,
+    plane: list[str],
+    out: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Show where the codes of data lie, which elements are in use, and what for.
 
@@ -67,14 +81,17 @@ def latents(
     \b
     Example:
       vaezoo latents runs/my-run -o codes.png
+      vaezoo latents runs/my-run --map umap
       vaezoo latents runs/my-run --regions --plane z[0],z[3]
     """
     if plane and not regions:
         raise RequestError("`plane` takes `regions` with it")
+    if regions and map == "umap":
+        raise RequestError("`map='umap'` has no plane to decode: leave it out, or `regions`")
     if regions:
         _echo_regions(run, out, as_json, plane=plane, **options)
     else:
-        _echo_overview(run, out, as_json, **options)
+        _echo_overview(run, out, as_json, map=map, **options)
 
 
 def _echo_overview(run: "Run", out: Path | None, as_json: bool, **options: Any) -> None:
@@ -89,7 +106,7 @@ def _echo_overview(run: "Run", out: Path | None, as_json: bool, **options: Any) 
     if as_json:
         whole = {"pruned": seen.pruned, **_of_codes(seen), **_against_prior(seen)}
         active = {"active_units": seen.num_active, "latents": facts}
-        echo_json({**active, **whole, "picture": str(path)})
+        echo_json({**active, **whole, "map": list(seen.map.names), "picture": str(path)})
         return
     cells = [tuple(map(_cell, fact.values())) for fact in facts]
     heads = ("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q", "moves x by")

@@ -8,6 +8,7 @@ __all__ = [
     "SIMPLE_MODELS",
     "Binarize",
     "Channels",
+    "CodesMap",
     "ColumnType",
     "DataKind",
     "Device",
@@ -28,6 +29,7 @@ __all__ = [
 
 Binarize = Literal["auto", "dynamic", "static", "none"]
 Channels = Literal["auto", "first", "last"]
+CodesMap = Literal["pca", "umap"]
 ColumnType = Literal["real", "integer", "boolean", "category", "date"]
 Missing = Literal["nan", "refuse"]
 DataKind = Literal["images", "vectors", "sequences"]

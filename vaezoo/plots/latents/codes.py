@@ -8,7 +8,7 @@ import numpy as np
 from vaezoo.data.dataset import Array
 from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.predict.latents.overview import LatentOverview
-from vaezoo.predict.latents.plane import plane_of
+from vaezoo.predict.latents.plane import Plane
 from vaezoo.runs import Run
 
 __all__ = ["plot_codes"]
@@ -29,20 +29,25 @@ def plot_codes(run: Run, seen: LatentOverview, path: Path) -> None:
 
 
 def _map(axis: Any, seen: LatentOverview) -> None:
-    """Two elements, or the first two principal components of more, and q(z | x) about some."""
-    plane = plane_of(seen.codes, [unit.name for unit in seen.units])
-    points, names = plane.points, plane.names
-    colours = _colours(seen.label)
+    """Where codes lie, and q(z | x) about some where that has a shape in the map."""
+    points, names, label = seen.map.points, seen.map.names, seen.label
+    if label is not None and not isinstance(seen.map, Plane):
+        label = label[seen.map.rows]
+    colours = _colours(label)
     by_label = {"cmap": "tab10", "vmin": 0, "vmax": 9} if isinstance(colours, np.ndarray) else {}
     dots = axis.scatter(*points.T, s=12, c=colours, **by_label, alpha=0.7, linewidths=0)
-    title = "codes, by label" if seen.label is not None else "codes"
-    if seen.covariance.any():
+    title = "codes" if len(points) == len(seen.codes) else f"{len(points)} of the codes"
+    title += ", by label" if label is not None else ""
+    if not isinstance(seen.map, Plane):
+        title += "\ndistances, sizes and directions mean nothing"
+        axis.set(xticks=[], yticks=[])
+    elif seen.covariance.any():
         hues = dots.to_rgba(colours[seen.some]) if by_label else ["0.4"] * len(seen.some)
-        _ellipses(axis, points[seen.some], plane.project_covariance(seen.covariance), hues)
+        _ellipses(axis, points[seen.some], seen.map.project_covariance(seen.covariance), hues)
         title += f"\nellipses: one and two sd of q(z | x), {len(seen.some)} of them"
-    if seen.label is not None and isinstance(colours, np.ndarray):
-        for value in np.unique(seen.label)[:MOST_LABELS]:
-            middle = points[seen.label == value].mean(0)
+    if label is not None and isinstance(colours, np.ndarray):
+        for value in np.unique(label)[:MOST_LABELS]:
+            middle = np.median(points[label == value], 0)
             axis.annotate(f"{value:g}", middle, fontsize=9, ha="center", weight="bold")
     axis.set(xlabel=names[0], ylabel=names[1], title=title)
     axis.set_aspect("equal", adjustable="datalim")

@@ -13,12 +13,14 @@ from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.markup import table
 from vaezoo.observations.predictions import prior_predictive
+from vaezoo.options import CodesMap, require_choice
 from vaezoo.pairs.accounting import units_per_row
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.pieces import MOST_ROWS, split_rows
 from vaezoo.pairs.plates import log_density
 from vaezoo.pairs.sites import model_of, sample_sites, step_of, takes_lengths
 from vaezoo.predict.latents.codes import Codes, find_codes, labels_of, rows_of
+from vaezoo.predict.latents.plane import Embedding, Plane, embedding_of, plane_of
 from vaezoo.predict.latents.units import Unit, covariances_of, paths_of, units_of
 from vaezoo.predict.observed import shown
 from vaezoo.runs import RunLike, as_run
@@ -67,6 +69,8 @@ class LatentOverview:
         are of q(z), the aggregate posterior. None where nothing can be drawn from it.
     decoder
         How x answers to each element; None for sequences, whose frames hear draws of others.
+    map
+        Where the codes lie in two dimensions.
     """
 
     units: tuple[Unit, ...]
@@ -82,6 +86,7 @@ class LatentOverview:
     pruned: float
     prior: Array | None
     decoder: "DecoderJacobian | None"
+    map: Plane | Embedding
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook: what each element costs, and what it is for."""
@@ -134,6 +139,7 @@ def latents(
     *,
     split: str = "test",
     limit: int | None = 1_000,
+    map: CodesMap = "pca",
     given: Given | None = None,
     seed: int = 0,
     data_dir: str | Path | None = None,
@@ -146,17 +152,21 @@ def latents(
         A trained run, or its folder; that of an autoencoder is as good.
     data, split, limit
         Whose codes: by default those of the first 1,000 test rows.
+    map
+        Of the codes: ``pca``, a plane of the only two elements or of the first two principal
+        components, or ``umap``, which keeps neighbours together and has no distances.
     given
         Other conditions than those of the data, by name.
     seed
-        Seed of the draws.
+        Seed of the draws, and of ``umap``.
     data_dir
         Where original data files lie.
 
     Raises
     ------
     RequestError
-        For latents that are discrete, on a sphere, or shared by all data.
+        For latents that are discrete, on a sphere, or shared by all data, and for a map by UMAP
+        that is not installed, of two latents, or of no more than 15 codes.
 
     Examples
     --------
@@ -166,6 +176,7 @@ def latents(
     >>> seen.codes.shape, seen.correlation.shape
     ((50, 3), (3, 3))
     """
+    require_choice("map", map, CodesMap)
     run, batches = rows_of(
         as_run(run), data, split=split, limit=limit, given=given, data_dir=data_dir
     )
@@ -174,6 +185,7 @@ def latents(
     units = units_of(run, codes, batches, split, seed)
     means, samples = (_columns(part, units) for part in (codes, draws))
     kept = np.asarray(~np.isnan(means).any(1))
+    where = _map(map, means[kept], units, seed)
     variance = means[kept].var(0)
     label = labels_of(batches, split, len(codes))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -193,7 +205,14 @@ def latents(
         ),
         _of_prior(codes, units, kept, seed),
         None if codes.length is not None else _jacobian(codes, units, seed),
+        where,
     )
+
+
+def _map(kind: CodesMap, codes: Array, units: Sequence[Unit], seed: int) -> Plane | Embedding:
+    if kind == "umap":
+        return embedding_of(codes, seed)
+    return plane_of(codes, [unit.name for unit in units])
 
 
 def _columns(codes: Codes, units: tuple[Unit, ...]) -> Array:

@@ -1,13 +1,19 @@
-"""A plane through a latent space: two elements of codes, or their first principal components."""
+"""Maps of codes: a plane through them, or an embedding that bends (``vaezoo[umap]``)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vaezoo.data.dataset import Array
+from vaezoo.errors import RequestError
 
-__all__ = ["Plane", "plane_of"]
+__all__ = ["Embedding", "Plane", "embedding_of", "plane_of"]
+
+MOST_EMBEDDED = 20_000  # a map of more takes minutes, and its dots are no longer told apart
+NUM_NEIGHBOURS = 15
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,25 @@ class Plane:
     def project_covariance(self, covariance: Array) -> Array:
         """Return covariances ``(..., L, L)`` as they are seen in the plane, ``(..., 2, 2)``."""
         return np.asarray(self.axes @ covariance @ self.axes.T)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A map of codes that bends: neighbours stay together, distances and directions mean nothing.
+
+    Attributes
+    ----------
+    points
+        Of some codes, ``(M, 2)``.
+    rows
+        Which codes they are of, ``(M,)``: all, or 20,000 at even steps of more.
+    names
+        What the two directions are called.
+    """
+
+    points: Array
+    rows: Array
+    names: tuple[str, str] = ("UMAP 1", "UMAP 2")
 
 
 def plane_of(codes: Array, names: Sequence[str], chosen: Sequence[int] = ()) -> Plane:
@@ -72,6 +97,46 @@ def plane_of(codes: Array, names: Sequence[str], chosen: Sequence[int] = ()) -> 
     axes, shares = _principal(codes - centre)
     titles = [f"principal component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2)]
     return Plane((codes - centre) @ axes.T, centre, axes, (titles[0], titles[1]))
+
+
+def embedding_of(codes: Array, seed: int = 0) -> Embedding:
+    """Return a map of codes ``(N, L)`` by UMAP, with its defaults and 15 neighbours for each code.
+
+    The same codes and seed have the same map. Most of its time goes to the compiling of UMAP, once
+    in a process.
+
+    Raises
+    ------
+    RequestError
+        Without UMAP, of two latents, which are a map already, or of no more than 15 codes.
+
+    References
+    ----------
+    McInnes, Healy and Melville 2018, *UMAP: Uniform Manifold Approximation and Projection for
+    Dimension Reduction*, arXiv:1802.03426.
+    """
+    if codes.shape[1] <= 2:
+        few = "one latent is" if codes.shape[1] == 1 else "two latents are"
+        raise RequestError(f"{few} a map already: leave out `map='umap'`")
+    if len(codes) <= NUM_NEIGHBOURS:
+        raise RequestError(
+            f"`map='umap'` needs more than {NUM_NEIGHBOURS} codes, not {len(codes)}: take more rows"
+        )
+    rows = np.linspace(0, len(codes) - 1, min(len(codes), MOST_EMBEDDED)).round().astype(int)
+    with warnings.catch_warnings():  # of TensorFlow, which is not used, and of groups far apart
+        warnings.simplefilter("ignore")
+        umap = _umap_class()(n_neighbors=NUM_NEIGHBOURS, random_state=seed, n_jobs=1)
+        return Embedding(umap.fit_transform(codes[rows]), rows)
+
+
+def _umap_class() -> Any:
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise RequestError(
+            "`map='umap'` needs UMAP, which is not installed: pip install 'vaezoo[umap]'"
+        ) from error
+    return UMAP
 
 
 def _principal(centred: Array) -> tuple[Array, Array]:

@@ -84,4 +84,6 @@ def _word(value: ast.expr) -> str:
     """Return a value as a person types it: no quotes, ``1,10`` for a list, ``10:20`` for a pair."""
     if isinstance(value, ast.List | ast.Tuple):
         return ("," if isinstance(value, ast.List) else ":").join(map(_word, value.elts))
+    if isinstance(value, ast.Name):
+        return value.id.upper()  # as in the help of commands
     return str(value.value) if isinstance(value, ast.Constant) else ast.unparse(value)

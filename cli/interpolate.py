@@ -63,13 +63,14 @@ def interpolate(run: "Run", out: Path | None, **options: Any) -> None:
 
     way = vaezoo.interpolate(run, **options)
     path = out or run.folder() / "figures" / "interpolation.png"
+    where = f"row {options['start']} to row {options['end']} of {options['split']}"
+    where = f"{where}, {options['path']}"
     with output(run, out, "interpolation.png") as file:
         if path.suffix == ".npz":
             arrays = {"x": way.x, "straight": way.straight, "positions": way.positions}
             write_npz(file, arrays)
         else:
-            plot_interpolation(run, way, file)
+            plot_interpolation(run, way, where, file)
     table(way.cells())
-    where = f"row {options['start']} to row {options['end']} of {options['split']}"
-    echo(f"\n{where}, {options['path']}, x: {options['x']} -> {path}")
+    echo(f"\n{where}, x: {options['x']} -> {path}")
     echo_points(run, z="mean", x=options["x"])

@@ -108,9 +108,7 @@ def _echo_overview(run: "Run", out: Path | None, as_json: bool, **options: Any) 
         active = {"active_units": seen.num_active, "latents": facts}
         echo_json({**active, **whole, "map": list(seen.map.names), "picture": str(path)})
         return
-    cells = [tuple(map(_cell, fact.values())) for fact in facts]
-    heads = ("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q", "moves x by")
-    table([heads, *cells])
+    table(seen.cells())
     echo(f"\n{seen.num_active} of {len(facts)} are active, {len(seen.codes)} codes -> {path}")
     for line in _lines(seen):
         echo(line)
@@ -210,9 +208,3 @@ def _facts(seen: "LatentOverview") -> list[dict[str, Any]]:
         }
         for u, o, v, s, m in values
     ]
-
-
-def _cell(value: str | float | None) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return value or ""

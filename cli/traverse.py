@@ -83,6 +83,7 @@ def traverse(
         else:
             plot_traversal(run, moved, rows, file)
     table(moved.cells())
-    of_rows = f"{len(moved.units)} latents of row {', '.join(map(str, rows))}"
+    latent = "latent" if len(moved.units) == 1 else "latents"
+    of_rows = f"{len(moved.units)} {latent} of row {', '.join(map(str, rows))}"
     echo(f"\n{of_rows}, x: {options['x']} -> {path}")
     echo_points(run, z="mean", x=options["x"])

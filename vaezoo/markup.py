@@ -9,6 +9,7 @@ script and fetches nothing; it follows a reader's light or dark screen, fits a p
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import compress
 
 __all__ = [
     "Html",
@@ -16,6 +17,7 @@ __all__ = [
     "definitions",
     "document",
     "figure",
+    "filled",
     "joined",
     "markdown",
     "section",
@@ -91,6 +93,18 @@ def joined(parts: Iterable[object], between: str = "\n") -> Html:
     'a&amp;b <br>'
     """
     return Html(between.join(map(as_html, parts)))
+
+
+def filled(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return rows of a table, the headings first, without columns that are empty below these.
+
+    Examples
+    --------
+    >>> filled([("latent", "KL", "lost"), ("z[0]", "", "0.1"), ("z[1]", "", "")])
+    [('latent', 'lost'), ('z[0]', '0.1'), ('z[1]', '')]
+    """
+    kept = [any(cells[1:]) for cells in zip(*rows, strict=True)]
+    return [tuple(compress(row, kept)) for row in rows]
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Html:

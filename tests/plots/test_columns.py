@@ -7,8 +7,9 @@ import pytest
 
 import vaezoo
 from vaezoo.data import from_arrays
+from vaezoo.data.transform import Transform
 from vaezoo.plots.figures import plot_run
-from vaezoo.plots.vectors import columns
+from vaezoo.plots.vectors import cells, columns
 from vaezoo.plots.vectors.columns import plot_column_pairs, plot_columns
 from vaezoo.runs.stamps import read_stamp, stamp_of_weights
 
@@ -29,6 +30,19 @@ def test_missing_entries_and_empty_columns_are_left_out(tmp_path: Path) -> None:
     plot_columns(x, ["a", "b"], tmp_path / "x.png", beside=x)
     plot_column_pairs(x, x, [], tmp_path / "y.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in "xy")
+
+
+def test_cells_are_in_deviations_of_their_column() -> None:
+    """Ten apples and a million grains, both a deviation above their mean, have one colour."""
+    transform = Transform(mean=np.array([8.0, 9e5]), std=np.array([2.0, 1e5]))
+    centre, unit, look, words = cells._colours(np.array([[10.0, 1e6]]), transform)
+    assert ((np.array([10.0, 1e6]) - centre) / unit).tolist() == [1.0, 1.0]
+    assert (look["vmin"], look["vmax"], words) == (-1.0, 1.0, "deviations of x")
+
+
+def test_cells_of_grey_levels_stay_as_they_are() -> None:
+    centre, unit, look, words = cells._colours(np.array([[0.0, 16.0]]), Transform(16.0))
+    assert (centre.tolist(), unit.tolist(), look["vmax"], words) == ([0.0], [1.0], 16.0, "x")
 
 
 def test_samples_of_a_table_lie_upon_its_data(

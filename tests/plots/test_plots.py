@@ -69,6 +69,15 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         plot_grid(np.zeros((2, 5, 8, 8)), tmp_path / "grid.png")
 
 
+def test_a_penalty_that_is_none_has_no_panel(tmp_path: Path) -> None:
+    for penalty in (0.0, 0.5):
+        values = {"reconstruction": -1.0, "penalty": penalty}
+        path = tmp_path / f"{penalty}.png"
+        plot_curves([{"epoch": 1, "train": values, "validation": values}], path)
+    widths = [pixels(tmp_path / f"{penalty}.png").shape[1] for penalty in (0.0, 0.5)]
+    assert widths == [540, 1080]
+
+
 def test_figures_are_written(tmp_path: Path) -> None:
     values = {"elbo": -1.0, "recon": -0.5, "kl": 0.5}
     plot_curves([{"epoch": 1, "train": values, "validation": values}], tmp_path / "curves.png")

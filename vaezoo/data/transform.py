@@ -82,6 +82,16 @@ class Transform:
         return self._tensors[device]
 
     @property
+    def spread(self) -> Array:
+        """What differences of x are counted in: deviations of standardised elements, else 1."""
+        return np.asarray(1.0 if self.std is None else self.std * self.scale)
+
+    @property
+    def unit_of_x(self) -> str:
+        """What that is, in words."""
+        return "units of x" if self.std is None else "deviations of x"
+
+    @property
     def log_volume(self) -> float:
         """Nats per element by which a density in stored units is below one in the pair's units."""
         log_std = float(np.log(self.std).mean()) if self.std is not None else 0.0

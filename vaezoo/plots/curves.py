@@ -23,11 +23,14 @@ _STYLES = {"train": "--", "validation": "-"}
 def plot_curves(metrics: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write ELBO, reconstruction and KL of training and validation by epoch.
 
-    Of an autoencoder its reconstruction, and the penalty of its prior.
+    Of an autoencoder its reconstruction, and the penalty of its prior, if it has one.
     """
     titles = {key: title for key, title in TITLES.items() if key in metrics[0]["train"]}
+    if not any(record[split].get("penalty") for record in metrics for split in _STYLES):
+        titles.pop("penalty", None)
     figure, axes = new_figure(1, len(titles))
     epochs = [record["epoch"] for record in metrics]
+    axes = np.ravel(axes)
     for axis, (key, title) in zip(axes, titles.items(), strict=True):
         for split, style in _STYLES.items():
             values = [record[split][key] for record in metrics]

@@ -21,6 +21,7 @@ _SIZES = {
     "pen": (1.1, 1.1),
     "lines": (3.2, 1.6),
 }
+WIDEST, LOWEST = 14.0, 1.2  # inches, of a sheet and of a panel in it
 _LOWEST_NOTE, _NUM_NOTES = 21, 88  # MIDI numbers of a piano
 
 
@@ -66,7 +67,10 @@ def plot_panels(
     """
     columns = min(columns or COLUMNS[style.picture], len(panels))
     titled = any(panel.title for panel in panels)
-    figure, axes = new_sheet(len(panels), columns, _SIZES[style.picture], style, titled)
+    width, height = _SIZES[style.picture]
+    shrunk = min(1.0, WIDEST / (columns * width))  # what is wider has words that nobody can read
+    size = (width * shrunk, max(height * shrunk, min(height, LOWEST)))
+    figure, axes = new_sheet(len(panels), columns, size, style, titled)
     plot = _PLOT[style.picture]
     for index, axis in enumerate(axes):
         if index >= len(panels) or len(panels[index].x) == 0:

@@ -12,6 +12,7 @@ from vaezoo.cli import main
 from vaezoo.errors import RequestError
 from vaezoo.observations.predictions import prior_predictive
 from vaezoo.predict.latents.interpolation import _along_sphere
+from vaezoo.predict.latents.traversal import _change
 from vaezoo.runs import Run
 
 
@@ -63,6 +64,41 @@ def test_without_kl_terms_those_come_first_that_change_most(autoencoder: Run) ->
     assert len(moved.units) == 2
     assert moved.change[0] >= moved.change[1] > 0
     assert {unit.kl for unit in moved.units} == {None}
+
+
+def test_what_is_not_there_has_no_column(autoencoder: Run) -> None:
+    heads = vaezoo.traverse(autoencoder, most=2).cells()[0]
+    assert heads == ("latent", "range", "change, units of x")
+    assert vaezoo.latents(autoencoder, limit=20).cells()[0] == (
+        *("latent", "lost, nats", "variance of codes", "moves x by"),
+    )
+
+
+@pytest.fixture(scope="module")
+def tables() -> tuple[Run, Run]:
+    """The same rows, and with one column in thousandths of its unit: standardised, all the same."""
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    wide = x * np.float32([1, 1024, 1])
+    settings = {"standardize": True}
+    runs = [
+        vaezoo.fit("vae-linear", rows, training={"steps": 20}, data_settings=settings)
+        for rows in (x, wide)
+    ]
+    return runs[0], runs[1]
+
+
+def test_the_unit_of_a_column_changes_no_score(tables: tuple[Run, Run]) -> None:
+    moved, of_wide = (vaezoo.traverse(run, most=2) for run in tables)
+    np.testing.assert_allclose(moved.change, of_wide.change, rtol=1e-4)
+    assert moved.unit == "deviations of x"
+    way, wide_way = (vaezoo.interpolate(run, 0, 1).score for run in tables)
+    assert way.distance == pytest.approx(wide_way.distance, rel=1e-4)
+    assert way.largest_step == pytest.approx(wide_way.largest_step, rel=1e-4)
+
+
+def test_frames_behind_the_end_change_nothing() -> None:
+    x = np.array([[[0.0, 5.0], [2.0, np.nan]]] * 3)[..., None]  # (N, S, T, D)
+    assert _change(x) == pytest.approx(np.sqrt(2 / 3))
 
 
 def test_all_frames_of_a_sequence_move_by_as_much(sequences: Run) -> None:

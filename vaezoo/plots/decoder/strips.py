@@ -13,11 +13,13 @@ from vaezoo.plots.panels import Panel, plot_panels
 from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.plots.sequences import without_end
 from vaezoo.plots.style import sequence_style
+from vaezoo.plots.vectors.cells import plot_cells
 from vaezoo.runs import Run
 
 __all__ = ["Strip", "plot_side_by_side", "plot_strips"]
 
 GAP = 1  # pixels between two tiles
+INCHES = 0.62  # of a tile
 MOST_ROWS = {"image": 12, "roll": 4, "sound": 6, "pen": 10, "lines": 6}
 MOST_NAMES = 40
 MOST_COLUMNS = {"image": 20, "roll": 4, "sound": 4, "pen": 12, "lines": 5}
@@ -116,9 +118,15 @@ def plot_strips(
 ) -> None:
     """Write rows of pictures of a run's data, each with a label, below the titles of the columns.
 
-    Images become one sheet, vectors columns of pixels in it, sequences pictures of their kind.
+    Images become one sheet, sequences pictures of their kind, and strips of a table panels of
+    coloured cells.
     """
     style = sequence_style(run)
+    if style is None and strips[0].x.ndim == 2:
+        names = tuple(run.info.get("columns", ()))
+        by_label = {strip.label: strip.x for strip in strips}
+        plot_cells(by_label, titles, names, run.transform, path, note)
+        return
     if style is None or style.picture == "image":
         _plot_tiles(run, strips, titles, path, note)
         return
@@ -133,13 +141,13 @@ def plot_strips(
 def _plot_tiles(
     run: Run, strips: Sequence[Strip], titles: Sequence[str], path: Path, note: str
 ) -> None:
-    """Draw images, or vectors as columns of pixels, in one sheet with a label for each row."""
+    """Draw images in one sheet with a label for each row."""
     from matplotlib.figure import Figure
 
     sheet = np.concatenate([_tiled(strip.x) for strip in strips])
     height, width = len(sheet) // len(strips), sheet.shape[1] // len(titles)
-    inches = 0.62 if strips[0].x.ndim > 2 else 0.3
-    size = (2.2 + inches * len(titles), 0.7 + inches * len(titles) * len(sheet) / sheet.shape[1])
+    across = INCHES * len(titles)
+    size = (2.2 + across, 0.7 + across * len(sheet) / sheet.shape[1])
     figure = Figure(figsize=size, layout="constrained", dpi=120)
     axis = figure.subplots()
     whole = np.concatenate([strip.x.ravel() for strip in strips])
@@ -162,8 +170,6 @@ def _label(
 def _tiled(x: Array) -> Array:
     """Return pictures ``(S, ...)`` side by side, with a gap of nan around each."""
     tiles = np.nan_to_num(x.astype(np.float64))
-    if tiles.ndim == 2:
-        tiles = tiles[:, :, None]
     if tiles.ndim == 4:  # channels first; a figure wants them last, grey ones not at all
         tiles = np.moveaxis(tiles, 1, -1)
         tiles = tiles[..., 0] if tiles.shape[-1] == 1 else tiles.clip(0, None)

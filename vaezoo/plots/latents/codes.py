@@ -77,8 +77,11 @@ def _bars(axis: Any, seen: LatentOverview) -> None:
     some = slice(0, MOST_BARS)
     places = np.arange(len(seen.units[some]))
     kl = np.array([np.nan if unit.kl is None else unit.kl for unit in seen.units[some]])
-    axis.bar(places - 0.2, kl, 0.4, color="0.6", label="KL")
-    axis.bar(places + 0.2, seen.lost[some], 0.4, color=NEW, label="log p(x | z) lost without it")
+    beside = 0.2 if np.isfinite(kl).any() else 0.0  # KL terms of an autoencoder are not there
+    if beside:
+        axis.bar(places - beside, kl, 0.4, color="0.6", label="KL")
+    lost = "log p(x | z) lost without it"
+    axis.bar(places + beside, seen.lost[some], 0.4, color=NEW, label=lost)
     axis.set_xticks(places, [unit.name for unit in seen.units[some]], fontsize=7, rotation=90)
     axis.set(ylabel="nats", title=f"{seen.num_active} of {len(seen.units)} elements are active")
     axis.legend(frameon=False, fontsize=8)

@@ -27,11 +27,11 @@ def plot_traversal(run: Run, traversal: Traversal, rows: Sequence[int], path: Pa
     plot_strips(run, strips, ends, path, f"{run.name}: each latent over the range of the codes")
 
 
-def plot_interpolation(run: Run, way: Interpolation, path: Path) -> None:
-    """Write the way through the latent space above the straight one."""
+def plot_interpolation(run: Run, way: Interpolation, where: str, path: Path) -> None:
+    """Write the way through the latent space above the straight one; ``where`` says from and to."""
     strips = [Strip("between codes", way.x), Strip("between data", way.straight)]
     titles = [f"{position:.2g}" for position in way.positions]
-    plot_strips(run, strips, titles, path, run.name)
+    plot_strips(run, strips, titles, path, f"{run.name}: {where}")
 
 
 def plot_arithmetic(run: Run, moved: Arithmetic, path: Path) -> None:
@@ -42,4 +42,5 @@ def plot_arithmetic(run: Run, moved: Arithmetic, path: Path) -> None:
         Strip(f"label {by.minus:g}", moved.data[some]),
         Strip(f"moved to {by.plus:g}", moved.x[some]),
     ]
-    plot_strips(run, strips, [""] * len(moved.data[some]), path, run.name)
+    note = f"{run.name}: codes of label {by.minus:g}, and moved by what tells {by.plus:g} from it"
+    plot_strips(run, strips, [""] * len(moved.data[some]), path, note)

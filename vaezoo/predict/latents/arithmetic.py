@@ -153,7 +153,8 @@ def arithmetic(
     before, after = (shown(part.decoded(x=x, seed=seed)) for part in (moved, shifted))
     classifier = train_classifier(of_training, codes)
     earlier, later = (float((classifier.predict(x) == plus).mean()) for x in (before, after))
-    kept = _correlation(before, after)
+    spread = run.transform.spread
+    kept = _correlation(before / spread, after / spread)
     return Arithmetic(direction, before, after, later, earlier, classifier.accuracy, kept)
 
 

@@ -79,7 +79,10 @@ def labelled_codes(
     )
     label = labels_of(batches, split, batches.size(split, limit))
     if label is None:
-        raise RequestError(f"{what} needs data with a label; name a column or array by `label`")
+        raise RequestError(
+            f"{what} needs data with a label, and {batches.data.name} has none; data of your own "
+            "have one by `label` in training"
+        )
     return LabelledCodes(find_codes(explaining, batches, split=split, limit=limit), label)
 
 

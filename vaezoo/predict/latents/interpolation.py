@@ -27,6 +27,8 @@ MOST_NEIGHBOURS = 10_000  # rows of the training that a path is compared with
 class PathScore:
     """How even a way is, and how near to data, both as root mean squares over the elements of x.
 
+    Elements that are standardised count in their deviations.
+
     Attributes
     ----------
     largest_step, mean_step
@@ -54,6 +56,8 @@ class Interpolation:
         Points on the straight way between what it makes of the two codes, ``(S, *x_shape)``.
     score, score_straight
         Of the two ways.
+    unit
+        Of the scores: ``units of x``, or ``deviations of x`` where data are standardised.
     """
 
     positions: Array
@@ -61,14 +65,16 @@ class Interpolation:
     straight: Array
     score: PathScore
     score_straight: PathScore
+    unit: str = "units of x"
 
     def cells(self) -> list[tuple[str, ...]]:
         """Return a table in words: headings, and a row for each of the two ways."""
         rows = [
-            (name, f"{s.largest_step:.3g}", f"{s.mean_step:.3g}", f"{s.distance:.3g}")
+            (name, f"{s.largest_step:#.3g}", f"{s.mean_step:#.3g}", f"{s.distance:#.3g}")
             for name, s in (("codes", self.score), ("data", self.score_straight))
         ]
-        return [("way between", "largest step", "mean step", "to nearest row"), *rows]
+        distance = f"to nearest row, {self.unit}"
+        return [("way between", "largest step", "mean step", distance), *rows]
 
     def _repr_html_(self) -> str:
         head, *rows = self.cells()
@@ -151,8 +157,9 @@ def interpolate(
     weights = positions.numpy().reshape(-1, *[1] * (made.ndim - 1))
     straight = (1 - weights) * made[0] + weights * made[-1]
     neighbours = _rows_of_training(run, batches, made.shape[1])
-    scores = [_score(way, neighbours) for way in (made, straight)]
-    return Interpolation(positions.numpy(), made, straight, *scores)
+    unit = run.transform.unit_of_x
+    score, other = (_score(way / run.transform.spread, neighbours) for way in (made, straight))
+    return Interpolation(positions.numpy(), made, straight, score, other, unit)
 
 
 def between(
@@ -187,14 +194,15 @@ def _along_sphere(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
 
 
 def _rows_of_training(run: Run, batches: Batches, frames: int) -> Array:
-    """Return rows of the training as the pair sees them ``(N, D)``, cut to so many frames."""
+    """Return rows of the training ``(N, D)``, in what differences count in, cut to some frames."""
     split = "all" if batches.data.is_whole else "train"
     parts = []
     for args in batches.fixed(split, limit=MOST_NEIGHBOURS):
         named = dict(zip(batches.names, args, strict=True))
         x = shown(as_predicted([in_data_units(run, {"x": named["x"]}, named.get("length"))]))
         parts.append(x if "length" not in named else _with_frames(x, frames))
-    return np.nan_to_num(np.concatenate(parts)).reshape(sum(map(len, parts)), -1)
+    whole = np.nan_to_num(np.concatenate(parts)) / run.transform.spread
+    return whole.astype(np.float32).reshape(len(whole), -1)
 
 
 def _with_frames(x: Array, frames: int) -> Array:

@@ -11,7 +11,7 @@ from pyro import poutine
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
-from vaezoo.markup import table
+from vaezoo.markup import filled, table
 from vaezoo.observations.predictions import prior_predictive
 from vaezoo.options import CodesMap, require_choice
 from vaezoo.pairs.accounting import units_per_row
@@ -90,13 +90,21 @@ class LatentOverview:
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook: what each element costs, and what it is for."""
-        head = ("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q")
-        numbers = zip(self.lost, self.variance, self.spread, strict=True)
+        head, *rows = self.cells()
+        return table(rows, head)
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return a table in words, without what is not there, as an autoencoder's KL."""
+        kl = [np.nan if unit.kl is None else unit.kl for unit in self.units]
+        spread = self.spread if self.spread.any() else np.full(len(kl), np.nan)
+        moved = np.full(len(kl), np.nan) if self.decoder is None else self.decoder.moved
+        numbers = zip(kl, self.lost, self.variance, spread, moved, strict=True)
         rows = [
-            (unit.name, "" if unit.kl is None else f"{unit.kl:.3f}", *(f"{x:.3f}" for x in values))
+            (unit.name, *("" if np.isnan(value) else f"{value:.3f}" for value in values))
             for unit, values in zip(self.units, numbers, strict=True)
         ]
-        return table(rows, head)
+        heads = ("latent", "KL, nats", "lost, nats", "variance of codes", "sd of q", "moves x by")
+        return filled([heads, *rows])
 
     @property
     def active(self) -> Array:
@@ -275,7 +283,7 @@ def _of_prior(codes: Codes, units: tuple[Unit, ...], kept: Array, seed: int) -> 
 def _jacobian(codes: Codes, units: Sequence[Unit], seed: int) -> DecoderJacobian:
     """Return how the mean of x answers to each element, at the codes of the first data."""
     transform, some = codes.run.transform, codes.at(range(min(NUM_JACOBIANS, len(codes))))
-    unit_of_x = transform.scale * (1.0 if transform.std is None else transform.std)
+    unit_of_x = transform.scale if transform.std is None else transform.spread
     columns, spreads = [], []
     for unit in units:
         spread = float(codes.frames(unit.latent)[:, 0, unit.index].std(correction=0))

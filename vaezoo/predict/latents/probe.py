@@ -210,8 +210,8 @@ def probe(
     label = held.arrays.get("label")
     if (label is None or label.ndim != 1) and not chosen:
         raise RequestError(
-            f"codes are scored by a `label` or by two or more `factors`, one number for each row, "
-            f"and {held.name} has neither"
+            f"codes are scored by a label or by two or more `factors`, one number for each row, "
+            f"and {held.name} has neither; data of your own have a label by `label` in training"
         )
     names, codes = _codes(run.explaining(batches), batches, seed)
     components = _components(held, len(names), seed)
@@ -245,7 +245,10 @@ def _two_parts(batches: Batches, split: str, limit: int, seed: int) -> Batches:
     }
     for name, rows in parts.items():
         if len(rows) < FEWEST:
-            raise RequestError(f"{len(rows)} rows are {name}, and codes are judged by {FEWEST}")
+            raise RequestError(
+                f"{len(rows)} rows are {name}, and codes are judged by {FEWEST} or more; "
+                "`split='all'` has all rows"
+            )
     return Batches(replace(data, splits=parts), batches.transform, batches.names, batches.device)
 
 

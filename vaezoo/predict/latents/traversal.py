@@ -10,7 +10,7 @@ import torch
 from vaezoo.data import DataLike
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError, require_positive
-from vaezoo.markup import table
+from vaezoo.markup import filled, table
 from vaezoo.options import PointValue, require_choice
 from vaezoo.predict.latents.codes import Codes, find_codes, rows_of
 from vaezoo.predict.latents.units import (
@@ -46,6 +46,8 @@ class Traversal:
         What it makes of the codes as they are, ``(N, *x_shape)``.
     change
         Root mean square of the change of x along each, over data, values and elements, ``(L,)``.
+    unit
+        Of that change: ``units of x``, or ``deviations of x`` where data are standardised.
     """
 
     units: tuple[Unit, ...]
@@ -53,6 +55,7 @@ class Traversal:
     x: Array
     data: Array
     change: Array
+    unit: str = "units of x"
 
     def cells(self) -> list[tuple[str, ...]]:
         """Return a table in words: headings, and a row for each latent."""
@@ -61,11 +64,11 @@ class Traversal:
                 u.name,
                 f"{u.low:.2f} to {u.high:.2f}",
                 "" if u.kl is None else f"{u.kl:.2f}",
-                f"{c:.3g}",
+                f"{c:#.3g}",
             )
             for u, c in zip(self.units, self.change, strict=True)
         ]
-        return [("latent", "range", "KL, nats", "change of x"), *rows]
+        return filled([("latent", "range", "KL, nats", f"change, {self.unit}"), *rows])
 
     def _repr_html_(self) -> str:
         head, *rows = self.cells()
@@ -173,16 +176,21 @@ def _moved(
         moved[:, place, :, place] = values[place]
     made = shown(set_values(repeated, units, moved.flatten(0, 2)).decoded(x=x, seed=seed))
     made = made.reshape(number, len(units), num_values, *made.shape[1:])
-    change = np.array([_change(made[:, place]) for place in range(len(units))])
+    transform = codes.run.transform
+    apart = made / transform.spread
+    change = np.array([_change(apart[:, place]) for place in range(len(units))])
     order = np.arange(len(units))
     if most is not None and all(unit.kl is None for unit in units):
         order = np.argsort(-change)[:most]
     chosen = tuple(units[place] for place in order.tolist())
     data = shown(codes.decoded(x=x, seed=seed))
-    return Traversal(chosen, values.numpy()[order], made[:, order], data, change[order])
+    values_, made = values.numpy()[order], made[:, order]
+    return Traversal(chosen, values_, made, data, change[order], transform.unit_of_x)
 
 
 def _change(x: Array) -> float:
     """Return the root mean square of what differs from the mean over values, ``(N, S, ...)``."""
-    with np.errstate(invalid="ignore"):
-        return float(np.sqrt(np.nanmean((x - np.nanmean(x, 1, keepdims=True)) ** 2)))
+    there = ~np.isnan(x)  # behind the end of a sequence there is nan in all of them
+    number = there.sum(1, keepdims=True)
+    mean = np.nan_to_num(x).sum(1, keepdims=True) / np.maximum(number, 1)
+    return float(np.sqrt(np.mean((x - mean)[there] ** 2)))

@@ -1,0 +1,87 @@
+"""Rows of a table beside each other as coloured cells: a line for each column, by its name."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaezoo.data.dataset import Array
+from vaezoo.data.transform import Transform
+from vaezoo.plots.grids import are_levels
+from vaezoo.plots.paper import write_figure
+from vaezoo.plots.vectors.columns import MOST_ELEMENTS
+
+__all__ = ["plot_cells"]
+
+ACROSS = 4  # panels beside each other
+CELL = (0.22, 0.17)  # inches
+MOST_DEVIATIONS = 3.0
+
+
+def plot_cells(
+    panels: Mapping[str, Array],
+    titles: Sequence[str],
+    names: Sequence[str],
+    transform: Transform,
+    path: Path,
+    note: str,
+) -> None:
+    """Write a panel for each set of rows; a row of the table stands upright in it.
+
+    Columns of a table have units of their own: colours are deviations from the mean, of the
+    training rows where data are standardised, or else of all that is shown. Grey levels stay.
+
+    Parameters
+    ----------
+    panels
+        Rows ``(S, D)`` by what stands above them, in units of the data.
+    titles
+        Of the S rows, below the lowest panels.
+    names
+        Of the D columns; empty where they have none.
+    transform
+        Of the data.
+    path
+        A ``.png`` file.
+    note
+        A line above all.
+    """
+    from matplotlib.figure import Figure
+
+    whole = np.concatenate(list(panels.values())).astype(np.float64)
+    centre, unit, look, words = _colours(whole, transform)
+    across = min(ACROSS, len(panels))
+    down, (rows, elements) = math.ceil(len(panels) / across), next(iter(panels.values())).shape
+    width = across * max(1.4, CELL[0] * rows) + 3.2
+    height = down * (max(0.8, CELL[1] * elements) + 0.6) + 0.6
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
+    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for axis, (label, x) in zip(axes, panels.items(), strict=False):
+        picture = axis.imshow(((x - centre) / unit).T, **look)
+        axis.set_title(label, fontsize=8)
+        axis.set_xticks(range(rows), titles)
+        axis.tick_params(length=0, labelsize=7)
+        axis.spines[:].set_visible(False)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    if elements <= MOST_ELEMENTS:
+        labels = names if len(names) == elements else [f"x{place}" for place in range(elements)]
+        axes[0].set_yticks(range(elements), labels)
+    figure.colorbar(picture, ax=list(axes), shrink=0.8, label=words)
+    write_figure(figure, path, note)
+
+
+def _colours(x: Array, transform: Transform) -> tuple[Array, Array, dict[str, Any], str]:
+    """Return centre and unit of each column, how cells are drawn, and what a colour is."""
+    look: dict[str, Any] = {"interpolation": "nearest", "aspect": "auto"}
+    if transform.std is None and are_levels(x, transform.scale):
+        ends = {"cmap": "cividis", "vmin": 0, "vmax": transform.scale}
+        return np.zeros(1), np.ones(1), look | ends, "x"
+    centre, unit = np.nanmean(x, 0), np.nanstd(x, 0)
+    if transform.mean is not None:
+        centre, unit = transform.mean * transform.scale, transform.spread
+    unit = np.where(unit > 0, unit, 1.0)
+    most = min(MOST_DEVIATIONS, float(np.nanmax(np.abs((x - centre) / unit), initial=1e-3)))
+    return centre, unit, look | {"cmap": "PuOr_r", "vmin": -most, "vmax": most}, "deviations of x"

@@ -183,6 +183,13 @@ def test_a_datum_of_a_sequence_ends_where_it_does(sequences: LatentSpace) -> Non
     assert len(set(lengths)) > 1
 
 
+def test_a_grid_says_how_many_curves_are_drawn() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 50)).astype("float32")
+    run = vaezoo.fit("vae-gaussian", x, config={"z_dim": 2}, training={"steps": 2})
+    page = vaezoo.explore(run, num_values=6).page()
+    assert "6 x 6 points, 3 x 3 of them drawn" in page
+
+
 def test_levels_of_a_grid_come_back(explorer: Explorer) -> None:
     grid = grid_of(explorer.space, explorer.looks, 3, 0)
     tile = grid.levels()[2 * 9 : 2 * 9 + 8, 9:17] / 255 * 16.0  # lowest row, second column

@@ -134,7 +134,7 @@ def test_run_in_memory(tmp_path: Path) -> None:
     ("model", "words"),
     [
         ("rnn", ("moving codes needs latents, and run has none", "in nats per frame")),
-        ("ae-linear", ("reconstruction", "log p(x | z)")),
+        ("ae-linear", ("reconstruction", "log p(x | z)", "It has none: the guide")),
     ],
 )
 def test_page_of_other_pairs(model: str, words: tuple[str, ...], tmp_path: Path) -> None:
@@ -163,3 +163,5 @@ def test_a_picture_that_a_user_names_says_whose_it_is(
     assert vaezoo("sample", folder, "-n", 4, "-o", "x.png").exit_code == 0
     stamp = read_stamp(Path("x.png"))
     assert stamp == stamp_of_weights(load_run(folder))
+    with Image.open("x.png") as picture:
+        assert "; untrained: ELBO" in picture.info[DESCRIPTION]

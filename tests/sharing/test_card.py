@@ -77,6 +77,14 @@ def test_weights_of_vaezoo_are_under_its_licence() -> None:
     assert '\nlicense: "apache-2.0"' in card
 
 
+def test_use_is_what_a_run_can_do() -> None:
+    uses = [section(describe_run(name), "Use") for name in (VAE, CODES)]
+    assert [re.findall(r"vaezoo (\w+) RUN", use) for use in uses] == [
+        ["sample", "evaluate", "analyse"],
+        ["reconstruct", "evaluate", "encode"],
+    ]
+
+
 def test_an_autoencoder_has_no_posterior() -> None:
     assert section(describe_run(CODES), "Posterior").strip().startswith("It has none")
 

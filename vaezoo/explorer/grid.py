@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from vaezoo.explorer.space import LatentSpace
 __all__ = ["Grid", "grid_of"]
 
 MOST_PIXELS = 4_000_000
+MOST_DRAWN = 5  # curves or piano-rolls, each way
 GREY = 96  # between two tiles
 MARGIN = 0.05  # of the range of the codes, on either side
 
@@ -41,6 +43,12 @@ class Grid:
     def step(self) -> tuple[float, float]:
         """How far apart points are; 0 where there is one."""
         across, up = (float(p[1] - p[0]) if len(p) > 1 else 0.0 for p in self.places)
+        return across, up
+
+    @property
+    def every(self) -> tuple[int, int]:
+        """Of how many points one is drawn where they are no pictures, each way."""
+        across, up = (math.ceil(len(place) / MOST_DRAWN) for place in self.places)
         return across, up
 
     @property

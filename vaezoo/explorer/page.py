@@ -73,6 +73,9 @@ def static_page(space: LatentSpace, looks: Looks, grid: Grid, row: int) -> str:
     walk = _walk_facts(space, row) if space.has_frames else None
     facts = {**space_facts(space, looks), "grid": _grid_facts(grid), "walk": walk}
     number = f"{len(grid.places[0])} x {len(grid.places[1])} points"
+    if looks.kind not in ("image", "table"):
+        few = (range(0, len(p), every) for p, every in zip(grid.places, grid.every, strict=True))
+        number += f", {' x '.join(str(len(some)) for some in few)} of them drawn"
     as_in = f"the codes of row {row}" if space.is_sequence else "the mean code"
     text = f"{number}; what lies across the plane is as in {as_in}."
     values = {"title": space.run.name, "summary": summary(space), "nonce": ""}
@@ -103,6 +106,7 @@ def _grid_facts(grid: Grid) -> dict[str, Any]:
         "step": list(grid.step),
         "shape": list(grid.x.shape[2:]),
         "tile": list(grid.tile),
+        "every": list(grid.every),
         "columns": len(grid.places[0]),
         "rows": len(grid.places[1]),
         "ends": [np.atleast_1d(end).tolist() for end in (grid.low, grid.high)],

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vaezoo.data.dataset import Array
-from vaezoo.observations.learning import unlearned
+from vaezoo.observations.learning import HARDLY_MORE, unlearned
 from vaezoo.plots.curves import plot_curves, plot_iwae, plot_kl
 from vaezoo.plots.grids import plot_grid, plot_grid_pairs
 from vaezoo.plots.sequences import plot_sequence_pairs, plot_sequences
@@ -62,6 +62,10 @@ TITLES = {
     "interpolation.png": ("Interpolation", "The way between two codes, above that between data."),
     "arithmetic.png": ("Codes moved", "Data, and what comes of their codes when they are moved."),
     "forecast.png": ("Forecast", "What the model expects after the frames that were given."),
+    "regions.png": (
+        "Regions of the codes",
+        "A plane of codes, decoded place by place, and which label a classifier sees where.",
+    ),
     "imputed.png": ("Imputation", "What is missing, filled in by the model."),
 }
 
@@ -132,13 +136,30 @@ def what_is_not_learned(run: Run, data_dir: str | None = None) -> str:
     >>> what_is_not_learned(run).partition(":")[0]
     'untrained'
     """
-    best = best_record(run.metrics, run.info.get("best_epoch")) if run.metrics else {}
-    elbo = best.get("validation", {}).get("elbo")
+    elbo = _best_elbo(run)
     with attempt("", lambda line: None):  # the figures themselves say what cannot be read
         floor = None if elbo is None else _unlearned(run, elbo, data_dir)
-        if floor is not None:
-            return f"untrained: ELBO {elbo:.2f}, independent elements {floor:.2f} nats"
+        if elbo is not None and floor is not None:
+            return _untrained(elbo, floor)
     return ""
+
+
+def _kept_note(run: Run) -> str:
+    """Return the same as far as the training wrote it down, which needs no data."""
+    elbo, floor = _best_elbo(run), run.info.get("unlearned_floor")
+    if elbo is None or floor is None or elbo >= floor + HARDLY_MORE:
+        return ""
+    return _untrained(elbo, floor)
+
+
+def _best_elbo(run: Run) -> float | None:
+    best = best_record(run.metrics, run.info.get("best_epoch")) if run.metrics else {}
+    elbo = best.get("validation", {}).get("elbo")
+    return None if elbo is None else float(elbo)
+
+
+def _untrained(elbo: float, floor: float) -> str:
+    return f"untrained: ELBO {elbo:.2f}, independent elements {floor:.2f} nats"
 
 
 def _unlearned(run: Run, elbo: float, data_dir: str | None) -> float | None:
@@ -153,7 +174,9 @@ def _stamp_of(run: Run, name: str) -> Stamp | None:
 
 
 @contextmanager
-def drawing(run: Run, name: str, stamp: Stamp | None = None, note: str = "") -> Iterator[Path]:
+def drawing(
+    run: Run, name: str, stamp: Stamp | None = None, note: str | None = None
+) -> Iterator[Path]:
     """Yield a path to draw a picture of a run's to; below it stands what it is, and of which step.
 
     Parameters
@@ -165,7 +188,7 @@ def drawing(run: Run, name: str, stamp: Stamp | None = None, note: str = "") -> 
     stamp
         Of which step it is; by default that of the run's weights.
     note
-        What else has to be said of it.
+        What else has to be said of it; by default that the run is untrained, if it is.
 
     Raises
     ------
@@ -203,10 +226,10 @@ def caption_of(name: str) -> str:
 
 
 def signed(
-    run: Run, content: bytes, name: str, stamp: Stamp | None = None, note: str = ""
+    run: Run, content: bytes, name: str, stamp: Stamp | None = None, note: str | None = None
 ) -> bytes:
     """Return a ``.png`` file with its name, the run, and the step written below the picture."""
-    label = f"{run.name}: {title_of(name)}"
+    label, note = f"{run.name}: {title_of(name)}", _kept_note(run) if note is None else note
     return stamped(content, stamp or stamp_of_weights(run), label, note)
 
 

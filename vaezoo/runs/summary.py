@@ -18,6 +18,7 @@ __all__ = [
     "as_html",
     "as_text",
     "best_record",
+    "has_elbo",
     "headline",
     "list_changes",
     "list_numbers",
@@ -106,6 +107,17 @@ def best_record(metrics: Sequence[dict[str, Any]], epoch: int | None) -> dict[st
     """
     of_epoch = (record for record in metrics if record["epoch"] == epoch)
     return next(of_epoch, None) or max(metrics, key=lambda r: headline(r["validation"])[1])
+
+
+def has_elbo(info: Mapping[str, Any], metrics: Sequence[dict[str, Any]]) -> bool:
+    """Return whether a run measured an ELBO, as no autoencoder does; also where nothing is known.
+
+    Examples
+    --------
+    >>> has_elbo({}, [{"epoch": 1, "validation": {"reconstruction": -3.0}}]), has_elbo({}, [])
+    (False, True)
+    """
+    return not metrics or "elbo" in best_record(metrics, info.get("best_epoch"))["validation"]
 
 
 def say_result(info: Mapping[str, Any], metrics: list[dict[str, Any]], unit: str) -> str:

@@ -15,7 +15,7 @@ from vaezoo.pretrained.catalogue import LICENCE, RUNS
 from vaezoo.registry import appendix_of, citation_of, entry_of
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.stamps import stamp_of_weights
-from vaezoo.runs.summary import best_record, list_numbers, of_weights
+from vaezoo.runs.summary import has_elbo, list_numbers, of_weights
 from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import inside, write_bytes
 from vaezoo.sharing.metadata import front_matter
@@ -24,6 +24,8 @@ __all__ = ["CARD", "describe_run", "write_card"]
 
 CARD = "README.md"
 LARGEST_FILE = 2**26  # bytes
+USE = ("sample RUN", "evaluate RUN", "analyse RUN")
+USE_OF_AUTOENCODERS = ("reconstruct RUN", "evaluate RUN", "encode RUN -o codes.npz")
 _MARK = re.compile(r"\n<!-- vaezoo card (?P<digest>[0-9a-f]{64}) -->\n")
 
 
@@ -185,7 +187,7 @@ def _scores(run: Run, evaluation: Mapping[str, Any] | None) -> Iterator[str]:
 def _posterior(run: Run) -> Iterator[str]:
     yield "## Posterior\n"
     weights, level, said = _analysis(run)
-    if not _has_density(run):
+    if not has_elbo(run.info, run.metrics):
         yield "It has none: the guide gives each latent one value."
     elif not weights:
         yield "Not checked: `vaezoo analyse RUN` says which posteriors can be trusted."
@@ -193,14 +195,6 @@ def _posterior(run: Run) -> Iterator[str]:
         yield f"Checked for other weights only, those of {weights}."
     else:
         yield f"Checked at level {level}: {said}."
-
-
-def _has_density(run: Run) -> bool:
-    """Whether the run measured an ELBO, as no autoencoder does."""
-    return (
-        not run.metrics
-        or "elbo" in best_record(run.metrics, run.info.get("best_epoch"))["validation"]
-    )
 
 
 def _analysis(run: Run) -> tuple[str, str, str]:
@@ -222,7 +216,10 @@ def _analysis(run: Run) -> tuple[str, str, str]:
 
 
 def _use(run: Run) -> Iterator[str]:
-    yield Path(__file__).with_name("use.md").read_text(encoding="utf-8").rstrip()
+    commands = USE if has_elbo(run.info, run.metrics) else USE_OF_AUTOENCODERS
+    lines = "\n".join(f"vaezoo {command}" for command in commands)
+    text = Path(__file__).with_name("use.md").read_text(encoding="utf-8").rstrip()
+    yield text.replace("COMMANDS", lines)
     if ".py" in run.model:
         yield "\nIts pair is in `model.py`: read that file, then name it, `model='model.py'`."
 
@@ -245,7 +242,7 @@ def _limits(run: Run, evaluation: Mapping[str, Any] | None) -> Iterator[str]:
     yield "- It explains data like those it was trained on, and says nothing of others."
     if evaluation is not None and (rows := evaluation["result"]["num_rows"]) < 1000:
         yield f"- The scores are of {rows} rows: mind their standard errors."
-    if evaluation is not None and _has_density(run):
+    if evaluation is not None and has_elbo(run.info, run.metrics):
         yield (
             "- Densities compare with those of other models of the same values only: same rows, "
             "same scale, same kind of likelihood."

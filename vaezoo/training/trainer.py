@@ -388,5 +388,6 @@ class Trainer:
             seconds=round(self.state.seconds, 1),
             best_epoch=self.state.best_epoch,
             best_step=self.state.best_step,
+            unlearned_floor=floor,
             steps_by_engine=self.engine.calls_by_tier,
         )

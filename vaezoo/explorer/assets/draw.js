@@ -109,7 +109,9 @@ function drawRoll(context, x, shape, width, height, {truth}) {
     if (key < first) continue;
     const y = height - (key - first) * h;
     context.fillText(`C${(key - 3) / 12 + 1}`, 2, y - 2);
+    context.globalAlpha = 0.3;  // fainter than any note
     context.fillRect(0, y, width, 0.5);
+    context.globalAlpha = 1;
   }
 }
 

@@ -46,8 +46,8 @@ function columnsOverPlane() {
 
 function sheet() {
   if (looks.kind === "table") return columnsOverPlane();
-  const some = list => [...list.keys()].filter((_, i) => i % Math.ceil(list.length / 5) === 0);
-  const across = some(places[0]), up = some(places[1]).reverse();
+  const some = axis => [...places[axis].keys()].filter(i => i % facts.grid.every[axis] === 0);
+  const across = some(0), up = some(1).reverse();
   by("sheet").style.gridTemplateColumns = `repeat(${across.length}, 1fr)`;
   for (const j of up) for (const i of across) show(by("sheet").appendChild(element("div")), tile(i, j), shape);
 }

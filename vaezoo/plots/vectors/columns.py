@@ -16,6 +16,7 @@ MOST_ELEMENTS = 40  # of vectors that are taken for rows of a table; of more, pi
 MOST_COLUMNS, IN_A_ROW = 20, 5
 MOST_WHOLE_NUMBERS = 20  # that have a bar each
 NUM_BINS = 16
+LONGEST_NAME = 24  # characters
 GREY = "0.8"
 
 
@@ -100,8 +101,22 @@ def _sheet(number: int, names: Sequence[str]) -> tuple[Any, Iterator[tuple[int, 
         axis.tick_params(labelsize=6)
         axis.set_visible(place < shown)
         if place < shown:
-            axis.set_title(str(names[place] if names else f"x{place}")[:24], fontsize=7)
+            axis.set_title(_short(str(names[place] if names else f"x{place}")), fontsize=7)
     return figure, zip(range(shown), axes, strict=False)
+
+
+def _short(name: str) -> str:
+    """Return a name that is no longer than its panel, cut in its middle.
+
+    Examples
+    --------
+    >>> _short("hue"), _short("od280/od315_of_diluted_wines")
+    ('hue', 'od280/od315~luted_wines')
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    half = LONGEST_NAME // 2
+    return f"{name[:half]}~{name[-half:]}"
 
 
 def _finite(values: Array) -> Array:

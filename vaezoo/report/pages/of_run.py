@@ -21,7 +21,7 @@ from vaezoo.report.pages.of_analysis import Described, read_described, sections_
 from vaezoo.runs import Run, RunLike, as_run
 from vaezoo.runs.info import storable
 from vaezoo.runs.stamps import stamp_of_records, stamp_of_weights, stamps_in
-from vaezoo.runs.summary import best_record, list_numbers, of_weights
+from vaezoo.runs.summary import best_record, has_elbo, list_numbers, of_weights
 from vaezoo.runtime.optional import attempt
 from vaezoo.runtime.reading import read_plain
 from vaezoo.runtime.storage import inside, write_bytes
@@ -34,7 +34,10 @@ CODES = "codes.png"
 MOST_CODES = 500
 # Figures of each part of the page, in their order; others come last.
 MADE = ("samples.png", "reconstructions.png", "sigma.png")
-OF_LATENTS = ("latents.png", CODES, "traversal.png")
+OF_LATENTS = (
+    *("latents.png", CODES, "regions.png"),
+    *("traversal.png", "interpolation.png", "arithmetic.png"),
+)
 OF_TRAINING = ("curves.png", "iwae.png")
 
 AGAIN = """import tomllib
@@ -254,6 +257,9 @@ def _warning(result: Mapping[str, Any]) -> str:
 
 def _analysis(view: _View) -> Iterator[Html]:
     """The page of the analysis as a part of this one, or how to get it."""
+    if not has_elbo(view.run.info, view.run.metrics):
+        yield Html("<p>It has none: the guide gives each latent one value.</p>")
+        return
     if view.analysis is None:
         yield Html("<p>It was not analysed. <code>vaezoo analyse RUN</code> checks it.</p>")
         return

@@ -40,6 +40,13 @@ def test_cells_are_in_deviations_of_their_column() -> None:
     assert (look["vmin"], look["vmax"], words) == (-1.0, 1.0, "deviations of x")
 
 
+def test_counts_beside_standardised_columns_have_deviations_of_their_own() -> None:
+    transform = Transform(mean=np.array([8.0, 0.0, 0.0]), std=np.array([2.0, 1.0, 1.0]))
+    x = np.array([[10.0, 90.0, 0.2], [8.0, 110.0, 0.4]])
+    centre, unit, _, _ = cells._colours(x, transform)
+    assert ((x - centre) / unit).tolist() == [[1.0, -1.0, 0.2], [0.0, 1.0, 0.4]]
+
+
 def test_cells_of_grey_levels_stay_as_they_are() -> None:
     centre, unit, look, words = cells._colours(np.array([[0.0, 16.0]]), Transform(16.0))
     assert (centre.tolist(), unit.tolist(), look["vmax"], words) == ([0.0], [1.0], 16.0, "x")

@@ -31,7 +31,8 @@ def plot_cells(
     """Write a panel for each set of rows; a row of the table stands upright in it.
 
     Columns of a table have units of their own: colours are deviations from the mean, of the
-    training rows where data are standardised, or else of all that is shown. Grey levels stay.
+    training rows where they are standardised, or else of all that is shown. Shares in columns
+    beside standardised ones stay, and so do grey levels.
 
     Parameters
     ----------
@@ -80,8 +81,11 @@ def _colours(x: Array, transform: Transform) -> tuple[Array, Array, dict[str, An
         ends = {"cmap": "cividis", "vmin": 0, "vmax": transform.scale}
         return np.zeros(1), np.ones(1), look | ends, "x"
     centre, unit = np.nanmean(x, 0), np.nanstd(x, 0)
-    if transform.mean is not None:
-        centre, unit = transform.mean * transform.scale, transform.spread
+    if transform.mean is not None and transform.std is not None:
+        # counts are not standardised, and no share either
+        counts = (transform.mean == 0) & (transform.std == 1) & (np.abs(x) > 1).any(0)
+        centre = np.where(counts, centre, transform.mean * transform.scale)
+        unit = np.where(counts, unit, transform.spread)
     unit = np.where(unit > 0, unit, 1.0)
     most = min(MOST_DEVIATIONS, float(np.nanmax(np.abs((x - centre) / unit), initial=1e-3)))
     return centre, unit, look | {"cmap": "PuOr_r", "vmin": -most, "vmax": most}, "deviations of x"

@@ -26,7 +26,7 @@ from vaezoo.pairs.admission import DENSITY, ONE_SIDED, UNCOUNTED, admit
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of, is_marked
 from vaezoo.pairs.handlers import hold
 from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.pieces import join, rows_at_once, slices, trial_rows
+from vaezoo.pairs.pieces import data_at_once, join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.plates import total_log_density
 from vaezoo.pairs.precision import in_double
 from vaezoo.pairs.sites import (
@@ -218,7 +218,7 @@ class Target:
 
     def rows_at_once(self) -> int:
         """Return how many draws of each datum go through the pair at a time."""
-        return rows_at_once(self.num_data)
+        return rows_at_once(self.num_data, most=data_at_once(self.pair, self.args))
 
     def _refuse_edges(self, trace: PairTrace, what: str) -> None:
         """Refuse draws at the edge of a support, as one-hot ones of a relaxed distribution.

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+import pyro
 import torch
 from pyro.poutine.trace_struct import Trace
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from vaezoo.errors import RequestError
 from vaezoo.pairs.divergences import closed_form_sites, kl_of, kl_per_element
 from vaezoo.pairs.enumeration import Enumeration, enumeration_of
 from vaezoo.pairs.particles import Particles, choose_particles, probing
-from vaezoo.pairs.pieces import MOST_ROWS, join, rows_at_once, slices, trial_rows
+from vaezoo.pairs.pieces import data_at_once, join, rows_at_once, slices, trial_rows
 from vaezoo.pairs.plates import in_data_plate, log_density, sum_over_plates, total_log_density
 from vaezoo.pairs.sites import (
     Args,
@@ -272,7 +273,7 @@ def log_weight(trace: PairTrace) -> Tensor:
 
 @torch.no_grad()
 def log_weights(
-    pair: nn.Module, args: Args, num_samples: int, *, max_rows: int = MOST_ROWS
+    pair: nn.Module, args: Args, num_samples: int, *, max_rows: int | None = None
 ) -> Tensor:
     """Return log p(x, z) - log q(z | x) for draws from the guide, ``(S, B)``, in nats.
 
@@ -288,7 +289,7 @@ def log_weights(
     num_samples
         Draws S for each datum.
     max_rows
-        Most rows that go through the pair at a time.
+        Most rows that go through the pair at a time; by the size of a datum unless given.
 
     Examples
     --------
@@ -301,7 +302,8 @@ def log_weights(
     (torch.Size([5, 3]), True)
     """
     weigh = weigher(pair, args, num_samples)
-    pieces = slices(num_samples, rows_at_once(len(args[0]), most=max_rows))
+    most = max_rows or data_at_once(pair, args)
+    pieces = slices(num_samples, rows_at_once(len(args[0]), most=most))
     return join([weigh(args, piece.stop - piece.start) for piece in pieces])
 
 
@@ -320,7 +322,8 @@ def weigher(pair: nn.Module, args: Args, num_samples: int) -> Callable[[Args, in
     @torch.no_grad()
     def weigh(args: Args, number: int) -> Tensor:
         several = replace(particles, number=number)
-        return several.by_datum(_log_weights_of(pair, args, several, summed))
+        with pyro.validation_enabled(False):  # as where it is captured
+            return several.by_datum(_log_weights_of(pair, args, several, summed))
 
     return weigh
 

@@ -26,6 +26,9 @@ __all__ = [
 
 # Where one piece fills the cores of a CPU or a GPU, and more would take memory only.
 MOST_ROWS, MOST_FRAMES = 8192, 2**17
+# Of a tensor as large as x, on a CPU: log weights of 28 x 28 pixels take 0.75 of the time by 2,048
+# rows at a time that they take by 8,192, which no cache holds, and 1.6 times it by 256.
+MOST_NUMBERS, FEWEST_ROWS = 2**21, 512
 ROWS_OF_TRIAL = 8
 
 T = TypeVar("T")
@@ -60,8 +63,15 @@ def data_at_once(pair: nn.Module, args: Args, num_draws: int = 1) -> int:
     >>> from vaezoo.testing.pairs import LinearPair
     >>> data_at_once(LinearPair(), (torch.zeros(3, 4),), num_draws=100)
     81
+    >>> data_at_once(LinearPair(), (torch.zeros(3, 28, 28),))
+    2674
     """
-    return rows_at_once(num_draws, num_frames=args[0].shape[1] if takes_lengths(pair) else 1)
+    if takes_lengths(pair):
+        return rows_at_once(num_draws, num_frames=args[0].shape[1])
+    most = (
+        MOST_NUMBERS // max(1, args[0][:1].numel()) if args[0].device.type == "cpu" else MOST_ROWS
+    )
+    return rows_at_once(num_draws, most=min(MOST_ROWS, max(FEWEST_ROWS, most)))
 
 
 def slices(number: int, size: int) -> list[slice]:

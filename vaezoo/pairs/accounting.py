@@ -302,9 +302,8 @@ def log_weights(
     (torch.Size([5, 3]), True)
     """
     weigh = weigher(pair, args, num_samples)
-    most = max_rows or data_at_once(pair, args)
-    pieces = slices(num_samples, rows_at_once(len(args[0]), most=most))
-    return join([weigh(args, piece.stop - piece.start) for piece in pieces])
+    size = rows_at_once(len(args[0]), most=max_rows or data_at_once(pair, args))
+    return join([weigh(args, part.stop - part.start) for part in slices(num_samples, size)])
 
 
 def weigher(pair: nn.Module, args: Args, num_samples: int) -> Callable[[Args, int], Tensor]:
@@ -319,10 +318,9 @@ def weigher(pair: nn.Module, args: Args, num_samples: int) -> Callable[[Args, in
     """
     particles, summed = _ways(pair, args, num_samples)
 
-    @torch.no_grad()
     def weigh(args: Args, number: int) -> Tensor:
         several = replace(particles, number=number)
-        with pyro.validation_enabled(False):  # as where it is captured
+        with torch.no_grad(), pyro.validation_enabled(False):  # as where it is captured
             return several.by_datum(_log_weights_of(pair, args, several, summed))
 
     return weigh

@@ -21,7 +21,8 @@ _SIZES = {
     "pen": (1.1, 1.1),
     "lines": (3.2, 1.6),
 }
-WIDEST, LOWEST = 14.0, 1.2  # inches, of a sheet and of a panel in it
+MOST_NAMED = 6  # curves in a panel
+WIDEST, LOWEST = 14.0, 1.4  # inches, of a sheet and of a panel in it
 _LOWEST_NOTE, _NUM_NOTES = 21, 88  # MIDI numbers of a piano
 
 
@@ -73,6 +74,8 @@ def plot_panels(
     figure, axes = new_sheet(len(panels), columns, size, style, titled)
     plot = _PLOT[style.picture]
     for index, axis in enumerate(axes):
+        if style.picture == "lines" and index:
+            axis.sharey(axes[0])
         if index >= len(panels) or len(panels[index].x) == 0:
             axis.set_axis_off()
             continue
@@ -81,6 +84,10 @@ def plot_panels(
     if style.picture == "roll":
         longest = max(len(panel.x) for panel in panels)
         axes[0].set(xlim=(-0.5, longest - 0.5), ylim=_range_of_notes(panels, style))
+    handles, labels = axes[0].get_legend_handles_labels()
+    if 1 < len(handles) <= MOST_NAMED:
+        place = {"loc": "outside lower center", "ncols": MOST_NAMED, "frameon": False}
+        figure.legend(handles, labels, fontsize=7, **place)
     write_figure(figure, path, note)
 
 
@@ -169,9 +176,8 @@ def _lines(axis: Any, panel: Panel, style: Style) -> None:
             filled = np.where(panel.new[:, index], values, np.nan)
             axis.plot(filled, ".", color=line.get_color(), markersize=4)
     _mark_beginning(axis, panel, 1)
-    if 1 < panel.x.shape[1] <= 6:
-        axis.legend(frameon=False, fontsize=6)
     axis.set_xlabel("frame", fontsize=7)
+    axis.tick_params(labelleft=axis.get_subplotspec().is_first_col())
 
 
 def _mark_beginning(axis: Any, panel: Panel, width: int) -> None:

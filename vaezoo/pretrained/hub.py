@@ -88,7 +88,8 @@ def read_address(run: str | Path) -> Address:
     """
     parts = _ADDRESS.fullmatch(_text(run))
     if parts is None or ".." in _text(run):
-        raise RequestError(f"{shown(_text(run))} is no address; expected hf://owner/name@revision")
+        said = re.sub("^hf:/{1,2}", "hf://", _text(run))  # a path has lost a slash
+        raise RequestError(f"{shown(said)} is no address; expected hf://owner/name@revision")
     return Address(**parts.groupdict())
 
 

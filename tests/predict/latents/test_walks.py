@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 import vaezoo
 from vaezoo.cli import main
+from vaezoo.data import from_sequences
 from vaezoo.errors import RequestError
 from vaezoo.observations.predictions import prior_predictive
-from vaezoo.predict.latents.interpolation import _along_sphere
+from vaezoo.predict.latents.interpolation import _along_sphere, _score
 from vaezoo.predict.latents.traversal import _change
 from vaezoo.runs import Run
 
@@ -186,6 +187,29 @@ def test_latents_that_cannot_be_moved_are_refused(model: str) -> None:
     run = vaezoo.fit(model, training={"steps": 2})
     with pytest.raises(RequestError, match="moving codes needs"):
         vaezoo.traverse(run)
+
+
+def test_missing_entries_are_no_distance() -> None:
+    """A row that has the first column only is as far as that is."""
+    rows = np.array([[3.0, np.nan], [9.0, 9.0], [np.nan, np.nan]], np.float32)
+    way = np.array([[0.0, 0.0], [1.0, 50.0], [2.0, 0.0]])
+    assert _score(way, rows).distance == pytest.approx(2.0)
+
+
+def test_labels_of_sequences_of_other_lengths_are_told_apart() -> None:
+    """The longest row of the test data has fewer frames than that of the training."""
+    rng = np.random.default_rng(0)
+    label = np.arange(60) % 2
+    rows = [
+        rng.normal(3.0 * kind, 0.1, (9 if place < 50 else 6, 2)).astype(np.float32)
+        for place, kind in enumerate(label)
+    ]
+    splits = {"train": np.arange(40), "validation": np.arange(40, 50), "test": np.arange(50, 60)}
+    data = from_sequences(rows, label=label, splits=splits)
+    config = {"z_dim": 2, "hidden": 8, "likelihood": "gaussian"}
+    run = vaezoo.fit("dmm", data, config=config, training={"steps": 2})
+    moved = vaezoo.arithmetic(run, plus=1, minus=0)
+    assert moved.x.shape[:2] == moved.data.shape[:2] == (5, 6)
 
 
 def test_data_without_labels_have_no_arithmetic() -> None:

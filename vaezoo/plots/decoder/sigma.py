@@ -16,7 +16,8 @@ from vaezoo.runs import Run
 __all__ = ["plot_noise_scale"]
 
 NUM_BINS = 20
-MOST_NAMES, MOST_LINES = 24, 6
+MOST_NAMES, MOST_LINES = 40, 6
+ROOM = 165  # points for names, one below another
 MARKERS = "osD"  # of the intervals, so that no colour is needed to tell them apart
 
 Kind = Literal["map", "curve", "bars"]
@@ -108,7 +109,8 @@ def _bars(
     places = np.arange(len(there))
     axis.barh(places, values[there], color="0.6")
     if len(there) <= MOST_NAMES:
-        axis.set_yticks(places, [labels[place] for place in there.tolist()], fontsize=8)
+        size = min(8, ROOM / max(1, len(there)))
+        axis.set_yticks(places, [labels[place] for place in there.tolist()], fontsize=size)
     axis.invert_yaxis()
     _mark_one(axis, largest, along="x")
 

@@ -13,7 +13,7 @@ from vaezoo.plots.panels import Panel, plot_panels
 from vaezoo.plots.paper import INK, NEW, new_figure, write_figure
 from vaezoo.plots.sequences import without_end
 from vaezoo.plots.style import sequence_style
-from vaezoo.plots.vectors.cells import plot_cells
+from vaezoo.plots.vectors.cells import centre_and_unit, plot_cells
 from vaezoo.runs import Run
 
 __all__ = ["Strip", "plot_side_by_side", "plot_strips"]
@@ -63,8 +63,7 @@ def plot_side_by_side(
     ]
     note = "; ".join([note, *left_out])
     if x.ndim == 3:
-        names = tuple(run.info.get("columns", ()))
-        _plot_vectors(None if data is None else data[:rows], x[:rows], titles, names, path, note)
+        _plot_vectors(run, None if data is None else data[:rows], x[:rows], titles, path, note)
         return
     strips = [
         Strip(f"draw {row + 1}", several)
@@ -78,21 +77,12 @@ def plot_side_by_side(
 
 
 def _plot_vectors(
-    data: Array | None,
-    x: Array,
-    titles: Sequence[str],
-    names: Sequence[str],
-    path: Path,
-    note: str,
+    run: Run, data: Array | None, x: Array, titles: Sequence[str], path: Path, note: str
 ) -> None:
-    """Write a panel for each row of a table: what it is, and all that is made of it, by column.
-
-    Columns of a table have units of their own: values are in deviations from the mean of all that
-    is shown.
-    """
+    """Write a panel for each row of a table: what it is, and all that is made of it, by column."""
     whole = x.reshape(-1, x.shape[-1]) if data is None else data
-    centre, unit = np.nanmean(whole, 0), np.nanstd(whole, 0)
-    unit = np.where(unit > 0, unit, 1.0)
+    centre, unit = centre_and_unit(whole, run.transform)
+    names = tuple(run.info.get("columns", ()))
     figure, axes = new_figure(len(x), 1)
     figure.set_size_inches(max(5.0, 0.28 * x.shape[-1] + 2.0), 1.3 * len(x) + 1.2)
     places = np.arange(x.shape[-1])
@@ -131,7 +121,7 @@ def plot_strips(
         _plot_tiles(run, strips, titles, path, note)
         return
     panels = [
-        Panel(without_end(x), f"{strip.label}, {title}" if title or not index else "")
+        Panel(without_end(x), f"{strip.label}\n{title}" if title or not index else "")
         for strip in strips
         for index, (title, x) in enumerate(zip(titles, strip.x, strict=True))
     ]

@@ -13,7 +13,7 @@ from vaezoo.plots.grids import are_levels
 from vaezoo.plots.paper import write_figure
 from vaezoo.plots.vectors.columns import MOST_ELEMENTS
 
-__all__ = ["plot_cells"]
+__all__ = ["centre_and_unit", "plot_cells"]
 
 ACROSS = 4  # panels beside each other
 CELL = (0.22, 0.17)  # inches
@@ -30,9 +30,7 @@ def plot_cells(
 ) -> None:
     """Write a panel for each set of rows; a row of the table stands upright in it.
 
-    Columns of a table have units of their own: colours are deviations from the mean, of the
-    training rows where they are standardised, or else of all that is shown. Shares in columns
-    beside standardised ones stay, and so do grey levels.
+    Colours are deviations from the mean of each column; grey levels stay.
 
     Parameters
     ----------
@@ -74,18 +72,36 @@ def plot_cells(
     write_figure(figure, path, note)
 
 
+def centre_and_unit(x: Array, transform: Transform) -> tuple[Array, Array]:
+    """Return the mean and the deviation of each column, which has units of its own.
+
+    Those of the training rows where they are standardised, or else of ``x``, ``(N, D)``; 0 and 1
+    where a column has no value, and the unit 1 where it has one. Shares in columns beside
+    standardised ones stay.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, np.nan, 5.0], [3.0, np.nan, 5.0]])
+    >>> [one.tolist() for one in centre_and_unit(x, Transform())]
+    [[2.0, 0.0, 5.0], [1.0, 1.0, 1.0]]
+    """
+    number = np.maximum((~np.isnan(x)).sum(0), 1)
+    centre = np.nansum(x, 0) / number
+    unit = np.sqrt(np.nansum((x - centre) ** 2, 0) / number)
+    if transform.mean is not None and transform.std is not None:
+        # counts are not standardised, and no share either
+        counts = (transform.mean == 0) & (transform.std == 1) & (np.abs(x) > 1).any(0)
+        centre = np.where(counts, centre, transform.mean * transform.scale)
+        unit = np.where(counts, unit, transform.spread)
+    return centre, np.where(unit > 0, unit, 1.0)
+
+
 def _colours(x: Array, transform: Transform) -> tuple[Array, Array, dict[str, Any], str]:
     """Return centre and unit of each column, how cells are drawn, and what a colour is."""
     look: dict[str, Any] = {"interpolation": "nearest", "aspect": "auto"}
     if transform.std is None and are_levels(x, transform.scale):
         ends = {"cmap": "cividis", "vmin": 0, "vmax": transform.scale}
         return np.zeros(1), np.ones(1), look | ends, "x"
-    centre, unit = np.nanmean(x, 0), np.nanstd(x, 0)
-    if transform.mean is not None and transform.std is not None:
-        # counts are not standardised, and no share either
-        counts = (transform.mean == 0) & (transform.std == 1) & (np.abs(x) > 1).any(0)
-        centre = np.where(counts, centre, transform.mean * transform.scale)
-        unit = np.where(counts, unit, transform.spread)
-    unit = np.where(unit > 0, unit, 1.0)
+    centre, unit = centre_and_unit(x, transform)
     most = min(MOST_DEVIATIONS, float(np.nanmax(np.abs((x - centre) / unit), initial=1e-3)))
     return centre, unit, look | {"cmap": "PuOr_r", "vmin": -most, "vmax": most}, "deviations of x"

@@ -115,7 +115,7 @@ def _short(name: str) -> str:
     """
     if len(name) <= LONGEST_NAME:
         return name
-    half = LONGEST_NAME // 2
+    half = (LONGEST_NAME - 1) // 2
     return f"{name[:half]}~{name[-half:]}"
 
 

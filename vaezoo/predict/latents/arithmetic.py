@@ -147,9 +147,8 @@ def arithmetic(
     moved = codes.with_label(minus)
     if not len(moved):
         raise RequestError(f"no row of the {split} data has the label {minus:g}")
-    shifted = replace(
-        moved, reals={name: value + scale * moves[name] for name, value in moved.reals.items()}
-    )
+    reals = {s.name: moved.reals[s.name] + scale * moves[s.latent] for s in moved.sites}
+    shifted = replace(moved, reals=reals)
     before, after = (shown(part.decoded(x=x, seed=seed)) for part in (moved, shifted))
     classifier = train_classifier(of_training, codes)
     earlier, later = (float((classifier.predict(x) == plus).mean()) for x in (before, after))
@@ -161,7 +160,7 @@ def arithmetic(
 def _direction(
     labelled: LabelledCodes, plus: float, minus: float
 ) -> tuple[Direction, dict[str, torch.Tensor]]:
-    """Return the difference of two mean codes by site, and how sure it is."""
+    """Return the difference of two mean codes by latent, and how sure it is."""
     sides = [labelled.with_label(label) for label in (plus, minus)]
     numbers = [len(side) for side in sides]
     for label, number in zip((plus, minus), numbers, strict=True):
@@ -178,7 +177,7 @@ def _direction(
         move = means[0].mean(0) - means[1].mean(0)
         squares += float(move.square().sum())
         variances += sum(float(mean.var(0).sum()) / len(mean) for mean in means)
-        moves |= dict.fromkeys(labelled.codes.of_latent(latent), move)
+        moves[latent] = move
     length, error = float(np.sqrt(squares)), float(np.sqrt(variances))
     return Direction(plus, minus, numbers[0], numbers[1], length, error), moves
 

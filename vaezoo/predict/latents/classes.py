@@ -1,7 +1,8 @@
 """Codes with labels, and a classifier that says what is seen in what a model makes of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,15 +47,21 @@ class Classifier:
 
     labels: Array
     accuracy: float
-    _fitted: object
+    _fitted: Any
 
     def probabilities(self, x: Array) -> Array:
         """Return how probable each label is of data ``(N, *x_shape)``, ``(N, K)``."""
-        return np.asarray(self._fitted.predict_proba(as_rows(x)))  # type: ignore[attr-defined]
+        return np.asarray(self._fitted.predict_proba(self._rows(x)))
 
     def predict(self, x: Array) -> Array:
         """Return the most probable label of data ``(N, *x_shape)``, ``(N,)``."""
-        return np.asarray(self._fitted.predict(as_rows(x)))  # type: ignore[attr-defined]
+        return np.asarray(self._fitted.predict(self._rows(x)))
+
+    def _rows(self, x: Array) -> Array:
+        """Return data as rows with as many frames as those of the training have."""
+        width = int(self._fitted.n_features_in_)
+        rows = as_rows(x)[:, :width]
+        return np.pad(rows, [(0, 0), (0, width - rows.shape[1])])
 
 
 def labelled_codes(
@@ -94,8 +101,9 @@ def train_classifier(training: LabelledCodes, others: LabelledCodes) -> Classifi
 
     fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     fitted.fit(training.pictures, training.label)
-    accuracy = float(fitted.score(others.pictures, others.label))
-    return Classifier(np.asarray(fitted.classes_), accuracy, fitted)
+    classifier = Classifier(np.asarray(fitted.classes_), float("nan"), fitted)
+    right = classifier.predict(others.pictures) == others.label
+    return replace(classifier, accuracy=float(right.mean()))
 
 
 def as_rows(x: Array) -> Array:

@@ -34,7 +34,8 @@ class PathScore:
     largest_step, mean_step
         Between neighbours on the way; a decoder that jumps has a largest far above the mean.
     distance
-        From points of the way to the nearest row of the training, the mean over inner points.
+        From points of the way to the nearest row of the training, the mean over inner points. Of a
+        row with missing entries those count that are there.
     """
 
     largest_step: float
@@ -201,18 +202,19 @@ def _rows_of_training(run: Run, batches: Batches, frames: int) -> Array:
         named = dict(zip(batches.names, args, strict=True))
         x = shown(as_predicted([in_data_units(run, {"x": named["x"]}, named.get("length"))]))
         parts.append(x if "length" not in named else _with_frames(x, frames))
-    whole = np.nan_to_num(np.concatenate(parts)) / run.transform.spread
+    whole = np.concatenate(parts) / run.transform.spread
     return whole.astype(np.float32).reshape(len(whole), -1)
 
 
 def _with_frames(x: Array, frames: int) -> Array:
     missing = max(0, frames - x.shape[1])
-    return np.pad(x[:, :frames], [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
+    return np.pad(np.nan_to_num(x[:, :frames]), [(0, 0), (0, missing), *[(0, 0)] * (x.ndim - 2)])
 
 
 def _score(way: Array, neighbours: Array) -> PathScore:
     flat = np.nan_to_num(way.reshape(len(way), -1).astype(np.float32))
-    elements = np.sqrt(flat.shape[1])
-    steps = np.linalg.norm(np.diff(flat, axis=0), axis=1) / elements
-    nearest = [np.linalg.norm(neighbours - point, axis=1).min() for point in flat[1:-1]]
-    return PathScore(float(steps.max()), float(steps.mean()), float(np.mean(nearest) / elements))
+    steps = np.linalg.norm(np.diff(flat, axis=0), axis=1) / np.sqrt(flat.shape[1])
+    there = (~np.isnan(neighbours)).sum(1)
+    rows, there = neighbours[there > 0], there[there > 0]
+    nearest = [np.sqrt((np.nansum((rows - point) ** 2, 1) / there).min()) for point in flat[1:-1]]
+    return PathScore(float(steps.max()), float(steps.mean()), float(np.mean(nearest)))

@@ -30,6 +30,13 @@ Differs from the paper
     The signs of the off-diagonal of B are free, -a_t d_t: a softplus there, as in the authors'
     code, lets neighbours correlate negatively only. ``rbf`` is exp(-(s - t)^2 / 2 l^2), ``matern``
     exp(-abs(s - t) / l). beta is 1, and a setting of training.
+
+What its defaults are worth
+    Rows of a picture are not smooth: on ``digits-rows`` the ELBO is -3.32 +- 0.01 nats per frame of
+    test rows (``vaezoo evaluate RUN --seed S``, mean over S = 0, ..., 7; one draw of S = 0 has
+    -3.37), that of frames given the value before -3.37. With lr 0.01 and ``hidden=128`` it is
+    -3.32, with ``kl_warmup=1000`` as well -3.34, with ``kernel="matern"`` instead of that -3.29,
+    all +- 0.01.
 """
 
 import math

@@ -45,6 +45,8 @@ __all__ = [
     "z_option",
 ]
 
+LEAST_ROOM = 20  # characters, for what is wrapped
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -279,15 +281,18 @@ def echo_points(run: Any, **sides: str) -> None:
 def table(rows: list[tuple[str, ...]], *, width: int = 80) -> None:
     """Print rows in aligned columns, the last one wrapped within the width.
 
-    The first row holds the headings.
+    The first row holds the headings. Where there is no room for it, the last column stands below
+    the others.
     """
     import textwrap
 
     sizes = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     indent = sum(sizes) + 2 * len(sizes)
+    is_below = width - indent < min(LEAST_ROOM, max(len(row[-1]) for row in rows))
     for row in rows:
         start = "".join(cell.ljust(size + 2) for cell, size in zip(row, sizes, strict=False))
-        lines = textwrap.wrap(row[-1], max(20, width - indent)) or [""]
-        echo((start + lines[0]).rstrip())
-        for line in lines[1:]:
-            echo(" " * indent + line)
+        lines = textwrap.wrap(row[-1], width - 4 if is_below else max(LEAST_ROOM, width - indent))
+        first, *others = ["", *lines] if is_below else lines or [""]
+        echo((start + first).rstrip())
+        for line in others:
+            echo(" " * (4 if is_below else indent) + line)

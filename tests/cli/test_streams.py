@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from vaezoo.cli import main
 from vaezoo.cli._flags import in_flags
+from vaezoo.cli._shared import table
 from vaezoo.errors import source_of
 from vaezoo.testing import scaffold
 
@@ -191,3 +192,9 @@ def test_what_no_command_can_do_is_refused(words: list[str]) -> None:
     result = vaezoo(*words)
     assert result.exit_code == 2
     assert re.fullmatch(r"vaezoo: .*(zero byte|never end).*\n", result.stderr)
+
+
+def test_a_last_column_without_room_stands_below(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = "x" * 70
+    table([("run", ""), (wide, "epochs=20, batch_size=128")])
+    assert capsys.readouterr().out.splitlines() == ["run", wide, "    epochs=20, batch_size=128"]

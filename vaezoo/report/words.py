@@ -1,4 +1,4 @@
-"""The verdict in about eight lines of plain words, wrapped at 80 columns."""
+"""The verdict in a few lines of plain words, wrapped at 80 columns."""
 
 import textwrap
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Runs side by side on the same data: paired differences of log p(x), where they mean anything."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Comparison:
     num_rows: int
     split: str
     unit: str
-    values: tuple[Array, ...]
+    values: tuple[Array, ...] = field(repr=False)
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook: log p(x) of each, and its difference from the best."""

@@ -83,7 +83,8 @@ def traverse(
         else:
             plot_traversal(run, moved, rows, file)
     table(moved.cells())
-    latent = "latent" if len(moved.units) == 1 else "latents"
-    of_rows = f"{len(moved.units)} {latent} of row {', '.join(map(str, rows))}"
+    number = len(moved.units)
+    latents_of = f"{number} latent{'s' * (number != 1)} of row{'s' * (len(rows) != 1)}"
+    of_rows = f"{latents_of} {', '.join(map(str, rows))}"
     echo(f"\n{of_rows}, x: {options['x']} -> {path}")
     echo_points(run, z="mean", x=options["x"])

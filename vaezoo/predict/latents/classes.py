@@ -1,5 +1,6 @@
 """Codes with labels, and a classifier that says what is seen in what a model makes of them."""
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,15 @@ def labelled_codes(
 
 def train_classifier(training: LabelledCodes, others: LabelledCodes) -> Classifier:
     """Train a classifier on what a model makes of codes, and score it on that of others."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    fitted.fit(training.pictures, training.label)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # its accuracy says how good it is
+        fitted.fit(training.pictures, training.label)
     classifier = Classifier(np.asarray(fitted.classes_), float("nan"), fitted)
     right = classifier.predict(others.pictures) == others.label
     return replace(classifier, accuracy=float(right.mean()))

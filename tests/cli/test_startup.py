@@ -1,7 +1,7 @@
 """What is asked for often answers at once, and no command waits for what it does not use.
 
 Help, lists and shell completion load no torch; Inductor and Dynamo come in where something is
-captured or compiled, and scikit-learn never.
+captured or compiled, pandas where data are tables, and scikit-learn never.
 """
 
 import os
@@ -91,7 +91,7 @@ def test_quick_answers(name: str) -> None:
     pytest.fail(f"{min(needed):.2f} s, and {min(bare):.2f} s of a bare interpreter")
 
 
-SLOW_TO_IMPORT = ("torch._inductor", "torch._dynamo", "sklearn")
+SLOW_TO_IMPORT = ("torch._inductor", "torch._dynamo", "sklearn", "pandas", "xarray")
 ON_A_RUN: dict[str, list[str]] = {
     "show": ["show", "vrnn"],
     "sample": ["sample", "RUN", "--out", "samples.npz"],

@@ -18,10 +18,9 @@ sec. 3.2; warm-up windows and the shrunk covariance as in Stan.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-import xarray as xr
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
@@ -376,9 +375,8 @@ def convergence(result: HMCResult) -> Convergence:
     torch.Size([3])
     """
     az, draws = import_arviz(), _labelled(result)
-    bulk, tail = (az.ess(draws, method=method)["u"].min("latent") for method in ("bulk", "tail"))
-    sizes = (torch.from_numpy(value.values.copy()) for value in (bulk, tail))
-    return Convergence(largest_r_hat(result), *sizes)
+    sizes = (az.ess(draws, method=name)["u"].min("latent").values for name in ("bulk", "tail"))
+    return Convergence(largest_r_hat(result), *(torch.from_numpy(size.copy()) for size in sizes))
 
 
 def largest_r_hat(result: HMCResult) -> Tensor:
@@ -395,6 +393,8 @@ def largest_r_hat(result: HMCResult) -> Tensor:
     return torch.from_numpy(r_hat.values.copy())
 
 
-def _labelled(result: HMCResult) -> xr.Dataset:
+def _labelled(result: HMCResult) -> Any:
+    from xarray import Dataset  # which brings pandas
+
     draws = result.unconstrained.cpu().double().numpy()
-    return xr.Dataset({"u": (("chain", "draw", "datum", "latent"), draws)})
+    return Dataset({"u": (("chain", "draw", "datum", "latent"), draws)})

@@ -1,9 +1,9 @@
 """Figures of forecasts and of missing entries that were filled in."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
@@ -16,13 +16,16 @@ from vaezoo.predict.forecasting import quantiles, values_of
 from vaezoo.predict.imputation import Imputation
 from vaezoo.runs import Run
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 __all__ = ["plot_forecast", "plot_imputation"]
 
 _MOST_ROWS = {"image": 8, "roll": 4, "sound": 6, "pen": 8, "lines": 4}
 _DRAWS = {"image": 8, "pen": 8}
 
 
-def plot_forecast(run: Run, tree: xr.DataTree, path: Path) -> None:
+def plot_forecast(run: Run, tree: "xr.DataTree", path: Path) -> None:
     """Write a forecast as a picture of its kind.
 
     Real values as bands; piano-rolls as what came beside the probability of each note; drawings and

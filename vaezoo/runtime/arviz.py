@@ -1,11 +1,12 @@
 """The installed ArviZ, 0.23 or 1.x: imported here and nowhere else."""
 
 import warnings
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from vaezoo.errors import RunError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["import_arviz", "to_arviz"]
 
@@ -28,7 +29,7 @@ def import_arviz() -> Any:
     return arviz
 
 
-def to_arviz(tree: xr.DataTree) -> Any:
+def to_arviz(tree: "xr.DataTree") -> Any:
     """Return what the installed ArviZ works on: a DataTree on 1.x, an InferenceData on 0.23.
 
     Examples

@@ -184,8 +184,8 @@ def _moved(
         order = np.argsort(-change)[:most]
     chosen = tuple(units[place] for place in order.tolist())
     data = shown(codes.decoded(x=x, seed=seed))
-    values_, made = values.numpy()[order], made[:, order]
-    return Traversal(chosen, values_, made, data, change[order], transform.unit_of_x)
+    places, made = values.numpy()[order], made[:, order]
+    return Traversal(chosen, places, made, data, change[order], transform.unit_of_x)
 
 
 def _change(x: Array) -> float:

@@ -12,6 +12,7 @@ from vaezoo.cli import main
 from vaezoo.data import from_sequences
 from vaezoo.errors import RequestError
 from vaezoo.observations.predictions import prior_predictive
+from vaezoo.predict.latents import classes
 from vaezoo.predict.latents.interpolation import _along_sphere, _score
 from vaezoo.predict.latents.traversal import _change
 from vaezoo.runs import Run
@@ -210,6 +211,15 @@ def test_labels_of_sequences_of_other_lengths_are_told_apart() -> None:
     run = vaezoo.fit("dmm", data, config=config, training={"steps": 2})
     moved = vaezoo.arithmetic(run, plus=1, minus=0)
     assert moved.x.shape[:2] == moved.data.shape[:2] == (5, 6)
+
+
+def test_of_many_rows_some_of_all_labels_are_taken(
+    linear: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = vaezoo.arithmetic(linear, plus=1, minus=0).direction
+    monkeypatch.setattr(classes, "MOST_LABELLED", 200)
+    some = vaezoo.arithmetic(linear, plus=1, minus=0).direction
+    assert 20 <= some.num_plus + some.num_minus <= 60 < whole.num_plus + whole.num_minus
 
 
 def test_data_without_labels_have_no_arithmetic() -> None:

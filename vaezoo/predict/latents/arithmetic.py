@@ -104,8 +104,9 @@ def arithmetic(
 ) -> Arithmetic:
     """Add (mean code with a label - mean code with another) to codes of data with the latter.
 
-    The direction is found on training rows, and is added to the codes of other rows. Of a sequence
-    the code is the mean over its frames, and the direction is added in every frame.
+    The direction is found on training rows, and is added to the codes of other rows; of more than
+    10,000 of either, so many at random. Of a sequence the code is the mean over its frames, and the
+    direction is added in every frame.
 
     Parameters
     ----------

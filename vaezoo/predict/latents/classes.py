@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vaezoo.data import DataLike
+from vaezoo.data.batches import Batches
 from vaezoo.data.dataset import Array
 from vaezoo.errors import RequestError
 from vaezoo.predict.latents.codes import Codes, find_codes, labels_of, rows_of
@@ -16,6 +17,8 @@ from vaezoo.runs import Run
 from vaezoo.runs.conditions import Given
 
 __all__ = ["Classifier", "LabelledCodes", "labelled_codes", "train_classifier"]
+
+MOST_LABELLED = 10_000  # more take minutes, and make no other mean and no other classifier
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def labelled_codes(
     limit: int | None = None,
     given: Given | None = None,
 ) -> LabelledCodes:
-    """Return the codes of rows, with their labels.
+    """Return the codes of rows, with their labels; of more than 10,000, so many at random.
 
     Raises
     ------
@@ -85,6 +88,7 @@ def labelled_codes(
     explaining, batches = rows_of(
         run, data, split=split, limit=limit, given=given, data_dir=data_dir
     )
+    batches = _at_most(batches, split, MOST_LABELLED)
     label = labels_of(batches, split, batches.size(split, limit))
     if label is None:
         raise RequestError(
@@ -92,6 +96,16 @@ def labelled_codes(
             "have one by `label` in training"
         )
     return LabelledCodes(find_codes(explaining, batches, split=split, limit=limit), label)
+
+
+def _at_most(batches: Batches, split: str, number: int) -> Batches:
+    """Return batches of so many rows of a split, at random: data may lie in the order of labels."""
+    rows = batches.data.rows(split)
+    if len(rows) <= number:
+        return batches
+    some = np.sort(np.random.default_rng(0).choice(rows, number, replace=False))
+    data = replace(batches.data, splits={split: some})
+    return Batches(data, batches.transform, batches.names, batches.device)
 
 
 def train_classifier(training: LabelledCodes, others: LabelledCodes) -> Classifier:

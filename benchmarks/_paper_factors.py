@@ -102,7 +102,7 @@ def mig(codes: NDArray[np.float64], factors: NDArray[np.int64], bins: int = 20) 
 
 def m2(folder: Path, seed: int) -> list[Figure]:
     """Accuracy of M2 with 600 labels of MNIST, beside a linear classifier of the same labels."""
-    steps, labels = 1_500, 600
+    steps, labels = 6_000, 600
     data = load_data("mnist")
     labelled, rest = few_labels(data, labels, seed)
     label = np.full(len(data.x), -1, np.int64)

@@ -1,4 +1,4 @@
-"""Linear-Gaussian factor models with their exact posterior as the guide: maximum likelihood by SVI.
+"""Linear models: factors with their exact posterior as the guide, and principal components.
 
     p(x, z)  = N(z; 0, I) N(x; W z + b, Psi)
     q(z | x) = N(z; M^-1 W^T Psi^-1 (x - b), M^-1),   M = I + W^T Psi^-1 W
@@ -10,9 +10,10 @@ z     ``(z_dim,)``  factor
 x     ``x_shape``   observed, real
 ====  ============  ===========================================
 
-The guide has no parameters: it is the posterior of the model that there is, so that the importance
+That guide has no parameters: it is the posterior of the model that there is, so that the importance
 weight of every draw is p(x). Its mean, the objective ``iwae``, is log p(x) at every step, without
-noise, and following it is maximum likelihood.
+noise, and following it is maximum likelihood. Principal components have codes in its place, and no
+density of them.
 """
 
 import math
@@ -24,9 +25,9 @@ from pydantic import PositiveFloat, PositiveInt
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from vaezoo import register
+from vaezoo import parts, register
 
-__all__ = ["PPCA", "FactorAnalysis"]
+__all__ = ["PCA", "PPCA", "FactorAnalysis"]
 
 
 @register(
@@ -128,3 +129,63 @@ class PPCA(FactorAnalysis):
     """
 
     one_variance: ClassVar[bool] = True
+
+
+@register(
+    "pca",
+    data="vectors",
+    reference="Pearson 1901",
+    presets={"default": {"training": {"lr": 0.01}}},
+    tags=("baseline",),
+)
+class PCA(nn.Module):
+    """Principal component analysis: the best linear way to few numbers and back.
+
+        p(x | z) = N(x; W z + b, I),   p(z) flat,   W^T W = I
+        q(z | x) = a point, z = W^T (x - b)
+
+    ====  ============  ===========================================
+    site  event shape   meaning
+    ====  ============  ===========================================
+    z     ``(z_dim,)``  components of x
+    x     ``x_shape``   observed, real
+    ====  ============  ===========================================
+
+    It has no density of codes, and so a reconstruction and no ELBO; ``ppca`` has one. At its
+    optimum the columns of W span the first principal components, in no order, and the mean squared
+    error of a datum is the sum of the other eigenvalues of the covariance. There are no more
+    components than elements of x, whatever ``z_dim`` is.
+
+    Reference
+        Pearson 1901, *On Lines and Planes of Closest Fit to Systems of Points in Space*,
+        Philosophical Magazine 2.
+
+    Differs from the paper
+        Gradient steps on the squared error, in the place of eigenvectors.
+    """
+
+    def __init__(self, *, x_shape: tuple[int, ...], z_dim: PositiveInt = 10) -> None:
+        super().__init__()
+        self.x_shape, size = tuple(x_shape), math.prod(x_shape)
+        self.A = nn.Parameter(torch.randn(size, min(z_dim, size)))
+        self.b = nn.Parameter(torch.zeros(size))
+        self.prior = parts.Flat(min(z_dim, size))
+
+    @property
+    def loadings(self) -> Tensor:
+        """W, orthonormal columns ``(D, L)``."""
+        return torch.linalg.qr(self.A).Q
+
+    def model(self, x: Tensor) -> None:
+        """p(x | z) of ``x (B, *x_shape)``."""
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.prior())
+            loc = z @ self.loadings.T + self.b
+            likelihood = dist.Normal(loc.reshape(*loc.shape[:-1], *self.x_shape), 1.0)
+            pyro.sample("x", likelihood.to_event(len(self.x_shape)), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        """The code of ``x (B, *x_shape)``."""
+        z = (x.reshape(len(x), -1) - self.b) @ self.loadings
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Delta(z).to_event(1))

@@ -33,7 +33,7 @@ _HOME_VARIABLE = "VAEZOO_TEST_HOME"
 # these holds for registrations that have other settings.
 STRUCTURES = (
     *("ae", "aevb", "cvae", "factor-analysis", "fsq", "gmvae", "independent", "iwae-2l"),
-    *("ladder-vae", "maf", "miwae", "mixture", "mvae", "prodlda", "ssvae"),
+    *("ladder-vae", "maf", "miwae", "mixture", "mvae", "pca", "prodlda", "ssvae"),
     *("vae-bernoulli", "vae-counts"),
     *("vae-full-rank", "vae-gaussian", "vae-gumbel", "vae-iaf", "vae-linear", "vae-mixture"),
     *("vae-sphere", "vae-tabular", "vae-tied", "vampprior", "vq-vae"),

@@ -55,6 +55,27 @@ def test_steps_lead_to_the_maximum_of_the_likelihood(x: Tensor) -> None:
     assert -float(closure().detach()) == pytest.approx(fit_ppca(x, 2)[1], abs=1e-3)
 
 
+def test_what_principal_components_leave_are_the_other_eigenvalues(x: Tensor) -> None:
+    pair = pair_of("pca", z_dim=2)
+    optimizer = torch.optim.LBFGS(pair.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = ELBO().loss(pair, (x,))
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    left = torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[:-2].sum()
+    expected = 0.5 * float(left) + 2.5 * math.log(2 * math.pi)
+    assert float(closure().detach()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_directions_of_principal_components_are_orthonormal() -> None:
+    loadings = pair_of("pca", z_dim=3).loadings.detach()
+    torch.testing.assert_close(loadings.T @ loadings, torch.eye(3, dtype=loadings.dtype))
+
+
 def test_components_are_summed_out() -> None:
     """log sum_k pi_k prod_i Bernoulli(x_i; y_ki)."""
     pair = pair_of("mixture", num_components=3)

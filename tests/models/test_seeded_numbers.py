@@ -37,6 +37,7 @@ ELBO = {  # nats per datum or frame, of the weights after three steps
     "mopoe": -42.832581,
     "mvae": -44.567581,
     "not-miwae": -109.380188,
+    "pca": -64.359062,
     "prodlda": -317.490692,
     "rnn": -5.613231,
     "slds": -6.456477,

@@ -136,6 +136,8 @@ def what_is_not_learned(run: Run, data_dir: str | None = None) -> str:
     >>> what_is_not_learned(run).partition(":")[0]
     'untrained'
     """
+    if "unlearned_floor" in run.info:  # what a training that came to its end compared
+        return _kept_note(run)
     elbo = _best_elbo(run)
     with attempt("", lambda line: None):  # the figures themselves say what cannot be read
         floor = None if elbo is None else _unlearned(run, elbo, data_dir)
@@ -146,10 +148,11 @@ def what_is_not_learned(run: Run, data_dir: str | None = None) -> str:
 
 def _kept_note(run: Run) -> str:
     """Return the same as far as the training wrote it down, which needs no data."""
-    elbo, floor = _best_elbo(run), run.info.get("unlearned_floor")
-    if elbo is None or floor is None or elbo >= floor + HARDLY_MORE:
+    floor = run.info.get("unlearned_floor")
+    if floor is None:  # of most runs, whose records are not read for each picture then
         return ""
-    return _untrained(elbo, floor)
+    elbo = _best_elbo(run)
+    return "" if elbo is None or elbo >= floor + HARDLY_MORE else _untrained(elbo, floor)
 
 
 def _best_elbo(run: Run) -> float | None:

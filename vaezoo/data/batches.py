@@ -1,6 +1,7 @@
 """Batches of a data set on a device, as the arguments that a pair's model and guide take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -70,6 +71,11 @@ class Batches:
     def share(self, other: "Batches") -> None:
         """Keep the same rows in memory as other batches of these data."""
         self._resident = other._resident
+
+    def with_splits(self, splits: Mapping[str, Array]) -> "Batches":
+        """Return batches of the same data in other splits, each the positions of its rows."""
+        data = replace(self.data, splits=dict(splits))
+        return Batches(data, self.transform, self.names, self.device)
 
     def size(self, split: str, limit: int | None = None) -> int:
         """Return the number of rows in a split, or of its first ``limit``."""

@@ -136,7 +136,7 @@ class _Weights:
         alike = self.num_rows // size if size == self.first else 1
         if len(pieces) * alike < FEWEST_CALLS or takes_lengths(self.pair):
             with networks_in(self.precision, args[0].device):
-                return log_weights(self.pair, args, self.num_samples, max_rows=most)
+                return log_weights(self.pair, args, self.num_samples)
         numbers = [piece.stop - piece.start for piece in pieces]
         return join([self._weigh(args, n, alike * numbers.count(n)) for n in numbers])
 

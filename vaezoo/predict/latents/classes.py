@@ -103,9 +103,8 @@ def _at_most(batches: Batches, split: str, number: int) -> Batches:
     rows = batches.data.rows(split)
     if len(rows) <= number:
         return batches
-    some = np.sort(np.random.default_rng(0).choice(rows, number, replace=False))
-    data = replace(batches.data, splits={split: some})
-    return Batches(data, batches.transform, batches.names, batches.device)
+    some = np.random.default_rng(0).choice(rows, number, replace=False)
+    return batches.with_splits({split: np.sort(some)})
 
 
 def train_classifier(training: LabelledCodes, others: LabelledCodes) -> Classifier:

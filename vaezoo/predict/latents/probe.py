@@ -1,7 +1,7 @@
 """What the codes of a run know of labels, and of the factors that data were made from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,7 @@ def _two_parts(batches: Batches, split: str, limit: int, seed: int) -> Batches:
                 f"{len(rows)} rows are {name}, and codes are judged by {FEWEST} or more; "
                 "`split='all'` has all rows"
             )
-    return Batches(replace(data, splits=parts), batches.transform, batches.names, batches.device)
+    return batches.with_splits(parts)
 
 
 def _chosen(data: Data, factors: Sequence[str] | None) -> tuple[str, ...]:

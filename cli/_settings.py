@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from vaezoo.cli._shared import Decorator
 from vaezoo.errors import RequestError, refusing, shown
-from vaezoo.settings import Settings
+from vaezoo.settings import Settings, texts_of_fields
 
 __all__ = ["nested", "parse_settings", "setting_options", "typed_settings", "typed_words"]
 
@@ -20,9 +20,9 @@ MOST_SHOWN = 1e6
 
 def setting_options(kind: type[Settings], *, leave_out: Sequence[str] = ()) -> Decorator:
     """Return the options of a kind of settings: types, ranges, choices, defaults and help."""
-    options = [
-        _option(name, field) for name, field in kind.model_fields.items() if name not in leave_out
-    ]
+    texts = texts_of_fields(kind)
+    fields = kind.model_fields.items()
+    options = [_option(name, field, texts[name]) for name, field in fields if name not in leave_out]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
@@ -32,7 +32,7 @@ def setting_options(kind: type[Settings], *, leave_out: Sequence[str] = ()) -> D
     return decorate
 
 
-def _option(name: str, field: FieldInfo) -> Decorator:
+def _option(name: str, field: FieldInfo, text: str) -> Decorator:
     annotation, bounds = _without_none(field)
     flag = f"--{name.replace('_', '-')}"
     if annotation is bool and field.default is None:  # there is a yes, a no, and neither
@@ -43,7 +43,7 @@ def _option(name: str, field: FieldInfo) -> Decorator:
         is_flag=annotation is bool,
         default=field.default,
         show_default=field.default is not None and annotation is not bool,
-        help=field.description,
+        help=text,
     )
 
 

@@ -4,7 +4,11 @@ The text below a field is its documentation and the help of its flag: the comman
 options, choices, ranges and defaults from these classes.
 """
 
+import ast
+import sys
 from collections.abc import Mapping
+from inspect import cleandoc, getsource
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -27,15 +31,13 @@ from vaezoo.options import (
     Schedule,
 )
 
-__all__ = ["DataSettings", "Settings", "Training", "checked", "describe"]
+__all__ = ["DataSettings", "Settings", "Training", "checked", "describe", "texts_of_fields"]
 
 
 class Settings(BaseModel):
     """Settings whose names and types are checked."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)
@@ -220,3 +222,27 @@ def describe(error: ValidationError) -> list[str]:
         what = what.replace("a valid tuple", "a list, as [64, 64]")
         problems.append(f"{where}: {what} (got {shown(problem['input'])})")
     return problems
+
+
+def texts_of_fields(kind: type[Settings]) -> dict[str, str]:
+    """Return the text below each field of a kind of settings, by its name.
+
+    It is read when it is asked for: pydantic would read it whenever the class is imported, which
+    takes longer than all else that it does.
+
+    Examples
+    --------
+    >>> texts_of_fields(Training)["lr"]
+    'Learning rate.'
+    """
+    nodes = ast.parse(getsource(sys.modules[kind.__module__])).body
+    (body,) = (n.body for n in nodes if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
+    texts = {}
+    for field, text in pairwise(body):
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(words))),
+            ):
+                texts[name] = cleandoc(words)
+    return texts

@@ -10,7 +10,7 @@ import pytest
 import vaezoo
 from vaezoo.cli import main
 from vaezoo.cli._reading import READING
-from vaezoo.settings import DataSettings, Training
+from vaezoo.settings import DataSettings, Training, texts_of_fields
 
 NAMES = ("sample", "reconstruct", "encode", "evaluate", "analyse", "forecast", "impute")
 FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(vaezoo, name) for name in NAMES}
@@ -64,12 +64,12 @@ def test_every_argument_is_an_option(name: str, function: Callable[..., Any]) ->
 
 @pytest.mark.parametrize("kind", [Training, DataSettings])
 def test_every_setting_is_an_option_of_train(kind: type[Training | DataSettings]) -> None:
-    options = options_of("train")
+    options, texts = options_of("train"), texts_of_fields(kind)
     for name, field in kind.model_fields.items():
         if name in ("name", "dir", "objective_options", *READING):
             # --data, --data-dir, --set, and the columns of a table, which a person types by comma
             continue
-        assert options[name].help == field.description
+        assert options[name].help == texts[name]
         assert options[name].get_default(click.Context(click.Command("x"))) == field.default
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from vaezoo.engine.capture import Captured, Function, capture, recapture
+from vaezoo.engine.recurrence.loops import is_loop
 from vaezoo.engine.recurrence.planned import Planned
-from vaezoo.engine.recurrence.step_plan import is_loop
 
 __all__ = ["Graphs"]
 

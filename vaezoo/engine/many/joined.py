@@ -24,8 +24,9 @@ from vaezoo.engine.many.batched import (
 )
 from vaezoo.engine.many.memory import Memory
 from vaezoo.engine.many.sweeps import Arguments, SweepOfSeeds
+from vaezoo.engine.recurrence.loops import is_loop, is_loop_backward
 from vaezoo.engine.recurrence.step_derivative import subgraph
-from vaezoo.engine.recurrence.step_plan import is_loop, is_loop_backward, plan_of
+from vaezoo.engine.recurrence.step_plan import plan_of
 from vaezoo.engine.reduction import outputs_of, placeholders
 from vaezoo.engine.replay.flat import flat_function
 

@@ -2,30 +2,28 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from vaezoo.checks.blame import class_of, line_of, one_line
-from vaezoo.engine.capture import NotCapturedError
+from vaezoo.checks.blame import class_of, line_of
 from vaezoo.engine.compiler import seconds_saved
-from vaezoo.engine.outcomes import largest_error
-from vaezoo.engine.recurrence.step_graph import NotPlannedError, step_graph
-from vaezoo.engine.recurrence.step_plan import StepPlan
 from vaezoo.engine.repayment import FEWEST_STEPS_CAPTURED
 from vaezoo.options import EngineName
 from vaezoo.runtime.isolation import untouched
 from vaezoo.sequences.paths import training_form
 from vaezoo.sequences.unrolled import Step, loop
 
+if TYPE_CHECKING:
+    from vaezoo.engine.recurrence.step_plan import StepPlan
+
 __all__ = ["Planned", "planned_form"]
 
 # Of one core, for the vrnn of benchmarks/sequences.py: Inductor itself, and the compilers of C++
 # that it starts side by side, for the way there and the way back.
 _SECONDS_OF_INDUCTOR, _SECONDS_OF_COMPILERS, _NUM_COMPILERS = 8.0, 20.0, 2
-_TOLERANCE = 1e-3
-_NUM_TRIALS = 2
 
 
 class Planned:
@@ -59,7 +57,7 @@ class Planned:
             del self._plans[key]
             self._plans[key] = self._one_of_all(plan)
 
-    def _one_of_all(self, plan: StepPlan | None) -> StepPlan | None:
+    def _one_of_all(self, plan: "StepPlan | None") -> "StepPlan | None":
         """Return the plan of another seed that a plan is like: each for one, in their order."""
         if plan is None or self._shared is None:
             return plan
@@ -105,27 +103,24 @@ class Planned:
         for plan in self._plans.values():
             self._compile(plan)
 
-    def _compile(self, plan: StepPlan | None) -> None:
+    def _compile(self, plan: "StepPlan | None") -> None:
         if plan is not None and plan.forward.block is None:
             plan.forward.compile()
             plan.backward.compile()
 
-    def _make(self, step: Step, inputs: Sequence[Tensor], h: Tensor) -> StepPlan | None:
+    def _make(self, step: Step, inputs: Sequence[Tensor], h: Tensor) -> "StepPlan | None":
+        # It defines operations of torch, which nobody waits for whose pair has no recurrence.
+        from vaezoo.engine.recurrence.making import plan_or_reason
+
         with untouched(step.pair, h.device):
-            try:
-                plan = StepPlan(step_graph(step, h, inputs, owned(step.pair)))
-                _refuse_difference(plan, step, inputs, h)
-            except (NotPlannedError, NotCapturedError) as error:
-                reason = str(error)
-            except Exception as error:  # whatever a step does that cannot be recorded
-                reason = one_line(error)
-            else:
+            plan = plan_or_reason(step, inputs, h, owned(step.pair))
+            if not isinstance(plan, str):
                 if self.compiled:
                     self._compile(plan)
                 return plan
         self.failed = True
         where = line_of(class_of(step.pair))
-        because = f"because of its step: {reason}: {where}"
+        because = f"because of its step: {plan}: {where}"
         self.notify("recurrence", f"the recurrence runs as a plain loop, {because}")
         return None
 
@@ -157,28 +152,3 @@ def planned_form(
 def owned(pair: nn.Module) -> list[Tensor]:
     """Return what a step may use: parameters and buffers."""
     return [*pair.parameters(), *pair.buffers()]
-
-
-def _refuse_difference(plan: StepPlan, step: Step, inputs: Sequence[Tensor], h: Tensor) -> None:
-    """Refuse a plan whose outputs or gradients differ from those of the step, under one seed."""
-    one = [value.detach().unsqueeze(0).requires_grad_() for value in inputs]
-    state = torch.randn_like(h).requires_grad_()
-    own = owned(step.pair)
-    leaves = [*one, state, *[value for value in own if value.requires_grad]]
-    for seed in range(_NUM_TRIALS):
-        torch.manual_seed(seed)
-        expected = _outcome(loop(step, one, state), leaves)
-        torch.manual_seed(seed)
-        if largest_error(_outcome(plan(one, state, own), leaves), expected) > _TOLERANCE:
-            raise NotPlannedError("it gives something else when it is called again")
-
-
-def _outcome(ends: tuple[Tensor, list[Tensor]], leaves: Sequence[Tensor]) -> list[Tensor]:
-    """Return last state and outputs, and the gradients of a sum that weighs their elements."""
-    last, outputs = ends
-    values = [last, *outputs]
-    differentiable = [value for value in values if value.requires_grad]
-    # In a plain sum every element has the gradient 1, and one taken for another goes unnoticed.
-    total = torch.stack([(v * v.detach().cos()).sum() for v in differentiable]).sum()
-    gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-    return [value.detach() for value in (*values, *gradients)]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from vaezoo.engine.recurrence.step_graph import Hoisted, StepGraph
 from vaezoo.engine.recurrence.sweep import Sweep
 
-__all__ = ["StepPlan", "is_loop", "is_loop_backward", "plan_of"]
+__all__ = ["StepPlan", "plan_of"]
 
 
 class StepPlan:
@@ -200,16 +200,6 @@ def _differentiate(ctx: Any, gradients: list[Tensor | None]) -> tuple[Any, ...]:
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
-
-
-def is_loop(node: fx.Node) -> bool:
-    """Whether a node of a captured graph is a loop over time, there or back."""
-    return node.target is torch.ops.vaezoo.recurrence.default or is_loop_backward(node)
-
-
-def is_loop_backward(node: fx.Node) -> bool:
-    """Whether a node is a loop from the last step to the first."""
-    return node.target is torch.ops.vaezoo.recurrence_backward.default
 
 
 @register_flop_formula(torch.ops.vaezoo.recurrence)

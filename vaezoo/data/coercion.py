@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 
 from vaezoo.data.dataset import Data, checksum_of
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
+from vaezoo.data.files.from_contents import data_of
 from vaezoo.data.files.joining import with_others
-from vaezoo.data.files.reader import data_of
 from vaezoo.data.files.values import read_values
 from vaezoo.data.load import load_data
 from vaezoo.data.splits import are_splits, as_splits, split_names

@@ -1,15 +1,11 @@
 """Data sets by name, or the user's own by their path."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from vaezoo.data.dataset import Data
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
-from vaezoo.data.files.joining import with_others
-from vaezoo.data.files.reader import ENDINGS, load_file
 from vaezoo.data.sets.sources import SOURCES, Source, load_source
-from vaezoo.data.splits import are_splits, split_names
 from vaezoo.errors import RequestError, nearest, printable, refusing, shown
 from vaezoo.settings import DataSettings
 
@@ -67,34 +63,14 @@ def load_data(
     with refusing(f"cannot look for '{printable(str(spec), 100)}'"):
         is_there = Path(spec).expanduser().exists()
     if is_there:
-        return _with_files_of_splits(Path(spec).expanduser(), how, whole)
+        # It reads files of every kind, which nobody waits for who names a data set.
+        from vaezoo.data.files.reader import load_path
+
+        return load_path(Path(spec).expanduser(), how, whole=whole)
     looks_like_path = Path(spec).suffix or os.sep in str(spec)
     missing = f"no file or folder '{spec}'" if looks_like_path else f"no data set '{spec}'"
     hint = nearest(Path(spec).stem, SOURCES)
     raise RequestError(f"{missing}; {hint} (or give a .npy, .npz, .csv, .parquet or image folder)")
-
-
-def _with_files_of_splits(path: Path, how: DataSettings, whole: bool) -> Data:
-    """Return the data of a file, or of one for each split, named or in a folder."""
-    with refusing(f"cannot look into '{path}'"):
-        train, others = _files_of_splits(path, how)
-    data = load_file(train, settings=how, whole=whole and not others)
-    data = with_others(
-        data, others, how, lambda other, how: load_file(other, settings=how, whole=True)
-    )
-    return replace(data, name=str(path))
-
-
-def _files_of_splits(path: Path, how: DataSettings) -> tuple[Path, dict[str, Path]]:
-    """Return the file of the training, and those of validation and test where there are any."""
-    named = {"validation": how.validation_data, "test": how.test_data}
-    others = {split: Path(name).expanduser() for split, name in named.items() if name}
-    if not path.is_dir():
-        return path, others
-    files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in ENDINGS}
-    if not (files and are_splits(files) and "train" in (splits := split_names(files))):
-        return path, others
-    return splits["train"], {**{s: f for s, f in splits.items() if s != "train"}, **others}
 
 
 def list_data() -> list[Source]:

@@ -8,19 +8,19 @@ from typing import Any, overload
 
 from torch import nn
 
-from vaezoo import registry
+from vaezoo import registry, runs
 from vaezoo.data import Data
 from vaezoo.data.coercion import DataLike, as_data, without_reading
 from vaezoo.distributed.processes import ALONE, Processes, joined
 from vaezoo.errors import RequestError, source_of
-from vaezoo.runs import Run, open_run
+from vaezoo.runs import Run
 from vaezoo.runs.ownership import made, owned
 from vaezoo.runs.records import METRICS
 from vaezoo.runs.weights import STATE, WEIGHTS
 from vaezoo.settings import DataSettings, Training, checked
+from vaezoo.training import many
 from vaezoo.training.admission import prepare
 from vaezoo.training.callbacks import Callback
-from vaezoo.training.many.fitting import fit_seeds
 from vaezoo.training.schedule import checked_schedule
 from vaezoo.training.trainer import Trainer
 
@@ -132,7 +132,7 @@ def fit(
     if seeds is not None:
         if processes.are_many:
             raise RequestError("`seeds` go side by side in one process; start it without torchrun")
-        return fit_seeds(
+        return many.fit_seeds(
             model,
             data,
             seeds=seeds,
@@ -216,7 +216,7 @@ def resume(
     callbacks = callbacks if processes.is_first else ()
     owner = owned(Path(path), notify=partial(_warn, callbacks))
     with processes.telling_failure(), owner if processes.is_first else nullcontext():
-        run = open_run(Path(path), device=device, model=model)
+        run = runs.open_run(Path(path), device=device, model=model)
         trainer = reopened(
             run,
             epochs=epochs,

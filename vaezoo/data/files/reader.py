@@ -3,27 +3,28 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vaezoo.data.dataset import Array, Data, checked_arrays, checksum_of, grey_scale
+from vaezoo.data.dataset import Array, Data
 from vaezoo.data.files.arrays import codes_of, read_arrays
 from vaezoo.data.files.columns import Columns, refuse_unread, settings_of
 from vaezoo.data.files.contents import Contents, lacking
+from vaezoo.data.files.from_contents import data_of
+from vaezoo.data.files.joining import with_others
 from vaezoo.data.files.pictures import read_pictures
 from vaezoo.data.files.sounds import read_sounds, sounds_in
 from vaezoo.data.files.tables import read_csv
-from vaezoo.data.files.windows import windowed
-from vaezoo.data.layout import channels_first
-from vaezoo.data.splits import SPLITS, are_splits
+from vaezoo.data.splits import are_splits, split_names
 from vaezoo.data.stores.arrow import is_saved, read_parquet, read_saved
 from vaezoo.data.stores.chunks import is_store, read_store
 from vaezoo.errors import RequestError, refusing
 from vaezoo.runtime.reading import require_plain
 from vaezoo.settings import DataSettings
 
-__all__ = ["ENDINGS", "data_of", "load_file"]
+__all__ = ["ENDINGS", "load_file", "load_path"]
 
 
 def load_file(
@@ -90,6 +91,39 @@ def load_file(
         return _load(Path(path).expanduser(), how, whole)
 
 
+def load_path(path: Path, how: DataSettings, *, whole: bool = False) -> Data:
+    """Return the data of a file, or of one for each split, named or in a folder.
+
+    Parameters
+    ----------
+    path
+        Of the file, or the folder.
+    how
+        How it is read, and which files are other splits of it.
+    whole
+        Take all rows of a file as each split, unless it says its splits itself.
+    """
+    with refusing(f"cannot look into '{path}'"):
+        train, others = _files_of_splits(path, how)
+    data = load_file(train, settings=how, whole=whole and not others)
+    data = with_others(
+        data, others, how, lambda other, how: load_file(other, settings=how, whole=True)
+    )
+    return replace(data, name=str(path))
+
+
+def _files_of_splits(path: Path, how: DataSettings) -> tuple[Path, dict[str, Path]]:
+    """Return the file of the training, and those of validation and test where there are any."""
+    named = {"validation": how.validation_data, "test": how.test_data}
+    others = {split: Path(name).expanduser() for split, name in named.items() if name}
+    if not path.is_dir():
+        return path, others
+    files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in ENDINGS}
+    if not (files and are_splits(files) and "train" in (splits := split_names(files))):
+        return path, others
+    return splits["train"], {**{s: f for s, f in splits.items() if s != "train"}, **others}
+
+
 def _load(path: Path, how: DataSettings, whole: bool) -> Data:
     if path.is_dir() and (is_store(path) or is_saved(path)):
         contents, checksum = (read_store if is_store(path) else read_saved)(path, how)
@@ -109,66 +143,6 @@ def _load(path: Path, how: DataSettings, whole: bool) -> Data:
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     return data_of(str(path), contents, how, checksum=checksum, whole=whole)
-
-
-def data_of(
-    name: str,
-    contents: Contents,
-    how: DataSettings,
-    *,
-    checksum: str = "",
-    scale: float | None = None,
-    whole: bool = False,
-) -> Data:
-    """Return what a file, or values in memory, hold as a data set.
-
-    Parameters
-    ----------
-    name
-        What messages call it.
-    contents
-        What it holds.
-    how
-        Which windows, channels, scale and splits.
-    checksum
-        Of the source; by default of the arrays.
-    scale
-        Largest grey level, before that of the settings.
-    whole
-        Take all rows as each split, unless the contents say their splits.
-
-    Examples
-    --------
-    >>> data_of("x", Contents({"x": np.zeros((9, 3))}), DataSettings(name="")).rows("test")
-    array([4])
-    """
-    for line in () if whole else contents.lacks:
-        raise RequestError(line)
-    if how.stride and not how.window:
-        raise RequestError("`stride` is that of windows; give `window`, too")
-    is_whole = whole and contents.split is None
-    if how.window is not None:
-        contents = windowed(contents, how.window, how.stride, whole=is_whole)
-    native = {key: _native(array) for key, array in contents.arrays.items()}
-    arrays, layout = channels_first(checked_arrays(native, name), how.channels)
-    rows = np.arange(len(arrays["x"]), dtype=np.int64)
-    return Data(
-        name,
-        arrays,
-        dict.fromkeys(SPLITS, rows) if is_whole else contents.splits(how.split_seed),
-        scale or how.scale or grey_scale(arrays),
-        checksum or checksum_of(arrays),
-        contents.columns,
-        contents.categories,
-        (*contents.notes, *layout),
-    )
-
-
-def _native(array: Array) -> Array:
-    """The array in a format that torch knows: the machine's byte order, at most 64 bits."""
-    if array.dtype == np.longdouble:
-        return array.astype(np.float64)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Values in memory, as what a file that holds them would give."""
+"""Values in memory, as what a file that holds them would give.
+
+Readers of tables and stores are imported where somebody has one: most have arrays.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,10 +14,7 @@ from torch.utils.data import Dataset
 from vaezoo.data.dataset import Array, made_array
 from vaezoo.data.files.arrays import dense, read_stored
 from vaezoo.data.files.contents import Contents
-from vaezoo.data.files.tables import read_frame
 from vaezoo.data.padding import pad
-from vaezoo.data.stores.arrow import read_arrow
-from vaezoo.data.stores.chunks import read_chunked
 from vaezoo.errors import RequestError, refusing, shown
 from vaezoo.settings import DataSettings
 
@@ -40,7 +40,7 @@ def read_values(value: Any, how: DataSettings) -> tuple[str, Contents]:
     ('sequences', [2, 5])
     """
     if _is_of("pandas", "DataFrame", value):
-        return "array", read_frame(value, how)
+        return "array", _frame(value, how)
     if all(hasattr(value, name) for name in _ANNOTATED):
         from vaezoo.data.stores.annotated import read_annotated  # with h5py
 
@@ -48,11 +48,13 @@ def read_values(value: Any, how: DataSettings) -> tuple[str, Contents]:
     if hasattr(value, "with_format") and hasattr(value, "column_names"):  # of Hugging Face
         value = value.with_format("arrow")[:]
     if _is_of("pyarrow", "Table", value):
+        from vaezoo.data.stores.arrow import read_arrow
+
         return "table", read_arrow(value, how)
     if hasattr(value, "to_pandas"):  # frames of other libraries
-        return "array", read_frame(value.to_pandas(), how)
+        return "array", _frame(value.to_pandas(), how)
     if _is_of("zarr", "Group", value):
-        value = {name: read_chunked(array, "the group") for name, array in value.arrays()}
+        value = {name: _chunked(array, "the group") for name, array in value.arrays()}
     if isinstance(value, Dataset):
         value = _collect(value)
     name = "array"
@@ -69,6 +71,18 @@ def read_values(value: Any, how: DataSettings) -> tuple[str, Contents]:
     contents = read_stored(arrays, how, "the mapping")
     _refuse_other_rows(arrays, contents)
     return name, contents
+
+
+def _frame(value: Any, how: DataSettings) -> Contents:
+    from vaezoo.data.files.tables import read_frame
+
+    return read_frame(value, how)
+
+
+def _chunked(value: Any, where: str) -> Array:
+    from vaezoo.data.stores.chunks import read_chunked
+
+    return read_chunked(value, where)
 
 
 def _refuse_other_rows(arrays: Mapping[str, Array], contents: Contents) -> None:
@@ -124,7 +138,7 @@ def _as_array(value: Any) -> Array | Any:
     if isinstance(value, Tensor):
         return value.detach().cpu().numpy()
     if _is_of("zarr", "Array", value) or _is_of("h5py", "Dataset", value):
-        return read_chunked(value, "the array")
+        return _chunked(value, "the array")
     if _is_of("scipy.sparse", "spmatrix", value) or _is_of("scipy.sparse", "sparray", value):
         return dense(value, "the sparse matrix")
     return value

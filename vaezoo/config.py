@@ -153,7 +153,7 @@ def _resolve_part(owner: type, cls: type, name: str, axis: Axis, value: Any) -> 
     if isinstance(default, Part) and default.name == chosen:
         options = {**default.options, **options}
     part = axis.find(chosen, owner)
-    _refuse_option_of_another(axis.choices_for(owner), name, chosen, options)
+    _refuse_option_of_another(axis, owner, name, chosen, options)
     try:
         return {"name": chosen, **_resolve(owner, part, options)}
     except RequestError as error:
@@ -161,12 +161,13 @@ def _resolve_part(owner: type, cls: type, name: str, axis: Axis, value: Any) -> 
 
 
 def _refuse_option_of_another(
-    choices: Mapping[str, type], name: str, chosen: str, options: Config
+    axis: Axis, owner: type, name: str, chosen: str, options: Config
 ) -> None:
     """Say which choice has an option that the chosen one lacks."""
-    unknown = [o for o in options if o not in schema(choices[chosen]).model_fields]
-    for other, choice in choices.items():
-        if unknown and unknown[0] in schema(choice).model_fields:
+    fields = schema(axis.find(chosen, owner)).model_fields if options else {}
+    unknown = [option for option in options if option not in fields]
+    for other, choice in axis.choices_for(owner).items() if unknown else ():
+        if unknown[0] in schema(choice).model_fields:
             raise RequestError(
                 f"the {name} '{chosen}' has no '{unknown[0]}', '{other}' has; "
                 f"add `{name}={other!r}`"
@@ -248,7 +249,7 @@ def resolve_objective(owner: type, name: str, options: Mapping[str, Any]) -> Con
                 f"the objective '{name}' takes '{parameter.name}' by its place; options go by "
                 f"name: write `def __init__(self, *, {parameter.name}, ...)`"
             )
-    _refuse_option_of_another(OBJECTIVES.choices_for(owner), "objective", name, dict(options))
+    _refuse_option_of_another(OBJECTIVES, owner, "objective", name, dict(options))
     try:
         values = _resolve(owner, cls, options)
     except RequestError as error:

@@ -18,7 +18,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(VARIABLE, "")  # so that it is restored
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setattr(compiler, "_usual_folder", lambda: folder)
-    monkeypatch.setattr(compiler.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(compiler, "cache_folder", lambda: tmp_path / "cache/vaezoo")
     return folder
 
 

@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pooch
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -19,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from vaezoo.engine.capture import Captured, Function, one_fake_mode
 from vaezoo.engine.reduction import placeholders
 from vaezoo.runtime.private import make_private
+from vaezoo.runtime.storage import cache_folder
 
 __all__ = [
     "SECONDS_PER_NODE",
@@ -132,7 +132,7 @@ def _cache_folder() -> Path:
     somebody else could have made it: then it is one in the user's cache.
     """
     if _VARIABLE not in os.environ:
-        choices = (_usual_folder(), pooch.os_cache("vaezoo") / "inductor")
+        choices = (_usual_folder(), cache_folder() / "inductor")
         own = next((str(folder) for folder in choices if make_private(folder)), None)
         os.environ[_VARIABLE] = own or tempfile.mkdtemp(prefix="vaezoo-inductor-")
     folder = Path(os.environ[_VARIABLE]).absolute()

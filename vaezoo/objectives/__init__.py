@@ -1,25 +1,27 @@
 """What is optimised: the ELBO and its relatives, and what authors of another one start from.
 
-Every file of this folder and of those in it is imported, so that an objective is there once its
-file is.
+An objective is there once its file lies in this folder, or in one of those in it. They are imported
+when one is asked for by its name that has not been yet.
 """
 
-from importlib import import_module
-from pkgutil import walk_packages
+from typing import TYPE_CHECKING
 
-from vaezoo.objectives.base import (
-    OBJECTIVES,
-    Context,
-    Objective,
-    ignores_padding,
-    make_objective,
-)
-from vaezoo.objectives.bounds.dreg import DReG
-from vaezoo.objectives.bounds.iwae import IWAE
-from vaezoo.objectives.elbo import ELBO
-from vaezoo.pairs.accounting import elbo_terms, num_units
-from vaezoo.pairs.divergences import closed_form_sites
-from vaezoo.pairs.sites import trace_pair
+from vaezoo.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from vaezoo.objectives.base import (
+        OBJECTIVES,
+        Context,
+        Objective,
+        ignores_padding,
+        make_objective,
+    )
+    from vaezoo.objectives.bounds.dreg import DReG
+    from vaezoo.objectives.bounds.iwae import IWAE
+    from vaezoo.objectives.elbo import ELBO
+    from vaezoo.pairs.accounting import elbo_terms, num_units
+    from vaezoo.pairs.divergences import closed_form_sites
+    from vaezoo.pairs.sites import trace_pair
 
 __all__ = [
     "ELBO",
@@ -36,5 +38,4 @@ __all__ = [
     "trace_pair",
 ]
 
-for _file in walk_packages(__path__, f"{__name__}."):
-    import_module(_file.name)
+__getattr__, __dir__ = lazy_names(__name__)

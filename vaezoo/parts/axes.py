@@ -16,6 +16,9 @@ one that takes them, ``prior(z_dim, self.encoder, self.decoder)``.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Annotated, Any, TypeVar
 
 from torch import nn
@@ -95,11 +98,14 @@ class Axis:
         Those of every pair, by name.
     own
         Those of the pairs of one file, by the file's name among modules.
+    package
+        Whose files register choices: imported once one is asked for that is not there, or all are.
     """
 
     name: str
     choices: dict[str, type] = field(default_factory=dict, compare=False)
     own: dict[str, dict[str, type]] = field(default_factory=dict, compare=False)
+    package: str = ""
 
     def register(self, name: str) -> Callable[[Class], Class]:
         """Add a class under a name; another class under the same name is an error.
@@ -110,6 +116,8 @@ class Axis:
 
         def add(cls: Class) -> Class:
             file = owner_of(cls.__module__)
+            if not file and not cls.__module__.startswith(f"{self.package}."):
+                import_files(self.package)  # a name of theirs is taken
             choices = self.own.setdefault(file, {}) if file else self.choices
             taken = choices.get(name)
             if taken is not None and taken.__qualname__ != cls.__qualname__:
@@ -122,6 +130,10 @@ class Axis:
 
     def choices_for(self, owner: type | None) -> dict[str, type]:
         """Return the choices that a pair has by name: those of its own file, and of every pair."""
+        import_files(self.package)
+        return self._loaded_for(owner)
+
+    def _loaded_for(self, owner: type | None) -> dict[str, type]:
         own = self.own.get(owner_of(owner.__module__), {}) if owner else {}
         return own | {name: cls for name, cls in self.choices.items() if name not in own}
 
@@ -139,7 +151,9 @@ class Axis:
         >>> LIKELIHOODS.find("bernoulli").__name__
         'Bernoulli'
         """
-        choices = self.choices_for(owner)
+        choices = self._loaded_for(owner)
+        if name not in choices:
+            choices = self.choices_for(owner)
         if name not in choices:
             raise RequestError(f"no {self.name} '{name}'; {nearest(name, choices)}")
         return choices[name]
@@ -165,6 +179,13 @@ class Axis:
         raise RequestError(
             f"{label} has no name; put @{self.name.upper()}S.register('...') above its class"
         )
+
+
+@cache
+def import_files(package: str) -> None:
+    """Import every file of a package, and of those in it."""
+    for file in walk_packages(import_module(package).__path__, f"{package}.") if package else ():
+        import_module(file.name)
 
 
 LIKELIHOODS = Axis("likelihood")

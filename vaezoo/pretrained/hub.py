@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pooch
-
 from vaezoo.errors import RequestError, RunError, reason_of, shown
-from vaezoo.runtime.storage import write_bytes
+from vaezoo.runtime.storage import cache_folder, write_bytes
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -176,7 +174,7 @@ def _download(address: Address, commit: str, names: list[str], folder: Path) -> 
 
 def _cached(address: Address, commit: str) -> Path:
     """Return the folder of a commit in the cache; its last part is the name of the run."""
-    return Path(pooch.os_cache("vaezoo")) / "hub" / address.owner / commit / address.name
+    return cache_folder() / "hub" / address.owner / commit / address.name
 
 
 def open_hub() -> "HfApi":

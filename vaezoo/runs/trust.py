@@ -20,13 +20,12 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import pooch
 from torch import nn
 
 from vaezoo import registry
 from vaezoo.errors import RequestError, source_of
 from vaezoo.runtime.private import is_private_file, is_private_folder, make_private
-from vaezoo.runtime.storage import inside, write_bytes
+from vaezoo.runtime.storage import cache_folder, inside, write_bytes
 
 __all__ = ["digest_of_class", "named_class", "save_code", "trust_target"]
 
@@ -180,7 +179,7 @@ def digest_of_class(cls: type) -> str:
 
 
 def _folder() -> Path:
-    return Path(pooch.os_cache("vaezoo")) / "trusted"
+    return cache_folder() / "trusted"
 
 
 def _trust(digest: str) -> None:

@@ -20,6 +20,7 @@ from vaezoo.errors import RunError
 
 __all__ = [
     "append_bytes",
+    "cache_folder",
     "inside",
     "make_folder",
     "sweep",
@@ -34,6 +35,13 @@ _LONGEST_NAME = 40  # of a target, in the name of what is written beside it
 # Windows has neither links that need no privilege, nor most of these.
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for the reader of a FIFO
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for what is downloaded, compiled, or remembered on this machine."""
+    import pooch  # with what downloads
+
+    return Path(pooch.os_cache("vaezoo"))
 
 
 @contextmanager

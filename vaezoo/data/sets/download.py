@@ -17,7 +17,7 @@ from typing import BinaryIO
 from vaezoo.data.sets.transfer import TransferError, stream
 from vaezoo.errors import RequestError, RunError
 from vaezoo.runtime.reading import open_plain
-from vaezoo.runtime.storage import writing
+from vaezoo.runtime.storage import cache_folder, writing
 
 __all__ = ["Remote", "cache_dir", "fetch", "locate"]
 
@@ -70,9 +70,7 @@ class Remote:
 
 def cache_dir() -> Path:
     """Return the folder that downloads go to."""
-    import pooch
-
-    return Path(pooch.os_cache("vaezoo"))
+    return cache_folder()
 
 
 def fetch(

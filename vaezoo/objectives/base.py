@@ -132,11 +132,7 @@ def make_objective(
     taken = {option: value for option, value in shared.items() if _takes(cls, option)}
     for option in shared.keys() - taken:
         if shared[option] != defaults[option].default:
-            others = [
-                name
-                for name, other in OBJECTIVES.choices_for(None).items()
-                if _takes(other, option)
-            ]
+            others = [name for name, other in OBJECTIVES.choices.items() if _takes(other, option)]
             raise RequestError(
                 f"the objective '{name}' has no '{option}', '{others[0]}' has; "
                 f"drop `{option}`, or use `objective={others[0]!r}`"

@@ -23,69 +23,74 @@ arguments that are choices       ``Activation``, ``Net``
 A likelihood of one's own takes ``@parts.LIKELIHOODS.register("name")`` above its class.
 """
 
-from vaezoo.parts.axes import (
-    LIKELIHOODS,
-    POSTERIORS,
-    PRIORS,
-    Axis,
-    FromData,
-    Likelihood,
-    Part,
-    Posterior,
-    Prior,
-)
-from vaezoo.parts.flows import FlowPrior, InverseAutoregressiveFlow, SplineFlow
-from vaezoo.parts.likelihoods import (
-    Bernoulli,
-    Beta,
-    Binomial,
-    Categorical,
-    Columns,
-    ContinuousBernoulli,
-    DiscretizedLogistic,
-    Gamma,
-    Gaussian,
-    GaussianMixture,
-    Handwriting,
-    Laplace,
-    LogNormal,
-    Multinomial,
-    NegativeBinomial,
-    OneHot,
-    Ordinal,
-    Poisson,
-    StudentT,
-    ZeroInflatedNegativeBinomial,
-)
-from vaezoo.parts.networks import (
-    Activation,
-    Decoder,
-    DecoderNet,
-    Encoder,
-    EncoderNet,
-    GaussianHead,
-    Net,
-    sigma_of,
-)
-from vaezoo.parts.posteriors import (
-    Delta,
-    DiagonalNormal,
-    FullRankNormal,
-    LowRankNormal,
-    MeanOnly,
-    NoiseOnly,
-    NormalMixture,
-    StudentTPosterior,
-)
-from vaezoo.parts.priors import (
-    Flat,
-    GaussianMixturePrior,
-    LaplacePrior,
-    LearnedNormal,
-    StandardNormal,
-    StudentTPrior,
-    VampPrior,
-)
+from typing import TYPE_CHECKING
+
+from vaezoo.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from vaezoo.parts.axes import (
+        LIKELIHOODS,
+        POSTERIORS,
+        PRIORS,
+        Axis,
+        FromData,
+        Likelihood,
+        Part,
+        Posterior,
+        Prior,
+    )
+    from vaezoo.parts.flows import FlowPrior, InverseAutoregressiveFlow, SplineFlow
+    from vaezoo.parts.likelihoods import (
+        Bernoulli,
+        Beta,
+        Binomial,
+        Categorical,
+        Columns,
+        ContinuousBernoulli,
+        DiscretizedLogistic,
+        Gamma,
+        Gaussian,
+        GaussianMixture,
+        Handwriting,
+        Laplace,
+        LogNormal,
+        Multinomial,
+        NegativeBinomial,
+        OneHot,
+        Ordinal,
+        Poisson,
+        StudentT,
+        ZeroInflatedNegativeBinomial,
+    )
+    from vaezoo.parts.networks import (
+        Activation,
+        Decoder,
+        DecoderNet,
+        Encoder,
+        EncoderNet,
+        GaussianHead,
+        Net,
+        sigma_of,
+    )
+    from vaezoo.parts.posteriors import (
+        Delta,
+        DiagonalNormal,
+        FullRankNormal,
+        LowRankNormal,
+        MeanOnly,
+        NoiseOnly,
+        NormalMixture,
+        StudentTPosterior,
+    )
+    from vaezoo.parts.priors import (
+        Flat,
+        GaussianMixturePrior,
+        LaplacePrior,
+        LearnedNormal,
+        StandardNormal,
+        StudentTPrior,
+        VampPrior,
+    )
 
 __all__ = [
     "LIKELIHOODS",
@@ -144,3 +149,5 @@ __all__ = [
     "ZeroInflatedNegativeBinomial",
     "sigma_of",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__)

@@ -94,8 +94,8 @@ class Axis:
     ----------
     name
         What is chosen, as ``likelihood``.
-    choices
-        Those of every pair, by name.
+    imported
+        Those of every pair whose file has been imported, by name.
     own
         Those of the pairs of one file, by the file's name among modules.
     package
@@ -103,7 +103,7 @@ class Axis:
     """
 
     name: str
-    choices: dict[str, type] = field(default_factory=dict, compare=False)
+    imported: dict[str, type] = field(default_factory=dict, compare=False)
     own: dict[str, dict[str, type]] = field(default_factory=dict, compare=False)
     package: str = ""
 
@@ -118,7 +118,7 @@ class Axis:
             file = owner_of(cls.__module__)
             if not file and not cls.__module__.startswith(f"{self.package}."):
                 import_files(self.package)  # a name of theirs is taken
-            choices = self.own.setdefault(file, {}) if file else self.choices
+            choices = self.own.setdefault(file, {}) if file else self.imported
             taken = choices.get(name)
             if taken is not None and taken.__qualname__ != cls.__qualname__:
                 owner = f"{taken.__module__}:{taken.__qualname__}"
@@ -128,14 +128,21 @@ class Axis:
 
         return add
 
+    @property
+    def choices(self) -> dict[str, type]:
+        """The choices of every pair, by name."""
+        return self.choices_for(None)
+
     def choices_for(self, owner: type | None) -> dict[str, type]:
         """Return the choices that a pair has by name: those of its own file, and of every pair."""
         import_files(self.package)
-        return self._loaded_for(owner)
+        return self._imported_for(owner)
 
-    def _loaded_for(self, owner: type | None) -> dict[str, type]:
+    def _imported_for(self, owner: type | None) -> dict[str, type]:
         own = self.own.get(owner_of(owner.__module__), {}) if owner else {}
-        return own | {name: cls for name, cls in self.choices.items() if name not in own}
+        # In one order, whichever was imported first.
+        choices = sorted(self.imported.items(), key=lambda choice: choice[1].__module__)
+        return own | {name: cls for name, cls in choices if name not in own}
 
     def find(self, name: str, owner: type | None = None) -> type:
         """Return the choice of a name, for a pair of some class.
@@ -151,7 +158,7 @@ class Axis:
         >>> LIKELIHOODS.find("bernoulli").__name__
         'Bernoulli'
         """
-        choices = self._loaded_for(owner)
+        choices = self._imported_for(owner)
         if name not in choices:
             choices = self.choices_for(owner)
         if name not in choices:
@@ -167,7 +174,7 @@ class Axis:
             When it has none, or the file of the pair has another class of that name.
         """
         label = getattr(part, "__qualname__", part)
-        for choices in (self.choices_for(owner), self.choices):
+        for choices in (self._imported_for(owner), self.imported):
             name = next((name for name, cls in choices.items() if cls is part), None)
             if name and self.find(name, owner) is part:
                 return name
@@ -188,9 +195,9 @@ def import_files(package: str) -> None:
         import_module(file.name)
 
 
-LIKELIHOODS = Axis("likelihood")
-PRIORS = Axis("prior")
-POSTERIORS = Axis("posterior")
+LIKELIHOODS = Axis("likelihood", package="vaezoo.parts")
+PRIORS = Axis("prior", package="vaezoo.parts")
+POSTERIORS = Axis("posterior", package="vaezoo.parts")
 
 Likelihood = Annotated[Callable[[DecoderNet], nn.Module], LIKELIHOODS]
 Prior = Annotated[Callable[..., nn.Module], PRIORS]

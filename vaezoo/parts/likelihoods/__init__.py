@@ -6,21 +6,26 @@ Which data it can explain is the support of that distribution; :mod:`vaezoo.data
 the two before training.
 """
 
-from vaezoo.parts.likelihoods.binary import Bernoulli
-from vaezoo.parts.likelihoods.columns import Columns
-from vaezoo.parts.likelihoods.counts import (
-    Binomial,
-    Multinomial,
-    NegativeBinomial,
-    Poisson,
-    ZeroInflatedNegativeBinomial,
-)
-from vaezoo.parts.likelihoods.heavy import Laplace, StudentT
-from vaezoo.parts.likelihoods.levels import Categorical, DiscretizedLogistic, OneHot, Ordinal
-from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
-from vaezoo.parts.likelihoods.positive import Gamma, LogNormal
-from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
-from vaezoo.parts.likelihoods.shares import Beta, ContinuousBernoulli
+from typing import TYPE_CHECKING
+
+from vaezoo.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from vaezoo.parts.likelihoods.binary import Bernoulli
+    from vaezoo.parts.likelihoods.columns import Columns
+    from vaezoo.parts.likelihoods.counts import (
+        Binomial,
+        Multinomial,
+        NegativeBinomial,
+        Poisson,
+        ZeroInflatedNegativeBinomial,
+    )
+    from vaezoo.parts.likelihoods.heavy import Laplace, StudentT
+    from vaezoo.parts.likelihoods.levels import Categorical, DiscretizedLogistic, OneHot, Ordinal
+    from vaezoo.parts.likelihoods.mixtures import GaussianMixture, Handwriting
+    from vaezoo.parts.likelihoods.positive import Gamma, LogNormal
+    from vaezoo.parts.likelihoods.real import AnalyticNormal, Gaussian, Sigma, share_at_floor
+    from vaezoo.parts.likelihoods.shares import Beta, ContinuousBernoulli
 
 __all__ = [
     "AnalyticNormal",
@@ -47,3 +52,5 @@ __all__ = [
     "ZeroInflatedNegativeBinomial",
     "share_at_floor",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,35 @@ def test_commands_import_only_what_they_use(name: str, short_run: Path, tmp_path
         cwd=tmp_path,
     )
     assert result.stdout.splitlines()[-1] == "@"
+
+
+# Rooms and files that a training of a plain VAE on arrays in memory has no use for.
+OF_OTHER_TRAININGS = (
+    "pooch",
+    *("torch._dynamo", "torch._inductor"),
+    *("vaezoo.data.files.reader", "vaezoo.data.files.tables", "vaezoo.data.files.pictures"),
+    *("vaezoo.data.stores.arrow", "vaezoo.data.stores.chunks"),
+    *("vaezoo.distributed.launcher", "vaezoo.sweeps", "vaezoo.pretrained.places"),
+    *("vaezoo.engine.recurrence.step_plan", "vaezoo.engine.recurrence.sweep"),
+    *("vaezoo.objectives.aggregate", "vaezoo.objectives.bounds", "vaezoo.objectives.penalties"),
+    *("vaezoo.parts.likelihoods.columns", "vaezoo.parts.likelihoods.counts"),
+    "vaezoo.parts.likelihoods.mixtures",
+    *("vaezoo.inference", "vaezoo.predict", "vaezoo.diagnostics", "vaezoo.plots", "vaezoo.testing"),
+    *("vaezoo.training.many.fitting", "vaezoo.engine.many.batched"),
+)
+
+
+def test_plain_training_imports_only_what_it_uses() -> None:
+    code = (
+        "import sys, numpy as np, vaezoo; x = np.eye(40, 6, dtype=np.float32); "
+        "vaezoo.fit('vae-bernoulli', x, training={'steps': 2}); "
+        f"print([name for name in {OF_OTHER_TRAININGS!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"
+    assert all(find_spec(name) for name in OF_OTHER_TRAININGS)
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -13,6 +13,8 @@ from vaezoo.config import build_model
 from vaezoo.engine import tiers
 from vaezoo.engine.many import graphs
 from vaezoo.engine.optimizers import Optimizer
+from vaezoo.engine.recurrence import step_plan
+from vaezoo.engine.recurrence.loops import is_loop, is_loop_backward
 from vaezoo.engine.recurrence.planned import Planned
 from vaezoo.engine.recurrence.sweep import BLOCK
 from vaezoo.engine.tiers import Engine
@@ -246,3 +248,12 @@ def noting(calls: list[str], name: str, function: Callable[..., Any]) -> Callabl
         return function(*args, **options)
 
     return noted
+
+
+def test_loops_are_known_by_the_names_of_their_operations() -> None:
+    operations = step_plan._forward._opoverload, step_plan._backward._opoverload
+    graph = torch.fx.Graph()
+    there, back = (graph.call_function(operation) for operation in operations)
+    other = graph.call_function(torch.ops.aten.relu.default)
+    assert [is_loop(node) for node in (there, back, other)] == [True, True, False]
+    assert [is_loop_backward(node) for node in (there, back, other)] == [False, True, False]

@@ -39,7 +39,7 @@ from vaezoo.engine.traps import (
     words_for_shape,
 )
 from vaezoo.runtime.device import rng_state
-from vaezoo.runtime.isolation import plain_state, uncompiled, untouched
+from vaezoo.runtime.isolation import plain_state, uncollected, uncompiled, untouched
 
 __all__ = [
     "Captured",
@@ -129,7 +129,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
         from call to call.
     """
     owned, cls = (*pair.parameters(), *pair.buffers()), class_of(pair)
-    with uncompiled(), one_fake_mode():
+    with uncollected(), uncompiled(), one_fake_mode():
         first, second = _trace_twice(function, pair, owned, args)
         _refuse_changing_shapes(first, cls)
         _refuse_difference(first, second, cls)
@@ -147,7 +147,7 @@ def capture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Capt
 def recapture(function: Function, pair: nn.Module, args: Sequence[Tensor]) -> Captured:
     """Capture for other shapes what :func:`capture` has admitted: by one record instead of two."""
     owned = (*pair.parameters(), *pair.buffers())
-    with uncompiled(), one_fake_mode():
+    with uncollected(), uncompiled(), one_fake_mode():
         with untouched(pair, args[0].device):
             graph = _trace(function, pair, owned, args)
         _refuse_changing_shapes(graph, class_of(pair))

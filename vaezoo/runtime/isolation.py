@@ -1,5 +1,6 @@
 """Isolation: a pair is run to learn something of it, and nothing remembers that it was."""
 
+import gc
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from vaezoo.runtime.device import rng_state, set_rng_state
 
-__all__ = ["isolated", "plain_state", "uncompiled", "untouched"]
+__all__ = ["isolated", "plain_state", "uncollected", "uncompiled", "untouched"]
 
 OF_TORCH = frozenset(vars(nn.Module()))
 
@@ -90,6 +91,29 @@ def uncompiled() -> Iterator[None]:
     nested = torch._dynamo.config.patch(error_on_nested_fx_trace=False)
     with nested, torch.compiler.set_stance("force_eager"):
         yield
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Let Python's collector of cycles wait, where many objects are made that stay.
+
+    It would go through all that torch has imported, which takes a tenth of a second or two.
+
+    Examples
+    --------
+    >>> with uncollected():
+    ...     gc.isenabled()
+    False
+    >>> gc.isenabled()
+    True
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _undo_buffers(module: nn.Module) -> Undo:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._ops import OpOverload
 
 from vaezoo.engine.reduction import placeholders
 
@@ -82,7 +83,7 @@ class _Rewriting:
     def _one_of_each(self, node: fx.Node) -> fx.Node:
         end = torch.iinfo(torch.int64).max
         args = (self.whole[node], 0, 0, end, self.times)
-        return self.new.call_function(aten.slice.Tensor, args)
+        return self._call(aten.slice.Tensor, args, node)
 
     def _is_by_row(self, node: fx.Node) -> bool:
         taken = [arg for arg in node.all_input_nodes if arg in self.once]
@@ -117,7 +118,7 @@ class _Rewriting:
         if node.target in _VIEWS:
             size = [_shape(node)[0] // self.times, *_shape(node)[1:]]
             source = self.once[node.all_input_nodes[0]]
-            new = self.new.call_function(aten.reshape.default, (source, size))
+            new = self._call(aten.reshape.default, (source, size), node)
         else:
             new = self.new.node_copy(node, lambda arg: self.once.get(arg) or self._whole(arg))
         self.once[node] = new
@@ -126,8 +127,18 @@ class _Rewriting:
         if node not in self.whole:
             once = self.once[node]
             args = (once, self.times, 0)
-            self.whole[node] = self.new.call_function(aten.repeat_interleave.self_int, args)
+            self.whole[node] = self._call(aten.repeat_interleave.self_int, args, node)
         return self.whole[node]
+
+    def _call(self, target: OpOverload, args: tuple[Any, ...], node: fx.Node) -> fx.Node:
+        """Call an operation, described as the node is whose rows it gives.
+
+        What is not described at all is called the slow way; of rows that are computed once the
+        number is that of all, which nothing asks for.
+        """
+        new = self.new.call_function(target, args)
+        new.meta = dict(node.meta)
+        return new
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from vaezoo import fit
-from vaezoo.engine.capture import Captured, capture
+from vaezoo.engine.capture import Captured
 from vaezoo.engine.many import graphs
 from vaezoo.engine.many.batched import Batched
 from vaezoo.engine.many.joined import Joined
@@ -186,13 +187,20 @@ def test_sequences_of_any_length_are_trained_together(
 
 
 def test_what_is_captured_is_captured_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[object] = []
+    calls: list[str] = []
 
-    def counted(*args: Any) -> Captured:
-        calls.append(args)
-        return capture(*args)
+    def counted(name: str) -> Callable[..., Captured]:
+        function = getattr(graphs, name)
 
-    monkeypatch.setattr(graphs, "capture", counted)
+        def run(*args: Any) -> Captured:
+            calls.append(name)
+            return function(*args)
+
+        return run
+
+    for name in ("capture", "recapture"):
+        monkeypatch.setattr(graphs, name, counted(name))
     training = {"steps": 3, "engine": "graph"}
     fit("vae-bernoulli", config=SMALL, training=training, seeds=range(3))
-    assert len(calls) == 3  # a step, the validation rows, and as many training rows
+    # A step, the validation rows, and as many training rows by what was found for these.
+    assert calls == ["capture", "capture", "recapture"]

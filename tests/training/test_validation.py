@@ -4,7 +4,10 @@ import pytest
 import torch
 
 import vaezoo
+from vaezoo.data.transform import Transform
+from vaezoo.observations.roles import Observation
 from vaezoo.training.measuring.batch import CapturedTerms, TermsOf
+from vaezoo.training.measuring.rows import Rows
 
 
 def metrics_of(model: str, engine: str) -> list[dict]:
@@ -25,6 +28,14 @@ def test_captured_terms_have_all_parts() -> None:
     ours, theirs = CapturedTerms(pair)((x,)), TermsOf(pair)((x,))
     assert ours.facts == theirs.facts
     assert ours.tensors().keys() == theirs.tensors().keys()
+
+
+def test_rows_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.tensor([[1.0, torch.nan], [2.0, 3.0]])
+    rows = Rows((x,), ("x",), Transform())
+    counts = rows.num_missing, rows.entries("x", Observation("x"))
+    monkeypatch.setattr(torch.Tensor, "isnan", None)
+    assert (rows.num_missing, rows.entries("x", Observation("x"))) == counts == (1, (3.0, 0.0))
 
 
 def test_weights_that_are_not_finite_are_told_by_the_pair() -> None:

@@ -1,7 +1,7 @@
 """Averages over data that are logged for every epoch, whatever objective is optimised."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,9 +12,10 @@ from vaezoo.data.transform import Transform
 from vaezoo.pairs.sites import Args, argument_names
 from vaezoo.runs.summary import sum_of_terms
 from vaezoo.training.measuring.batch import BatchTerms, TermsOf
+from vaezoo.training.measuring.rows import Rows
 from vaezoo.training.measuring.sites import SiteMetrics, SiteSums
 
-__all__ = ["ACTIVE_VARIANCE", "Metrics", "measure"]
+__all__ = ["ACTIVE_VARIANCE", "Metrics", "average", "measure"]
 
 ACTIVE_VARIANCE = 0.01  # of codes over data (Burda et al. 2016, arXiv:1509.00519)
 
@@ -103,32 +104,40 @@ class Metrics:
         return math.inf if self.num_data is None else self.num_data
 
 
-@torch.no_grad()
 def measure(
     pair: nn.Module,
     batches: Iterable[Args],
     transform: Transform,
     *,
     num_data: float | None = None,
-    terms_of: TermsOf | None = None,
 ) -> Metrics:
     """Average the terms of the ELBO over batches, one draw of the guide per datum.
 
     What all data share counts ``1 / num_data`` in each, and nothing where nobody knows the number.
-    With ``terms_of`` the terms of a batch are taken from there, as where they are captured.
     """
-    terms_of = terms_of or TermsOf(pair)
-    sums = _Sums(pair, transform, num_data)
-    for args in batches:
-        sums.add(args, terms_of(args))
+    names, terms_of = argument_names(pair), TermsOf(pair)
+    rows = (Rows(args, names, transform) for args in batches)
+    return average(rows, lambda of: terms_of(of.args), transform, num_data=num_data)
+
+
+@torch.no_grad()
+def average(
+    batches: Iterable[Rows],
+    terms_of: Callable[[Rows], BatchTerms],
+    transform: Transform,
+    *,
+    num_data: float | None = None,
+) -> Metrics:
+    """Do the same with rows that may be counted already, and terms that may be captured."""
+    sums = _Sums(transform, num_data)
+    for rows in batches:
+        sums.add(rows, terms_of(rows))
     return sums.average()
 
 
 class _Sums:
-    def __init__(self, pair: nn.Module, transform: Transform, num_data: float | None) -> None:
+    def __init__(self, transform: Transform, num_data: float | None) -> None:
         self.transform, self.num_data = transform, num_data
-        self.names = argument_names(pair)
-        self.is_sequence = "length" in self.names
         self.units = self.rows = 0
         self.recon = self.kl = self.at_floor = self.factors = 0.0
         self.kl_global: list[float] = []
@@ -139,42 +148,31 @@ class _Sums:
         self.num_missing = 0
         self.missing_volume = 0.0
         self.is_autoencoder = False
-        self.by_site = SiteSums(self.names, transform)
+        self.by_site = SiteSums()
 
-    def add(self, args: Args, terms: BatchTerms) -> None:
-        self.by_site.add(args, terms)
-        lengths = args[self.names.index("length")] if self.is_sequence else None
-        self.units += len(args[0]) if lengths is None else int(lengths.sum())
-        self.rows += len(args[0])
+    def add(self, rows: Rows, terms: BatchTerms) -> None:
+        self.by_site.add(rows, terms)
+        self.units += rows.units
+        self.rows += len(rows)
         self.recon += float(terms.recon.cpu().double().sum())
         self.kl += float(terms.kl.cpu().double().sum())
         for name, kl in terms.kl_per_latent.items():
             summed = kl.cpu().double().sum(0)
             self.per_latent[name] = self.per_latent.get(name, 0.0) + summed
-        self.at_floor += len(args[0]) * float(terms.at_floor)
-        self._count_elements(args, terms.facts.sizes)
-        self._count_missing(args)
+        self.at_floor += len(rows) * float(terms.at_floor)
+        self._count_elements(rows, terms.facts.sizes)
+        self.num_missing += rows.num_missing
+        self.missing_volume += rows.missing_volume
         self._add_shared(terms)
         self.is_autoencoder = terms.facts.is_autoencoder
         for name, mean in terms.means.items():
             self.means.setdefault(name, []).append(mean)
 
-    def _count_elements(self, args: Args, sizes: Mapping[str, int]) -> None:
+    def _count_elements(self, rows: Rows, sizes: Mapping[str, int]) -> None:
         """Count the elements of a datum, of a frame for sequences, at all observed sites."""
-        rows = len(args[0]) * (args[0].shape[1] if self.is_sequence else 1)
-        self.num_elements = max(1, sum(sizes.values()) // rows)
+        self.num_elements = max(1, sum(sizes.values()) // rows.num_places)
         of_x = [size for name, size in sizes.items() if name == "x" or name.startswith("x_")]
-        self.elements_of_x = sum(of_x) // rows or self.num_elements
-
-    def _count_missing(self, args: Args) -> None:
-        """Count the entries that are missing, which are no elements of what is explained."""
-        for name, arg in zip(self.names, args, strict=True):
-            missing = arg.isnan()
-            number = int(missing.sum())
-            self.num_missing += number
-            if name == "x" and number:
-                volumes = torch.as_tensor(self.transform.log_volumes, device=arg.device)
-                self.missing_volume += float(torch.where(missing, volumes, 0.0).sum())
+        self.elements_of_x = sum(of_x) // rows.num_places or self.num_elements
 
     def _add_shared(self, terms: BatchTerms) -> None:
         if terms.factors is not None:

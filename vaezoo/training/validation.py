@@ -1,6 +1,7 @@
 """How the weights of an epoch are judged: always on the same rows, and with the same noise."""
 
 import math
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -16,11 +17,12 @@ from vaezoo.observations.learning import unlearned
 from vaezoo.pairs.accounting import num_units
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import split_rows, trial_rows
-from vaezoo.pairs.sites import Args, repeat_rows, takes_lengths, trace_pair
+from vaezoo.pairs.sites import Args, argument_names, repeat_rows, takes_lengths, trace_pair
 from vaezoo.runtime.device import seeded
 from vaezoo.settings import Training
-from vaezoo.training.measuring.batch import CapturedTerms, TermsOf
-from vaezoo.training.metrics import Metrics, measure
+from vaezoo.training.measuring.batch import BatchTerms, CapturedTerms, TermsOf
+from vaezoo.training.measuring.rows import Rows
+from vaezoo.training.metrics import Metrics, average, measure
 
 __all__ = ["Validation"]
 
@@ -72,8 +74,7 @@ class Validation:
         # The time of sequences goes into their frames.
         self.captured = captures(training.engine, num_steps) and not takes_lengths(pair)
         self._graphs = Graphs()
-        self._rows: dict[str, list[Args]] = {}
-        self._terms_of: dict[str, TermsOf] = {}
+        self._rows: dict[str, list[Rows]] = {}
 
     def share(self, other: "Validation") -> None:
         """Take over, and hand on, what is captured for another seed."""
@@ -86,17 +87,20 @@ class Validation:
             validation, train = map(self._metrics, ("validation", "train"))
             if self.captured and not math.isfinite(validation.recon - validation.kl):
                 # As it is, so that a distribution which refuses its parameters says so.
-                measure(self.pair, self._measured("validation"), self.transform)
+                measure(self.pair, self._args("validation"), self.transform)
         return train, validation
 
     def _metrics(self, split: str) -> Metrics:
-        return measure(
-            self.pair,
-            self._measured(split),
-            self.transform,
-            num_data=self.num_data,
-            terms_of=self._terms_of[split],
+        return average(
+            self._measured(split), self._terms_of, self.transform, num_data=self.num_data
         )
+
+    @cached_property
+    def _terms(self) -> TermsOf:
+        return CapturedTerms(self.pair, self._graphs) if self.captured else TermsOf(self.pair)
+
+    def _terms_of(self, rows: Rows) -> BatchTerms:
+        return self._terms(rows.args, rows.times)
 
     def judge(self, beta: float) -> tuple[Metrics, Metrics, float]:
         """Return the metrics of the training and of the validation rows, and the score of these.
@@ -128,7 +132,7 @@ class Validation:
         In nats per datum; None otherwise (:func:`vaezoo.observations.learning.unlearned`).
         """
         train = self.batches.fixed("train", limit=MOST_ROWS["validation"])
-        return unlearned(self.pair, train, list(self._measured("validation")), elbo)
+        return unlearned(self.pair, train, self._args("validation"), elbo)
 
     @torch.no_grad()
     def score(self, validation: Metrics, beta: float) -> float:
@@ -142,7 +146,7 @@ class Validation:
         total = units = 0.0
         context = Context(beta, step=self.num_steps, num_data=self.num_data)
         with seeded(self.seed, self.batches.device):
-            for batch in self._measured("validation"):
+            for batch in self._args("validation"):
                 for args in split_rows(batch, ROWS_AT_ONCE):
                     size = float(num_units(self.pair, args))
                     losses = named_losses(self.objective.loss(self.pair, args, context))
@@ -150,26 +154,30 @@ class Validation:
                     units += size
         return total / units
 
-    def _passes(self, args: Args, num_batches: int) -> int:
-        """Return how often batches are measured: what all data share has one draw in each."""
-        few = trial_rows(self.batches.few_frames(args))
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether there are latents that all data share."""
+        few = trial_rows(next(self.batches.fixed("validation")))
         with probing(self.pair, self.batches.device):
-            shares = bool(trace_pair(self.pair, few).global_latents)
-        return math.ceil(DRAWS_OF_SHARED / num_batches) if shares else 1
+            return bool(trace_pair(self.pair, self.batches.few_frames(few)).global_latents)
 
-    def _measured(self, split: str) -> list[Args]:
+    def _args(self, split: str) -> list[Args]:
+        return [rows.args for rows in self._measured(split)]
+
+    def _measured(self, split: str) -> list[Rows]:
         if split not in self._rows:
             size = min(self.batches.size("validation"), MOST_ROWS[split])
             generator = torch.Generator().manual_seed(0)
             positions = torch.randperm(self.batches.size(split), generator=generator)[:size]
             batches = list(self.batches.fixed(split, positions=positions))
             units = sum(int(num_units(self.pair, args)) for args in batches)
-            passes = self._passes(batches[0], len(batches))
+            # What all data share has one draw in each batch.
+            passes = math.ceil(DRAWS_OF_SHARED / len(batches)) if self._shares else 1
             times = math.ceil(FEWEST_DRAWS[split] / (units * passes))
-            self._terms_of[split] = (
-                CapturedTerms(self.pair, times=times, graphs=self._graphs)
-                if self.captured
-                else TermsOf(self.pair)
-            )
-            self._rows[split] = [repeat_rows(args, times) for args in batches] * passes
+            names = argument_names(self.pair)
+            rows = [
+                Rows(repeat_rows(args, times), names, self.transform, times=times)
+                for args in batches
+            ]
+            self._rows[split] = rows * passes
         return self._rows[split]

@@ -39,8 +39,6 @@ class Repeated:
         from torch's generators.
     pair
         Whose parameters and buffers it may use.
-    times
-        Each row of the inputs stands so many times in a row, ``(B * times, ...)``.
     num_calls
         How often inputs of one kind will come, if it may be compiled for them. Whether it is goes
         by this number and the size of its tensors, so that what comes out is the same every time.
@@ -66,37 +64,40 @@ class Repeated:
         function: Function,
         pair: nn.Module,
         *,
-        times: int = 1,
         num_calls: int = 0,
         graphs: Graphs | None = None,
     ) -> None:
         self.function, self.pair = function, pair
-        self.times, self.num_calls = times, num_calls
+        self.num_calls = num_calls
         self.graphs = graphs or Graphs()
         self.reason = ""
         self._kinds: dict[object, Function | None] = {}
         self._num_calls = 0
 
-    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        run = self._run(inputs)
+    def __call__(self, inputs: Sequence[Tensor], times: int = 1) -> tuple[Tensor, ...]:
+        """Return what the function gives.
+
+        Each row of the inputs stands ``times`` times in a row, ``(B * times, ...)``.
+        """
+        run = self._run(inputs, times)
         self._num_calls += 1
         if run and self._num_calls % CHECKED_EVERY == 0 and self._differs(run, inputs):
             self._fall_back("it depends on something that is no argument")
             run = None
         return run(inputs) if run else self.function(inputs)
 
-    def _run(self, inputs: Sequence[Tensor]) -> Function | None:
+    def _run(self, inputs: Sequence[Tensor], times: int) -> Function | None:
         if self.reason:
             return None
-        kind = kind_of(self.pair, inputs)
+        kind = (times, kind_of(self.pair, inputs))
         if kind not in self._kinds:
             few = len(self._kinds) < MOST_KINDS
-            self._kinds[kind] = self._made(inputs) if few else None
+            self._kinds[kind] = self._made(inputs, times) if few else None
         return self._kinds[kind]
 
-    def _made(self, inputs: Sequence[Tensor]) -> Function | None:
+    def _made(self, inputs: Sequence[Tensor], times: int) -> Function | None:
         try:
-            captured = self._captured(inputs)
+            captured = self._captured(inputs, times)
         except NotCapturedError as error:
             self._fall_back(str(error))
         except Exception as error:  # whatever a pair does with the tensors of a capture
@@ -107,20 +108,20 @@ class Repeated:
             self._fall_back("captured, it gives other values")
         return None
 
-    def _captured(self, inputs: Sequence[Tensor]) -> Captured:
-        kind = (self.times, kind_of(self.pair, inputs))
-        captured = self.graphs.captured(kind, self.function, self.pair, inputs, is_known=False)
+    def _captured(self, inputs: Sequence[Tensor], times: int) -> Captured:
+        kind, is_known = (times, kind_of(self.pair, inputs)), any(self._kinds.values())
+        captured = self.graphs.captured(kind, self.function, self.pair, inputs, is_known=is_known)
         if captured.unowned:  # somebody may put another one in its place
             raise NotCapturedError(
                 "a tensor that belongs to no module is used", captured.unowned[0]
             )
-        return self._once_per_group(captured, len(inputs)) if self.times > 1 else captured
+        return self._once_per_group(captured, len(inputs), times) if times > 1 else captured
 
-    def _once_per_group(self, captured: Captured, num_inputs: int) -> Captured:
+    def _once_per_group(self, captured: Captured, num_inputs: int, times: int) -> Captured:
         graph = captured.graph
         if _ONCE not in graph.meta:
             start = len(captured.owned)
-            once_per_group(graph, slice(start, start + num_inputs), self.times)
+            once_per_group(graph, slice(start, start + num_inputs), times)
             graph.meta[_ONCE] = flat_function(graph)  # of the graph as it is now
         return replace(captured, flat=graph.meta[_ONCE])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -96,11 +97,15 @@ class BatchTerms:
                 flat |= {(name, key): tensor for key, tensor in value.items()}
         return flat
 
+    @cached_property
+    def _places(self) -> tuple[tuple[str, str], ...]:
+        return tuple(self.tensors())
+
     def with_tensors(self, values: Sequence[Tensor]) -> "BatchTerms":
         """Return the same of another batch, its tensors in the order of :meth:`tensors`."""
         whole: dict[str, Tensor] = {}
         within: dict[str, dict[str, Tensor]] = {}
-        for (name, key), value in zip(self.tensors(), values, strict=True):
+        for (name, key), value in zip(self._places, values, strict=True):
             if key:
                 within.setdefault(name, {})[key] = value
             else:
@@ -125,7 +130,8 @@ class TermsOf:
         self._roles: Roles | None = None
 
     @torch.no_grad()
-    def __call__(self, args: Args) -> BatchTerms:
+    def __call__(self, args: Args, times: int = 1) -> BatchTerms:
+        """Return the terms of a batch in which each row stands ``times`` times in a row."""
         trace = trace_pair(self.pair, args)
         several = len({self._base(name) for name in trace.observed}) > 1
         terms = elbo_terms(self.pair, args, trace=trace, by_site=several)
@@ -185,8 +191,6 @@ class CapturedTerms(TermsOf):
     ----------
     pair
         The pair.
-    times
-        Each row of a batch stands so many times in a row.
     graphs
         Those of other seeds of the pair.
 
@@ -197,19 +201,19 @@ class CapturedTerms(TermsOf):
     torch.Size([3])
     """
 
-    def __init__(self, pair: nn.Module, *, times: int = 1, graphs: Graphs | None = None) -> None:
+    def __init__(self, pair: nn.Module, graphs: Graphs | None = None) -> None:
         super().__init__(pair)
         self._first: dict[object, BatchTerms] = {}
-        self._repeated = Repeated(self._flat, pair, times=times, graphs=graphs)
+        self._repeated = Repeated(self._flat, pair, graphs=graphs)
 
-    def __call__(self, args: Args) -> BatchTerms:
+    def __call__(self, args: Args, times: int = 1) -> BatchTerms:
         kind = tuple((arg.shape, arg.dtype) for arg in args)
         if kind not in self._first:
             with untouched(self.pair, args[0].device):
                 self._first[kind] = super().__call__(args)
         if self._first[kind].facts.num_sites > MOST_SITES_CAPTURED:
             return super().__call__(args)
-        return self._first[kind].with_tensors(self._repeated(args))
+        return self._first[kind].with_tensors(self._repeated(args, times))
 
     def _flat(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(super().__call__(tuple(inputs)).tensors().values())

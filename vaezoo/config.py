@@ -8,6 +8,7 @@ import inspect
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -52,6 +53,7 @@ def _hints(cls: type) -> dict[str, Any]:
         return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
 
 
+@lru_cache(maxsize=128)  # making one takes a millisecond, and a run asks for one 40 times
 def schema(cls: type) -> type[BaseModel]:
     """Return the model of a class's keyword-only constructor arguments, defaults included."""
     hints = _hints(cls)

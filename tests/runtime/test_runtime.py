@@ -1,7 +1,9 @@
 """What all rooms stand on leaves the machine as it was, and files whole."""
 
+import gc
 import random
 import signal
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from vaezoo import RequestError
 from vaezoo.runtime.device import device_of, find_device, seeded
-from vaezoo.runtime.isolation import isolated, plain_state, untouched
+from vaezoo.runtime.isolation import isolated, plain_state, uncollected, untouched
 from vaezoo.runtime.signals import asked_to_stop
 
 CPU = torch.device("cpu")
@@ -130,3 +132,26 @@ def test_a_second_signal_stops_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_what_is_made_uncollected_is_collected_later() -> None:
+    class Cycle:
+        pass
+
+    with uncollected():
+        cycle = Cycle()
+        cycle.itself = cycle  # type: ignore[attr-defined]
+    alive = weakref.ref(cycle)
+    del cycle
+    gc.collect()
+    assert alive() is None

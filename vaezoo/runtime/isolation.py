@@ -97,7 +97,8 @@ def uncompiled() -> Iterator[None]:
 def uncollected() -> Iterator[None]:
     """Let Python's collector of cycles wait, where many objects are made that stay.
 
-    It would go through all that torch has imported, which takes a tenth of a second or two.
+    It would go through all that torch has imported, which takes a tenth of a second or two; and
+    again when it is back, unless what has been made counts among the old objects.
 
     Examples
     --------
@@ -112,6 +113,9 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        if not gc.get_freeze_count():  # what somebody has frozen stays so
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation
         if was_enabled:
             gc.enable()
 

@@ -53,9 +53,13 @@ def _hints(cls: type) -> dict[str, Any]:
         return get_type_hints(inspect.getattr_static(cls, "__init__"), include_extras=True)
 
 
-@lru_cache(maxsize=128)  # making one takes a millisecond, and a run asks for one 40 times
 def schema(cls: type) -> type[BaseModel]:
     """Return the model of a class's keyword-only constructor arguments, defaults included."""
+    return _schema(cls)
+
+
+@lru_cache(maxsize=128)  # making one takes a millisecond, and a run asks for one 40 times
+def _schema(cls: type) -> type[BaseModel]:
     hints = _hints(cls)
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():

@@ -1,8 +1,11 @@
 """What all rooms stand on leaves the machine as it was, and files whole."""
 
 import gc
+import os
 import random
 import signal
+import subprocess
+import sys
 import weakref
 from typing import Any
 
@@ -155,3 +158,29 @@ def test_what_is_made_uncollected_is_collected_later() -> None:
     del cycle
     gc.collect()
     assert alive() is None
+
+
+FAULTS = """
+import resource, torch
+from vaezoo.runtime.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        [torch.ones(2**21) for _ in range(4)]  # four of 8 MB at a time
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+keep_freed_memory()
+faults()
+print(before, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is kept on Linux alone")
+def test_memory_that_is_freed_is_not_cleared_for_the_next_tensor() -> None:
+    unset = {k: v for k, v in os.environ.items() if "MALLOC" not in k and k != "GLIBC_TUNABLES"}
+    command = [sys.executable, "-c", FAULTS]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=unset)
+    before, after = map(int, result.stdout.split())
+    assert after < 0.1 * before

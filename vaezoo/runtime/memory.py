@@ -1,14 +1,16 @@
-"""How much memory is free, so that what would not fit is refused before it is read."""
+"""How much memory is free, and what is kept of what tensors gave back."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from vaezoo.errors import RequestError
 
-__all__ = ["free_memory", "require_memory"]
+__all__ = ["free_memory", "keep_freed_memory", "require_memory"]
 
 _GB = 1e9
 # Where groups of processes have their limit, and what of it is taken, in both kinds of groups.
@@ -16,6 +18,11 @@ _GROUPS = {
     "": [(Path("/sys/fs/cgroup"), "memory.max", "anon")],
     "memory": [(Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "total_rss")],
 }
+
+# Names of mallopt of the C library of Linux, and how it is told the same from outside.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TOLD = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+KEPT, LARGEST_KEPT = 2**27, 2**25  # bytes; of no larger block is it taken
 
 
 def require_memory(size: int, what: str, way_out: str) -> None:
@@ -49,6 +56,22 @@ def require_memory(size: int, what: str, way_out: str) -> None:
             f"{what} takes {size / _GB:.1f} GB of memory, and {free / _GB:.1f} GB are free; "
             f"{way_out}"
         )
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have this process keep up to 128 MB of the memory that it frees, for what it takes next.
+
+    A decoder makes tensors of megabytes in every call. By default Linux takes each of them back as
+    soon as it is free, and clears it for the next call, page by page: a third of the time of an
+    importance-weighted bound. Nothing changes elsewhere, or where the environment says what to do.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in _TOLD):
+        return
+    with suppress(OSError, AttributeError):  # another C library has no such function
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, KEPT)
+        mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
 
 
 def free_memory() -> int | None:
@@ -104,8 +127,6 @@ def _of_address_space() -> int:
 
 
 def _of_windows() -> int:
-    import ctypes
-
     class Status(ctypes.Structure):
         _fields_ = (
             ("length", ctypes.c_ulong),

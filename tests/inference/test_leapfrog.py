@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vaezoo.inference.leapfrog import leapfrog, move
+from vaezoo.inference.leapfrog import leapfrog, move, placed
+from vaezoo.pairs.pieces import ROWS_OF_GRADIENT
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,19 @@ def test_chain_stays_where_it_is_when_a_trajectory_diverges() -> None:
     assert torch.equal(after.position, place.position)
     assert bool((moved.error > 1000).all())
     assert bool((moved.acceptance == 0).all())
+
+
+def test_gradients_of_many_chains_are_those_of_each() -> None:
+    """Some chains at a time, so that a cache holds what they need."""
+    sizes = []
+
+    def log_density(position: Tensor) -> Tensor:
+        sizes.append(position.shape[:2].numel())
+        return -0.25 * position.pow(4).sum(-1)
+
+    position = draw(7, ROWS_OF_GRADIENT // 3, 2)
+    place = placed(log_density, position)
+    assert torch.equal(place.log_density, -0.25 * position.pow(4).sum(-1))
+    torch.testing.assert_close(place.gradient, -position.pow(3))
+    assert len(sizes) > 1
+    assert max(sizes) <= ROWS_OF_GRADIENT

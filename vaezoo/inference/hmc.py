@@ -15,7 +15,6 @@ Neal 2011, arXiv:1206.1901; step sizes by dual averaging, Hoffman & Gelman 2014,
 sec. 3.2; warm-up windows and the shrunk covariance as in Stan.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
 from vaezoo.inference.adaptation import Frame, StepSize
-from vaezoo.inference.leapfrog import Moved, first_step_size, move
+from vaezoo.inference.leapfrog import Moved, Placed, first_step_size, move, placed
 from vaezoo.inference.target import Target
 from vaezoo.options import require_choice
 from vaezoo.pairs.particles import probing
@@ -37,12 +36,10 @@ __all__ = [
     "ChainSettings",
     "Convergence",
     "HMCResult",
-    "Placed",
     "Sampler",
     "convergence",
     "hmc",
     "largest_r_hat",
-    "placed",
     "run_chains",
 ]
 
@@ -235,45 +232,6 @@ def run_chains(target: Target, start: Tensor, settings: ChainSettings) -> HMCRes
         sampler.step_size.averaged,
         sampler.num_gradients,
     )
-
-
-def placed(log_density: Callable[[Tensor], Tensor], w: Tensor) -> "Placed":
-    """Return the place of a position; its log-density is -inf where it is not finite.
-
-    One call of the pair and one backward pass give the gradients of all chains of all data, since
-    rows do not meet: the gradient of the sum is made of those of the rows. A row that is not finite
-    is rejected by its density; its gradient is 0, so that it spoils no later step.
-
-    Examples
-    --------
-    >>> place = placed(lambda w: -0.5 * w.square().sum(-1), torch.ones(1, 1, 2))
-    >>> place.log_density, place.gradient
-    (tensor([[-1.]]), tensor([[[-1., -1.]]]))
-    """
-    with torch.enable_grad():
-        w = w.detach().requires_grad_()
-        log_p = log_density(w)
-        (gradient,) = torch.autograd.grad(log_p.sum(), w)
-    log_p = log_p.detach()
-    log_p = torch.where(log_p.isfinite(), log_p, -math.inf)
-    return Placed(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))
-
-
-@dataclass(frozen=True)
-class Placed:
-    """Where chains are ``(C, B, L)``, with log-density ``(C, B)`` and its gradient."""
-
-    position: Tensor
-    log_density: Tensor
-    gradient: Tensor
-
-    def where(self, accepted: Tensor, old: "Placed") -> "Placed":
-        """Return this place for the chains that go there ``(C, B)``, the old one for others."""
-        return Placed(
-            torch.where(accepted[..., None], self.position, old.position),
-            torch.where(accepted, self.log_density, old.log_density),
-            torch.where(accepted[..., None], self.gradient, old.gradient),
-        )
 
 
 class Sampler:

@@ -1,19 +1,33 @@
 """One Hamiltonian move for all data and chains at once: a leapfrog trajectory, and its acceptance.
 
 Positions are ``(C, B, L)``, C chains of each of B data, and densities ``(C, B)``. What the density
-is, and what else a sampler keeps of a place, is left to the sampler.
+is, and what else a sampler keeps of a place, is left to the sampler; most keep no more than
+:class:`Placed`.
 
 Duane et al. 1987, *Hybrid Monte Carlo*; Neal 2011, arXiv:1206.1901, sec. 2.3 and 5.2.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["LARGEST_STEP", "SMALLEST_STEP", "Moved", "Place", "first_step_size", "leapfrog", "move"]
+from vaezoo.pairs.pieces import chains_at_once, in_pieces
+
+__all__ = [
+    "LARGEST_STEP",
+    "SMALLEST_STEP",
+    "Moved",
+    "Place",
+    "Placed",
+    "first_step_size",
+    "leapfrog",
+    "move",
+    "placed",
+]
 
 # In units of the metric, in which a standard deviation is about 1: beyond 2 a trajectory is
 # unstable even for a Gaussian (Neal 2011, sec. 4.2), and far below 1 it goes nowhere.
@@ -100,3 +114,49 @@ def move(at: Callable[[Tensor], P], old: P, step: Tensor, max_leapfrog: int) -> 
     accepted = torch.rand_like(acceptance) < acceptance
     energy = torch.where(accepted, after - new.log_density, before - old.log_density)
     return new.where(accepted, old), Moved(acceptance, -log_ratio, energy)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where chains are ``(C, B, L)``, with log-density ``(C, B)`` and its gradient."""
+
+    position: Tensor
+    log_density: Tensor
+    gradient: Tensor
+
+    def where(self, accepted: Tensor, old: "Placed") -> "Placed":
+        """Return this place for the chains that go there ``(C, B)``, the old one for others."""
+        return Placed(
+            torch.where(accepted[..., None], self.position, old.position),
+            torch.where(accepted, self.log_density, old.log_density),
+            torch.where(accepted[..., None], self.gradient, old.gradient),
+        )
+
+
+def placed(log_density: Callable[[Tensor], Tensor], w: Tensor) -> Placed:
+    """Return the place of a position; its log-density is -inf where it is not finite.
+
+    One call of the pair and one backward pass give the gradients of all chains of all data, since
+    rows do not meet: the gradient of the sum is made of those of the rows. A row that is not finite
+    is rejected by its density; its gradient is 0, so that it spoils no later step.
+
+    Examples
+    --------
+    >>> place = placed(lambda w: -0.5 * w.square().sum(-1), torch.ones(1, 1, 2))
+    >>> place.log_density, place.gradient
+    (tensor([[-1.]]), tensor([[[-1., -1.]]]))
+    """
+    size = chains_at_once(w)
+    if size >= len(w):
+        return _placed(log_density, w)
+    return in_pieces(lambda some: _placed(log_density, some), w, size)
+
+
+def _placed(log_density: Callable[[Tensor], Tensor], w: Tensor) -> Placed:
+    with torch.enable_grad():
+        w = w.detach().requires_grad_()
+        log_p = log_density(w)
+        (gradient,) = torch.autograd.grad(log_p.sum(), w)
+    log_p = log_p.detach()
+    log_p = torch.where(log_p.isfinite(), log_p, -math.inf)
+    return Placed(w.detach(), log_p, gradient.nan_to_num(0.0, 0.0, 0.0))

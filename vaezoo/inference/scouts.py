@@ -31,8 +31,7 @@ from vaezoo.inference.clusters import (
     is_settled,
     pooled_covariance,
 )
-from vaezoo.inference.hmc import Placed, placed
-from vaezoo.inference.leapfrog import first_step_size, move
+from vaezoo.inference.leapfrog import Placed, first_step_size, move, placed
 from vaezoo.inference.target import Target
 
 __all__ = ["THOROUGH", "ScoutSettings", "Scouts", "send_scouts"]

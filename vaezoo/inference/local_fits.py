@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vaezoo.engine.optimizers import Optimizer
 from vaezoo.inference.target import Target
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.pieces import in_pieces
@@ -54,22 +55,25 @@ def best_elbo(target: Target, num_steps: int = NUM_STEPS, num_samples: int = 100
     loc, scale = target.moments_of_guide()
     shift, log_ratio = torch.zeros_like(loc), torch.zeros_like(loc)
     parameters = [shift.requires_grad_(), log_ratio.requires_grad_()]
-    optimizer = torch.optim.Adam(parameters, lr=RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps, 0.01 * RATE)
+    optimizer = Optimizer("adam", parameters, lr=RATE)  # torch's own imports Dynamo
+    one, finite = loc.new_ones(()), torch.ones((), dtype=torch.bool, device=loc.device)
     constant = 0.5 * target.num_latents * math.log(2 * math.pi) + scale.log().sum(-1)
 
     def elbo(noise: Tensor) -> Tensor:
         u = loc + scale * (shift + log_ratio.exp() * noise)
         return target.log_joint(u) + log_ratio.sum(-1) + constant + 0.5 * noise.square().sum(-1)
 
-    for _ in range(num_steps):
+    for step in range(num_steps):
         noise = torch.randn(NUM_DRAWS, *loc.shape, dtype=loc.dtype, device=loc.device)
         with torch.enable_grad():
             loss = -elbo(noise).mean(0).sum()
             gradients = torch.autograd.grad(loss, parameters)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
-        optimizer.step()
-        schedule.step()
+        optimizer.update([g.nan_to_num(0.0, 0.0, 0.0) for g in gradients], one, finite)
+        optimizer.scale_lr(_rate(step + 1, num_steps) / _rate(step, num_steps))
     noise = torch.randn(num_samples, *loc.shape, dtype=loc.dtype, device=loc.device)
     return in_pieces(elbo, noise, target.rows_at_once()).detach().mean(0)
+
+
+def _rate(step: int, num_steps: int) -> float:
+    """Return the learning rate, along a cosine from the first to a hundredth of it."""
+    return RATE * (0.01 + 0.99 * (1 + math.cos(math.pi * step / num_steps)) / 2)

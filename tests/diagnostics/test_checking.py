@@ -5,6 +5,8 @@ Every estimate is compared with quadrature or a closed form.
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pyro
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from vaezoo import RequestError
 from vaezoo.config import build_model
 from vaezoo.diagnostics.checking import PosteriorCheck, check_posteriors
+from vaezoo.diagnostics.grading import compare
 from vaezoo.exact.quadrature import Quadrature, quadrature
 from vaezoo.inference.importance import (
     effective_share,
@@ -28,6 +31,7 @@ from vaezoo.inference.importance import (
 from vaezoo.inference.local_fits import local_elbo
 from vaezoo.inference.proposals import StudentTMixture, mixture_weights, scout
 from vaezoo.inference.scouts import ScoutSettings
+from vaezoo.inference.target import Target
 from vaezoo.models.vae import VAE, VAEBernoulli
 from vaezoo.testing.pairs import CORRELATED, FoldedPair, LinearPair
 
@@ -331,3 +335,19 @@ def test_pair_without_latents_is_refused_in_its_name(fn: Callable[..., object]) 
 
     with pytest.raises(RequestError, match="needs latents, and NoLatents has none"):
         fn(NoLatents(), (torch.zeros(3),))
+
+
+def test_distribution_functions_are_compared_at_quantiles_of_the_guide() -> None:
+    """With ties, and draws outside all quantiles, as by counting."""
+    generator = torch.Generator().manual_seed(0)
+    guide = torch.randn(50, 3, 2, generator=generator).round(decimals=1)
+    u = (1.5 * torch.randn(40, 3, 2, generator=generator)).round(decimals=1)
+    log_weights = torch.randn(40, 3, generator=generator).double()
+    expected = torch.zeros(3)
+    for place in torch.linspace(0.05, 0.95, 19).mul(49).round().long():
+        at = guide.sort(0).values[place]
+        below = ((u <= at) * log_weights.softmax(0)[..., None]).sum(0)
+        expected = torch.maximum(expected, (below - (place + 1) / 50).abs().amax(1))
+    target = SimpleNamespace(is_unconstrained=True)
+    result = compare(cast(Target, target), guide, u, log_weights)["distribution"]
+    torch.testing.assert_close(result, expected.double())

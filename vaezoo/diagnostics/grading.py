@@ -145,14 +145,19 @@ def _compare_moments(guide_draws: Tensor, u: Tensor, shares: Tensor) -> tuple[Te
 
 
 def _compare_distributions(guide_draws: Tensor, u: Tensor, shares: Tensor) -> Tensor:
-    """Return how far distribution functions differ at quantiles of the guide, ``(B,)``."""
-    ordered = guide_draws.sort(0).values
-    places = (QUANTILES * (len(ordered) - 1)).round().long()
-    differences = [
-        ((u <= at) * shares).sum(0) - (place + 1) / len(ordered)
-        for place, at in zip(places.tolist(), ordered[places], strict=True)
-    ]
-    return torch.stack(differences).abs().amax((0, -1))
+    """Return how far distribution functions differ at quantiles of the guide, ``(B,)``.
+
+    ``shares`` are those of the draws ``u``, ``(S, B, 1)``.
+    """
+    ordered = guide_draws.permute(1, 2, 0).contiguous().sort().values
+    places = (QUANTILES * (len(guide_draws) - 1)).round().long()
+    # between which quantiles each draw lies, and what share of all draws lies there
+    draws = u.permute(1, 2, 0).contiguous()
+    between = torch.searchsorted(ordered[..., places].contiguous(), draws)
+    mass = shares.new_zeros(*between.shape[:2], len(places) + 1)
+    mass.scatter_add_(2, between, shares.permute(1, 2, 0).expand(between.shape))
+    below = mass.cumsum(2)[..., :-1]
+    return (below - (places + 1) / len(guide_draws)).abs().amax((1, 2))
 
 
 def grades_of(

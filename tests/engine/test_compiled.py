@@ -3,6 +3,7 @@
 Almost all of it is slow, because Inductor takes a quarter of a minute and more for a step.
 """
 
+import math
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from vaezoo import list_models
 from vaezoo.engine import compiler
 from vaezoo.engine.capture import Captured, capture
-from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds
+from vaezoo.engine.compiler import NotCompiledError, compile_graph, expected_seconds, plain_tanh
 from vaezoo.errors import RequestError
 from vaezoo.objectives import ELBO, IWAE, Objective
 from vaezoo.registry import get_model
@@ -52,6 +53,18 @@ def test_a_function_is_compiled_with_its_noise() -> None:
         results.append([float(run([x])[0]) for _ in range(3)])
     assert results[0] == pytest.approx(results[1], rel=1e-6)
     assert len(set(results[0])) == 3
+
+
+def test_plain_tanh_is_tanh() -> None:
+    scales = torch.tensor([1e-6, 1e-3, 0.3, 1.0, 20.0])
+    x = torch.linspace(-3, 3, 10_001)[:, None] * scales
+    exact = x.double().tanh()
+    assert ((plain_tanh(x) - exact).abs() <= 4e-7 * exact.abs()).all()
+
+
+def test_plain_tanh_ends_at_one() -> None:
+    x = torch.tensor([math.inf, -math.inf, 1e38, -1e38, 0.0, math.nan])
+    torch.testing.assert_close(plain_tanh(x), x.tanh(), rtol=0, atol=0, equal_nan=True)
 
 
 def test_what_the_compiler_refuses_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

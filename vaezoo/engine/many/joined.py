@@ -33,12 +33,16 @@ from vaezoo.engine.replay.flat import flat_function
 __all__ = ["Joined", "loops_of"]
 
 _NUM_TRIALS = 2
+_LOOPS = "loops"  # of a graph, once they are known
 
 
 def loops_of(graph: fx.GraphModule) -> tuple[tuple[int, bool], ...]:
     """Return the loops over time of a captured graph: number of the plan, and whether backwards."""
-    nodes = [node for node in graph.graph.nodes if is_loop(node)]
-    return tuple((node.args[0], is_loop_backward(node)) for node in nodes)
+    if _LOOPS not in graph.meta:  # asked for at every step
+        nodes = [node for node in graph.graph.nodes if is_loop(node)]
+        graph.meta[_LOOPS] = tuple((node.args[0], is_loop_backward(node)) for node in nodes)
+    loops: tuple[tuple[int, bool], ...] = graph.meta[_LOOPS]
+    return loops
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,12 @@ def compare(
 ) -> None:
     """Compare runs on the same rows, datum by datum.
 
-    The difference of log p(x) is that of pairs of numbers of one datum, in the units of the data.
-    Its interval holds the spread over data and, of the folder of several seeds (OUT of
+    The difference of log p(x) is that of pairs of numbers of one datum, in the units of the
+    data. Its interval holds the spread over data and, of the folder of several seeds (OUT of
     train --seeds), over seeds; with many runs it is wider, as Bonferroni asks. "The same within
-    noise" says that 0 lies in it. What cannot be compared is refused: other rows, bits beside grey
+    noise" says that 0 lies in it. Nested R-hat of seeds is 1 where their guides draw the same
+    x, and 1.4 where their means lie as far apart as the draws of one: then a single run is
+    surer of x than it may be. What cannot be compared is refused: other rows, bits beside grey
     levels, probabilities beside densities.
 
     \b
@@ -85,6 +87,11 @@ def compare(
         f"of the data, K = {result.num_samples}\n"
     )
     table([("run", "seeds", "log p(x)", "less the best", "95 %", ""), *map(_row, result.sides)])
+    agreed = [(side.name, side.agreement) for side in result.sides if side.agreement]
+    if agreed:
+        rows = [(name, f"{of.median:.2f}", f"{of.upper:.2f}") for name, of in agreed]
+        echo()
+        table([("of several seeds", "nested R-hat of E[x | z]", "95 % below"), *rows])
     if any(len(side.seeds) == 1 for side in result.sides):
         echo("\nof one seed, what another would change is in no interval")
     if result.differing:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import vaezoo
 from vaezoo import RequestError, Run
 from vaezoo.cli import main
+from vaezoo.predict.comparison.agreement import seeds_agree
 from vaezoo.predict.comparison.over_runs import over_runs
 
 X = np.random.default_rng(0).normal(size=(80, 4)).astype(np.float32) * 3 + 1
@@ -137,3 +138,32 @@ def test_compare_writes_what_is_asked(
     if ending == "csv":
         rows = list(csv.reader(out.read_text(encoding="utf-8").splitlines()))
         assert (len(rows), len(rows[0])) == (181, 5)
+
+
+def test_seeds_of_an_exact_model_agree(tmp_path: Path) -> None:
+    """Probabilistic PCA is known up to a rotation of z, on which the mean of x does not depend."""
+    training = {"steps": 3_000, "lr": 0.02}
+    runs = vaezoo.fit("vae-linear", X, training=training, seeds=range(3))
+    agreement = seeds_agree(runs)
+    assert agreement is not None
+    assert agreement.upper < 1.1
+
+
+def test_seeds_that_were_hardly_trained_do_not() -> None:
+    sides = [vaezoo.fit("vae-linear", X, training={"steps": 2}, seeds=range(3)), fit()]
+    of_seeds, of_one = sorted(
+        vaezoo.compare(sides, num_samples=2).sides, key=lambda s: -len(s.seeds)
+    )
+    assert of_one.agreement is None
+    assert of_seeds.agreement is not None
+    assert of_seeds.agreement.median > 1.5
+
+
+def test_compare_says_how_far_seeds_agree(seeds: Path, longer: Path) -> None:
+    result = CliRunner().invoke(main, ["compare", str(seeds), str(longer), "-k", "2"])
+    assert "nested R-hat of E[x | z]" in result.stdout
+
+
+def test_a_single_run_has_nobody_to_agree_with() -> None:
+    with pytest.raises(RequestError, match="name two or more"):
+        seeds_agree([fit()])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vaezoo.markup import table
 from vaezoo.pairs.particles import probing
 from vaezoo.pairs.sites import is_autoencoder, step_of, takes_lengths, trace_pair
 from vaezoo.predict.bounds import Progress, iwae_values
+from vaezoo.predict.comparison.agreement import Agreement, seeds_agree
 from vaezoo.predict.comparison.estimates import Estimate, paired_difference
 from vaezoo.predict.comparison.listing import flat_settings
 from vaezoo.runs import Run, RunLike, as_run, seeds_in
@@ -49,6 +51,8 @@ class Compared:
         error is over data.
     difference
         From the best of all, paired by datum; None of the best itself.
+    agreement
+        How far the posteriors of its seeds lie apart in what they say of x; None of one seed.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Compared:
     value: float
     standard_error: float | None
     difference: Estimate | None
+    agreement: Agreement | None = None
 
     @property
     def verdict(self) -> str:
@@ -191,8 +196,17 @@ def compare(
         start += len(side)
     order = sorted(range(len(sides)), key=lambda place: -values[place].mean(0).sum())
     best = values[order[0]]
+    agree = partial(seeds_agree, data=data, split=split, limit=limit, seed=seed, data_dir=data_dir)
     compared = [
-        _compared(names[place], sides[place], values[place], best, units, len(sides) - 1)
+        _compared(
+            names[place],
+            sides[place],
+            values[place],
+            best,
+            units,
+            len(sides) - 1,
+            agree(sides[place]) if len(sides[place]) > 1 else None,
+        )
         for place in order
     ]
     return Comparison(
@@ -230,14 +244,20 @@ def _names(sides: Sequence[Sequence[Run]]) -> list[str]:
 
 
 def _compared(
-    name: str, side: Sequence[Run], values: Array, best: Array, units: Array, number: int
+    name: str,
+    side: Sequence[Run],
+    values: Array,
+    best: Array,
+    units: Array,
+    number: int,
+    agreement: Agreement | None,
 ) -> Compared:
     own = paired_difference(values.mean(0)[None], np.zeros((1, len(units))), units)
     seeds = tuple(run.training.seed for run in side)
     difference = None
     if values is not best:
         difference = paired_difference(values, best, units, num_comparisons=number)
-    return Compared(name, seeds, own.value, own.standard_error, difference)
+    return Compared(name, seeds, own.value, own.standard_error, difference, agreement)
 
 
 def log_density(

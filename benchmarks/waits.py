@@ -166,7 +166,9 @@ print("@", spent[Validation] / spent[Engine])
 _BOUND = """
 import inspect, time, torch, vaezoo
 from vaezoo.predict.bounds import iwae_bounds
+from vaezoo.runtime import memory
 
+getattr(memory, "keep_freed_memory", int)()  # as the command does
 config = {"z_dim": 20, "hidden": [500]}
 x = (torch.rand(600, 28, 28) < 0.2).float().numpy()
 run = vaezoo.fit("vae-bernoulli", x, config=config, training={"steps": 1})

@@ -76,8 +76,10 @@ def analyse(
     """
     from vaezoo.cli._progress import steps_bar
     from vaezoo.report import prepare, save_report, to_dict, verdict
+    from vaezoo.runtime.memory import keep_freed_memory
     from vaezoo.runtime.storage import inside
 
+    keep_freed_memory()
     analysis = prepare(run, **options)
     plan = analysis.plan
     echo(

@@ -65,7 +65,9 @@ def compare(
       vaezoo compare runs/seeds-of-a runs/seeds-of-b -k 1000 -o intervals.png
     """
     from vaezoo.cli._progress import rows_bar
+    from vaezoo.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     with rows_bar() as progress:
         result = vaezoo.compare(
             runs,

@@ -93,7 +93,9 @@ def evaluate(runs: "Sequence[Run]", as_json: bool, **options: Any) -> None:
     """
     from vaezoo.cli._progress import rows_bar
     from vaezoo.plots.figures import plot_evaluation
+    from vaezoo.runtime.memory import keep_freed_memory
 
+    keep_freed_memory()
     results = []
     for run in runs:
         with rows_bar() as progress:

@@ -7,15 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.errors import RequestError
-from vaezoo.runtime.memory import keep_freed_memory
 
 __all__ = ["device_of", "find_device", "rng_state", "seeded", "set_rng_state"]
 
 
 def find_device(name: str = "auto") -> torch.device:
     """Return the device of a name; ``auto`` is cuda, else mps, else cpu.
-
-    That of the CPU keeps memory that is freed (:func:`vaezoo.runtime.memory.keep_freed_memory`).
 
     Raises
     ------
@@ -37,8 +34,6 @@ def find_device(name: str = "auto") -> torch.device:
     if not available[name]:
         here = ", ".join(device for device, there in available.items() if there)
         raise RequestError(f"this machine has no {name} device; `device` takes: auto, {here}")
-    if name == "cpu":
-        keep_freed_memory()
     return torch.device(name)
 
 

@@ -64,7 +64,9 @@ def keep_freed_memory() -> None:
 
     A decoder makes tensors of megabytes in every call. By default Linux takes each of them back as
     soon as it is free, and clears it for the next call, page by page: a third of the time of an
-    importance-weighted bound. Nothing changes elsewhere, or where the environment says what to do.
+    importance-weighted bound. It is for commands that do no more than evaluate: what lies where
+    changes, too, and steps of training may be slower by that. Nothing changes on other systems, or
+    where the environment says what to do.
     """
     if sys.platform != "linux" or any(name in os.environ for name in _TOLD):
         return

@@ -113,7 +113,8 @@ def _with_plain_tanh(graph: fx.GraphModule) -> fx.GraphModule:
     """Return a copy of a graph whose tanh is written out."""
     changed = fx.GraphModule(graph, copy.deepcopy(graph.graph))
     for node in changed.graph.find_nodes(op="call_function", target=aten.tanh.default):
-        if node.meta["val"].dtype == torch.float32:
+        value = node.meta.get("val")
+        if value is not None and value.dtype == torch.float32:
             with changed.graph.inserting_before(node):
                 node.replace_all_uses_with(plain_tanh(fx.Proxy(node.args[0])).node)
             changed.graph.erase_node(node)
@@ -122,9 +123,10 @@ def _with_plain_tanh(graph: fx.GraphModule) -> fx.GraphModule:
 
 
 def plain_tanh(x: Any) -> Any:
-    """Return tanh, to 2e-7 of its value, in a sixth of the time of the one that Inductor calls.
+    """Return tanh, to 4e-7 of its value: near 0 a polynomial, elsewhere 1 - 2 / (exp(2 x) + 1).
 
-    Near 0 a polynomial, elsewhere 1 - 2 / (exp(2 x) + 1), as in Cephes (Moshier 1992).
+    As in Cephes (Moshier 1992). The one that Inductor calls takes a twelfth of a step of 64-128-16
+    more.
     """
     square = x * x
     series = square * -5.70498872745e-3 + 2.06390887954e-2

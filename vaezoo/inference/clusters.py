@@ -111,9 +111,7 @@ def cluster(draws: Tensor, settled: Tensor) -> Clusters:
     tensor([12.,  4.], dtype=torch.float64)
     """
     draws = doubled(draws)
-    label = _labels(draws, settled.to(draws.device))
-    number = int(label[label < MOST_CLUSTERS].max()) + 1
-    label = label.clamp(max=number)
+    label, number = _labels(draws, settled.to(draws.device))
     whole = _Moments.of(draws, label, number)
     return Clusters(label, whole.size, whole.loc, _factors(draws, label, whole))
 
@@ -129,14 +127,16 @@ def pooled_covariance(draws: Tensor, settled: Tensor) -> Tensor:
     True
     """
     draws = doubled(draws)
-    label = _labels(draws, settled.to(draws.device))
-    pooled = _Moments.of(draws, label, MOST_CLUSTERS).pooled
+    pooled = _Moments.of(draws, *_labels(draws, settled.to(draws.device))).pooled
     number, size = draws.shape[1], draws.shape[-1]
     return _towards_diagonal(pooled, torch.tensor((size + 5) / (number + size + 5)))
 
 
-def _labels(draws: Tensor, settled: Tensor) -> Tensor:
-    """Return the cluster of each chain, ``(N, B)``, the largest first."""
+def _labels(draws: Tensor, settled: Tensor) -> tuple[Tensor, int]:
+    """Return the cluster of each chain, ``(N, B)``, the largest first, and how many there are.
+
+    What is in none has their number.
+    """
     distance = _distances(draws, settled)
     nearest = distance.min(-1).values.masked_fill(~settled.T, math.nan)
     reach = (LONGEST_LINK * nearest.nanmedian(1).values).clamp(min=SHORTEST_REACH)[:, None]
@@ -149,7 +149,9 @@ def _labels(draws: Tensor, settled: Tensor) -> Tensor:
     to_large, at = distance.masked_fill(small[:, None, :], math.inf).min(-1)
     other = torch.where(to_large < FAR * reach, place.gather(1, at), MOST_CLUSTERS)
     place = torch.where(small, other, place)
-    return place.T.masked_fill(~settled, MOST_CLUSTERS)
+    label = place.T.masked_fill(~settled, MOST_CLUSTERS)
+    number = int(label[label < MOST_CLUSTERS].max()) + 1
+    return label.clamp(max=number), number
 
 
 def _distances(draws: Tensor, settled: Tensor) -> Tensor:

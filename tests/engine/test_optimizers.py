@@ -245,3 +245,14 @@ def test_frozen_parameters_are_left_out() -> None:
 def test_nothing_to_train_is_refused() -> None:
     with pytest.raises(RequestError, match="the pair has no parameter to train"):
         Optimizer("adam", [], lr=0.03)
+
+
+def test_a_default_of_float64_changes_nothing() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    torch.set_default_dtype(torch.float64)
+    try:
+        optimizer = Optimizer("adam", [parameter], lr=0.1)
+        optimizer.update([torch.ones_like(parameter)], torch.ones(()), torch.tensor(True))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert parameter.tolist() == pytest.approx([-0.1, -0.1])

@@ -68,9 +68,10 @@ class Optimizer:
         device = self.parameters[0].device
         self.weight_decay = _WEIGHT_DECAY.get(name, 0.0) if weight_decay is None else weight_decay
         self.lr_decay = lr_decay
+        # What the kernels take, whatever torch's default is.
         self.lr = torch.tensor(lr, dtype=torch.float32, device=device)
-        self.step = torch.zeros((), device=device)
-        self.failed = torch.zeros((), device=device)
+        self.step = torch.zeros((), dtype=torch.float32, device=device)
+        self.failed = torch.zeros((), dtype=torch.float32, device=device)
         self.first = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         self.second = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         dtypes = [p.dtype for p in self.parameters]

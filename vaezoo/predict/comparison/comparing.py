@@ -177,18 +177,15 @@ def compare(
     every = [run for side in sides for run in side]
     batches = [run.batches(data, data_dir=data_dir, split=split, limit=limit) for run in every]
     _require_comparable(every, batches, split, limit)
-    measured = [
-        log_density(
-            run,
-            rows,
-            split=split,
-            num_samples=num_samples,
-            limit=limit,
-            seed=seed,
-            progress=progress,
-        )
-        for run, rows in zip(every, batches, strict=True)
-    ]
+    density = partial(
+        log_density,
+        split=split,
+        num_samples=num_samples,
+        limit=limit,
+        seed=seed,
+        progress=progress,
+    )
+    measured = [density(run, rows) for run, rows in zip(every, batches, strict=True)]
     units = measured[0][1]
     values, names, start = [], _names(sides), 0
     for side in sides:

@@ -92,3 +92,10 @@ def test_chains_that_stand_still_have_a_shape() -> None:
     clusters = cluster(still, SETTLED)
     assert bool(clusters.factor.isfinite().all())
     assert math.isfinite(float(clusters.factor[0, 0].diagonal().log().sum()))
+
+
+def test_chains_none_of_which_has_settled_have_a_metric_all_the_same() -> None:
+    draws = torch.randn(6, 8, 2, 3, generator=torch.Generator().manual_seed(0))
+    covariance = pooled_covariance(draws, torch.zeros(8, 2, dtype=torch.bool))
+    assert torch.equal(covariance, torch.diag_embed(covariance.diagonal(dim1=1, dim2=2)))
+    assert (covariance.diagonal(dim1=1, dim2=2) > 0).all()

@@ -150,7 +150,7 @@ def _labels(draws: Tensor, settled: Tensor) -> tuple[Tensor, int]:
     other = torch.where(to_large < FAR * reach, place.gather(1, at), MOST_CLUSTERS)
     place = torch.where(small, other, place)
     label = place.T.masked_fill(~settled, MOST_CLUSTERS)
-    number = int(label[label < MOST_CLUSTERS].max()) + 1
+    number = int(label.masked_fill(label == MOST_CLUSTERS, 0).max()) + 1  # one, if an empty one
     return label.clamp(max=number), number
 
 
